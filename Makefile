@@ -1,0 +1,48 @@
+# Every target does its own set-up: a virtual environment in .venv with the locked dependencies.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+
+.PHONY: help demo test lint format types check lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: .venv/ready  ## shows an event's whole path on this machine
+	@$(BIN)/relayd demo
+
+test: .venv/ready  ## runs the tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/ready  ## ruff, and the formatter's check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: .venv/ready  ## formats the code and mends what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+types: .venv/ready  ## mypy in strict mode
+	@$(BIN)/mypy
+
+check: lint types test  ## all that must hold before a change lands
+
+lock:  ## resolves the dependencies anew (needs uv)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
+	  pyproject.toml -o requirements-dev.lock
+
+clean:  ## removes what the targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+# Debian packs the venv module apart from Python (python3-venv): say so, or install it where we may.
+.venv/ready: pyproject.toml requirements-dev.lock
+	@echo "Setting up .venv with the locked dependencies (once)…"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null; } \
+	  || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

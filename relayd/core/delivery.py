@@ -1,0 +1,152 @@
+"""A delivery's life: its states, and each way from one to another, in one table.
+
+The queue stores five of the states. `held` is how a waiting delivery looks while its subscription
+is held: to pause a subscription with a million waiting deliveries changes one row, not a million.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from relayd.core.outcome import Outcome
+from relayd.core.retry import retry_wait_s
+
+
+class State(StrEnum):
+    """What has become of a delivery."""
+
+    PENDING = "pending"
+    """Its first attempt is still to come."""
+    RETRYING = "retrying"
+    """It failed, and another attempt is scheduled."""
+    DELIVERED = "delivered"
+    """The receiver answered 2xx."""
+    EXHAUSTED = "exhausted"
+    """It failed, and no attempt is left."""
+    HELD = "held"
+    """It waits for its subscription: see `Hold`."""
+    CANCELLED = "cancelled"
+    """The operator ended it."""
+
+
+WAITING = frozenset({State.PENDING, State.RETRYING})
+ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
+
+
+class Hold(StrEnum):
+    """Why a subscription's deliveries are held."""
+
+    PAUSED = "paused"
+    """The operator paused it; new deliveries are made, and wait."""
+    INACTIVE = "inactive"
+    """`active: false`: it takes no new events, and what was waiting waits on."""
+    REMOVED = "removed"
+    """It is gone from the configuration; its deliveries go on when its name comes back."""
+    GONE = "gone"
+    """Its receiver answered 410 Gone; it goes on when resumed, or when its URL changes."""
+
+
+class Change(StrEnum):
+    """What can happen to a delivery."""
+
+    SUCCEED = "succeed"
+    RETRY = "retry"
+    EXHAUST = "exhaust"
+    CANCEL = "cancel"
+    REPLAY = "replay"
+
+
+TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
+    {
+        (State.PENDING, Change.SUCCEED): State.DELIVERED,
+        (State.PENDING, Change.RETRY): State.RETRYING,
+        (State.PENDING, Change.EXHAUST): State.EXHAUSTED,
+        (State.PENDING, Change.CANCEL): State.CANCELLED,
+        (State.RETRYING, Change.SUCCEED): State.DELIVERED,
+        (State.RETRYING, Change.RETRY): State.RETRYING,
+        (State.RETRYING, Change.EXHAUST): State.EXHAUSTED,
+        (State.RETRYING, Change.CANCEL): State.CANCELLED,
+        (State.EXHAUSTED, Change.REPLAY): State.PENDING,
+        (State.CANCELLED, Change.REPLAY): State.PENDING,
+    }
+)
+"""Every transition there is. What is not in it cannot happen."""
+
+
+def shown_state(state: State, hold: Hold | None) -> State:
+    """Return the state to show for a stored one: a waiting delivery of a held subscription waits
+    for its subscription."""
+    return State.HELD if hold is not None and state in WAITING else state
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery that is due, with all that an attempt needs.
+
+    `attempts` counts those made before, and `step` the retries scheduled since it was made or last
+    replayed.
+    """
+
+    seq: int
+    id: str
+    subscription: str
+    event_id: str
+    event_type: str
+    state: State
+    attempts: int
+    step: int
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt's outcome and what it makes of the delivery: what the queue is to write.
+
+    `started_at`, `decided_at` and `due_at` are Unix seconds; `due_at` is None once the delivery
+    has ended.
+    """
+
+    delivery: Delivery
+    started_at: float
+    decided_at: float
+    outcome: Outcome
+    state: State
+    step: int
+    due_at: float | None
+
+
+def decide(
+    delivery: Delivery,
+    outcome: Outcome,
+    schedule: tuple[float, ...],
+    *,
+    started_at: float,
+    now: float,
+    jitter: float,
+) -> AttemptRecord:
+    """Decide what one attempt's outcome makes of its delivery.
+
+    `schedule` holds the waits before each retry in seconds, `now` and `started_at` are Unix
+    seconds, `jitter` is between -1 and 1. A 410 ends nothing: its subscription is held, and the
+    delivery is due as soon as that is resumed.
+    """
+    step, due_at = delivery.step, None
+    if outcome.succeeded:
+        change = Change.SUCCEED
+    elif outcome.gone:
+        change, due_at = Change.RETRY, now
+    elif (wait_s := retry_wait_s(schedule, step, jitter)) is None:
+        change = Change.EXHAUST
+    else:
+        change, step = Change.RETRY, step + 1
+        due_at = now + max(wait_s, outcome.retry_after_s or 0.0)
+    return AttemptRecord(
+        delivery=delivery,
+        started_at=started_at,
+        decided_at=now,
+        outcome=outcome,
+        state=TRANSITIONS[delivery.state, change],
+        step=step,
+        due_at=due_at,
+    )

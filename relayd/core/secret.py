@@ -1,0 +1,45 @@
+"""A secret's text, kept out of every log, error and `repr`."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Self
+
+
+class Secret:
+    """Text that only `reveal` shows. Equal secrets are compared in constant time."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself. Callers sign or compare with it, and never print it."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(("relayd.Secret", self._text))
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> Self:
+        raise TypeError("a Secret is not written anywhere")
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedSecret:
+    """A secret with the place that it was read from, which may be shown.
+
+    `source` is one of `text`, `file PATH`, `env NAME` or `credential NAME`.
+    """
+
+    secret: Secret
+    source: str

@@ -1,0 +1,130 @@
+"""Signatures of a body, and the headers that carry them to a receiver.
+
+Two schemes: the `X-LocallyGrown-*` headers that every attempt has, and with `signature: standard`
+those of the Standard Webhooks specification 1.0.0 beside them.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+from relayd.core.delivery import Delivery
+from relayd.core.secret import Secret
+from relayd.core.subscription import Subscription
+
+SIGNATURE = "X-LocallyGrown-Signature"
+SIGNATURE_PREVIOUS = "X-LocallyGrown-Signature-Previous"
+EVENT = "X-LocallyGrown-Event"
+DELIVERY = "X-LocallyGrown-Delivery"
+ATTEMPT = "X-LocallyGrown-Attempt"
+STANDARD_ID = "webhook-id"
+STANDARD_TIMESTAMP = "webhook-timestamp"
+STANDARD_SIGNATURE = "webhook-signature"
+
+RESERVED_HEADERS = frozenset(
+    name.lower()
+    for name in (
+        SIGNATURE,
+        SIGNATURE_PREVIOUS,
+        EVENT,
+        DELIVERY,
+        ATTEMPT,
+        STANDARD_ID,
+        STANDARD_TIMESTAMP,
+        STANDARD_SIGNATURE,
+        "Content-Type",
+        "User-Agent",
+        "Host",
+        "Content-Length",
+        # These belong to the connection, which is relayd's.
+        "Accept-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "Transfer-Encoding",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Expect",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+    )
+)
+"""Headers, in lower case, that a subscription's own `headers:` cannot set."""
+
+STANDARD_TOLERANCE_S = 300
+"""How old or how far ahead a Standard Webhooks timestamp may be, as its reference libraries say."""
+
+
+def sign(body: bytes, secret: Secret) -> str:
+    """Return `sha256=` and the hex HMAC-SHA256 of `body` under the secret's UTF-8 text."""
+    return "sha256=" + hmac.digest(secret.reveal().encode(), body, hashlib.sha256).hex()
+
+
+def verify(body: bytes, signature: str, secret: Secret) -> bool:
+    """Tell whether `sign` gave this signature. Takes the same time wherever the two differ."""
+    return hmac.compare_digest(sign(body, secret).encode(), signature.strip().encode())
+
+
+def standard_key(secret: Secret) -> bytes:
+    """Return the Standard Webhooks key: after `whsec_`, base64; any other text is the key itself."""
+    text = secret.reveal()
+    if text.startswith("whsec_"):
+        try:
+            return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except (binascii.Error, ValueError):
+            pass
+    return text.encode()
+
+
+def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) -> str:
+    """Return `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. `timestamp`: Unix seconds."""
+    signed = f"{event_id}.{timestamp}.".encode() + body
+    mac = hmac.digest(standard_key(secret), signed, hashlib.sha256)
+    return "v1," + base64.b64encode(mac).decode()
+
+
+def verify_standard(
+    body: bytes, event_id: str, timestamp: str, signatures: str, secret: Secret, now: float
+) -> bool:
+    """Tell whether one of the space-separated signatures is right and its time is near `now`."""
+    if not (timestamp.isascii() and timestamp.isdigit()):
+        return False
+    if abs(now - int(timestamp[:20])) > STANDARD_TOLERANCE_S:
+        return False
+    expected = sign_standard(body, event_id, int(timestamp[:20]), secret).encode()
+    # Every signature is compared, so that the time taken does not tell which one was right.
+    matches = [hmac.compare_digest(expected, given.encode()) for given in signatures.split()]
+    return any(matches)
+
+
+def signed_headers(
+    delivery: Delivery, subscription: Subscription, *, attempt: int, now: float
+) -> list[tuple[str, str]]:
+    """Return the headers that name and sign one attempt, the operator's own behind them.
+
+    `now` is in Unix seconds and becomes the Standard Webhooks timestamp.
+    """
+    body = delivery.body
+    previous = subscription.previous_secret
+    headers = [
+        (SIGNATURE, sign(body, subscription.secret.secret)),
+        (EVENT, delivery.event_type),
+        (DELIVERY, delivery.id),
+        (ATTEMPT, str(attempt)),
+    ]
+    if previous is not None:
+        headers.append((SIGNATURE_PREVIOUS, sign(body, previous.secret)))
+    if subscription.signature == "standard":
+        timestamp = int(now)
+        secrets = [subscription.secret, *([previous] if previous is not None else [])]
+        signatures = [
+            sign_standard(body, delivery.event_id, timestamp, sourced.secret) for sourced in secrets
+        ]
+        headers += [
+            (STANDARD_ID, delivery.event_id),
+            (STANDARD_TIMESTAMP, str(timestamp)),
+            (STANDARD_SIGNATURE, " ".join(signatures)),
+        ]
+    headers += subscription.headers
+    return headers
