@@ -75,8 +75,7 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
 
 
 def shown_state(state: State, hold: Hold | None) -> State:
-    """Return the state to show for a stored one: a waiting delivery of a held subscription waits
-    for its subscription."""
+    """Return the state to show: what waits for a subscription that is held, is held."""
     return State.HELD if hold is not None and state in WAITING else state
 
 
@@ -150,3 +149,17 @@ def decide(
         step=step,
         due_at=due_at,
     )
+
+
+def delivery_id(tag: str, seq: int) -> str:
+    """Return a delivery's id: unique to the queue by its tag, and found by its number."""
+    return f"dlv_{tag}_{seq}"
+
+
+def delivery_seq(identifier: str, tag: str) -> int | None:
+    """Return the number in a delivery's id, or None when it is none of this queue's."""
+    prefix = f"dlv_{tag}_"
+    digits = identifier.removeprefix(prefix)
+    if not identifier.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(digits[:19])

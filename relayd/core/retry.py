@@ -10,6 +10,7 @@ together."""
 MAX_RETRY_AFTER_S = 86_400.0
 """A receiver may ask for a day at most; a larger Retry-After is read as this."""
 
+
 def retry_wait_s(schedule: tuple[float, ...], step: int, jitter: float) -> float | None:
     """Return the seconds to wait before the next attempt, or None when none is left.
 

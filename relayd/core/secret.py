@@ -2,7 +2,7 @@
 
 import hmac
 from dataclasses import dataclass
-from typing import Self
+from typing import NoReturn
 
 
 class Secret:
@@ -30,7 +30,7 @@ class Secret:
 
     __str__ = __repr__
 
-    def __reduce__(self) -> Self:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere")
 
 

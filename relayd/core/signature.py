@@ -85,7 +85,7 @@ def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) ->
 
 
 def verify_standard(
-    body: bytes, event_id: str, timestamp: str, signatures: str, secret: Secret, now: float
+    body: bytes, event_id: str, timestamp: str, signatures: str, secret: Secret, *, now: float
 ) -> bool:
     """Tell whether one of the space-separated signatures is right and its time is near `now`."""
     if not (timestamp.isascii() and timestamp.isdigit()):

@@ -1,0 +1,251 @@
+"""Data -> the models of the file, with a message of our own for everything that does not fit.
+
+What does not fit is taken out, or replaced by something that fits, so that all that is right can
+be checked further in the same run. Its place counts as bad, and nothing more is said of it.
+"""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from relayd.config.findings import SECRET_KEYS, SECRET_SOURCES, Findings
+from relayd.config.models import (
+    SECRET_SOURCE_TAG,
+    SECRET_TEXT_TAG,
+    WRONG_VALUE,
+    DefaultsSection,
+    File,
+    LogSection,
+    QueueSection,
+    SecretSource,
+    SocketSection,
+    SpoolSection,
+    SubscriptionSection,
+)
+from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.core.catalogue import suggest
+
+_ROUNDS: Final = 4
+"""Taking a value out can make a required key missing, which is replaced in the next round."""
+
+_NOTHING_MEANS_ABSENT: Final = frozenset(
+    {
+        "spools",
+        "log",
+        "allow_networks",
+        "event_types",
+        "defaults",
+        "subscriptions",
+        "headers",
+        "where",
+    }
+)
+"""Sections whose every line may be commented out."""
+
+_STAND_INS: Final[dict[str, object]] = {
+    "market_id": "stand-in",
+    "queue": {"path": "stand-in"},
+    "path": "stand-in",
+    "url": "https://stand-in.example/",
+    "events": ["*"],
+    "secret": "stand-in",
+}
+_ITEM_STAND_INS: Final[dict[str | int, object]] = {
+    "events": "*",
+    "retry": "1s",
+    "event_types": "stand_in",
+    "allow_networks": "192.0.2.1/32",
+}
+
+_EXAMPLES: Final = {
+    "market_id": "market_123",
+    "queue": "{path: queue.db}",
+    "path": "/var/lib/relayd/spool.db",
+    "url": "https://your-app.com/webhooks",
+    "events": "[order.created]",
+    "secret": "{file: PATH}",
+}
+_NUMBER_HINTS: Final = {
+    "timeout": "add a unit, as 10s",
+    "retention": "add a unit, as 30d",
+    "retry": "add a unit, as 2m",
+    "rate_limit": "add a period, as 100/min",
+}
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "socket": SocketSection,
+    "queue": QueueSection,
+    "log": LogSection,
+    "defaults": DefaultsSection,
+}
+_NAMED_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "spools": SpoolSection,
+    "subscriptions": SubscriptionSection,
+}
+
+
+def read_shape(findings: Findings) -> File | None:
+    """Return the file's models, with every error noted in `findings`.
+
+    None when there is nothing that could be checked further.
+    """
+    data = findings.value(())
+    if not isinstance(data, dict):
+        findings.error((), "must be keys and values", "as `market_id: market_123`")
+        return None
+    data = _without_nulls(data, (), findings)
+    for _ in range(_ROUNDS):
+        try:
+            return File.model_validate(data)
+        except ValidationError as error:
+            if error.error_count() > MAX_PROBLEMS * 10:
+                findings.error((), "has little in common with a configuration of relayd")
+                return None
+            for details in error.errors(include_url=False, include_input=False):
+                _note(details, findings)
+                _mend(data, details)
+    return None
+
+
+def _without_nulls(data: dict[str, Any], path: KeyPath, findings: Findings) -> dict[str, Any]:
+    """Return a copy without keys that have no value. Aliased parts are no longer shared."""
+    copy: dict[str, Any] = {}
+    for key, value in data.items():
+        here = (*path, key)
+        if value is None:
+            if key not in _NOTHING_MEANS_ABSENT:
+                findings.error(here, "has no value", "write one, or remove the key", at_key=True)
+        elif isinstance(value, dict) and not _is_where(here):
+            copy[key] = _without_nulls(value, here, findings)
+        else:
+            copy[key] = list(value) if isinstance(value, list) else value
+    return copy
+
+
+def _is_where(path: KeyPath) -> bool:
+    # In a condition `null` is a value to compare with.
+    return len(path) == 3 and path[0] == "subscriptions" and path[2] == "where"
+
+
+def _location(details: ErrorDetails) -> tuple[KeyPath, bool]:
+    """Return where in the data an error is, and whether the key itself is wrong."""
+    loc = details["loc"]
+    path = tuple(part for part in loc if part not in {SECRET_TEXT_TAG, SECRET_SOURCE_TAG})
+    return (path[:-1], True) if path and path[-1] == "[key]" else (path, False)
+
+
+def _note(details: ErrorDetails, findings: Findings) -> None:
+    path, at_key = _location(details)
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "missing":
+            message = "is missing"
+            key = str(path[-1])
+            hint = f"write `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
+        case "extra_forbidden":
+            message, hint, at_key = "unknown key", _key_hint(path), True
+        case kind if kind == WRONG_VALUE:
+            message, hint = str(context["message"]), str(context["hint"])
+        case "literal_error":
+            message, hint = _literal_words(str(context["expected"]), findings.value(path))
+        case kind:
+            message, hint = _type_words(kind, context, path, findings.value(path))
+    findings.error(path, message, hint, at_key=at_key)
+
+
+def _section_at(path: KeyPath) -> type[BaseModel]:
+    """Return the model of the section at `path`, of which something inside was at fault."""
+    if not path:
+        return File
+    if path[-1] in SECRET_KEYS or (len(path) > 2 and path[-2] == "headers"):
+        return SecretSource
+    head = str(path[0])
+    return _NAMED_SECTIONS[head] if head in _NAMED_SECTIONS else _SECTIONS[head]
+
+
+def _key_hint(path: KeyPath) -> str:
+    known = list(_section_at(path[:-1]).model_fields)
+    key = str(path[-1])
+    meant = suggest(key, known)
+    if meant is not None:
+        return f"did you mean `{meant}`?"
+    if len(path) == 1:
+        for name, section in (_NAMED_SECTIONS | _SECTIONS).items():
+            if key in section.model_fields:
+                return f"it belongs under `{name}:`"
+    if len(path) > 1 and key in File.model_fields:
+        return "it belongs at the file's left edge"
+    return f"known here: {', '.join(known)}"
+
+
+def _literal_words(expected: str, value: object) -> tuple[str, str]:
+    options = expected.replace("'", "")
+    if not isinstance(value, str):
+        return f"must be {options}, and is {_described(value)}", ""
+    meant = suggest(value, options.replace(" or ", ", ").split(", "))
+    return f"must be {options}", "" if meant is None else f"did you mean {meant}?"
+
+
+def _type_words(
+    kind: str, context: dict[str, Any], path: KeyPath, value: object
+) -> tuple[str, str]:
+    is_what = _described(value)
+    match kind:
+        case "string_type":
+            if path[-1] in SECRET_KEYS:
+                return f"must be text, and is {is_what}", "put it in quotes, or write {file: PATH}"
+            named = next((part for part in reversed(path) if isinstance(part, str)), "")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            hint = _NUMBER_HINTS.get(named, "put it in quotes") if number else ""
+            if isinstance(value, bool) or value is None:
+                hint = "put it in quotes"
+            return f"must be text, and is {is_what}", hint
+        case "int_type":
+            return f"must be a whole number, and is {is_what}", ""
+        case "bool_type":
+            return f"must be true or false, and is {is_what}", ""
+        case "list_type":
+            return f"must be a list, and is {is_what}", "as [first, second]"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"must be keys and values, and is {is_what}", ""
+        case "greater_than_equal":
+            return f"must be {context['ge']} or more", ""
+        case "less_than_equal":
+            return f"must be {context['le']} or less", ""
+        case "too_long":
+            return f"holds more than {context['max_length']}", ""
+        case "too_short":
+            return "is empty", ""
+        case _:
+            return "cannot be used here", ""
+
+
+def _described(value: object) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case dict():
+            return "keys and values"
+        case _:
+            return "nothing"
+
+
+def _mend(data: dict[str, Any], details: ErrorDetails) -> None:
+    """Take what an error is about out of `data`, or replace it by something that fits."""
+    path, _ = _location(details)
+    parent: Any = data
+    for part in path[:-1]:
+        parent = parent[part]
+    last = path[-1]
+    if isinstance(parent, list):
+        parent[int(last)] = _ITEM_STAND_INS.get(path[-2], "stand-in")
+    elif details["type"] == "missing":
+        parent[last] = _STAND_INS[str(last)]
+    else:
+        parent.pop(last, None)

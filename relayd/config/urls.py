@@ -1,0 +1,124 @@
+"""A subscription's URL: its one normal form, and what can be seen wrong with it before dialling."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import httpx
+
+from relayd.core.addresses import Address, Network, literal_address, refusal
+
+MAX_LENGTH: Final = 2048
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class BadUrl:
+    """Why a URL cannot be delivered to, and what would be right."""
+
+    message: str
+    hint: str = ""
+
+
+_UNWELCOME: Final = (
+    (
+        re.compile(r"\$\{|\{\{"),
+        BadUrl("holds a placeholder, and nothing replaces it", "write the URL itself"),
+    ),
+    (
+        re.compile(r"[\s\x00-\x1f\x7f-\xa0]"),
+        BadUrl("must not hold spaces or line breaks", "write %20 for a space"),
+    ),
+    (re.compile(r"\\"), BadUrl("must not hold a backslash", "write /")),
+    (re.compile("#"), BadUrl("must not hold a fragment", "leave out # and what follows")),
+)
+
+
+def normal_url(text: str, allowed: Sequence[Network]) -> str | BadUrl:
+    """Return the form under which equal URLs are one endpoint, or why it cannot be one.
+
+    The host is in lower case and ASCII, an address in its usual form, a default port is left out,
+    an empty path is `/`. What a name resolves to is judged when it is dialled; an address is
+    judged here.
+    """
+    complaint = _text_complaint(text)
+    if complaint is not None:
+        return complaint
+    try:
+        url = httpx.URL(text)
+        host = url.raw_host.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError):
+        return BadUrl("is no valid URL", "as https://your-app.com/webhooks")
+    address = literal_address(host)
+    complaint = _part_complaint(url) or (
+        _name_complaint(host, url.scheme, allowed)
+        if address is None
+        else _address_complaint(address, url.scheme, allowed)
+    )
+    if complaint is not None:
+        return complaint
+    if address is not None:
+        host = str(address) if isinstance(address, IPv4Address) else f"[{address}]"
+    # httpx leaves out a default port only where the scheme was in lower case.
+    port = "" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}"
+    return f"{url.scheme}://{host}{port}{url.raw_path.decode('ascii')}"
+
+
+def _text_complaint(text: str) -> BadUrl | None:
+    if len(text) > MAX_LENGTH:
+        return BadUrl(f"is longer than {MAX_LENGTH} characters")
+    if not text.lower().startswith(("http://", "https://")):
+        return BadUrl("must begin with https://", "as https://your-app.com/webhooks")
+    return next((complaint for sign, complaint in _UNWELCOME if sign.search(text)), None)
+
+
+def _part_complaint(url: httpx.URL) -> BadUrl | None:
+    if url.userinfo:
+        return BadUrl(
+            "must not hold a user or password",
+            "send an Authorization header instead, under headers:",
+        )
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        return BadUrl("the port must be between 1 and 65535")
+    return None
+
+
+def _address_complaint(address: Address, scheme: str, allowed: Sequence[Network]) -> BadUrl | None:
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return BadUrl("must not name a zone", "leave out % and what follows")
+    reason = refusal(address, allowed, scheme=scheme)
+    if reason is None:
+        return None
+    if refusal(address, (), scheme="https") is None:
+        return BadUrl(reason, "write https://")
+    meant = inner or address
+    return BadUrl(reason, f"to reach it, add {meant}/{meant.max_prefixlen} to allow_networks")
+
+
+def _name_complaint(host: str, scheme: str, allowed: Sequence[Network]) -> BadUrl | None:
+    if not host:
+        return BadUrl("has no host", "as https://your-app.com/webhooks")
+    if not _HOST_NAME.fullmatch(host):
+        return BadUrl("is no valid host name")
+    if _is_this_machine(host) and not any(network.is_loopback for network in allowed):
+        return BadUrl(
+            f"{host} is this machine, which is not public",
+            "to reach it, add 127.0.0.0/8 to allow_networks",
+        )
+    if scheme == "http" and not allowed:
+        return BadUrl(
+            "http: is not encrypted, and only for networks in allow_networks",
+            "write https://, or add the receiver's network to allow_networks",
+        )
+    return None
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")

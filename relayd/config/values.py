@@ -1,0 +1,57 @@
+"""Durations, rates and names: from text to values, and back to text for people."""
+
+import re
+from typing import Final
+
+from relayd.core.token_bucket import Rate
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+"""Names of subscriptions and spools: they stand in commands and logs, so no quoting is needed."""
+
+DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
+RATE_PATTERN: Final = r"^[1-9][0-9]*/(s|min|h|d)$"
+
+_LONGEST: Final = 24
+"""Characters of a duration or rate that are looked at."""
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", re.ASCII)
+_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_RATE = re.compile(r"([1-9][0-9]*)/(s|min|h|d)", re.ASCII)
+_PERIODS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+MAX_RATE_LIMIT: Final = 1_000_000
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds that `10s`, `2m`, `4h`, `30d`, `1.5h` or `500ms` stand for.
+
+    None for anything else. A number without a unit is none, not even 0.
+    """
+    match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
+    return None if match is None else float(match[1]) * _UNITS_MS[match[2]] / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest text that `parse_duration` reads as these seconds, rounded to 1 ms."""
+    milliseconds = round(seconds * 1000)
+    if milliseconds == 0:
+        return "0s"
+    for unit in ("d", "h", "m", "s"):
+        whole, rest = divmod(milliseconds, _UNITS_MS[unit])
+        if rest == 0:
+            return f"{whole}{unit}"
+    if milliseconds > 1000:
+        return f"{milliseconds / 1000:.3f}".rstrip("0") + "s"
+    return f"{milliseconds}ms"
+
+
+def parse_rate(text: str) -> Rate | None:
+    """Return the rate that `100/min`, `5/s`, `1000/h` or `10/d` stands for, or None."""
+    match = _RATE.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or int(match[1]) > MAX_RATE_LIMIT:
+        return None
+    return Rate(int(match[1]), _PERIODS_S[match[2]])
+
+
+def format_rate(rate: Rate) -> str:
+    """Return a rate as the configuration writes it."""
+    return str(rate)

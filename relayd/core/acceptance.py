@@ -1,0 +1,44 @@
+"""What became of an event that was handed over."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relayd.core.event import Event, Rejection, SpoolRow
+
+
+class Acceptance(StrEnum):
+    """The queue's answer for one event."""
+
+    ACCEPTED = "accepted"
+    """It is durable, with all of its deliveries."""
+    DUPLICATE = "duplicate"
+    """This id was accepted before, with the same type and data: nothing is left to do."""
+    CONFLICT = "conflict"
+    """This id was accepted before with other content: it is refused, never dropped in silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A valid event with the names of the subscriptions that it goes to."""
+
+    event: Event
+    source: str
+    subscriptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A spool's row that cannot be an event, and why."""
+
+    source: str
+    row: SpoolRow
+    rejection: Rejection
+
+
+def conflict(event_id: str) -> Rejection:
+    """Return the rejection of an event whose id stands for other content."""
+    return Rejection(
+        "id_conflict",
+        f"the id {event_id} was accepted before with another type or other data; "
+        "give each event an id of its own",
+    )

@@ -1,0 +1,199 @@
+"""The daemon: its task tree, how it starts, takes up a new configuration, and stops.
+
+Three nurseries, one in the other: this one owns the signals, the queue and the configuration;
+inside it dispatch has its tasks; inside that the sources have theirs. So shutting down from the
+inside out takes in nothing more, then lets attempts finish.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from relayd import __version__
+from relayd.config.config import Config
+from relayd.config.difference import difference
+from relayd.config.load import ConfigError, load_config
+from relayd.control import LINE_BYTES, MODE, ControlLines
+from relayd.core.delivery import Hold
+from relayd.core.endpoint import Endpoint
+from relayd.database import DatabaseError, sqlite_loop
+from relayd.delivery.dispatch import Dispatch
+from relayd.delivery.transport import Transport
+from relayd.intake import Intake
+from relayd.log import Log
+from relayd.queue.lock import locked
+from relayd.queue.queue import Queue, open_queue
+from relayd.queue.records import Declared
+from relayd.service import Service
+from relayd.source_tasks import SourceTasks
+from relayd.sources.line_server import LineServer
+from relayd.sources.unix_socket import SocketPathError, bind_unix
+
+_log = structlog.get_logger()
+
+GRACE_S = 10.0
+"""How long attempts in flight may go on after SIGTERM. What does not finish counts for nothing."""
+
+
+async def run_daemon(config: Config, log: Log, service: Service) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends it at once, without waiting for attempts.
+
+    Raises `QueueLockedError`, `SchemaMismatchError`, `DatabaseError`, `SocketPathError` or
+    `OSError`, alone or in an exception group, when it cannot start or go on.
+    """
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+        locked(config.queue.lock_path),
+    ):
+        async with (
+            sqlite_loop(),
+            open_queue(config.queue.path, time.time) as queue,
+            trio.open_nursery() as nursery,
+        ):
+            daemon = Daemon(config, queue, log, service)
+            nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
+            await daemon.run()
+            nursery.cancel_scope.cancel()
+
+
+class Daemon:
+    """Everything that lives as long as the process does."""
+
+    def __init__(self, config: Config, queue: Queue, log: Log, service: Service) -> None:
+        self._config = config
+        self._queue = queue
+        self._logging = log
+        self._service = service
+        self._stop = trio.Event()
+        self._reloading = trio.Lock()
+        self._sources: SourceTasks | None = None
+        self._dispatch: Dispatch
+        self._intake: Intake
+
+    async def run(self) -> None:
+        """Deliver and take in until told to stop."""
+        config = self._config
+        self._dispatch = Dispatch(
+            self._queue,
+            health=await self._queue.health(),
+            make_transport=self._make_transport,
+            clock=time.time,
+            jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
+        )
+        self._intake = Intake(self._queue, config, self._dispatch.wake)
+        holds = await self._declare(config)
+        async with trio.open_nursery() as dispatching:
+            await dispatching.start(self._dispatch.run)
+            self._dispatch.apply(config, holds)
+            async with trio.open_nursery() as taking_in:
+                self._sources = SourceTasks(taking_in, self._intake, config, time.time)
+                self._sources.apply(config, self._sources.prepare(config))
+                await self._serve_control(taking_in)
+                self._started()
+                await self._stop.wait()
+                self._service.stopping("finishing attempts in flight")
+                _log.info("stopping", grace_s=GRACE_S)
+                taking_in.cancel_scope.cancel()
+            self._dispatch.stop()
+            dispatching.cancel_scope.deadline = trio.current_time() + GRACE_S
+        _log.info("stopped")
+
+    async def obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+        """Do what the signals say, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    nursery.start_soon(self.reload)
+                elif self._stop.is_set():
+                    _log.warning("stopped_at_once")
+                    everything.cancel()
+                else:
+                    self._stop.set()
+
+    async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
+        """Read the configuration anew, and apply it as a whole, or refuse it as a whole.
+
+        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "problems": [...]}`.
+        """
+        async with self._reloading:
+            self._service.reloading()
+            try:
+                problems, changes = await self._reload()
+            finally:
+                self._service.ready(self._status())
+            if problems:
+                for problem in problems:
+                    _log.error("reload_refused", detail=problem)
+                return {"ok": False, "problems": problems}
+            _log.info("reloaded", changes=changes)
+            return {"ok": True, "changes": changes}
+
+    async def _reload(self) -> tuple[list[str], list[str]]:
+        sources = self._sources
+        if sources is None:
+            return ["relayd is still starting; try again"], []
+        try:
+            config = await load(self._config.path)
+        except ConfigError as error:
+            return [str(problem) for problem in error.problems], []
+        changed = difference(self._config, config)
+        if changed.needs_restart:
+            return [f"{key}: a reload cannot change it" for key in changed.needs_restart], []
+        try:
+            prepared = sources.prepare(config)
+            holds = await self._declare(config)
+        except (SocketPathError, DatabaseError) as error:
+            return [str(error)], []
+        self._intake.apply(config)
+        self._config = config
+        self._dispatch.apply(config, holds)
+        sources.apply(config, prepared)
+        self._logging.configure(config.log.level)
+        for warning in config.warnings:
+            _log.warning("configuration_warning", detail=str(warning))
+        return [], changed.lines()
+
+    async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
+        return await self._queue.declare(
+            Declared(each.name, each.url, each.active) for each in config.subscriptions.values()
+        )
+
+    def _make_transport(self, endpoint: Endpoint) -> Transport:
+        raise NotImplementedError
+
+    async def _serve_control(self, nursery: trio.Nursery) -> None:
+        control = ControlLines({"reload": self.reload})
+        server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
+        nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
+
+    def _started(self) -> None:
+        config = self._config
+        _log.info(
+            "started",
+            version=__version__,
+            pid=os.getpid(),
+            config=str(config.path),
+            subscriptions=len(config.subscriptions),
+            endpoints=len(config.endpoints),
+            spools=[spool.name for spool in config.spools],
+            socket=None if config.socket is None else str(config.socket.path),
+        )
+        for warning in config.warnings:
+            _log.warning("configuration_warning", detail=str(warning))
+        self._service.ready(self._status())
+
+    def _status(self) -> str:
+        config = self._config
+        return f"{len(config.subscriptions)} subscriptions, {len(config.endpoints)} endpoints"
+
+
+async def load(path: Path) -> Config:
+    """Load the configuration off the event loop. Raises `ConfigError`."""
+    return await trio.to_thread.run_sync(lambda: load_config(path, environ=os.environ))

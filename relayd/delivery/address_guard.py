@@ -1,0 +1,168 @@
+"""Where relayd may connect to: resolve a host name, check each address, dial a checked one.
+
+What is dialled is the very address object that was checked, written anew as a number, so no second
+look-up, scope id or odd spelling can lead elsewhere. The check is made for every connection, and so
+holds for a name that changes, too.
+"""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv6Address, ip_address
+from itertools import chain, zip_longest
+
+import trio
+
+from relayd.core.addresses import Address, Network, refusal
+from relayd.core.outcome import Failure
+from relayd.delivery.failures import AttemptFailed, dial_words, shown_address
+
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
+"""Resolves a host name (in its ASCII form) for a port; raises OSError, as getaddrinfo does."""
+
+STAGGER_S = 0.25
+"""How long one dial may hold up the next: RFC 8305, section 5, Connection Attempt Delay."""
+
+MAX_ADDRESSES = 8
+"""So many addresses of a name are dialled at most, and so many sockets opened for one attempt."""
+
+_THREADS = 2
+"""Look-ups of one endpoint at a time. Those that hang hold back only the endpoint's own."""
+
+
+class AddressGuard:
+    """Opens TCP connections for one endpoint, to public or explicitly allowed addresses only.
+
+    `allowed` are the networks beyond the public ones. `resolve` replaces the system's resolver.
+    """
+
+    def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve | None = None) -> None:
+        self._allowed = tuple(allowed)
+        self._resolve = self._getaddrinfo if resolve is None else resolve
+        self._limiter = trio.CapacityLimiter(_THREADS)
+
+    async def addresses(self, host: str, port: int, *, scheme: str) -> list[Address]:
+        """Return the host's addresses that may be dialled, best first, both families in turn.
+
+        `host` is a name in ASCII or an address in any spelling that the resolver takes. Raises
+        AttemptFailed (NAME or ADDRESS) when there is none. A cancelled look-up is abandoned; its
+        thread ends by itself.
+        """
+        try:
+            resolved = await self._resolve(host, port)
+        except OSError as error:
+            raise _name_failed(host, error) from error
+        except UnicodeError as error:
+            raise AttemptFailed(Failure.NAME, f"{host} is not a valid host name") from error
+        refusals: list[str] = []
+        permitted: list[Address] = []
+        for address in dict.fromkeys(map(_without_scope, resolved)):
+            reason = refusal(address, self._allowed, scheme=scheme)
+            if reason is None:
+                permitted.append(address)
+            else:
+                refusals.append(reason)
+        if permitted:
+            return _interleaved(permitted)[:MAX_ADDRESSES]
+        if not refusals:
+            raise AttemptFailed(Failure.NAME, f"{host} has no address")
+        reasons = "; ".join(dict.fromkeys(refusals[:3]))
+        raise AttemptFailed(Failure.ADDRESS, f"{host} may not be dialled: {reasons}")
+
+    async def dial(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
+        """Connect to the first of these checked addresses that answers, dialled in their order.
+
+        The stream has TCP_NODELAY set. Raises AttemptFailed (CONNECT) when none does. Cancellation closes every socket.
+        """
+        if len(addresses) == 1:  # No nursery for what is the most common case.
+            try:
+                return await _dial(addresses[0], port)
+            except OSError as error:
+                words = dial_words(error, shown_address(addresses[0], port))
+                raise AttemptFailed(Failure.CONNECT, words) from error
+        return await _dial_in_turn(addresses, port)
+
+    async def connect(self, host: str, port: int, *, scheme: str) -> trio.SocketStream:
+        """Resolve, check and dial, as `addresses` and `dial` do."""
+        return await self.dial(await self.addresses(host, port, scheme=scheme), port)
+
+    async def _getaddrinfo(self, host: str, port: int) -> list[Address]:
+        found = await trio.to_thread.run_sync(
+            _system_addresses, host, port, abandon_on_cancel=True, limiter=self._limiter
+        )
+        return list(map(ip_address, found))
+
+
+def _system_addresses(host: str, port: int) -> list[str]:
+    # As bytes, so that Python's own IDNA codec keeps out of what the URL parser has encoded.
+    found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+def _without_scope(address: Address) -> Address:
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return IPv6Address(int(address))
+    return address
+
+
+def _interleaved(addresses: list[Address]) -> list[Address]:
+    """Take both families in turn, beginning with the first address's (RFC 8305, section 4)."""
+    first = [address for address in addresses if address.version == addresses[0].version]
+    second = [address for address in addresses if address.version != addresses[0].version]
+    pairs = zip_longest(first, second)
+    return [address for address in chain.from_iterable(pairs) if address is not None]
+
+
+def _name_failed(host: str, error: OSError) -> AttemptFailed:
+    if error.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(error, socket.gaierror):
+        return AttemptFailed(Failure.CONNECT, dial_words(error, host))
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+        return AttemptFailed(Failure.NAME, f"{host} does not exist, or has no address")
+    reason = error.strerror or type(error).__name__
+    return AttemptFailed(Failure.NAME, f"{host} could not be resolved: {reason}")
+
+
+async def _dial(address: Address, port: int) -> trio.SocketStream:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    dialled = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await dialled.connect((str(address), port))
+        return trio.SocketStream(dialled)
+    except BaseException:
+        dialled.close()
+        raise
+
+
+async def _dial_in_turn(addresses: Sequence[Address], port: int) -> trio.SocketStream:
+    """Start a dial each STAGGER_S, or as soon as the one before failed; the first success wins."""
+    winner: trio.SocketStream | None = None
+    failures: list[str] = []
+
+    async def dial(address: Address, failed: trio.Event) -> None:
+        nonlocal winner
+        try:
+            stream = await _dial(address, port)
+        except OSError as error:
+            failures.append(dial_words(error, shown_address(address, port)))
+            failed.set()
+        else:
+            if winner is None:
+                winner = stream
+                nursery.cancel_scope.cancel()
+            else:
+                stream.socket.close()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(dial, address, failed)
+                with trio.move_on_after(STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:
+            winner.socket.close()
+        raise
+    if winner is None:
+        raise AttemptFailed(Failure.CONNECT, "; ".join(dict.fromkeys(failures)))
+    return winner

@@ -1,0 +1,127 @@
+"""All endpoints' tasks: which there are, what each delivers, and how they come and go on reload."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from relayd.config.config import Config
+from relayd.core.delivery import Hold
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.subscription import Subscription
+from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
+from relayd.delivery.transport import Transport
+
+_IDLE_SWEEP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    task: EndpointTask
+    transport: Transport
+
+
+class Dispatch:
+    """Runs one `EndpointTask` for each endpoint of the configuration.
+
+    `health` is what the queue last knew of each endpoint, by URL. `clock` gives Unix seconds,
+    `jitter` a number between -1 and 1.
+    """
+
+    def __init__(
+        self,
+        queue: DeliveryQueue,
+        *,
+        health: Mapping[str, Health],
+        make_transport: Callable[[Endpoint], Transport],
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._health = dict(health)
+        self._make_transport = make_transport
+        self._clock = clock
+        self._jitter = jitter
+        self._running: dict[str, _Running] = {}
+        self._urls: dict[str, str] = {}
+        # By subscription, since a reload may move one to another endpoint while its deliveries
+        # are in flight at the old one.
+        self._in_flight: defaultdict[str, set[int]] = defaultdict(set)
+        self._tasks: trio.Nursery | None = None
+        self._stopped = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run what `apply` declares until `stop`, and then until nothing is in flight any more.
+
+        When cancelled, the attempts in flight count for nothing.
+        """
+        async with trio.open_nursery() as sweeping:
+            sweeping.start_soon(self._close_idle_connections)
+            async with trio.open_nursery() as self._tasks:
+                # Keeps the nursery open while there is no endpoint.
+                self._tasks.start_soon(self._stopped.wait)
+                task_status.started()
+            sweeping.cancel_scope.cancel()
+
+    def apply(self, config: Config, holds: Mapping[str, Hold | None]) -> None:
+        """Deliver as this configuration says from now on; attempts in flight finish as they began.
+
+        `holds` has each subscription's hold: nothing is claimed for one that is held.
+        """
+        subscriptions: dict[str, dict[str, Subscription]] = defaultdict(dict)
+        for name, subscription in config.subscriptions.items():
+            if holds.get(name) is None:
+                subscriptions[subscription.url][name] = subscription
+        self._urls = {name: each.url for name, each in config.subscriptions.items()}
+        for url in self._running.keys() - config.endpoints.keys():
+            stopped = self._running.pop(url)
+            self._health[url] = stopped.task.health
+            stopped.task.stop()
+        for url, endpoint in config.endpoints.items():
+            if url in self._running:
+                self._running[url].task.apply(endpoint, subscriptions[url])
+            else:
+                self._start(endpoint, subscriptions[url])
+
+    def wake(self, subscriptions: Iterable[str]) -> None:
+        """Say that something new is due for these subscriptions."""
+        for name in subscriptions:
+            running = self._running.get(self._urls.get(name, ""))
+            if running is not None:
+                running.task.wake()
+
+    def stop(self) -> None:
+        """Start no attempt any more; `run` returns when those in flight are through."""
+        for running in self._running.values():
+            running.task.stop()
+        self._running.clear()
+        self._stopped.set()
+
+    def _start(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
+        transport = self._make_transport(endpoint)
+        task = EndpointTask(
+            endpoint,
+            subscriptions,
+            queue=self._queue,
+            transport=transport,
+            health=self._health.get(endpoint.url, Health()),
+            in_flight=self._in_flight,
+            clock=self._clock,
+            jitter=self._jitter,
+        )
+        running = _Running(task, transport)
+        self._running[endpoint.url] = running
+        if self._tasks is None:
+            raise RuntimeError("apply comes after run has started")
+        self._tasks.start_soon(self._run, running)
+
+    async def _run(self, running: _Running) -> None:
+        async with running.transport:
+            await running.task.run()
+
+    async def _close_idle_connections(self) -> None:
+        while True:
+            await trio.sleep(_IDLE_SWEEP_S)
+            for running in list(self._running.values()):
+                await running.transport.close_idle()

@@ -1,0 +1,274 @@
+"""One endpoint's loop: claim what is due, wait for a token, attempt, decide, record.
+
+Each endpoint has its own task, bucket, health and connections, so that a slow or dead one delays
+no other. What is in flight is known here only; the queue learns of an attempt when it is over.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import httpx
+import structlog
+import trio
+
+from relayd.core.delivery import AttemptRecord, Delivery, State, decide
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.signature import signed_headers
+from relayd.core.subscription import Subscription
+from relayd.core.token_bucket import TokenBucket
+from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.delivery.transport import attempt, build_request
+from relayd.log import endpoint_name
+from relayd.queue.claims import Claim, Want
+from relayd.queue.records import Recording
+
+_log = structlog.get_logger()
+
+_CLAIM_AT_ONCE = 256
+_STORAGE_RETRY_S = 1.0
+
+_NOTHING_DUE = math.inf
+_DUE_NOW = -math.inf
+
+
+class DeliveryQueue(Protocol):
+    """What an endpoint's task needs of the queue."""
+
+    async def claim(self, want: Want) -> Claim:
+        """Find deliveries that are due."""
+
+    async def record(self, recording: Recording) -> None:
+        """Write what came of an attempt; it is durable when this returns."""
+
+
+class EndpointTask:
+    """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
+
+    `in_flight` has the numbers of the deliveries under way by subscription, those of other
+    endpoints' tasks too. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        subscriptions: Mapping[str, Subscription],
+        *,
+        queue: DeliveryQueue,
+        transport: httpx.AsyncBaseTransport,
+        health: Health,
+        in_flight: defaultdict[str, set[int]],
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._endpoint = endpoint
+        self._subscriptions = dict(subscriptions)
+        self._queue = queue
+        self._transport = transport
+        self._url = httpx.URL(endpoint.url)
+        self._clock = clock
+        self._jitter = jitter
+        self.health = health
+        self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
+        self._in_flight = in_flight
+        self._under_way = 0
+        self._next_due_at = _DUE_NOW
+        self._backlog_first = False
+        self._stopping = False
+        self._changed = trio.Event()
+        self._log = _log.bind(endpoint=endpoint_name(endpoint.url))
+
+    def wake(self) -> None:
+        """Say that something new is due."""
+        self._next_due_at = _DUE_NOW
+        self._changed.set()
+
+    def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
+        """Go on under another configuration of the same URL. A reload grants no tokens."""
+        self._endpoint = endpoint
+        self._subscriptions = dict(subscriptions)
+        self._bucket = self._bucket.with_rate(endpoint.rate, trio.current_time())
+        self.wake()
+
+    def stop(self) -> None:
+        """Start no attempt any more; `run` returns when those in flight are through."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped. When cancelled, attempts in flight count for nothing."""
+        async with trio.open_nursery() as attempts:
+            while not self._stopping:
+                # Looked at once more after the wait: anything may have changed by then.
+                if (pause_s := self._pause_s()) > 0:
+                    await self._wait(pause_s)
+                    continue
+                for delivery in await self._claim():
+                    attempts.start_soon(self._deliver, delivery)
+
+    def _pause_s(self) -> float:
+        """Return how long nothing can start, as things stand: 0 when something can."""
+        if not self._subscriptions or self._room() <= 0:
+            return math.inf
+        now = self._clock()
+        if (until := max(self._next_due_at, self.health.held_until)) > now:
+            return until - now
+        self._bucket = self._bucket.at(trio.current_time())
+        return self._bucket.wait_s
+
+    def _room(self) -> int:
+        return self.health.allowed_in_flight(self._endpoint) - self._under_way
+
+    async def _wait(self, pause_s: float) -> None:
+        with trio.move_on_after(pause_s):
+            await self._changed.wait()
+        self._changed = trio.Event()
+
+    async def _claim(self) -> tuple[Delivery, ...]:
+        count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
+        # What wakes us while the queue is being asked must not be forgotten.
+        self._next_due_at = _NOTHING_DUE
+        try:
+            claim = await self._queue.claim(
+                Want(
+                    subscriptions=tuple(self._subscriptions),
+                    count=count,
+                    now=self._clock(),
+                    busy=frozenset().union(
+                        *(self._in_flight[name] for name in self._subscriptions)
+                    ),
+                    released_at=self.health.released_at,
+                    backlog_first=self._backlog_first,
+                )
+            )
+        except (DatabaseBusyError, DatabaseFullError) as error:
+            self._log.warning("queue_unavailable", detail=str(error))
+            self._next_due_at = self._clock() + _STORAGE_RETRY_S
+            return ()
+        if claim.next_due_at is not None:
+            self._next_due_at = min(self._next_due_at, claim.next_due_at)
+        # A reload or a 410 may have taken a subscription away in the meantime.
+        deliveries = tuple(
+            each for each in claim.deliveries if each.subscription in self._subscriptions
+        )
+        self._backlog_first = claim.backlog_first
+        self._bucket = self._bucket.at(trio.current_time()).take(len(deliveries))
+        for delivery in deliveries:
+            self._in_flight[delivery.subscription].add(delivery.seq)
+        self._under_way += len(deliveries)
+        return deliveries
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        subscription = self._subscriptions.get(delivery.subscription)
+        try:
+            if subscription is not None:
+                await self._attempt(delivery, subscription)
+        finally:
+            self._in_flight[delivery.subscription].discard(delivery.seq)
+            self._under_way -= 1
+            self._changed.set()
+
+    async def _attempt(self, delivery: Delivery, subscription: Subscription) -> None:
+        started_at = self._clock()
+        outcome = await self._outcome(delivery, subscription, started_at)
+        now = self._clock()
+        record = decide(
+            delivery,
+            outcome,
+            subscription.retry,
+            started_at=started_at,
+            now=now,
+            jitter=self._jitter(),
+        )
+        before = self.health
+        self.health = before.after(outcome, self._endpoint, now)
+        if outcome.gone:
+            self._subscriptions.pop(subscription.name, None)
+        changed = self.health if self.health != before else None
+        # What happened is recorded even while shutting down.
+        with trio.CancelScope(shield=True):
+            await self._record(Recording(record, self._endpoint.url, changed))
+        if record.state is State.RETRYING:
+            self._next_due_at = min(self._next_due_at, record.due_at or now)
+        if changed is not None and changed.released_at != before.released_at:
+            self._next_due_at = _DUE_NOW
+        self._tell(record, before, subscription)
+
+    async def _outcome(self, delivery: Delivery, subscription: Subscription, now: float) -> Outcome:
+        began = trio.current_time()
+        try:
+            headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
+            request = build_request(self._url, headers, delivery.body)
+            return await attempt(
+                self._transport, request, timeout_s=subscription.timeout_s, now=now
+            )
+        except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
+            # A poisonous delivery ends, the daemon does not.
+            self._log.exception("attempt_defect", **_identity(delivery))
+            return Outcome(
+                duration_s=trio.current_time() - began,
+                failure=Failure.DEFECT,
+                detail="relayd itself failed; its log has the traceback",
+            )
+
+    async def _record(self, recording: Recording) -> None:
+        while True:
+            try:
+                return await self._queue.record(recording)
+            except (DatabaseBusyError, DatabaseFullError) as error:
+                # It stays in flight meanwhile, so that it is not sent twice.
+                self._log.warning(
+                    "queue_unavailable",
+                    detail=str(error),
+                    **_identity(recording.record.delivery),
+                )
+                await trio.sleep(_STORAGE_RETRY_S)
+
+    def _tell(self, record: AttemptRecord, before: Health, subscription: Subscription) -> None:
+        outcome, after = record.outcome, self.health
+        fields = _identity(record.delivery)
+        result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
+        if outcome.succeeded:
+            self._log.info("attempt_succeeded", **fields, **result)
+        else:
+            self._log.warning(
+                "attempt_failed",
+                **fields,
+                **result,
+                failure=outcome.failure,
+                detail=outcome.detail,
+            )
+        if outcome.gone:
+            self._log.error(
+                "subscription_gone",
+                subscription=subscription.name,
+                detail="its receiver answered 410 Gone: its deliveries are held until it is "
+                "resumed or its url changes",
+            )
+        elif record.state is State.RETRYING:
+            self._log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
+        elif record.state is State.EXHAUSTED:
+            self._log.error("delivery_exhausted", **fields, detail="no attempt is left")
+        if after.failing and not before.failing:
+            self._log.error("endpoint_failing", detail=after.last_failure)
+        elif before.failing and not after.failing:
+            self._log.info("endpoint_recovered", failing_since=_iso(before.failing_since))
+
+
+def _identity(delivery: Delivery) -> dict[str, object]:
+    return {
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "delivery_id": delivery.id,
+        "subscription": delivery.subscription,
+        "attempt": delivery.attempts + 1,
+    }
+
+
+def _iso(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

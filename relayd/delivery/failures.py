@@ -1,0 +1,143 @@
+"""Network failures by name and in words: what goes wrong below one attempt, told to an operator.
+
+Words name hosts, addresses and reasons. They never hold a payload, a header, a URL's query, or
+text that the receiver chose, except the place that it redirects to, cleaned.
+"""
+
+import errno
+import re
+import ssl
+
+import httpx
+
+from relayd.core.addresses import Address
+from relayd.core.outcome import Failure
+
+WAITING_FOR = "relayd.waiting_for"
+"""The request's extension in which the transport notes what it waits for, as a noun, so that an
+attempt that runs into its deadline can say what was missing."""
+
+_MAX_LOCATION_CHARACTERS = 200
+
+
+class AttemptFailed(httpx.TransportError):
+    """One attempt failed on the way: `failure` names how, `detail` says it in words."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+# From the most special to the most general: the first that fits is taken.
+_HTTPX_FAILURES: tuple[tuple[type[httpx.TransportError], Failure, str], ...] = (
+    (httpx.TimeoutException, Failure.TIMEOUT, "the transport's own time limit passed"),
+    (httpx.ConnectError, Failure.CONNECT, "no connection"),
+    (httpx.ProxyError, Failure.CONNECT, "no connection through the proxy"),
+    (httpx.UnsupportedProtocol, Failure.CONNECT, "no connection: not an http or https URL"),
+    (httpx.RemoteProtocolError, Failure.PROTOCOL, "the answer is not valid HTTP"),
+    (httpx.NetworkError, Failure.RESET, "the connection broke off before a whole answer"),
+)
+
+
+def named(error: httpx.TransportError) -> AttemptFailed:
+    """Return the named failure for any transport's error.
+
+    An httpx.LocalProtocolError is raised again: a request that cannot be sent is a defect here,
+    and says nothing of the receiver.
+    """
+    if isinstance(error, AttemptFailed):
+        return error
+    for kind, failure, detail in _HTTPX_FAILURES:
+        if isinstance(error, kind):
+            return AttemptFailed(failure, detail)
+    raise error
+
+
+_DIAL_WORDS = {
+    errno.ECONNREFUSED: "refused by {place}",
+    errno.ECONNRESET: "reset by {place}",
+    errno.ENETUNREACH: "no route to {place}",
+    errno.EHOSTUNREACH: "no route to {place}",
+    errno.ETIMEDOUT: "no reply from {place}",
+    errno.EADDRNOTAVAIL: "no local address or port was left to reach {place} from",
+    errno.EMFILE: "no file descriptor was left for a connection",
+    errno.ENFILE: "no file descriptor was left for a connection",
+}
+
+
+def shown_address(address: Address, port: int) -> str:
+    """Return `203.0.113.7:443` or `[2001:db8::7]:443`."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def dial_words(error: OSError, place: str) -> str:
+    """Say why no connection to `place`, an address and port, came about."""
+    words = _DIAL_WORDS.get(error.errno or 0)
+    if words is None:
+        return f"no connection to {place}: {error.strerror or type(error).__name__}"
+    return words.format(place=place)
+
+
+# OpenSSL's X509_V_ERR_* numbers, which the ssl module does not name (openssl/x509_vfy.h).
+_CERTIFICATE_WORDS = {
+    9: "certificate is not valid yet",
+    10: "certificate has expired",
+    18: "certificate is self-signed, so it is not trusted",
+    19: "certificate comes from an authority that is not trusted here",
+    20: "certificate comes from an authority that is not trusted here,"
+    " or the receiver leaves out an intermediate certificate",
+    21: "certificate cannot be verified: the receiver leaves out an intermediate certificate",
+    23: "certificate was revoked",
+    62: "certificate is not for {host}",
+    64: "certificate is not for {host}",
+}
+
+# OpenSSL's reasons, of ours and of the other side's alerts (openssl/sslerr.h).
+_TLS_WORDS = {
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the receiver speaks neither TLS 1.2 nor 1.3",
+    "UNSUPPORTED_PROTOCOL": "the receiver speaks neither TLS 1.2 nor 1.3",
+    "WRONG_VERSION_NUMBER": "the receiver does not speak TLS on this port",
+    "HTTP_REQUEST": "the receiver does not speak TLS on this port",
+    "UNEXPECTED_EOF_WHILE_READING": "the receiver closed the connection in the TLS handshake",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the receiver shares no TLS parameters with relayd",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the receiver does not speak HTTP/1.1 over TLS",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the receiver asks for a client certificate",
+    "TLSV1_UNRECOGNIZED_NAME": "the receiver knows no {host}",
+}
+
+
+def tls_words(error: BaseException | None, host: str) -> str:
+    """Say why TLS with `host` failed.
+
+    `error` is what broke the stream: an ssl.SSLError, or other trouble of the connection.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = _CERTIFICATE_WORDS.get(error.verify_code)
+        if words is None:
+            return f"certificate was not accepted: {error.verify_message}"
+        return words.format(host=host)
+    if isinstance(error, ssl.SSLEOFError):
+        return _TLS_WORDS["UNEXPECTED_EOF_WHILE_READING"]
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or "no reason given"
+        words = _TLS_WORDS.get(reason)
+        return (
+            words.format(host=host) if words else f"TLS failed: {reason.replace('_', ' ').lower()}"
+        )
+    return "the connection broke off in the TLS handshake"
+
+
+def shown_location(location: str) -> str:
+    """Return a Location header fit to be shown.
+
+    It has no query, fragment or user, no control character, and 200 characters at most.
+    """
+    place = re.split(r"[?#]", location, maxsplit=1)[0]
+    place = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([/\\]{2})[^/\\]*@", r"\1\2", place)
+    if len(place) > _MAX_LOCATION_CHARACTERS:
+        place = place[: _MAX_LOCATION_CHARACTERS - 1] + "…"
+    return "".join(
+        char if " " <= char <= "~" or char == "…" else char.encode("unicode_escape").decode()
+        for char in place
+    )

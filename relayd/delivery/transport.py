@@ -1,0 +1,243 @@
+"""From a request to an Outcome: an httpx transport to one origin, and one attempt over it.
+
+The transport keeps idle connections and uses the latest first, so that those beyond what the load
+needs grow old and are closed. `attempt` puts one deadline over everything from the name's look-up
+to the answer's last byte, and gives a network failure as a value.
+
+It reads no proxy variable and no .netrc: only what is named here decides where a request goes.
+"""
+
+import re
+import ssl
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import trio
+
+from relayd import __version__
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.retry import parse_retry_after
+from relayd.delivery.address_guard import AddressGuard
+from relayd.delivery.connection import MAX_ANSWER_BYTES, Connection
+from relayd.delivery.failures import WAITING_FOR, named, shown_location
+
+KEPT_ANSWER_BYTES = 1_024
+"""So much of an answer's body is kept in its outcome."""
+
+IDLE_S = 4.0
+"""How long a connection is kept idle when the receiver does not say how long it keeps it: less
+than the 5 s after which Node's and Apache's servers close theirs."""
+
+MAX_IDLE_S = 60.0
+"""How long a connection is kept idle at most, whatever the receiver says."""
+
+_KEEP_ALIVE_MARGIN_S = 1.0
+"""A connection is given up this long before the receiver would close it, so that a request does
+not cross the closing on its way."""
+
+_FIXED_HEADERS = [
+    (b"User-Agent", f"relayd/{__version__}".encode()),
+    (b"Accept", b"*/*"),
+    (b"Accept-Encoding", b"identity"),
+    (b"Content-Type", b"application/json"),
+]
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """Sends requests to one origin, that of the URL it is made with, over HTTP/1.1.
+
+    The caller bounds the requests under way, and so the connections: there is one for each, and
+    never more idle ones than there were requests at a time.
+    """
+
+    def __init__(self, url: httpx.URL, *, guard: AddressGuard, tls: ssl.SSLContext) -> None:
+        if url.scheme not in ("http", "https") or not url.raw_host:
+            raise ValueError("a transport needs an http or https URL with a host")
+        self._scheme = url.scheme
+        self._host = url.raw_host.decode("ascii")
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._netloc = url.netloc
+        self._guard = guard
+        self._tls = tls
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request and return its answer, of which all has been read.
+
+        The body is raw, not decompressed, and has at most MAX_ANSWER_BYTES. Raises AttemptFailed,
+        an httpx.TransportError. There is no time limit of its own. Cancelling closes the
+        connection.
+        """
+        if request.url.netloc != self._netloc or request.url.scheme != self._scheme:
+            raise ValueError("a transport sends to its own origin only")
+        body = await request.aread()
+        connection = self._take_idle()
+        if connection is None:
+            connection = await self._connect(request.extensions)
+        try:
+            # Nothing is retried from here on: the receiver may have seen the request.
+            answer = await connection.exchange(
+                request.method,
+                request.url.raw_path,
+                request.headers.raw,
+                body,
+                request.extensions,
+            )
+        except BaseException:
+            connection.close()
+            raise
+        response = httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=httpx.ByteStream(answer.body),
+            extensions={"http_version": b"HTTP/1.1", "reason_phrase": answer.reason},
+        )
+        self._give_back(connection, response.headers.get("keep-alive"))
+        return response
+
+    def close_idle(self, now: float) -> int:
+        """Close the idle connections that are too old or that the receiver closed.
+
+        Returns how many are left. `now` is a moment of trio's clock.
+        """
+        kept = []
+        for connection in self._idle:
+            if now < connection.expires_at and connection.is_quiet():
+                kept.append(connection)
+            else:
+                connection.close()
+        self._idle = kept
+        return len(kept)
+
+    async def aclose(self) -> None:
+        """Close all idle connections, and those in use as soon as their requests end."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_idle(self) -> Connection | None:
+        now = trio.current_time()
+        while self._idle:
+            connection = self._idle.pop()
+            if now < connection.expires_at and connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def _give_back(self, connection: Connection, keep_alive: str | None) -> None:
+        idle_s = IDLE_S if keep_alive is None else _announced_idle_s(keep_alive)
+        if self._closed or not connection.reusable or idle_s <= 0:
+            connection.close()
+            return
+        connection.expires_at = trio.current_time() + idle_s
+        self._idle.append(connection)
+
+    async def _connect(self, progress: MutableMapping[str, Any]) -> Connection:
+        progress[WAITING_FOR] = f"address for {self._host}"
+        addresses = await self._guard.addresses(self._host, self._port, scheme=self._scheme)
+        progress[WAITING_FOR] = "connection"
+        connection = Connection(await self._guard.dial(addresses, self._port), self._host)
+        if self._scheme == "https":
+            progress[WAITING_FOR] = "TLS connection"
+            try:
+                await connection.start_tls(self._tls)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+
+def build_request(url: httpx.URL, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
+    """Return the POST of a body, with the headers that every attempt has and `headers` after them.
+
+    The headers are handed over raw: httpx's own way to build them takes ten times as long.
+    """
+    raw = [
+        (b"Host", url.netloc),
+        *_FIXED_HEADERS,
+        (b"Content-Length", b"%d" % len(body)),
+        *((name.encode("ascii"), value.encode()) for name, value in headers),
+    ]
+    request = httpx.Request("POST", url, headers=raw, stream=httpx.ByteStream(body))
+    request.read()
+    return request
+
+
+async def attempt(
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    *,
+    timeout_s: float,
+    now: float,
+) -> Outcome:
+    """Make one attempt and return what came of it. Never raises for what the network does.
+
+    The deadline lies over the whole of it: name, connection, TLS, request and answer. `now` is in
+    Unix seconds, for a Retry-After that names a date. Cancellation passes through; so does an
+    exception that no network failure explains.
+    """
+    started = trio.current_time()
+    with trio.move_on_after(timeout_s):
+        try:
+            response = await transport.handle_async_request(request)
+            answer = await _beginning(response)
+        except httpx.TransportError as error:
+            failed = named(error)
+            return Outcome(
+                trio.current_time() - started, failure=failed.failure, detail=failed.detail
+            )
+        return _answered(response, answer, trio.current_time() - started, now)
+    missing = request.extensions.get(WAITING_FOR, "answer")
+    return Outcome(
+        trio.current_time() - started,
+        failure=Failure.TIMEOUT,
+        detail=f"no {missing} within {timeout_s:g} s",
+    )
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Read the raw body, MAX_ANSWER_BYTES of it at most, and return what is kept of it."""
+    if isinstance(response.stream, httpx.ByteStream):  # Ours: it has been read.
+        return b"".join(response.stream)[:KEPT_ANSWER_BYTES]
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    kept = b""
+    read = 0
+    try:
+        async for chunk in response.stream:
+            kept = (kept + chunk)[:KEPT_ANSWER_BYTES]
+            read += len(chunk)
+            if read > MAX_ANSWER_BYTES:
+                break
+    finally:
+        await response.aclose()
+    return kept
+
+
+def _answered(response: httpx.Response, answer: bytes, duration_s: float, now: float) -> Outcome:
+    status = response.status_code
+    if 200 <= status < 300:
+        return Outcome(duration_s, status, answer=answer)
+    retry_after_s = None
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        value = response.headers.get("retry-after")
+        retry_after_s = None if value is None else parse_retry_after(value, now)
+    failure = Failure.STATUS
+    # The phrase is the standard's: the receiver's own could hold anything.
+    detail = f"answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    if 300 <= status < 400:
+        failure = Failure.REDIRECT
+        location = response.headers.get("location")
+        if location is not None:
+            detail = f"redirected to {shown_location(location)} (not followed)"
+    return Outcome(duration_s, status, failure, detail, answer, retry_after_s)
+
+
+def _announced_idle_s(keep_alive: str) -> float:
+    """Return how long a connection may be idle after `Keep-Alive: timeout=N` (RFC 2068, 19.7.1)."""
+    match = re.search(r"\btimeout\s*=\s*\"?(\d{1,9})", keep_alive)
+    if match is None:
+        return IDLE_S
+    return min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)

@@ -1,0 +1,87 @@
+"""Takes in events: finds the subscriptions that each one goes to, and makes both durable at once."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from relayd.config.config import Config
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.catalogue import suggest
+from relayd.core.event import Event
+from relayd.core.matching import Matcher
+from relayd.queue.queue import Queue
+
+_log = structlog.get_logger()
+
+
+class Intake:
+    """Every source's way into the queue.
+
+    `wake` is told the names of the subscriptions that something new waits for. It carries nothing
+    else: what is to be delivered is in the queue.
+    """
+
+    def __init__(self, queue: Queue, config: Config, wake: Callable[[Iterable[str]], None]) -> None:
+        self._queue = queue
+        self._wake = wake
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Match what comes from now on to this configuration's subscriptions."""
+        self._event_types = config.event_types
+        self._matcher = Matcher(
+            {
+                subscription.name: subscription.selection
+                for subscription in config.subscriptions.values()
+                if subscription.active
+            }
+        )
+
+    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+        """Make events durable, with their deliveries, and say what became of each, in order."""
+        news = [
+            NewEvent(event, source, tuple(self._matcher.match(event.envelope))) for event in events
+        ]
+        results = await self._queue.accept(news)
+        woken: set[str] = set()
+        for new, result in zip(news, results, strict=True):
+            self._tell(new, result)
+            if result is Acceptance.ACCEPTED:
+                woken.update(new.subscriptions)
+        self._wake(woken)
+        return results
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+        """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
+        await self._queue.reject(rejected)
+        for each in rejected:
+            _log.warning(
+                "input_rejected",
+                source=each.source,
+                row=each.row.seq,
+                code=each.rejection.code,
+                detail=each.rejection.reason,
+            )
+
+    def _tell(self, new: NewEvent, result: Acceptance) -> None:
+        event = new.event
+        fields = {"event_id": event.id, "event_type": event.type, "source": new.source}
+        if result is not Acceptance.ACCEPTED:
+            _log.info("event_not_new", **fields, result=result.value)
+            return
+        _log.info("event_accepted", **fields, subscriptions=list(new.subscriptions))
+        if event.unfaithful:
+            _log.warning(
+                "event_unfaithful",
+                **fields,
+                fields=list(event.unfaithful),
+                detail="JavaScript receivers cannot carry these numbers or keys unchanged",
+            )
+        if event.type not in self._event_types:
+            nearest = suggest(event.type, self._event_types)
+            _log.warning(
+                "event_type_unknown",
+                **fields,
+                detail=(f"did you mean {nearest}? " if nearest else "")
+                + "A type of your own goes under event_types: in the configuration",
+            )

@@ -1,0 +1,146 @@
+"""The daemon's log: one line for each thing that happened, the same field names everywhere.
+
+JSON where a program reads it, colours and columns where a person does. Field names: `event_id`,
+`event_type`, `delivery_id`, `subscription`, `endpoint` (a URL without its query), `attempt`,
+`status`, `failure`, `detail`, `duration_ms`, `due_at`, `source`. No payload and no secret.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from typing import Literal, Self, TextIO
+from urllib.parse import urlsplit, urlunsplit
+
+import structlog
+
+Format = Literal["auto", "json", "text"]
+
+_KEPT_LINES = 10_000
+"""Lines that may wait for a slow reader of the log; further ones are dropped, and counted."""
+
+
+class LineWriter:
+    """Writes lines from a thread of its own, so that a log that nobody reads stops no delivery.
+
+    A closed or full pipe, a hung terminal or a full disk lose lines of the log, nothing else.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        # A daemon thread: a reader that never reads must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="relayd-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Hand over one line, without its end. Never waits."""
+        with self._changed:
+            if len(self._lines) >= _KEPT_LINES:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            if len(self._lines) == 1:
+                self._changed.notify()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what waits, for at most `timeout_s`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lines and not self._closing:
+                    self._changed.wait()
+                if not self._lines:
+                    return
+                lines = list(self._lines)
+                self._lines.clear()
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                lines.append(f"relayd: {dropped} lines of the log were dropped: nobody read it")
+            try:
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
+            except (OSError, ValueError):
+                # There is nowhere left to say so.
+                continue
+
+
+class _LineLogger:
+    """What structlog calls at the end of its processors."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def msg(self, message: str) -> None:
+        self._writer.write(message)
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class Log:
+    """Where the daemon's loggers come from. `level` can be changed by a reload."""
+
+    def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
+        self._writer = LineWriter(stream)
+        self._processors = _processors(form, stream)
+        self.configure(level)
+
+    def configure(self, level: str) -> None:
+        """Let lines of this level and above through."""
+        structlog.configure(
+            processors=self._processors,
+            wrapper_class=structlog.make_filtering_bound_logger(
+                logging.getLevelName(level.upper())
+            ),
+            logger_factory=lambda *_: _LineLogger(self._writer),
+            # Loggers take up a new level at their next line.
+            cache_logger_on_first_use=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor]:
+    as_json = form == "json" or (form == "auto" and not stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    if as_json:
+        return [
+            *shared,
+            # Without the frames' variables: they hold bodies and secrets.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
+    colors = stream.isatty() and "NO_COLOR" not in os.environ
+    return [
+        *shared,
+        structlog.dev.ConsoleRenderer(
+            colors=colors,
+            timestamp_key="time",
+            pad_event_to=22,
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
+    ]
+
+
+def endpoint_name(url: str) -> str:
+    """Return a URL as a log may show it: its query may be a secret."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

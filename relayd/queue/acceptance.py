@@ -1,0 +1,98 @@
+"""Makes events durable: an event and all of its deliveries, in one transaction, or neither."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+import aiosqlite
+
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.delivery import State
+
+_INSERT_EVENT = """
+INSERT INTO events (seq, id, type, created, accepted_at, source, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_INSERT_DELIVERY = f"""
+INSERT INTO deliveries
+  (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
+VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of our own
+
+_INSERT_REJECTED = """
+INSERT OR IGNORE INTO rejected
+  (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+class Numbers:
+    """The next numbers of events and deliveries.
+
+    The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
+    failed are never used.
+    """
+
+    def __init__(self, event: int, delivery: int) -> None:
+        self.event = event
+        self.delivery = delivery
+
+    @classmethod
+    async def read(cls, db: aiosqlite.Connection) -> "Numbers":
+        """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
+        used: dict[str, int] = dict(
+            await db.execute_fetchall("SELECT name, seq FROM sqlite_sequence")  # type: ignore[arg-type]  # rows are pairs
+        )
+        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1)
+
+
+async def accept(
+    db: aiosqlite.Connection,
+    news: Sequence[NewEvent],
+    *,
+    now: float,
+    numbers: Numbers,
+    subscription_ids: Mapping[str, int],
+) -> list[Acceptance]:
+    """Write the events that are new, and say of each what became of it, in order."""
+    ids = json.dumps([new.event.id for new in news])
+    rows = await db.execute_fetchall(
+        "SELECT id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    digests: dict[str, bytes] = dict(rows)  # type: ignore[arg-type]  # rows are pairs
+    results: list[Acceptance] = []
+    events: list[tuple[object, ...]] = []
+    deliveries: list[tuple[object, ...]] = []
+    for new in news:
+        event = new.event
+        known = digests.get(event.id)
+        if known is not None:
+            same = known == event.digest
+            results.append(Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
+            continue
+        digests[event.id] = event.digest
+        results.append(Acceptance.ACCEPTED)
+        seq = numbers.event
+        numbers.event += 1
+        events.append(
+            (seq, event.id, event.type, event.created, now, new.source, event.digest, event.body)
+        )
+        for name in new.subscriptions:
+            deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
+            numbers.delivery += 1
+    if events:
+        await db.executemany(_INSERT_EVENT, events)
+    if deliveries:
+        await db.executemany(_INSERT_DELIVERY, deliveries)
+    return results
+
+
+async def reject(db: aiosqlite.Connection, rejected: Sequence[RejectedRow], *, now: float) -> None:
+    """Keep rows that cannot be events, with the reason, for the operator to mend."""
+    await db.executemany(_INSERT_REJECTED, [_rejected_values(each, now) for each in rejected])
+
+
+def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:
+    row = rejected.row
+    found = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
+    fingerprint = sha256(repr((rejected.source, row.seq, found)).encode()).digest()
+    rejection = rejected.rejection
+    return (rejected.source, now, rejection.code, rejection.reason, fingerprint, *found)

@@ -1,0 +1,119 @@
+"""Writes what came of attempts, and what is known of endpoints and subscriptions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+
+import aiosqlite
+
+from relayd.core.delivery import AttemptRecord, Hold
+from relayd.core.endpoint import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One attempt's record, with the endpoint's health where the attempt changed it."""
+
+    record: AttemptRecord
+    url: str
+    health: Health | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the configuration says of a subscription, as far as the queue needs it."""
+
+    name: str
+    url: str
+    active: bool
+
+
+_INSERT_ATTEMPT = """
+INSERT INTO attempts
+  (delivery_seq, number, started_at, duration_s, status, failure, detail, answer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+# One that was ended while its attempt was under way stays ended.
+_UPDATE_DELIVERY = """
+UPDATE deliveries
+SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?
+WHERE seq = ? AND due_at IS NOT NULL"""
+
+_UPSERT_ENDPOINT = """
+INSERT OR REPLACE INTO endpoints
+  (url, failures, failed_at, failing_since, last_failure, released_at, held_until, ramp)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+# A receiver's 410 holds until its URL changes; what the operator paused stays paused.
+_UPSERT_SUBSCRIPTION = """
+INSERT INTO subscriptions (name, url, presence) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET
+  gone_at = CASE WHEN url = excluded.url THEN gone_at END,
+  url = excluded.url,
+  presence = excluded.presence"""
+
+
+async def record(db: aiosqlite.Connection, recordings: Sequence[Recording]) -> list[None]:
+    """Write attempts, their deliveries' new states, and the endpoints' new health."""
+    records = [recording.record for recording in recordings]
+    await db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
+    await db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
+    health = {each.url: each.health for each in recordings if each.health is not None}
+    if health:
+        await db.executemany(
+            _UPSERT_ENDPOINT, [(url, *astuple(value)) for url, value in health.items()]
+        )
+    gone = [(each.decided_at, each.delivery.subscription) for each in records if each.outcome.gone]
+    if gone:
+        await db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
+    return [None] * len(recordings)
+
+
+def _attempt_values(record: AttemptRecord) -> tuple[object, ...]:
+    outcome = record.outcome
+    return (
+        record.delivery.seq,
+        record.delivery.attempts + 1,
+        record.started_at,
+        outcome.duration_s,
+        outcome.status,
+        outcome.failure,
+        outcome.detail or None,
+        outcome.answer or None,
+    )
+
+
+def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
+    return (
+        record.state,
+        record.delivery.attempts + 1,
+        record.step,
+        record.decided_at,
+        record.due_at,
+        None if record.due_at is not None else record.decided_at,
+        record.delivery.seq,
+    )
+
+
+async def declare(
+    db: aiosqlite.Connection, declared: Iterable[Declared]
+) -> dict[str, tuple[int, Hold | None]]:
+    """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
+
+    Returns each subscription's number and hold by its name.
+    """
+    await db.execute("UPDATE subscriptions SET presence = 'removed'")
+    await db.executemany(
+        _UPSERT_SUBSCRIPTION,
+        [(each.name, each.url, "active" if each.active else "inactive") for each in declared],
+    )
+    rows = await db.execute_fetchall("SELECT name, id, hold FROM subscriptions")
+    return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
+
+
+async def read_health(db: aiosqlite.Connection) -> Mapping[str, Health]:
+    """Return what was last known of each endpoint, by URL."""
+    rows = await db.execute_fetchall(
+        "SELECT url, failures, failed_at, failing_since, last_failure, released_at, held_until,"
+        " ramp FROM endpoints"
+    )
+    return {url: Health(*values) for url, *values in rows}

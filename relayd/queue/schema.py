@@ -1,0 +1,146 @@
+"""The queue's tables, and the way from each older version of them to this one.
+
+Times are Unix seconds. The version stands in SQLite's `user_version`; `application_id` tells a
+queue from any other SQLite file.
+"""
+
+import aiosqlite
+
+APPLICATION_ID = 0x52454C59  # "RELY"
+
+_VERSION_1 = """
+CREATE TABLE queue (
+  tag TEXT NOT NULL                    -- stands in each delivery's id: a new queue repeats none
+) STRICT;
+
+CREATE TABLE events (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          TEXT NOT NULL UNIQUE,
+  type        TEXT NOT NULL,
+  created     INTEGER NOT NULL,
+  accepted_at REAL NOT NULL,
+  source      TEXT NOT NULL,           -- "socket", or "spool NAME"
+  digest      BLOB NOT NULL,           -- of type and data: tells a duplicate from a conflict
+  body        BLOB                     -- what every attempt sends; NULL when only the id is kept
+) STRICT;
+
+CREATE TABLE subscriptions (
+  id        INTEGER PRIMARY KEY,
+  name      TEXT NOT NULL UNIQUE,
+  url       TEXT NOT NULL,
+  presence  TEXT NOT NULL CHECK (presence IN ('active', 'inactive', 'removed')),
+  paused_at REAL,
+  gone_at   REAL,                      -- when its receiver answered 410
+  hold      TEXT GENERATED ALWAYS AS (
+    CASE WHEN presence <> 'active' THEN presence
+         WHEN paused_at IS NOT NULL THEN 'paused'
+         WHEN gone_at IS NOT NULL THEN 'gone' END) VIRTUAL
+) STRICT;
+
+CREATE TABLE deliveries (
+  seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_seq       INTEGER NOT NULL REFERENCES events (seq),
+  subscription_id INTEGER NOT NULL REFERENCES subscriptions (id),
+  state           TEXT NOT NULL
+    CHECK (state IN ('pending', 'retrying', 'delivered', 'exhausted', 'cancelled')),
+  attempts        INTEGER NOT NULL,    -- made so far
+  step            INTEGER NOT NULL,    -- retries scheduled since it was made or replayed
+  scheduled_at    REAL NOT NULL,       -- when due_at was decided
+  due_at          REAL,                -- of the next attempt; NULL once it has ended
+  ended_at        REAL,
+  CHECK ((due_at IS NULL) = (ended_at IS NOT NULL)),
+  CHECK ((due_at IS NOT NULL) = (state IN ('pending', 'retrying')))
+) STRICT;
+-- What waits, and nothing else: claims cost the same with ten deliveries ended and ten million.
+CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, due_at, scheduled_at)
+  WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_of_event ON deliveries (event_seq);
+
+CREATE TABLE attempts (
+  delivery_seq INTEGER NOT NULL REFERENCES deliveries (seq),
+  number       INTEGER NOT NULL,       -- 1, 2, 3…
+  started_at   REAL NOT NULL,
+  duration_s   REAL NOT NULL,
+  status       INTEGER,                -- of the answer, where one came
+  failure      TEXT,                   -- NULL where it succeeded
+  detail       TEXT,
+  answer       BLOB,                   -- its first 1 KiB
+  PRIMARY KEY (delivery_seq, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoints (
+  url           TEXT PRIMARY KEY,
+  failures      INTEGER NOT NULL,
+  failed_at     REAL,
+  failing_since REAL,
+  last_failure  TEXT NOT NULL,
+  released_at   REAL,
+  held_until    REAL NOT NULL,
+  ramp          INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rejected (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  source      TEXT NOT NULL,
+  rejected_at REAL NOT NULL,
+  code        TEXT NOT NULL,
+  reason      TEXT NOT NULL,
+  fingerprint BLOB NOT NULL UNIQUE,    -- of source and row: a crash rejects nothing twice
+  id          ANY,                     -- the row as it was found, whatever it held
+  type        ANY,
+  data        ANY,
+  created     ANY,
+  market_id   ANY,
+  api_version ANY
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+"""The script at index n makes version n + 1 of version n. Scripts that were released never change."""
+
+VERSION = len(MIGRATIONS)
+
+
+class SchemaMismatchError(Exception):
+    """The file is no queue that this relayd can use; it was left untouched."""
+
+
+async def read_version(db: aiosqlite.Connection) -> int:
+    """Return the version of the queue in this file, 0 for an empty file.
+
+    Raises `SchemaMismatchError` for a file of something else, or of a newer relayd.
+    """
+    [(application_id,)] = await db.execute_fetchall("PRAGMA application_id")
+    [(version,)] = await db.execute_fetchall("PRAGMA user_version")
+    [(tables,)] = await db.execute_fetchall("SELECT count(*) FROM sqlite_schema")
+    if tables == 0 and application_id == 0:
+        return 0
+    if application_id != APPLICATION_ID:
+        raise SchemaMismatchError(
+            "it is a SQLite file of another program. Give queue.path a file of relayd's own."
+        )
+    if version > VERSION:
+        raise SchemaMismatchError(
+            f"it was written by a newer relayd (queue version {version}, this one knows {VERSION})."
+            " Install that version again, or a newer one."
+        )
+    return int(version)
+
+
+async def migrate(db: aiosqlite.Connection, version: int, tag: str) -> None:
+    """Bring the tables from `version` to this one, inside the caller's transaction.
+
+    `tag` is given to a queue that is made here for the first time.
+    """
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        for statement in _statements(script):
+            await db.execute(statement)
+        await db.execute(f"PRAGMA user_version = {number}")
+    if version == 0:
+        await db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        await db.execute("INSERT INTO queue (tag) VALUES (?)", (tag,))
+
+
+def _statements(script: str) -> list[str]:
+    # executescript would commit the caller's transaction first.
+    return [part.strip() for part in script.split(";\n") if part.strip()]

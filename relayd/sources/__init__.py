@@ -1,0 +1,1 @@
+"""Where events come from: spools, and the producers' socket."""

@@ -1,0 +1,81 @@
+"""The producers' socket: a line in is an event, and its answer comes once the event is durable."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relayd.core.acceptance import Acceptance, conflict
+from relayd.core.event import MAX_BODY_BYTES, Event, EventDefaults, Rejection, event_from_line
+from relayd.core.framing import TooLong
+from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
+
+SOURCE = "socket"
+
+LINE_BYTES = 2 * MAX_BODY_BYTES
+"""A line may be longer than the event's body in it: escapes and spaces shrink."""
+
+_TOO_LONG = Rejection(
+    "too_large", f"the line is longer than {LINE_BYTES} bytes; an event has at most 1 MiB"
+)
+
+
+class SocketIntake(Protocol):
+    """What the socket needs of intake."""
+
+    async def accept(self, events: Sequence[Event], source: str) -> Sequence[Acceptance]:
+        """Accept events, in one transaction; they are durable when this returns."""
+
+
+def new_event_id() -> str:
+    """Return an id for an event that came without one, as the spool's table makes them."""
+    return f"evt_{secrets.token_hex(16)}"
+
+
+class EventLines:
+    """Answers producers' lines. `defaults` may be replaced by a reload."""
+
+    def __init__(
+        self, intake: SocketIntake, defaults: EventDefaults, clock: Callable[[], float]
+    ) -> None:
+        self.defaults = defaults
+        self._intake = intake
+        self._clock = clock
+
+    async def answer(self, lines: Sequence[bytes | TooLong]) -> list[dict[str, object]]:
+        """Accept the events in these lines together, and answer each line."""
+        now = int(self._clock())
+        read = [self._read(line, now) for line in lines]
+        events = [each for each in read if isinstance(each, Event)]
+        if not events:
+            return [_answer(each, None) for each in read]
+        try:
+            accepted = iter(await self._intake.accept(events, SOURCE))
+        except (DatabaseFullError, DatabaseBusyError) as error:
+            refusal = _unavailable(error)
+            return [refusal if isinstance(each, Event) else _answer(each, None) for each in read]
+        return [_answer(each, next(accepted) if isinstance(each, Event) else None) for each in read]
+
+    def _read(self, line: bytes | TooLong, now: int) -> Event | Rejection:
+        if isinstance(line, TooLong):
+            return _TOO_LONG
+        return event_from_line(line, self.defaults, new_id=new_event_id(), now=now)
+
+
+def _answer(read: Event | Rejection, acceptance: Acceptance | None) -> dict[str, object]:
+    if isinstance(read, Event):
+        match acceptance:
+            case Acceptance.CONFLICT:
+                read = conflict(read.id)
+            case Acceptance.DUPLICATE:
+                return {"ok": True, "id": read.id, "duplicate": True}
+            case _:
+                return {"ok": True, "id": read.id}
+    return {"ok": False, "code": read.code, "error": read.reason}
+
+
+def _unavailable(error: DatabaseError) -> dict[str, object]:
+    return {
+        "ok": False,
+        "code": "unavailable",
+        "error": f"relayd cannot store events now ({error.reason}); try again later",
+    }

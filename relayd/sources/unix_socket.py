@@ -1,0 +1,54 @@
+"""A Unix socket that programs on this machine talk to: where it lives, who may use it, how many."""
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import trio
+
+
+class SocketPathError(Exception):
+    """The socket cannot be made at its path; says why and what to do."""
+
+
+def bind_unix(path: Path, mode: int) -> trio.SocketListener:
+    """Listen at `path` with the file mode `mode`.
+
+    What a killed process left at the path is removed; a socket that somebody answers on is not.
+    Raises `SocketPathError`.
+    """
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        # Nobody may connect before the mode is set; the process has one thread that makes files.
+        previous = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        path.chmod(mode)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise SocketPathError(f"{path}: cannot listen there: {error.strerror}") from error
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        kind = path.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise SocketPathError(f"{path}: a file that is no socket stands there; move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+                path.unlink(missing_ok=True)
+                return
+            raise SocketPathError(f"{path}: {error.strerror}") from error
+    raise SocketPathError(f"{path}: another program listens there")

@@ -1,0 +1,110 @@
+"""Durations and rates, there and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.config.values import format_duration, format_rate, parse_duration, parse_rate
+from relayd.core.token_bucket import Rate
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10.0),
+        ("2m", 120.0),
+        ("4h", 14_400.0),
+        ("30d", 2_592_000.0),
+        ("1.5h", 5400.0),
+        ("500ms", 0.5),
+        ("0s", 0.0),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "10",
+        "s",
+        "10 s",
+        "10S",
+        "-1s",
+        "1h30m",
+        "1e3s",
+        ".5s",
+        "5.s",
+        "\N{ARABIC-INDIC DIGIT THREE}s",
+        "1s\n",
+        "9" * 5000 + "s",
+        "1 min",
+        "10sec",
+        "infs",
+    ],
+)
+def test_what_is_no_duration(text: str) -> None:
+    assert parse_duration(text) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"),
+        (0.5, "500ms"),
+        (1.5, "1.5s"),
+        (10.0, "10s"),
+        (90.0, "90s"),
+        (120.0, "2m"),
+        (2700.0, "45m"),
+        (68_400.0, "19h"),
+        (86_400.0, "1d"),
+        (93_784.0, "93784s"),
+        (2_592_000.0, "30d"),
+    ],
+)
+def test_durations_as_people_read_them(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_what_is_formatted_parses_to_the_same(milliseconds: int) -> None:
+    assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("100/min", Rate(100, 60.0)),
+        ("5/s", Rate(5, 1.0)),
+        ("1000/h", Rate(1000, 3600.0)),
+        ("1/d", Rate(1, 86_400.0)),
+    ],
+)
+def test_rates(text: str, rate: Rate) -> None:
+    assert parse_rate(text) == rate
+    assert format_rate(rate) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "100",
+        "0/s",
+        "-1/s",
+        "1.5/s",
+        "100/m",
+        "100 / min",
+        "/min",
+        "100/",
+        "1000001/s",
+        "9" * 5000 + "/s",
+        "100/min ",
+    ],
+)
+def test_what_is_no_rate(text: str) -> None:
+    assert parse_rate(text) is None

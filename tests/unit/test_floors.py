@@ -1,0 +1,89 @@
+"""The house's floors: imports point down, and parts on one floor do not know each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "relayd"
+
+FLOORS: list[list[str]] = [
+    ["core"],
+    ["config"],
+    ["database", "log", "service", "control"],
+    ["queue", "sources", "delivery.transport"],
+    ["intake", "delivery"],
+    ["source_tasks"],
+    ["daemon"],
+    ["cli", "__main__"],
+]
+"""From the ground up. A name stands for the module or package and all below it; the most specific
+one counts."""
+
+# The standard library's and others' doors to the outside, which the core does not open.
+IMPURE = {
+    "aiosqlite", "asyncio", "httpx", "io", "logging", "os", "pathlib", "random", "secrets",
+    "socket", "sqlite3", "ssl", "structlog", "subprocess", "threading", "time", "trio", "yaml",
+}  # fmt: skip
+
+# address_guard, connection and failures are the transport's own parts.
+ALIASES = {
+    f"delivery.{name}": "delivery.transport" for name in ("address_guard", "connection", "failures")
+}
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _part(module: str) -> tuple[int, str] | None:
+    module = ALIASES.get(module, module)
+    found: tuple[int, str] | None = None
+    for floor, parts in enumerate(FLOORS):
+        for part in parts:
+            inside = module == part or module.startswith(f"{part}.")
+            if inside and (found is None or len(part) > len(found[1])):
+                found = (floor, part)
+    return found
+
+
+def _imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they lead"
+            names.append(node.module or "")
+    return names
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_module)
+def test_imports_point_down(path: Path) -> None:
+    module = _module(path)
+    here = _part(module)
+    if not module:
+        return
+    assert here is not None, f"{module} stands on no floor: give it one in FLOORS"
+    for name in _imports(path):
+        if not name.startswith("relayd."):
+            continue
+        there = _part(name.removeprefix("relayd."))
+        assert there is not None, f"{module} imports {name}, which stands on no floor"
+        assert there[1] == here[1] or there[0] < here[0], f"{module} may not import {name}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_module)
+def test_the_core_is_pure(path: Path) -> None:
+    assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
+
+
+def test_the_floors_find_an_arrow_that_points_up() -> None:
+    assert _part("queue.claims") == (3, "queue")
+    assert _part("delivery.endpoint_task") == (4, "delivery")
+    assert _part("delivery.connection") == (3, "delivery.transport")
+    assert _part("nowhere") is None
