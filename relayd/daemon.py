@@ -9,10 +9,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import structlog
 import trio
 
@@ -21,9 +22,12 @@ from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
 from relayd.control import LINE_BYTES, MODE, ControlLines
+from relayd.core.addresses import Network
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint
 from relayd.database import DatabaseError, sqlite_loop
+from relayd.delivery.address_guard import AddressGuard
+from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
@@ -63,6 +67,15 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
             nursery.cancel_scope.cancel()
 
 
+class ReloadRefusedError(Exception):
+    """A reload changed nothing. `code` is `configuration` when the file is at fault."""
+
+    def __init__(self, code: str, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.code = code
+        self.problems = problems
+
+
 class Daemon:
     """Everything that lives as long as the process does."""
 
@@ -71,6 +84,7 @@ class Daemon:
         self._queue = queue
         self._logging = log
         self._service = service
+        self._tls = tls_context()
         self._stop = trio.Event()
         self._reloading = trio.Lock()
         self._sources: SourceTasks | None = None
@@ -120,37 +134,40 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration anew, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "problems": [...]}`.
+        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "code": "configuration" or
+        "failed", "problems": [...]}`.
         """
         async with self._reloading:
             self._service.reloading()
             try:
-                problems, changes = await self._reload()
+                changes = await self._reload()
+            except ReloadRefusedError as refused:
+                for problem in refused.problems:
+                    _log.error("reload_refused", detail=problem)
+                return {"ok": False, "code": refused.code, "problems": refused.problems}
             finally:
                 self._service.ready(self._status())
-            if problems:
-                for problem in problems:
-                    _log.error("reload_refused", detail=problem)
-                return {"ok": False, "problems": problems}
             _log.info("reloaded", changes=changes)
             return {"ok": True, "changes": changes}
 
-    async def _reload(self) -> tuple[list[str], list[str]]:
+    async def _reload(self) -> list[str]:
         sources = self._sources
         if sources is None:
-            return ["relayd is still starting; try again"], []
+            raise ReloadRefusedError("failed", ["relayd is still starting; try again"])
         try:
             config = await load(self._config.path)
         except ConfigError as error:
-            return [str(problem) for problem in error.problems], []
+            problems = [str(problem) for problem in error.problems]
+            raise ReloadRefusedError("configuration", problems) from None
         changed = difference(self._config, config)
         if changed.needs_restart:
-            return [f"{key}: a reload cannot change it" for key in changed.needs_restart], []
+            problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
+            raise ReloadRefusedError("configuration", problems)
         try:
             prepared = sources.prepare(config)
             holds = await self._declare(config)
         except (SocketPathError, DatabaseError) as error:
-            return [str(error)], []
+            raise ReloadRefusedError("failed", [str(error)]) from None
         self._intake.apply(config)
         self._config = config
         self._dispatch.apply(config, holds)
@@ -158,15 +175,15 @@ class Daemon:
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return [], changed.lines()
+        return changed.lines()
 
     async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
         return await self._queue.declare(
             Declared(each.name, each.url, each.active) for each in config.subscriptions.values()
         )
 
-    def _make_transport(self, endpoint: Endpoint) -> Transport:
-        raise NotImplementedError
+    def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
+        return Transport(httpx.URL(endpoint.url), guard=AddressGuard(networks), tls=self._tls)
 
     async def _serve_control(self, nursery: trio.Nursery) -> None:
         control = ControlLines({"reload": self.reload})

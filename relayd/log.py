@@ -117,7 +117,8 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.TimeStamper(fmt="iso", utc=as_json, key="time"),
+        _in_order,
     ]
     if as_json:
         return [
@@ -138,6 +139,12 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
             exception_formatter=structlog.dev.plain_traceback,
         ),
     ]
+
+
+def _in_order(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put first what every line has."""
+    first = {name: fields.pop(name) for name in ("time", "level", "event")}
+    return {**first, **fields}
 
 
 def endpoint_name(url: str) -> str:

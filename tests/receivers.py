@@ -58,6 +58,11 @@ class Conversation:
         """Wait for the first bytes of a request; False when the client closed instead."""
         return bool(self._buffer) or await self._fill()
 
+    async def gone(self) -> None:
+        """Wait until the client has closed its side."""
+        while await self._fill():
+            pass
+
     async def read_request(self) -> Received:
         """Read one whole request and record it."""
         while b"\r\n\r\n" not in self._buffer:
@@ -70,9 +75,7 @@ class Conversation:
         assert version == "HTTP/1.1"
         pairs = [line.split(":", 1) for line in lines]
         headers = tuple((name, value.strip()) for name, value in pairs)
-        length = int(
-            dict((name.lower(), value) for name, value in headers).get("content-length", 0)
-        )
+        length = int({name.lower(): value for name, value in headers}.get("content-length", 0))
         self._buffer = bytearray(rest)
         while len(self._buffer) < length:
             if not await self._fill():
@@ -173,6 +176,8 @@ async def _converse(
                     await stream.do_handshake()
                 except trio.BrokenResourceError:
                     receiver.failed_handshakes += 1
+                    # trio keeps the alert that OpenSSL made; other servers send theirs.
+                    await raw.send_all(stream._outgoing.read())
                     raise
             while not conversation.closed and await conversation.begun():
                 act = acts[min(receiver.acts_begun, len(acts) - 1)]
@@ -223,9 +228,10 @@ def never(*, read: bool = True) -> Act:
     """Take the request (or not even that), and never answer."""
 
     async def act(conversation: Conversation) -> None:
-        if read:
-            await conversation.read_request()
-        await trio.sleep_forever()
+        if not read:
+            await trio.sleep_forever()
+        await conversation.read_request()
+        await conversation.gone()
 
     return act
 
@@ -308,7 +314,7 @@ def half_close(data: bytes) -> Act:
         await conversation.read_request()
         await conversation.send(data)
         await conversation.raw.send_eof()
-        await conversation.begun()
+        await conversation.gone()
 
     return act
 

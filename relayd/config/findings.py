@@ -3,31 +3,34 @@
 import re
 from typing import Final
 
-from relayd.config.problem import KeyPath, Problem, dotted
-from relayd.config.yaml_text import Fault, Node
+from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
+from relayd.config.yaml_text import Document, Fault
 
 SECRET_KEYS: Final = frozenset({"secret", "previous_secret"})
 SECRET_SOURCES: Final = frozenset({"file", "env", "credential"})
+LONGEST_TEXT: Final = 400
+"""Characters of a message: a name from the file in it may be of any length."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 class Findings:
     """The errors and warnings of one file. A place that is bad is complained of once."""
 
-    def __init__(self, file: str, document: Node) -> None:
-        self.errors: list[Problem] = []
+    def __init__(self, file: str, document: Document) -> None:
+        self.errors = [fault_problem(file, fault) for fault in document.faults]
         self.warnings: list[Problem] = []
         self._file = file
-        self._document = document
+        self._root = document.root
         self._bad: set[KeyPath] = set()
         self._around_bad: set[KeyPath] = set()
+        for fault in document.faults:
+            self._mark(fault.path)
 
     def error(self, path: KeyPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
         """Note an error in the value at `path`, or in its key; nothing if it is bad already."""
         if self.is_bad(path):
             return
-        self._bad.add(path)
-        self._around_bad.update(path[:length] for length in range(len(path)))
+        self._mark(path)
         self.errors.append(self._problem(path, message, hint, at_key=at_key))
 
     def warning(self, path: KeyPath, message: str, hint: str = "") -> None:
@@ -44,7 +47,7 @@ class Findings:
 
     def value(self, path: KeyPath) -> object:
         """Return the data at `path`, None if there is none. It may be a secret."""
-        node = self._document
+        node = self._root
         for part in path:
             child = node.children.get(part)
             if child is None:
@@ -54,14 +57,22 @@ class Findings:
 
     def place_words(self, path: KeyPath) -> str:
         """Return `subscriptions.shop, line 12`, to name another place in a message."""
-        shown = shown_path(path)
-        return f"{dotted(shown)}, line {self._document.place_of_key(shown).line}"
+        return f"{dotted(shown_path(path))}, line {self._root.place_of_key(path).line}"
+
+    def _mark(self, path: KeyPath) -> None:
+        self._bad.add(path)
+        self._around_bad.update(path[:length] for length in range(len(path)))
 
     def _problem(self, path: KeyPath, message: str, hint: str, *, at_key: bool) -> Problem:
-        shown = shown_path(path)
-        find = self._document.place_of_key if at_key else self._document.place_of
-        place = find(shown)
-        return Problem(self._file, place.line, place.column, dotted(shown), message, hint)
+        place = (self._root.place_of_key if at_key else self._root.place_of)(path)
+        return Problem(
+            self._file,
+            place.line,
+            place.column,
+            dotted(shown_path(path)),
+            in_one_line(message, LONGEST_TEXT),
+            in_one_line(hint, LONGEST_TEXT),
+        )
 
 
 def fault_problem(file: str, fault: Fault) -> Problem:
@@ -75,15 +86,15 @@ def shown_path(path: KeyPath) -> KeyPath:
 
     `secret: {whsec_…}` and `headers: {"Authorization: …"}` make a secret a key by mistake.
     """
-    for position, part in enumerate(path):
-        following = path[position + 1 : position + 3]
-        if part == "headers" and following:
-            if not _HEADER_NAME.fullmatch(str(following[0])):
-                return path[: position + 1]
-            if len(following) == 2 and following[1] not in SECRET_SOURCES:
-                return path[: position + 2]
-        elif part in SECRET_KEYS and following and following[0] not in SECRET_SOURCES:
-            # A subscription may have the name `secret`; what is in it is no secret.
-            if position != 1:
-                return path[: position + 1]
+    for position, part in enumerate(path[:-1]):
+        key, *below = path[position + 1 :]
+        # What stands first and second is a section and a name: a subscription may be named so.
+        if position < 1 or (position == 1 and path[0] != "defaults"):
+            continue
+        if part in SECRET_KEYS and key not in SECRET_SOURCES:
+            return path[: position + 1]
+        if part == "headers" and not _HEADER_NAME.fullmatch(str(key)):
+            return path[: position + 1]
+        if part == "headers" and below and below[0] not in SECRET_SOURCES:
+            return path[: position + 2]
     return path

@@ -6,34 +6,27 @@ form that they have in the file: `timeout` is the text `10s` here. An optional k
 is None; `null` in the file is refused, or removed, before these models see it.
 """
 
-import re
-from collections.abc import Callable
-from ipaddress import ip_network
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    WithJsonSchema,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from relayd.config.fields import (
+    Credential,
+    EventType,
+    HeaderName,
+    Label,
+    Mode,
+    Name,
+    Network,
+    Path,
+    RateLimit,
+    Retention,
+    Table,
+    Timeout,
+    Variable,
+    Wait,
+    Where,
 )
-from pydantic_core import PydanticCustomError
-
-from relayd.config.values import (
-    DURATION_PATTERN,
-    NAME_PATTERN,
-    RATE_PATTERN,
-    format_duration,
-    parse_duration,
-    parse_rate,
-)
-
-WRONG_VALUE: Final = "wrong_value"
-"""The type of the errors raised here; their context holds `message` and `hint`."""
 
 SECRET_TEXT_TAG: Final = "<text>"  # noqa: S105 - a tag, no secret
 SECRET_SOURCE_TAG: Final = "<source>"  # noqa: S105 - a tag, no secret
@@ -46,74 +39,7 @@ DEFAULT_TIMEOUT: Final = "10s"
 DEFAULT_RATE_LIMIT: Final = "100/min"
 DEFAULT_RETRY: Final = ("2m", "10m", "45m", "4h", "19h")
 DEFAULT_MAX_IN_FLIGHT: Final = 8
-
-_DAY_S: Final = 86_400.0
-
-Check = Callable[[str], str]
-
-
-def wrong_value(message: str, hint: str = "") -> PydanticCustomError:
-    """Return an error for a validator to raise. Neither text may hold the value itself."""
-    return PydanticCustomError(WRONG_VALUE, "{message}", {"message": message, "hint": hint})
-
-
-def _matching(pattern: str, message: str, hint: str = "") -> Check:
-    expression = re.compile(pattern.removeprefix("^").removesuffix("$"))
-
-    def check(text: str) -> str:
-        if not expression.fullmatch(text):
-            raise wrong_value(message, hint)
-        return text
-
-    return check
-
-
-def _duration(shortest_s: float, longest_s: float) -> Check:
-    limits = f"between {format_duration(shortest_s)} and {format_duration(longest_s)}"
-
-    def check(text: str) -> str:
-        seconds = parse_duration(text)
-        if seconds is None:
-            raise wrong_value("must be a number and a unit", "as 500ms, 10s, 2m, 1.5h or 30d")
-        if not shortest_s <= seconds <= longest_s:
-            raise wrong_value(f"must be {limits}")
-        return text
-
-    return check
-
-
-def _check_rate(text: str) -> str:
-    if parse_rate(text) is None:
-        raise wrong_value("must be a whole number and a period", "as 100/min, 5/s, 1000/h or 500/d")
-    return text
-
-
-def _check_path(text: str) -> str:
-    if not text or "\0" in text:
-        raise wrong_value("must be a path")
-    if text.startswith("~"):
-        raise wrong_value("`~` is not replaced by a home directory here", "write the whole path")
-    return text
-
-
-def _check_mode(text: str) -> str:
-    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
-        raise wrong_value("must be a file mode that lets the owner read and write", 'as "0660"')
-    return text
-
-
-def _check_network(text: str) -> str:
-    try:
-        meant = ip_network(text, strict=False)
-    except ValueError:
-        raise wrong_value(
-            "must be a network of IP addresses", "as 127.0.0.0/8, 10.1.2.3/32 or fd00::/8"
-        ) from None
-    try:
-        ip_network(text)
-    except ValueError:
-        raise wrong_value("has bits set behind its prefix", f"write {meant}") from None
-    return text
+DEFAULT_SIGNATURE: Final = "locallygrown"
 
 
 def _in_list(value: object) -> object:
@@ -124,86 +50,6 @@ def _secret_tag(value: object) -> str:
     return SECRET_SOURCE_TAG if isinstance(value, dict | SecretSource) else SECRET_TEXT_TAG
 
 
-Name = Annotated[
-    str,
-    AfterValidator(_matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")),
-    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
-]
-Path = Annotated[
-    str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
-]
-_MARKET_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}$"
-Label = Annotated[
-    str,
-    AfterValidator(_matching(_MARKET_PATTERN, "must be 1 to 128 characters, without line breaks")),
-    WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
-]
-_TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-Table = Annotated[
-    str,
-    AfterValidator(
-        _matching(_TABLE_PATTERN, "must be a table's name: letters, digits and `_`, no schema")
-    ),
-    WithJsonSchema({"type": "string", "pattern": _TABLE_PATTERN}),
-]
-Mode = Annotated[
-    str,
-    AfterValidator(_check_mode),
-    WithJsonSchema({"type": "string", "pattern": "^0?[67][0-7]{2}$"}),
-]
-Retention = Annotated[
-    str,
-    AfterValidator(_duration(60.0, 3650 * _DAY_S)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
-Timeout = Annotated[
-    str,
-    AfterValidator(_duration(0.1, 60.0)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
-Wait = Annotated[
-    str,
-    AfterValidator(_duration(0.001, 30 * _DAY_S)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
-RateLimit = Annotated[
-    str,
-    AfterValidator(_check_rate),
-    WithJsonSchema({"type": "string", "pattern": RATE_PATTERN}),
-]
-Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]
-_EVENT_TYPE_PATTERN: Final = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
-EventType = Annotated[
-    str,
-    AfterValidator(
-        _matching(
-            _EVENT_TYPE_PATTERN, "must be lower-case words joined by dots", "as basket.abandoned"
-        )
-    ),
-    WithJsonSchema({"type": "string", "pattern": _EVENT_TYPE_PATTERN}),
-]
-_VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
-Variable = Annotated[
-    str,
-    AfterValidator(
-        _matching(_VARIABLE_PATTERN, "must be the name of an environment variable", "without `$`")
-    ),
-    WithJsonSchema({"type": "string", "pattern": _VARIABLE_PATTERN}),
-]
-_CREDENTIAL_PATTERN: Final = r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}$"
-Credential = Annotated[
-    str,
-    AfterValidator(_matching(_CREDENTIAL_PATTERN, "must be a credential's name, without `/`")),
-    WithJsonSchema({"type": "string", "pattern": _CREDENTIAL_PATTERN}),
-]
-_HEADER_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
-HeaderName = Annotated[
-    str,
-    AfterValidator(_matching(_HEADER_PATTERN, "is no valid name of a header")),
-    WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
-]
-
-
 class _Section(BaseModel):
     # Values never stand in pydantic's own texts, in which a secret could be.
     model_config = ConfigDict(
@@ -211,12 +57,13 @@ class _Section(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        regex_engine="rust-regex",
     )
 
 
 class SecretSource(_Section):
     """Where a secret is read from: exactly one of the three."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     file: Path | None = Field(
         default=None, description="A file that holds the secret; read anew on reload."
@@ -328,7 +175,7 @@ class SubscriptionSection(_Delivering):
         Field(min_length=1, max_length=1000),
         BeforeValidator(_in_list, json_schema_input_type=str | list[str]),
     ] = Field(description='Event types, or patterns such as order.* or "*".')
-    where: dict[str, Any] | None = Field(
+    where: Where | None = Field(
         default=None, description="Conditions on the event's fields, all of which must hold."
     )
     active: bool = Field(
@@ -362,7 +209,7 @@ class File(_Section):
         description="Networks that are not public and that URLs may point into, and the only "
         "ones that http: may.",
     )
-    event_types: Annotated[list[EventType], Field(max_length=10_000)] = Field(
+    event_types: Annotated[list[EventType], Field(max_length=1000)] = Field(
         default=[], description="The market's own event types, beside the catalogue's."
     )
     defaults: DefaultsSection = Field(

@@ -68,11 +68,12 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{_shown(part)}" if text else _shown(part)
+            key = in_one_line(part, _LONGEST_KEY)
+            text += f".{key}" if text else key
     return text
 
 
-def _shown(key: str) -> str:
-    """Return a key as it may stand in one line of a log or terminal."""
-    text = key if key.isprintable() else key.encode("unicode_escape").decode()
-    return text if len(text) <= _LONGEST_KEY else text[:_LONGEST_KEY] + "…"
+def in_one_line(text: str, longest: int) -> str:
+    """Return text from a file as it may stand in one line of a log or terminal."""
+    shown = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return shown if len(shown) <= longest else shown[:longest] + "…"

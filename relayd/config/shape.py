@@ -4,16 +4,17 @@ What does not fit is taken out, or replaced by something that fits, so that all 
 be checked further in the same run. Its place counts as bad, and nothing more is said of it.
 """
 
+from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relayd.config.findings import SECRET_KEYS, SECRET_SOURCES, Findings
+from relayd.config.fields import WRONG_VALUE
+from relayd.config.findings import SECRET_KEYS, Findings
 from relayd.config.models import (
     SECRET_SOURCE_TAG,
     SECRET_TEXT_TAG,
-    WRONG_VALUE,
     DefaultsSection,
     File,
     LogSection,
@@ -24,12 +25,13 @@ from relayd.config.models import (
     SubscriptionSection,
 )
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
-from relayd.core.catalogue import suggest
 
 _ROUNDS: Final = 4
 """Taking a value out can make a required key missing, which is replaced in the next round."""
 
-_NOTHING_MEANS_ABSENT: Final = frozenset(
+_LONGEST_WORD: Final = 100
+
+NOTHING_MEANS_ABSENT: Final = frozenset(
     {
         "spools",
         "log",
@@ -72,6 +74,19 @@ _NUMBER_HINTS: Final = {
     "retry": "add a unit, as 2m",
     "rate_limit": "add a period, as 100/min",
 }
+_TYPES: Final = {
+    "int_type": ("a whole number", ""),
+    "bool_type": ("true or false", ""),
+    "list_type": ("a list", "as [first, second]"),
+    "dict_type": ("keys and values", ""),
+    "model_type": ("keys and values", ""),
+}
+_LIMITS: Final = {
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "too_long": "holds more than {max_length}",
+    "too_short": "is empty",
+}
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "socket": SocketSection,
     "queue": QueueSection,
@@ -113,7 +128,7 @@ def _without_nulls(data: dict[str, Any], path: KeyPath, findings: Findings) -> d
     for key, value in data.items():
         here = (*path, key)
         if value is None:
-            if key not in _NOTHING_MEANS_ABSENT:
+            if key not in NOTHING_MEANS_ABSENT:
                 findings.error(here, "has no value", "write one, or remove the key", at_key=True)
         elif isinstance(value, dict) and not _is_where(here):
             copy[key] = _without_nulls(value, here, findings)
@@ -166,11 +181,11 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
 def _key_hint(path: KeyPath) -> str:
     known = list(_section_at(path[:-1]).model_fields)
     key = str(path[-1])
-    meant = suggest(key, known)
+    meant = _nearest(key, known)
     if meant is not None:
         return f"did you mean `{meant}`?"
     if len(path) == 1:
-        for name, section in (_NAMED_SECTIONS | _SECTIONS).items():
+        for name, section in (_SECTIONS | _NAMED_SECTIONS).items():
             if key in section.model_fields:
                 return f"it belongs under `{name}:`"
     if len(path) > 1 and key in File.model_fields:
@@ -182,42 +197,35 @@ def _literal_words(expected: str, value: object) -> tuple[str, str]:
     options = expected.replace("'", "")
     if not isinstance(value, str):
         return f"must be {options}, and is {_described(value)}", ""
-    meant = suggest(value, options.replace(" or ", ", ").split(", "))
+    meant = _nearest(value, options.replace(" or ", ", ").split(", "))
     return f"must be {options}", "" if meant is None else f"did you mean {meant}?"
+
+
+def _nearest(word: str, known: list[str]) -> str | None:
+    return next(iter(get_close_matches(word[:_LONGEST_WORD], known, n=1)), None)
 
 
 def _type_words(
     kind: str, context: dict[str, Any], path: KeyPath, value: object
 ) -> tuple[str, str]:
-    is_what = _described(value)
-    match kind:
-        case "string_type":
-            if path[-1] in SECRET_KEYS:
-                return f"must be text, and is {is_what}", "put it in quotes, or write {file: PATH}"
-            named = next((part for part in reversed(path) if isinstance(part, str)), "")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            hint = _NUMBER_HINTS.get(named, "put it in quotes") if number else ""
-            if isinstance(value, bool) or value is None:
-                hint = "put it in quotes"
-            return f"must be text, and is {is_what}", hint
-        case "int_type":
-            return f"must be a whole number, and is {is_what}", ""
-        case "bool_type":
-            return f"must be true or false, and is {is_what}", ""
-        case "list_type":
-            return f"must be a list, and is {is_what}", "as [first, second]"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"must be keys and values, and is {is_what}", ""
-        case "greater_than_equal":
-            return f"must be {context['ge']} or more", ""
-        case "less_than_equal":
-            return f"must be {context['le']} or less", ""
-        case "too_long":
-            return f"holds more than {context['max_length']}", ""
-        case "too_short":
-            return "is empty", ""
-        case _:
-            return "cannot be used here", ""
+    if kind == "string_type":
+        return f"must be text, and is {_described(value)}", _text_hint(path, value)
+    if kind in _TYPES:
+        wanted, hint = _TYPES[kind]
+        return f"must be {wanted}, and is {_described(value)}", hint
+    if kind in _LIMITS:
+        return _LIMITS[kind].format_map(context), ""
+    return "cannot be used here", ""
+
+
+def _text_hint(path: KeyPath, value: object) -> str:
+    if isinstance(value, list | dict):
+        return ""
+    if path[-1] in SECRET_KEYS:
+        return "put it in quotes, or write {file: PATH}"
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _NUMBER_HINTS.get(key, "put it in quotes") if is_number else "put it in quotes"
 
 
 def _described(value: object) -> str:
@@ -241,6 +249,8 @@ def _mend(data: dict[str, Any], details: ErrorDetails) -> None:
     path, _ = _location(details)
     parent: Any = data
     for part in path[:-1]:
+        if isinstance(parent, dict) and part not in parent:
+            return  # Taken out already, with what it is in.
         parent = parent[part]
     last = path[-1]
     if isinstance(parent, list):

@@ -7,7 +7,6 @@ Keys are always text. Aliases share what they name, so data is never copied; how
 walked is counted, and bounded.
 """
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
@@ -15,93 +14,19 @@ from typing import Final, NoReturn, Protocol
 import yaml
 
 from relayd.config.problem import KeyPath
+from relayd.config.yaml_scalars import Refused, plain_value
+from relayd.config.yaml_words import plain_words
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-MAX_NODES: Final = 100_000
+MAX_NODES: Final = 50_000
 """Values in the file with every alias followed. The largest sensible configuration has a tenth."""
 MAX_DEPTH: Final = 32
-MAX_DIGITS: Final = 100
 
 # libyaml is ten times faster, and not in every build of PyYAML.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLEANS: Final = {
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-
-_AS_TEXT = "put it in quotes if it is text"
-_TRAPS: Final = (
-    (
-        re.compile(r"yes|no|on|off|y|n", re.IGNORECASE),
-        "some programs read this word as true or false",
-        "write true or false, or put it in quotes",
-    ),
-    (
-        re.compile(r"[-+]?0[0-9_]+"),
-        "some programs read a number that begins with 0 as octal",
-        "put it in quotes, or write it without the 0",
-    ),
-    (
-        re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),
-        "some programs read this as a number in base 60",
-        "put it in quotes",
-    ),
-    (re.compile(r"[-+]?0b[01_]+"), "some programs read this as a binary number", _AS_TEXT),
-    (
-        re.compile(r"[-+]?(0x[0-9a-fA-F]*_[0-9a-fA-F_]*|[0-9]+_[0-9_]*(\.[0-9_]*)?)"),
-        "some programs read this as a number",
-        "write a number without _, or put it in quotes if it is text",
-    ),
-    (_NOT_FINITE, "an event cannot hold this number", _AS_TEXT),
-)
-
 # What the parser may read: YAML 1.2, section 5.1.
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-_PLAIN_WORDS: Final = (
-    ("found character '\\t'", "a tab stands where only spaces may", "indent with spaces"),
-    (
-        "mapping values are not allowed",
-        "there is a colon too many, or a line is indented wrongly",
-        "put text with a colon in quotes, and line up the keys of one section",
-    ),
-    (
-        "could not find expected ':'",
-        "a key without its colon",
-        "write `key: value`, with a space after the colon",
-    ),
-    (
-        "alphabetic or numeric character",
-        "`*` and `&` have a meaning of their own in YAML",
-        'put it in quotes: "*"',
-    ),
-    ("unexpected end of stream", "the closing quote is missing", ""),
-    ("unknown escape character", "a \\ in double quotes that means nothing", "use single quotes"),
-    ("that cannot start any token", "a value cannot begin with this", "put it in quotes"),
-    (
-        "did not find expected key",
-        "the indentation does not fit the lines above, or a quote ended too early",
-        "line up the keys of one section",
-    ),
-    (
-        "expected <block end>",
-        "the indentation does not fit the lines above, or a quote ended too early",
-        "line up the keys of one section",
-    ),
-    (
-        "block sequence entries are not allowed",
-        "a list cannot begin here",
-        "begin each `- item` on a line of its own",
-    ),
-    ("did not find expected '-'", "the indentation of this list changes", "line up its dashes"),
-    ("did not find expected ',' or", "a bracket is not closed, or a comma is missing", ""),
-    ("expected ',' or", "a bracket is not closed, or a comma is missing", ""),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +48,7 @@ class Fault:
 
 
 class YamlError(Exception):
-    """The text is no YAML that relayd reads. Holds every fault that was found."""
+    """The text is no YAML that relayd reads. Holds every fault up to where reading stopped."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
@@ -170,11 +95,20 @@ class Node:
         return place
 
 
-def parse_yaml(raw: bytes) -> Node:
-    """Return the one document in `raw`, a mapping or otherwise.
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file says, and what is wrong with single keys and values in it."""
 
-    Raises `YamlError`: with one fault where the text cannot be parsed, with all of them where
-    single values or keys are at fault. Time and memory are bounded by `MAX_BYTES` and `MAX_NODES`.
+    root: Node
+    faults: tuple[Fault, ...]
+
+
+def parse_yaml(raw: bytes) -> Document:
+    """Return the one document in `raw`.
+
+    Raises `YamlError` where it cannot be understood as a whole: syntax, encoding, size, aliases
+    without end. A value or key that is refused stays in the data as text, so that the rest can be
+    checked. Time and memory are bounded by `MAX_BYTES` and `MAX_NODES`.
     """
     if len(raw) > MAX_BYTES:
         raise YamlError([Fault(None, (), f"the file is larger than {MAX_BYTES // 2**20} MiB")])
@@ -184,14 +118,12 @@ def parse_yaml(raw: bytes) -> Node:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise YamlError([*builder.faults, _syntax_fault(error)]) from None
+        raise YamlError([*builder.faults, _syntax_fault(error, text)]) from None
     except yaml.YAMLError:
         raise YamlError([Fault(None, (), "this is not YAML")]) from None
     if builder.root is None:
         raise YamlError([Fault(None, (), "the file is empty", "`relayd init` writes a first one")])
-    if builder.faults:
-        raise YamlError(builder.faults)
-    return builder.root
+    return Document(builder.root, tuple(builder.faults))
 
 
 def _decode(raw: bytes) -> str:
@@ -227,14 +159,12 @@ def _place(mark: _Mark | None) -> Place:
     return Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError) -> Fault:
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     place = _place(error.problem_mark or error.context_mark)
-    problem = error.problem or error.context or ""
-    for sign, message, hint in _PLAIN_WORDS:
-        if sign in problem:
-            return Fault(place, (), message, hint)
-    # The parser quotes what it found, which could be part of a secret.
-    return Fault(place, (), "YAML syntax: " + re.sub(r"'[^']{2,}'|\"[^\"]{2,}\"", "…", problem))
+    lines = text.split("\n")
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    message, hint = plain_words(error.problem or error.context or "", line[place.column - 1 :][:1])
+    return Fault(place, (), message, hint)
 
 
 class _Builder:
@@ -314,8 +244,12 @@ class _Builder:
         parent = self._open[-1]
         key, path = event.value, (*parent.path, event.value)
         if event.value == "<<" and event.implicit[0]:
+            # What would be merged is missing in the section: the fault is the whole section's.
             self._fault(
-                place, path, "merge keys are not read", "what all subscriptions share: `defaults:`"
+                place,
+                parent.path,
+                "merge keys are not read",
+                "what all subscriptions share: `defaults:`",
             )
         first = parent.key_places.get(key)
         if first is not None:
@@ -395,27 +329,8 @@ class _Builder:
         parent.height = max(parent.height, node.height + 1)
 
     def _resolve(self, text: str, place: Place, path: KeyPath) -> object:
-        """Return what a plain scalar means in YAML 1.2's core schema."""
-        if text in _NULL:
-            return None
-        if text in _BOOLEANS:
-            return _BOOLEANS[text]
-        for trap, message, hint in _TRAPS:
-            if trap.fullmatch(text):
-                self._fault(place, path, message, hint)
-                return text
-        return self._resolve_number(text, place, path)
-
-    def _resolve_number(self, text: str, place: Place, path: KeyPath) -> object:
-        number: object = text
-        if len(text) > MAX_DIGITS:
-            if _INT.fullmatch(text):
-                self._fault(place, path, f"a number of more than {MAX_DIGITS} digits", _AS_TEXT)
-        elif _INT.fullmatch(text):
-            base = {"0x": 16, "0o": 8}.get(text[:2], 10)
-            number = int(text, base)
-        elif _FLOAT.fullmatch(text):
-            number = float(text)
-            if not math.isfinite(number):
-                self._fault(place, path, "the number is too large", _AS_TEXT)
-        return number
+        value = plain_value(text)
+        if isinstance(value, Refused):
+            self._fault(place, path, value.message, value.hint)
+            return text
+        return value

@@ -1,107 +1,69 @@
-"""Conditions on an event's content: a subscription's `where`, read, tested and explained.
+"""Conditions on an event's content: what they are, whether they hold, and why not.
 
-`where` maps paths to what must be found there; an event is selected when every condition holds.
+A condition has a path and what must be found there. A path is dotted and begins with a key of the
+event: `data.object.total`. A number as a part indexes a list, and `*` stands for any element of a
+list or any value of an object. A key that itself holds a dot, or is `*`, cannot be addressed.
 
-A path is dotted and begins with a key of the event: `data.object.total`. A number as a part indexes
-a list, and `*` stands for any element of a list or any value of an object. A key that itself holds
-a dot, or is `*`, cannot be addressed.
-
-What must be found is a value, a list of which one must be found, or a mapping of operators that
-must all hold: `gt`, `gte`, `lt`, `lte`, `glob`, `exists`, and `not`, which takes any of the three.
 Values are equal as in JSON: 1 is 1.0, but neither `true` nor "1". Numbers are ordered among
 numbers and text among text; nothing else is.
 
-On a path with `*` one element must satisfy the value, the list, or all the operators together;
-`not` then means that no element does. Where nothing is found, a value, a list, an order and a
-`glob` fail, and `not` holds.
+With `*` a path finds several values, and one of them must satisfy the condition, all the operators
+together. `not` then means that none does. Where nothing is found, equality, order and `glob` fail,
+and `not` holds.
 """
 
-import math
+import json
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from enum import Enum
-from fnmatch import translate
 from typing import Any, Final
 
-from relayd.core.wording import listed, shown
+Scalar = str | int | float | bool | None
+"""A JSON value that is neither a list nor an object."""
 
-ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
-"""An event's keys, in the order of the wire."""
+LONGEST_SHOWN: Final = 40
+"""Characters of text that an explanation may quote from an event; longer text is only counted."""
 
-OPERATORS: Final = ("gt", "gte", "lt", "lte", "not", "exists", "glob")
-
-Location = tuple[str | int, ...]
-"""Where in `where` a problem is: its keys and list positions, from the outside in."""
-
-_OTHER_SPELLINGS: Final = {
-    ">": "gt",
-    ">=": "gte",
-    "<": "lt",
-    "<=": "lte",
-    "min": "gte",
-    "max": "lte",
-    "!=": "not",
-    "ne": "not",
-    "like": "glob",
-    "match": "glob",
+_ORDERS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
+    "gt": (operator.gt, "more than"),
+    "gte": (operator.ge, "at least"),
+    "lt": (operator.lt, "less than"),
+    "lte": (operator.le, "at most"),
 }
-_DEEPEST_NOT: Final = 8
-"""`not` in `not` says nothing new; the bound only keeps a hostile file off the recursion limit."""
-_LONGEST_INDEX: Final = 9
-"""Digits of a list position; an event of 1 MiB has no longer list."""
-
-
-class ConditionErrors(ValueError):
-    """A `where` that cannot be used: `problems` holds all of them, each with its location."""
-
-    def __init__(self, problems: Sequence[tuple[Location, str]]) -> None:
-        self.problems = tuple(problems)
-        lines = (f"{' > '.join(map(str, where))}: {what}" for where, what in self.problems)
-        super().__init__("; ".join(lines))
-
-
-class _Boolean(Enum):
-    """JSON's true and false, apart from 1 and 0, which Python takes for the same."""
-
-    TRUE = True
-    FALSE = False
-
-
-Key = str | int | float | _Boolean | None
-"""A JSON scalar such that equal keys are equal JSON, fit for a dict."""
+_LARGEST_SHOWN: Final = 1e21
+_MOST_LISTED: Final = 10
+_COMPOUND: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """The value found is one of these. `written` keeps the order in which they were listed."""
+    """One of these values must be found. `written` holds them in the order of the configuration."""
 
-    keys: frozenset[Key]
-    written: tuple[Key, ...] = field(compare=False)
+    keys: frozenset[Hashable]
+    written: tuple[Scalar, ...] = field(compare=False)
 
-    def holds(self, values: Sequence[object]) -> bool:
-        """Tell whether one of the values found satisfies this."""
+    def holds(self, values: Iterable[object]) -> bool:
+        """Tell whether the values found satisfy this."""
         return any(key_of(value) in self.keys for value in values)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The value found stands in an order (`gt`, `gte`, `lt`, `lte`) to the operand."""
+    """A value in some order (`gt`, `gte`, `lt` or `lte`) to the operand."""
 
     name: str
     operand: float | str
 
     def accepts(self, value: object) -> bool:
         """Tell whether one value satisfies this."""
-        comparable = isinstance(value, str) if isinstance(self.operand, str) else is_number(value)
+        comparable = isinstance(value, str) if isinstance(self.operand, str) else _is_number(value)
         return comparable and _ORDERS[self.name][0](value, self.operand)
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """The value found is text that a shell pattern matches whole, and with its case."""
+    """Text that a shell pattern matches as a whole, case for case. `regex` is that pattern."""
 
     pattern: str
     regex: re.Pattern[str] = field(compare=False, repr=False)
@@ -113,7 +75,7 @@ class Glob:
 
 @dataclass(frozen=True, slots=True)
 class Operators:
-    """All the operators that were written for one path, or in one `not`."""
+    """All the operators written for one path, or in one `not`; all of them must hold."""
 
     checks: tuple[Order | Glob, ...] = ()
     exists: bool | None = None
@@ -133,65 +95,133 @@ class Operators:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be found at one path. Equal conditions select the same events."""
+    """What must be found at one path. Equal conditions select the same events.
+
+    `parts` holds the path's parts, each with the list position that it means, or -1.
+    """
 
     path: str
     test: Among | Operators
     parts: tuple[tuple[str, int], ...] = field(compare=False, repr=False)
-    """The path's parts, each with the list position that it is, or -1."""
 
     def values(self, envelope: Mapping[str, Any]) -> list[object]:
-        """Return what is at the path: nothing, one value, or with `*` any number."""
-        found: list[object] = [envelope]
-        for name, index in self.parts:
-            if name == "*":
-                found = [child for value in found for child in _children(value)]
-                continue
+        """Return what is at the path: nothing, one value, or with `*` any number of them."""
+        first, _ = self.parts[0]
+        found: list[object] = [envelope[first]] if first in envelope else []
+        for name, index in self.parts[1:]:
             below: list[object] = []
             for value in found:
-                if isinstance(value, Mapping):
-                    if name in value:
+                if isinstance(value, dict):
+                    if name == "*":
+                        below += value.values()
+                    elif name in value:
                         below.append(value[name])
-                elif isinstance(value, list) and 0 <= index < len(value):
-                    below.append(value[index])
+                elif isinstance(value, list):
+                    if name == "*":
+                        below += value
+                    elif 0 <= index < len(value):
+                        below.append(value[index])
             found = below
         return found
 
     def failure(self, envelope: Mapping[str, Any]) -> str | None:
-        """Say in words what was found instead, or return None when the condition holds.
+        """Say in words what was found and what must be, or return None when the condition holds.
 
-        Numbers, booleans, null and text of up to 40 characters are shown; all else is only named.
+        Of the event, numbers, booleans, null and text of up to 40 characters are shown.
         """
         values = self.values(envelope)
         if self.test.holds(values):
             return None
         if not values:
             return f"{self.path} is missing"
-        found = _found(self.path, values)
-        return f"{found}, and {_demand(self.test, values, several='*' in self.path.split('.'))}"
+        return f"{self._found(values)}, and {_demand(self.test, values)}"
+
+    def _found(self, values: Sequence[object]) -> str:
+        if len(values) == 1 and isinstance(values[0], list | dict):
+            return f"{self.path} is {shown(values[0])} (what is in it is {self.path}.*)"
+        return f"{self.path} is {listing((shown(value) for value in values), 'and', most=3)}"
 
 
-def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
-    """Return the conditions of a `where`. Raises `ConditionErrors` with all that is wrong."""
-    problems: list[tuple[Location, str]] = []
-    conditions: list[Condition] = []
-    for path, wanted in where.items():
-        if (problem := _path_problem(path)) is not None:
-            problems.append(((path if isinstance(path, str | int) else str(path),), problem))
-            continue
-        test = _read(wanted, (path,), problems, 0)
-        if test is not None:
-            parts = tuple((part, _index(part)) for part in path.split("."))
-            conditions.append(Condition(path, test, parts))
-    if problems:
-        raise ConditionErrors(problems)
-    return tuple(conditions)
+def key_of(value: object) -> Hashable:
+    """Return a key that equal JSON scalars share, and no two that differ.
+
+    Lists and objects all have the same key, which is no scalar's.
+    """
+    # Python takes True for 1, in a dict too; JSON does not.
+    if value is True or value is False:
+        return (bool, value)
+    return value if value is None or isinstance(value, str | int | float) else _COMPOUND
 
 
-def key_of(value: object) -> Key | Ellipsis_:
-    """Return a JSON value's key; `...` stands for every list and object, which equal no scalar."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return _Boolean(value)
-    return value if isinstance(value, int | float) else ...
+def shown(value: object) -> str:
+    """Return a JSON value as an explanation may show it: short scalars, or else their kind."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case str() if len(value) <= LONGEST_SHOWN:
+            # What a terminal would act on, or could not print, is escaped.
+            return json.dumps(value, ensure_ascii=not value.isprintable())
+        case str():
+            return f"text of {len(value)} characters"
+        case int() | float():
+            return _shown_number(value)
+        case list():
+            return f"a list of {len(value)}"
+        case _:
+            return "an object"
+
+
+def _shown_number(number: float) -> str:
+    # An integer of thousands of digits cannot even be printed: Python refuses to.
+    if not abs(number) < _LARGEST_SHOWN:
+        return "a number too large to show"
+    return str(int(number)) if number == int(number) else repr(float(number))
+
+
+def listing(items: Iterable[str], conjunction: str, *, most: int = _MOST_LISTED) -> str:
+    """Return `a, b and c`, each item once; past `most` of them, how many more there are."""
+    distinct = list(dict.fromkeys(items))
+    if len(distinct) > most + 1:
+        distinct = [*distinct[:most], f"{len(distinct) - most} more"]
+    *others, last = distinct
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _demand(test: Among | Operators, values: Sequence[object]) -> str:
+    """Say what the values found, of which there are some, fail to satisfy."""
+    must, must_not = ("must", "must not") if len(values) == 1 else ("one must", "none may")
+    if isinstance(test, Among):
+        return f"{must} {_phrase(test)}"
+    demands: list[str] = []
+    if test.exists is False:
+        demands.append("must be missing")
+    checks = Operators(test.checks)
+    if not checks.holds(values):
+        if len(values) == 1:
+            checks = Operators(tuple(c for c in test.checks if not c.accepts(values[0])))
+        demands.append(f"{must} {_phrase(checks)}")
+    if test.negated is not None and test.negated.holds(values):
+        demands.append(f"{must_not} {_phrase(test.negated)}")
+    return " and ".join(demands)
+
+
+def _phrase(test: Among | Operators) -> str:
+    """Return a test as words that follow `must`."""
+    if isinstance(test, Among):
+        several = "one of " if len(test.written) > 1 else ""
+        return f"be {several}{listing(map(shown, test.written), 'or')}"
+    phrases = [
+        f"match {shown(check.pattern)}"
+        if isinstance(check, Glob)
+        else f"be {_ORDERS[check.name][1]} {shown(check.operand)}"
+        for check in test.checks
+    ]
+    if test.exists is not None:
+        phrases.append("be there" if test.exists else "be missing")
+    if test.negated is not None:
+        phrases.append(f"not {_phrase(test.negated)}")
+    return " and ".join(phrases)

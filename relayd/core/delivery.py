@@ -30,6 +30,9 @@ class State(StrEnum):
     """The operator ended it."""
 
 
+_LONGEST_SEQ = 18
+"""Digits of a delivery's number."""
+
 WAITING = frozenset({State.PENDING, State.RETRYING})
 ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
 
@@ -162,4 +165,5 @@ def delivery_seq(identifier: str, tag: str) -> int | None:
     digits = identifier.removeprefix(prefix)
     if not identifier.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
         return None
-    return int(digits[:19])
+    # SQLite's integers have 63 bits: more digits name no delivery, least of all one of fewer.
+    return int(digits) if len(digits) <= _LONGEST_SEQ else None

@@ -65,7 +65,8 @@ class Health:
 
     def _after_success(self, endpoint: Endpoint, now: float) -> "Health":
         if self.failing_since is not None:
-            return Health(released_at=now, ramp=1)
+            # An attempt from before a Retry-After may succeed after it: it holds all the same.
+            return Health(released_at=now, held_until=self.held_until, ramp=1)
         ramp = None if self.ramp is None else self.ramp * 2
         if ramp is not None and ramp >= endpoint.max_in_flight:
             ramp = None

@@ -28,9 +28,9 @@ def parse_retry_after(value: str, now: float) -> float | None:
     neither. `now` is in Unix seconds.
     """
     text = value.strip()
-    # Any count of digits is a valid number of seconds; past ten of them it is "a day" anyway.
+    # Any count of digits is a valid number of seconds; from six on it is "a day" anyway.
     if text.isascii() and text.isdigit():
-        return min(float(text[:11]), MAX_RETRY_AFTER_S)
+        return min(float(text.lstrip("0")[:6] or "0"), MAX_RETRY_AFTER_S)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):

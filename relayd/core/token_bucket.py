@@ -14,6 +14,10 @@ _SLACK = 1.003
 """Periods are counted 0.3 % long, so that the network's jitter on the way to the receiver, which
 counts arrivals and not starts, does not push one start too many into its window."""
 
+_CLOCK_STEP_S = 1e-6
+"""Added to each wait. A clock's reading is a float, and a step too small to change it would make
+no token, nor let the time pass: the wait would be made again and again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -60,21 +64,20 @@ class TokenBucket:
     @property
     def available(self) -> int:
         """Whole tokens, each of which lets one attempt start."""
-        # A wait of exactly `wait_s` must be enough despite rounding: hence the epsilon.
-        return int(self.tokens + 1e-9)
+        return int(self.tokens)
 
     def take(self, count: int) -> Self:
         """Return the bucket without `count` of its tokens."""
         if count > self.available:
             raise ValueError(f"{count} tokens taken from a bucket that holds {self.available}")
-        return replace(self, tokens=max(0.0, self.tokens - count))
+        return replace(self, tokens=self.tokens - count)
 
     @property
     def wait_s(self) -> float:
-        """Seconds from `updated_at` until a whole token is there."""
+        """Seconds from `updated_at` until a whole token is there; waiting them once is enough."""
         if self.available:
             return 0.0
-        return (1.0 - self.tokens) / self.rate.refill_per_s
+        return (1.0 - self.tokens) / self.rate.refill_per_s + _CLOCK_STEP_S
 
     def with_rate(self, rate: Rate, now: float) -> Self:
         """Return the bucket under another rate: a reload grants no tokens."""

@@ -41,6 +41,10 @@ class AddressGuard:
         self._resolve = self._getaddrinfo if resolve is None else resolve
         self._limiter = trio.CapacityLimiter(_THREADS)
 
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Allow these networks beyond the public ones from now on, and no others."""
+        self._allowed = tuple(networks)
+
     async def addresses(self, host: str, port: int, *, scheme: str) -> list[Address]:
         """Return the host's addresses that may be dialled, best first, both families in turn.
 

@@ -1,12 +1,13 @@
 """All endpoints' tasks: which there are, what each delivers, and how they come and go on reload."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from relayd.config.config import Config
+from relayd.core.addresses import Network
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.subscription import Subscription
@@ -14,6 +15,9 @@ from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0
+
+MakeTransport = Callable[[Endpoint, Sequence[Network]], Transport]
+"""Makes the transport to an endpoint, which may also dial into these networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Dispatch:
         queue: DeliveryQueue,
         *,
         health: Mapping[str, Health],
-        make_transport: Callable[[Endpoint], Transport],
+        make_transport: MakeTransport,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
@@ -80,9 +84,10 @@ class Dispatch:
             stopped.task.stop()
         for url, endpoint in config.endpoints.items():
             if url in self._running:
+                self._running[url].transport.allow(config.allow_networks)
                 self._running[url].task.apply(endpoint, subscriptions[url])
             else:
-                self._start(endpoint, subscriptions[url])
+                self._start(endpoint, subscriptions[url], config.allow_networks)
 
     def wake(self, subscriptions: Iterable[str]) -> None:
         """Say that something new is due for these subscriptions."""
@@ -98,8 +103,13 @@ class Dispatch:
         self._running.clear()
         self._stopped.set()
 
-    def _start(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
-        transport = self._make_transport(endpoint)
+    def _start(
+        self,
+        endpoint: Endpoint,
+        subscriptions: Mapping[str, Subscription],
+        networks: Sequence[Network],
+    ) -> None:
+        transport = self._make_transport(endpoint, networks)
         task = EndpointTask(
             endpoint,
             subscriptions,
@@ -124,4 +134,4 @@ class Dispatch:
         while True:
             await trio.sleep(_IDLE_SWEEP_S)
             for running in list(self._running.values()):
-                await running.transport.close_idle()
+                running.transport.close_idle(trio.current_time())

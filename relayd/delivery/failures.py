@@ -135,9 +135,10 @@ def shown_location(location: str) -> str:
     """
     place = re.split(r"[?#]", location, maxsplit=1)[0]
     place = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([/\\]{2})[^/\\]*@", r"\1\2", place)
-    if len(place) > _MAX_LOCATION_CHARACTERS:
-        place = place[: _MAX_LOCATION_CHARACTERS - 1] + "…"
-    return "".join(
-        char if " " <= char <= "~" or char == "…" else char.encode("unicode_escape").decode()
-        for char in place
+    shown = "".join(
+        char if " " <= char <= "~" else char.encode("unicode_escape").decode()
+        for char in place[:_MAX_LOCATION_CHARACTERS]
     )
+    if max(len(shown), len(place)) > _MAX_LOCATION_CHARACTERS:
+        shown = shown[: _MAX_LOCATION_CHARACTERS - 1] + "…"
+    return shown

@@ -9,7 +9,7 @@ It reads no proxy variable and no .netrc: only what is named here decides where 
 
 import re
 import ssl
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 import trio
 
 from relayd import __version__
+from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
@@ -97,6 +98,15 @@ class Transport(httpx.AsyncBaseTransport):
         )
         self._give_back(connection, response.headers.get("keep-alive"))
         return response
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Allow these networks beyond the public ones from now on, and no others.
+
+        Idle connections are closed, since they may lead elsewhere; those in use finish.
+        """
+        self._guard.allow(networks)
+        while self._idle:
+            self._idle.pop().close()
 
     def close_idle(self, now: float) -> int:
         """Close the idle connections that are too old or that the receiver closed.

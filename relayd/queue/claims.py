@@ -111,7 +111,8 @@ async def claim(
         {
             "wants": json.dumps(rows),
             "fresh_for": FRESH_FOR_S,
-            "n": max(want.count + len(want.busy) for want in wants),
+            # One more than any may take, to know whether more is due.
+            "n": max(want.count + len(want.busy) for want in wants) + 1,
         },
     )
     fresh: dict[int, list[tuple[float, int]]] = defaultdict(list)

@@ -23,6 +23,7 @@ CREATE TABLE events (
   digest      BLOB NOT NULL,           -- of type and data: tells a duplicate from a conflict
   body        BLOB                     -- what every attempt sends; NULL when only the id is kept
 ) STRICT;
+CREATE INDEX events_listed ON events (accepted_at, type);
 
 CREATE TABLE subscriptions (
   id        INTEGER PRIMARY KEY,

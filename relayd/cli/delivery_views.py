@@ -1,0 +1,190 @@
+"""Deliveries and events as `deliveries` and `show` print them: for people, and as JSON documents.
+
+The keys of the documents are part of the contract. Each time stands twice: in ISO 8601 (UTC), and
+under the same key with `_unix` in Unix seconds.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from relayd.cli.moments import about, clock_time, iso, short_time
+from relayd.core.delivery import State
+from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.listing import ListedDelivery, Page
+
+_HEADER = ("TIME", "TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
+
+
+def page_document(page: Page) -> dict[str, object]:
+    """Return a page of deliveries; `older_before` is what `--before` takes for the next page."""
+    return {
+        "deliveries": [_delivery_document(each) for each in page.deliveries],
+        "older_before": page.deliveries[-1].id if page.more else None,
+    }
+
+
+def event_document(event: EventDetail) -> dict[str, object]:
+    """Return an event; `body` is the text that was sent, `history` a delivery's attempts."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        **_moment("created_at", float(event.created)),
+        **_moment("accepted_at", event.accepted_at),
+        "source": event.source,
+        "body": None if event.body is None else event.body.decode(),
+        "deliveries": [
+            {
+                **_delivery_document(each.delivery),
+                "history": [_attempt_document(attempt) for attempt in each.attempts],
+            }
+            for each in event.deliveries
+        ],
+    }
+
+
+def _delivery_document(delivery: ListedDelivery) -> dict[str, object]:
+    return {
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "subscription": delivery.subscription,
+        "state": delivery.state,
+        "hold": delivery.hold,
+        "attempts": delivery.attempts,
+        **_moment("accepted_at", delivery.accepted_at),
+        **_moment("due_at", delivery.due_at),
+        **_moment("ended_at", delivery.ended_at),
+        **_moment("last_attempt_at", delivery.last_started_at),
+        "last_status": delivery.last_status,
+        "last_failure": delivery.last_failure,
+    }
+
+
+def _attempt_document(attempt: Attempt) -> dict[str, object]:
+    return {
+        "number": attempt.number,
+        **_moment("started_at", attempt.started_at),
+        "duration_ms": round(attempt.duration_s * 1000, 1),
+        "status": attempt.status,
+        "failure": attempt.failure,
+        "detail": attempt.detail,
+        "answer": attempt.answer.decode(errors="replace"),
+    }
+
+
+def _moment(name: str, moment: float | None) -> dict[str, object]:
+    return {name: iso(moment), f"{name}_unix": moment}
+
+
+def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[str]:
+    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types."""
+    rows = [
+        (
+            short_time(each.accepted_at, now),
+            each.event_type,
+            each.subscription,
+            each.state.value,
+            str(each.attempts),
+            _next_or_last(each, now),
+        )
+        for each in deliveries
+    ]
+    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
+    widths[0] = 8
+    yield _row(_HEADER, widths)
+    for delivery, row in zip(deliveries, rows, strict=True):
+        yield _row(row, widths)
+        yield f"{'':10}{delivery.event_id}  {delivery.id}"
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    # How many attempts there were is the one number.
+    aligned = [
+        cell.rjust(width) if index == 4 else cell.ljust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(aligned).rstrip()
+
+
+def _next_or_last(delivery: ListedDelivery, now: float) -> str:
+    last = _last(delivery)
+    if delivery.hold is not None:
+        return delivery.hold.value
+    if delivery.due_at is None:
+        return last
+    wait_s = delivery.due_at - now
+    coming = f"in {about(wait_s)}" if wait_s > 0 else "now"
+    return f"{coming} ({last})" if last else coming
+
+
+def _last(delivery: ListedDelivery) -> str:
+    return str(delivery.last_status or delivery.last_failure or "")
+
+
+def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str]:
+    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts."""
+    yield f"{event.id}  {event.type}"
+    yield f"  created   {clock_time(event.created)}"
+    yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
+    yield ""
+    if event.body is None:
+        yield "Its body was removed after the retention; the id is kept to know duplicates."
+    elif pretty:
+        indented = json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
+        yield from map(printable, indented.split("\n"))
+    else:
+        yield printable(event.body.decode())
+    if not event.deliveries:
+        yield ""
+        yield "No subscription wanted it."
+    for each in event.deliveries:
+        yield ""
+        yield from _delivery_lines(each, now)
+
+
+def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
+    delivery = detail.delivery
+    yield f"{delivery.subscription}: {_state_words(delivery, now)}"
+    yield f"  {delivery.id}"
+    for attempt in detail.attempts:
+        yield (
+            f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
+            f"  {attempt.duration_s * 1000:>6.0f} ms"
+            f"  {attempt.status or '---'}  {printable(_result(attempt))}"
+        )
+        if attempt.answer:
+            for line in attempt.answer.decode(errors="replace").splitlines():
+                yield f"       | {printable(line)}"
+
+
+def _result(attempt: Attempt) -> str:
+    if attempt.failure is None:
+        return "delivered"
+    return f"{attempt.failure}: {attempt.detail}" if attempt.detail else attempt.failure
+
+
+def _state_words(delivery: ListedDelivery, now: float) -> str:
+    if delivery.hold is not None:
+        return f"held, its subscription is {delivery.hold.value}"
+    if delivery.ended_at is not None:
+        return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
+    ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"
+    if delivery.due_at is None or delivery.due_at <= now:
+        return f"{delivery.state.value}, {ahead} is due"
+    return (
+        f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
+        f" (in {about(delivery.due_at - now)})"
+    )
+
+
+def printable(text: str) -> str:
+    r"""Return text that no terminal takes for a command: what is not printable becomes `\u001b`."""
+    return "".join(
+        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
+        for char in text
+    )
+
+
+def _units(char: str) -> list[int]:
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]

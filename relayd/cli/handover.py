@@ -1,0 +1,173 @@
+"""Hands events over as any producer does: through the socket, or into a spool."""
+
+import json
+import socket
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from relayd.config.config import SpoolConfig
+from relayd.queue.reading import user_name
+
+AT_ONCE = 100
+"""Lines that are written before their answers are read, and rows in one transaction."""
+
+_ANSWER_TIMEOUT_S = 30.0
+_LOCK_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event to hand over. `data` is the text of a JSON object; `created` is in Unix seconds."""
+
+    id: str
+    type: str
+    data: str = field(repr=False)
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """An event that was taken. With `duplicate`, its id had been accepted before."""
+
+    id: str
+    duplicate: bool = False
+
+
+class HandoverError(Exception):
+    """An event was not taken; says why, and what to do."""
+
+
+class NobodyListensError(HandoverError):
+    """The socket cannot be reached; another way may be open."""
+
+
+def connect(path: Path) -> socket.socket:
+    """Connect to the producers' socket. Raises `NobodyListensError`."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(_ANSWER_TIMEOUT_S)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        raise NobodyListensError(
+            f"nobody listens at {path}: is `relayd run` running with this configuration?"
+        ) from None
+    except PermissionError:
+        connection.close()
+        raise NobodyListensError(
+            f"user {user_name()} may not use the socket {path}; "
+            "its group and `socket.mode` in the configuration decide who may"
+        ) from None
+    except OSError as error:
+        connection.close()
+        raise NobodyListensError(f"{path}: {error.strerror or error}") from None
+    return connection
+
+
+def over_socket(
+    connection: socket.socket, path: Path, events: Sequence[Outgoing]
+) -> Iterator[HandedOver]:
+    """Write events, and yield each once it is durable. Closes the connection.
+
+    Raises `HandoverError` at the first one that is refused; the batch that it came in was written
+    whole, so later ones may have been taken.
+    """
+    with closing(connection), connection.makefile("rwb") as stream:
+        try:
+            for start in range(0, len(events), AT_ONCE):
+                batch = events[start : start + AT_ONCE]
+                for event in batch:
+                    stream.write(_line(event))
+                stream.flush()
+                for _ in batch:
+                    yield _answered(stream.readline())
+        except TimeoutError:
+            raise HandoverError(
+                f"relayd did not answer at {path} within {_ANSWER_TIMEOUT_S:g} s; the event may "
+                "have been taken: emit it again with the same --id, which is never taken twice"
+            ) from None
+        except OSError as error:
+            raise HandoverError(f"{path}: {error.strerror or error}") from None
+
+
+def _line(event: Outgoing) -> bytes:
+    head = json.dumps({"id": event.id, "type": event.type, "created": event.created})
+    # The producer's own text, since parsing it here could change its numbers. Line breaks stand
+    # only between its values: JSON has none inside text.
+    data = event.data.replace("\n", " ").replace("\r", " ")
+    return f'{head[:-1]}, "data": {data}}}\n'.encode()
+
+
+def _answered(line: bytes) -> HandedOver:
+    if not line.endswith(b"\n"):
+        raise HandoverError(
+            "relayd closed the connection before it answered; the event may have been taken: "
+            "emit it again with the same --id, which is never taken twice"
+        )
+    answer = json.loads(line)
+    if not answer["ok"]:
+        raise HandoverError(f"relayd refused the event: {answer['error']} ({answer['code']})")
+    return HandedOver(answer["id"], duplicate=answer.get("duplicate", False))
+
+
+def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[HandedOver]:
+    """Insert events into a spool, and yield each once it is durable there.
+
+    Raises `HandoverError`; what was yielded before stays inserted.
+    """
+    if not spool.path.exists():
+        raise HandoverError(
+            f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
+        )
+    try:
+        with closing(
+            sqlite3.connect(
+                f"file:{quote(str(spool.path))}?mode=rw",
+                uri=True,
+                isolation_level=None,
+                timeout=_LOCK_TIMEOUT_S,
+            )
+        ) as db:
+            for start in range(0, len(events), AT_ONCE):
+                batch = events[start : start + AT_ONCE]
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(
+                    f'INSERT INTO "{spool.table}" (id, type, data, created)'  # noqa: S608 - the configuration lets letters, digits and _ through
+                    " VALUES (?, ?, ?, ?)",
+                    [(each.id, each.type, each.data, each.created) for each in batch],
+                )
+                db.execute("COMMIT")
+                yield from (HandedOver(each.id) for each in batch)
+    except sqlite3.Error as error:
+        raise HandoverError(_spool_trouble(spool, error)) from error
+
+
+def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", 0)
+    text = str(error)
+    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        return f"an event with this id waits in the spool already ({spool.path})"
+    if text.startswith("no such table"):
+        return (
+            f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "
+            "for that database's migrations"
+        )
+    match code & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            reason = f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            reason = (
+                f"user {user_name()} cannot write it: a producer needs write access to the file "
+                f"and to {spool.path.parent}"
+            )
+        case sqlite3.SQLITE_FULL:
+            reason = "the disk is full"
+        case sqlite3.SQLITE_NOTADB:
+            reason = "this is not a SQLite file"
+        case _:
+            reason = text
+    return f"{spool.path}: {reason}"

@@ -1,0 +1,173 @@
+"""The file's models -> a Config: what needs several keys, or the world outside the file."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from relayd.config.build_subscriptions import SubscriptionBuilder
+from relayd.config.config import Config, LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.findings import Findings
+from relayd.config.models import File, SocketSection, SpoolSection
+from relayd.config.problem import KeyPath, in_order
+from relayd.config.values import parse_duration
+from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
+from relayd.core.matching import OWN_PREFIX
+from relayd.core.subscription import Subscription
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path: `sun_path` holds 108 with the NUL (unix(7))."""
+
+_EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def build_config(
+    file: File,
+    path: Path,
+    environ: Mapping[str, str],
+    findings: Findings,
+    *,
+    readable_by_all: bool,
+) -> Config:
+    """Return the Config that `file` means; it may be used only if no error is in `findings`.
+
+    `path` is the file's own, absolute; other paths are taken from its directory. Reads secrets
+    from files, so it blocks on the disk. `readable_by_all`: others on the machine may read the file.
+    """
+    directory = path.parent
+    allowed = _allowed(file, findings)
+    event_types = _event_types(file, findings)
+    queue = QueueConfig(directory / file.queue.path, parse_duration(file.queue.retention) or 0.0)
+    _check_socket_path(("queue", "path"), queue.control_path, findings, "the control socket's")
+    spools = tuple(_spool(name, section, file, directory) for name, section in file.spools.items())
+    socket = None if file.socket is None else _socket(file.socket, directory, findings)
+    _check_paths(spools, socket, queue, findings)
+    if not spools and socket is None:
+        _complain_of_no_source(findings)
+    builder = SubscriptionBuilder(
+        defaults=file.defaults,
+        directory=directory,
+        environ=environ,
+        allowed=allowed,
+        event_types=event_types,
+        findings=findings,
+    )
+    for name, section in file.subscriptions.items():
+        builder.add(name, section)
+    if not file.subscriptions and not findings.is_doubtful(("subscriptions",)):
+        findings.warning(
+            ("subscriptions",), "there is no subscription", "events are kept, and go nowhere"
+        )
+    if readable_by_all:
+        _warn_of_readers(builder.subscriptions, path, findings)
+    return Config(
+        path=path,
+        market_id=file.market_id,
+        api_version=file.api_version,
+        spools=spools,
+        socket=socket,
+        queue=queue,
+        log=LogConfig(file.log.level, file.log.format),
+        allow_networks=allowed,
+        event_types=event_types or frozenset(),
+        subscriptions=MappingProxyType(builder.subscriptions),
+        endpoints=MappingProxyType(builder.endpoints),
+        warnings=in_order(findings.warnings),
+    )
+
+
+def _allowed(file: File, findings: Findings) -> tuple[IPv4Network | IPv6Network, ...]:
+    if findings.is_doubtful(("allow_networks",)):
+        # Which addresses were to be allowed is not known, so none is complained of.
+        return _EVERYTHING
+    return tuple(dict.fromkeys(ip_network(text) for text in file.allow_networks))
+
+
+def _event_types(file: File, findings: Findings) -> frozenset[str] | None:
+    """Return every known type, or None while the market's own are not known."""
+    for position, own in enumerate(file.event_types):
+        if own.startswith(OWN_PREFIX):
+            findings.error(
+                ("event_types", position), "begins as only relayd's own types do", "rename it"
+            )
+    if findings.is_doubtful(("event_types",)):
+        return None
+    return frozenset(EVENT_TYPES) | frozenset(RELAYD_TYPES) | frozenset(file.event_types)
+
+
+def _spool(name: str, section: SpoolSection, file: File, directory: Path) -> SpoolConfig:
+    return SpoolConfig(
+        name=name,
+        path=directory / section.path,
+        table=section.table,
+        market_id=section.market_id or file.market_id,
+        api_version=section.api_version or file.api_version,
+    )
+
+
+def _socket(section: SocketSection, directory: Path, findings: Findings) -> SocketConfig:
+    path = directory / section.path
+    _check_socket_path(("socket", "path"), path, findings, "a socket's")
+    return SocketConfig(path, int(section.mode, 8))
+
+
+def _check_socket_path(key: KeyPath, path: Path, findings: Findings, whose: str) -> None:
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH:
+        findings.error(
+            key,
+            f"makes {whose} path {length} bytes long, and the system takes {MAX_SOCKET_PATH}",
+            "choose a shorter one",
+        )
+
+
+def _check_paths(
+    spools: tuple[SpoolConfig, ...],
+    socket: SocketConfig | None,
+    queue: QueueConfig,
+    findings: Findings,
+) -> None:
+    """One file must not be two things, nor one table two spools."""
+    taken = dict.fromkeys((queue.path, queue.control_path, queue.lock_path))
+    tables: dict[tuple[str, str], str] = {}
+    for spool in spools:
+        key = ("spools", spool.name, "path")
+        if findings.is_bad(key):
+            continue
+        if _same(spool.path) in map(_same, taken):
+            findings.error(key, "is a file of the queue's", "a spool needs a database of its own")
+        first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
+        if first != spool.name:
+            other = findings.place_words(("spools", first))
+            findings.error(key, f"the same table is a spool already: {other}")
+    if socket is not None and not findings.is_bad(("socket", "path")):
+        others = [*taken, *(spool.path for spool in spools)]
+        if _same(socket.path) in map(_same, others):
+            findings.error(("socket", "path"), "is the queue's or a spool's file", "choose another")
+
+
+def _same(path: Path) -> str:
+    return os.path.normpath(path)
+
+
+def _complain_of_no_source(findings: Findings) -> None:
+    if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
+        return
+    findings.error(
+        (), "there is no way in for events", "add `spools: {market: {path: spool.db}}` or `socket:`"
+    )
+
+
+def _warn_of_readers(
+    subscriptions: Mapping[str, Subscription], path: Path, findings: Findings
+) -> None:
+    for name, subscription in subscriptions.items():
+        if subscription.secret.source == "text":
+            findings.warning(
+                ("subscriptions", name, "secret"),
+                "stands in a file that everybody on this machine may read",
+                f"chmod o= {path}, or write {{file: PATH}}",
+            )
+            return

@@ -1,0 +1,286 @@
+"""The subscriptions of the file's models, with their secrets, and the endpoints they share."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from relayd.config.findings import Findings
+from relayd.config.models import (
+    DEFAULT_MAX_IN_FLIGHT,
+    DEFAULT_RATE_LIMIT,
+    DEFAULT_RETRY,
+    DEFAULT_SIGNATURE,
+    DEFAULT_TIMEOUT,
+    DefaultsSection,
+    SecretSource,
+    SubscriptionSection,
+)
+from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.config.secrets import (
+    NoSecret,
+    credential_secret,
+    env_secret,
+    file_secret,
+    is_standard_key,
+    text_secret,
+    weaknesses,
+)
+from relayd.config.urls import BadUrl, normal_url
+from relayd.config.values import parse_duration, parse_rate
+from relayd.core.addresses import Network
+from relayd.core.catalogue import suggest
+from relayd.core.endpoint import Endpoint
+from relayd.core.matching import (
+    Condition,
+    ConditionErrors,
+    Selection,
+    compile_where,
+    is_pattern,
+)
+from relayd.core.secret import Secret, SourcedSecret
+from relayd.core.signature import RESERVED_HEADERS
+from relayd.core.subscription import Subscription
+from relayd.core.token_bucket import Rate
+
+# h11 sends no other characters; what is not ASCII would be read in different ways.
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+
+_LONGEST_TYPE: Final = 128
+
+_NO_SECRET: Final = SourcedSecret(Secret(""), "none")
+_NO_RATE: Final = Rate(1, 1.0)
+"""These stand in while there are errors; a Config with them is never used."""
+
+
+class SubscriptionBuilder:
+    """Builds one subscription after the other; errors go to `findings`.
+
+    `event_types` is None while the known types are in doubt: then no pattern is held to them.
+    """
+
+    def __init__(
+        self,
+        *,
+        defaults: DefaultsSection,
+        directory: Path,
+        environ: Mapping[str, str],
+        allowed: Sequence[Network],
+        event_types: frozenset[str] | None,
+        findings: Findings,
+    ) -> None:
+        self.subscriptions: dict[str, Subscription] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self._defaults = defaults
+        self._directory = directory
+        self._environ = environ
+        self._allowed = allowed
+        self._patterns = None if event_types is None else matching_patterns(event_types)
+        self._findings = findings
+        self._first_of: dict[str, str] = {}
+        self._default_headers = self._headers(defaults.headers, ("defaults", "headers"))
+
+    def add(self, name: str, section: SubscriptionSection) -> None:
+        """Add one subscription and its endpoint."""
+        path: KeyPath = ("subscriptions", name)
+        defaults = self._defaults
+        signature = section.signature or defaults.signature or DEFAULT_SIGNATURE
+        secret = self._secret(section.secret, (*path, "secret"))
+        previous = (
+            None
+            if section.previous_secret is None
+            else self._secret(section.previous_secret, (*path, "previous_secret"))
+        )
+        if signature == "standard":
+            self._check_standard(secret, (*path, "secret"))
+            self._check_standard(previous, (*path, "previous_secret"))
+        if secret is not None and previous is not None and secret.secret == previous.secret:
+            self._findings.warning(
+                (*path, "previous_secret"), "is the same as `secret`", "it can be left out"
+            )
+        url = self._url(section.url, (*path, "url"))
+        retry = defaults.retry if section.retry is None else section.retry
+        self.subscriptions[name] = Subscription(
+            name=name,
+            url=url,
+            selection=Selection(
+                self._events(section.events, (*path, "events")),
+                self._where(section.where, (*path, "where")),
+            ),
+            active=section.active,
+            secret=secret or _NO_SECRET,
+            previous_secret=previous,
+            signature=signature,
+            timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
+            retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
+            headers=self._merged_headers(section, path),
+        )
+        self._add_endpoint(name, section, url)
+
+    def _add_endpoint(self, name: str, section: SubscriptionSection, url: str) -> None:
+        rate = section.rate_limit or self._defaults.rate_limit or DEFAULT_RATE_LIMIT
+        in_flight = section.max_in_flight or self._defaults.max_in_flight or DEFAULT_MAX_IN_FLIGHT
+        endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight)
+        path: KeyPath = ("subscriptions", name)
+        if self._findings.is_bad((*path, "url")) or self._limits_in_doubt(path, section):
+            return
+        known = self.endpoints.setdefault(url, endpoint)
+        first = self._first_of.setdefault(url, name)
+        if known.rate != endpoint.rate:
+            self._complain_of_limit(path, first, "rate_limit", str(known.rate), str(endpoint.rate))
+        if known.max_in_flight != endpoint.max_in_flight:
+            self._complain_of_limit(
+                path, first, "max_in_flight", str(known.max_in_flight), str(endpoint.max_in_flight)
+            )
+
+    def _limits_in_doubt(self, path: KeyPath, section: SubscriptionSection) -> bool:
+        return any(
+            self._findings.is_bad((*path, key))
+            or (own is None and self._findings.is_bad(("defaults", key)))
+            for key, own in (
+                ("rate_limit", section.rate_limit),
+                ("max_in_flight", section.max_in_flight),
+            )
+        )
+
+    def _complain_of_limit(
+        self, path: KeyPath, first: str, key: str, theirs: str, ours: str
+    ) -> None:
+        # It may stand in the defaults: then the place is the subscription's.
+        place = (*path, key)
+        where = self._findings.place_words(("subscriptions", first))
+        self._findings.error(
+            place,
+            f"is {ours} here and {theirs} for the same URL in {where}",
+            "subscriptions with one URL share its limits: write the same in both",
+            at_key=True,
+        )
+
+    def _url(self, text: str, path: KeyPath) -> str:
+        url = normal_url(text, self._allowed)
+        if isinstance(url, BadUrl):
+            self._findings.error(path, url.message, url.hint)
+            return text
+        return url
+
+    def _events(self, patterns: Sequence[str], path: KeyPath) -> tuple[str, ...]:
+        for position, pattern in enumerate(patterns):
+            place = (*path, position)
+            if not is_pattern(pattern):
+                self._findings.error(
+                    place,
+                    "is no event type and no pattern",
+                    self._type_hint(pattern) or 'as order.created, order.* or "*"',
+                )
+            elif self._patterns is not None and pattern not in self._patterns:
+                self._findings.error(
+                    place,
+                    f"{pattern} matches no known event type",
+                    self._type_hint(pattern) or "a type of your own goes under event_types:",
+                )
+        return tuple(dict.fromkeys(patterns))
+
+    def _type_hint(self, pattern: str) -> str:
+        if self._patterns is None or len(self._findings.errors) > MAX_PROBLEMS:
+            return ""
+        meant = suggest(pattern.lower()[:_LONGEST_TYPE], self._patterns)
+        return "" if meant is None else f"did you mean {meant}? Your own: under event_types:"
+
+    def _where(self, where: Mapping[str, object] | None, path: KeyPath) -> tuple[Condition, ...]:
+        try:
+            return compile_where(where or {})
+        except ConditionErrors as errors:
+            for location, message in errors.problems:
+                self._findings.error((*path, *location), message)
+            return ()
+
+    def _merged_headers(
+        self, section: SubscriptionSection, path: KeyPath
+    ) -> tuple[tuple[str, str], ...]:
+        own = self._headers(section.headers, (*path, "headers"))
+        return tuple({**self._default_headers, **own}.values())
+
+    def _headers(
+        self, headers: Mapping[str, str | SecretSource] | None, path: KeyPath
+    ) -> dict[str, tuple[str, str]]:
+        """Return names and values by the name in lower case, as HTTP compares them."""
+        found: dict[str, tuple[str, str]] = {}
+        for name, given in (headers or {}).items():
+            place = (*path, name)
+            if name.lower() in RESERVED_HEADERS:
+                self._findings.error(
+                    place, "is a header that relayd sets itself", "remove it", at_key=True
+                )
+            elif name.lower() in found:
+                self._findings.error(
+                    place, "stands twice, in other letters", "keep one", at_key=True
+                )
+            value = given if isinstance(given, str) else self._sourced(given, place)
+            if not _HEADER_VALUE.fullmatch(value):
+                self._findings.error(
+                    place,
+                    "holds a line break, or a character that is not ASCII",
+                    "a header is one line of ASCII",
+                )
+            found[name.lower()] = (name, value.strip())
+        return found
+
+    def _sourced(self, given: SecretSource, path: KeyPath) -> str:
+        read = self._read(given, path)
+        return "" if read is None else read.secret.reveal()
+
+    def _secret(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
+        read = self._read(given, path)
+        if read is not None:
+            for weakness in weaknesses(read):
+                self._findings.warning(path, weakness.message, weakness.hint)
+        return read
+
+    def _read(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
+        """Read a secret from where the configuration says; None, with an error, if it cannot be."""
+        if self._findings.is_doubtful(path):
+            return None
+        read = self._lookup(given)
+        if isinstance(read, NoSecret):
+            self._findings.error(path, read.message, read.hint)
+            return None
+        return read
+
+    def _lookup(self, given: str | SecretSource) -> SourcedSecret | NoSecret:
+        if isinstance(given, str):
+            return text_secret(given)
+        if len(given.model_fields_set) != 1:
+            return NoSecret(
+                "must have exactly one of file, env and credential",
+                "as {file: PATH}, or the text itself",
+            )
+        if given.file is not None:
+            return file_secret(self._directory / given.file)
+        if given.env is not None:
+            return env_secret(given.env, self._environ)
+        return credential_secret(given.credential or "", self._environ)
+
+    def _check_standard(self, sourced: SourcedSecret | None, path: KeyPath) -> None:
+        if sourced is not None and not is_standard_key(sourced):
+            self._findings.error(
+                path,
+                "must hold base64 after whsec_, for `signature: standard`",
+                "`echo whsec_$(openssl rand -base64 32)` makes one",
+            )
+
+
+def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:
+    """Return every pattern that matches one of the types: looked up, not tried type by type.
+
+    A mapping with nothing in it, for its order: the types come first, as suggestions should.
+    """
+    words = [each.split(".") for each in sorted(event_types)]
+    groups = [".".join([*each[:count], "*"]) for each in words for count in range(1, len(each))]
+    return dict.fromkeys([*(".".join(each) for each in words), *groups, "*"])
+
+
+def _seconds(text: str) -> float:
+    # The models have checked the text.
+    seconds = parse_duration(text)
+    assert seconds is not None
+    return seconds

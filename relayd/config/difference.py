@@ -1,0 +1,151 @@
+"""What a reload changes: the difference of two configurations, by the names of the file's keys."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from relayd.config.config import Config, SpoolConfig
+from relayd.core.endpoint import Endpoint
+from relayd.core.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs among named things; `changed` maps a name to the keys whose values differ."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: Mapping[str, tuple[str, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is new in one configuration compared with another. Holds no value, only names.
+
+    `endpoints` are named by URL. `settings` holds the keys outside of the named things, such as
+    `log.level`. `needs_restart` holds those of them that a reload cannot apply.
+    """
+
+    subscriptions: Changes
+    spools: Changes
+    endpoints: Changes
+    settings: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+    @property
+    def socket_changed(self) -> bool:
+        """Whether there is a socket now and was none, or its path or mode is new."""
+        return any(key.startswith("socket") for key in self.settings)
+
+    @property
+    def log_changed(self) -> bool:
+        """Whether something else is logged, or in another way."""
+        return any(key.startswith("log.") for key in self.settings)
+
+    def __bool__(self) -> bool:
+        return bool(self.subscriptions or self.spools or self.settings)
+
+    def lines(self) -> list[str]:
+        """Return the difference in words, a line for each thing: `spool market: table changed`.
+
+        Endpoints have no lines: what changes one stands in its subscriptions' lines.
+        """
+        return [
+            *_lines("subscription", self.subscriptions),
+            *_lines("spool", self.spools),
+            *(f"{key} changed" for key in self.settings),
+        ]
+
+
+def difference(old: Config, new: Config) -> Difference:
+    """Return what `new` changes of `old`."""
+    settings = _differing(_settings(old), _settings(new))
+    return Difference(
+        subscriptions=_changes(
+            {name: _keys(each, old) for name, each in old.subscriptions.items()},
+            {name: _keys(each, new) for name, each in new.subscriptions.items()},
+        ),
+        spools=_changes(
+            {spool.name: _spool_keys(spool) for spool in old.spools},
+            {spool.name: _spool_keys(spool) for spool in new.spools},
+        ),
+        endpoints=_changes(
+            {url: _endpoint_keys(each) for url, each in old.endpoints.items()},
+            {url: _endpoint_keys(each) for url, each in new.endpoints.items()},
+        ),
+        settings=settings,
+        needs_restart=tuple(key for key in settings if key in {"queue.path", "log.format"}),
+    )
+
+
+def _lines(kind: str, changes: Changes) -> Iterator[str]:
+    for name in changes.added:
+        yield f"{kind} {name}: added"
+    for name in changes.removed:
+        yield f"{kind} {name}: removed"
+    for name, keys in changes.changed.items():
+        yield f"{kind} {name}: {', '.join(keys)} changed"
+
+
+def _changes(
+    old: Mapping[str, Mapping[str, object]], new: Mapping[str, Mapping[str, object]]
+) -> Changes:
+    differing = {name: _differing(old[name], keys) for name, keys in new.items() if name in old}
+    return Changes(
+        added=tuple(name for name in new if name not in old),
+        removed=tuple(name for name in old if name not in new),
+        changed=MappingProxyType({name: keys for name, keys in differing.items() if keys}),
+    )
+
+
+def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key))
+
+
+def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
+    """Return a subscription's values by the configuration's keys; only ever compared."""
+    return {
+        "url": subscription.url,
+        "events": subscription.selection.events,
+        "where": subscription.selection.where,
+        "active": subscription.active,
+        "secret": subscription.secret,
+        "previous_secret": subscription.previous_secret,
+        "signature": subscription.signature,
+        "timeout": subscription.timeout_s,
+        **_endpoint_keys(config.endpoints[subscription.url]),
+        "retry": subscription.retry,
+        "headers": subscription.headers,
+    }
+
+
+def _endpoint_keys(endpoint: Endpoint) -> dict[str, object]:
+    return {"rate_limit": endpoint.rate, "max_in_flight": endpoint.max_in_flight}
+
+
+def _spool_keys(spool: SpoolConfig) -> dict[str, object]:
+    return {
+        "path": spool.path,
+        "table": spool.table,
+        "market_id": spool.market_id,
+        "api_version": spool.api_version,
+    }
+
+
+def _settings(config: Config) -> dict[str, object]:
+    socket = config.socket
+    return {
+        "market_id": config.market_id,
+        "api_version": config.api_version,
+        "socket.path": None if socket is None else socket.path,
+        "socket.mode": None if socket is None else socket.mode,
+        "queue.path": config.queue.path,
+        "queue.retention": config.queue.retention_s,
+        "log.level": config.log.level,
+        "log.format": config.log.format,
+        "allow_networks": config.allow_networks,
+        "event_types": config.event_types,
+    }

@@ -1,0 +1,198 @@
+"""The kinds of values in the configuration file: how each is checked, and described to editors."""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from relayd.config.values import (
+    DURATION_PATTERN,
+    NAME_PATTERN,
+    RATE_PATTERN,
+    format_duration,
+    parse_duration,
+    parse_rate,
+)
+
+_DAY_S: Final = 86_400.0
+
+WRONG_VALUE: Final = "wrong_value"
+"""The type of the errors raised here; their context holds `message` and `hint`."""
+
+Check = Callable[[str], str]
+
+
+def wrong_value(message: str, hint: str = "") -> PydanticCustomError:
+    """Return an error for a validator to raise. Neither text may hold the value itself."""
+    return PydanticCustomError(WRONG_VALUE, "{message}", {"message": message, "hint": hint})
+
+
+def _matching(pattern: str, message: str, hint: str = "") -> Check:
+    expression = re.compile(pattern.removeprefix("^").removesuffix("$"))
+
+    def check(text: str) -> str:
+        if not expression.fullmatch(text):
+            raise wrong_value(message, hint)
+        return text
+
+    return check
+
+
+def _duration(shortest_s: float, longest_s: float) -> Check:
+    limits = f"between {format_duration(shortest_s)} and {format_duration(longest_s)}"
+
+    def check(text: str) -> str:
+        seconds = parse_duration(text)
+        if seconds is None:
+            raise wrong_value("must be a number and a unit", "as 500ms, 10s, 2m, 1.5h or 30d")
+        if not shortest_s <= seconds <= longest_s:
+            raise wrong_value(f"must be {limits}")
+        return text
+
+    return check
+
+
+def _check_rate(text: str) -> str:
+    if parse_rate(text) is None:
+        raise wrong_value("must be a whole number and a period", "as 100/min, 5/s, 1000/h or 500/d")
+    return text
+
+
+def _check_path(text: str) -> str:
+    if not text or "\0" in text:
+        raise wrong_value("must be a path")
+    if text.startswith("~"):
+        raise wrong_value("`~` is not replaced by a home directory here", "write the whole path")
+    return text
+
+
+def _check_mode(text: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+        raise wrong_value("must be a file mode that lets the owner read and write", 'as "0660"')
+    return text
+
+
+def _check_network(text: str) -> str:
+    try:
+        meant = ip_network(text, strict=False)
+    except ValueError:
+        raise wrong_value(
+            "must be a network of IP addresses", "as 127.0.0.0/8, 10.1.2.3/32 or fd00::/8"
+        ) from None
+    try:
+        ip_network(text)
+    except ValueError:
+        raise wrong_value("has bits set behind its prefix", f"write {meant}") from None
+    return text
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
+]
+Path = Annotated[
+    str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
+]
+_MARKET_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
+Label = Annotated[
+    str,
+    AfterValidator(_matching(_MARKET_PATTERN, "must be 1 to 128 characters, without line breaks")),
+    WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
+]
+_TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+Table = Annotated[
+    str,
+    AfterValidator(
+        _matching(_TABLE_PATTERN, "must be a table's name: letters, digits and `_`, no schema")
+    ),
+    WithJsonSchema({"type": "string", "pattern": _TABLE_PATTERN}),
+]
+Mode = Annotated[
+    str,
+    AfterValidator(_check_mode),
+    WithJsonSchema({"type": "string", "pattern": "^0?[67][0-7]{2}$"}),
+]
+Retention = Annotated[
+    str,
+    AfterValidator(_duration(60.0, 3650 * _DAY_S)),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+Timeout = Annotated[
+    str,
+    AfterValidator(_duration(0.1, 60.0)),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+Wait = Annotated[
+    str,
+    AfterValidator(_duration(0.001, 30 * _DAY_S)),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+RateLimit = Annotated[
+    str,
+    AfterValidator(_check_rate),
+    WithJsonSchema({"type": "string", "pattern": RATE_PATTERN}),
+]
+Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]
+_EVENT_TYPE_PATTERN: Final = r"^(?=.{1,128}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
+EventType = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _EVENT_TYPE_PATTERN, "must be lower-case words joined by dots", "as basket.abandoned"
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": _EVENT_TYPE_PATTERN}),
+]
+_VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+Variable = Annotated[
+    str,
+    AfterValidator(
+        _matching(_VARIABLE_PATTERN, "must be the name of an environment variable", "without `$`")
+    ),
+    WithJsonSchema({"type": "string", "pattern": _VARIABLE_PATTERN}),
+]
+_CREDENTIAL_PATTERN: Final = r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}$"
+Credential = Annotated[
+    str,
+    AfterValidator(_matching(_CREDENTIAL_PATTERN, "must be a credential's name, without `/`")),
+    WithJsonSchema({"type": "string", "pattern": _CREDENTIAL_PATTERN}),
+]
+_HEADER_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
+HeaderName = Annotated[
+    str,
+    AfterValidator(_matching(_HEADER_PATTERN, "is no valid name of a header")),
+    WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
+]
+
+_SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
+_ORDERED: Final = {"type": ["string", "number"]}
+Where = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    _SCALAR,
+                    {"type": "array", "items": _SCALAR, "minItems": 1},
+                    {
+                        "type": "object",
+                        "properties": {
+                            **dict.fromkeys(("gt", "gte", "lt", "lte"), _ORDERED),
+                            "glob": {"type": "string"},
+                            "exists": {"type": "boolean"},
+                            "not": {},
+                        },
+                        "additionalProperties": False,
+                        "minProperties": 1,
+                    },
+                ]
+            },
+        }
+    ),
+]
+"""Conditions are read by `compile_where`; the schema only helps while they are written."""

@@ -1,0 +1,63 @@
+"""The event types that relayd knows, each with its description and a sample."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from difflib import get_close_matches
+from functools import lru_cache
+
+from relayd.core.body import JsonValue
+from relayd.core.samples import SAMPLES
+
+_MARKET = {
+    "order.created": "A customer placed an order.",
+    "order.updated": "An order's items, pickup or status changed.",
+    "order.completed": "An order was picked up.",
+    "order.cancelled": "An order was cancelled, by the customer or the market.",
+    "order.payment_processed": "An order's payment went through.",
+    "user.created": "A customer, grower or manager signed up.",
+    "user.updated": "A user's profile changed.",
+    "user.deleted": "A user's account was deleted.",
+    "user.role_changed": "A user was given another role.",
+    "product.created": "A grower listed a new product.",
+    "product.updated": "A product's name, price or description changed.",
+    "product.deleted": "A product was taken off the market.",
+    "inventory.updated": "A product's available quantity changed.",
+    "payment.succeeded": "A payment was made.",
+    "payment.failed": "A payment was tried, and declined.",
+    "payment.refunded": "A payment was given back, in whole or in part.",
+    "balance.updated": "A customer's or grower's balance changed.",
+}
+_RELAYD = {
+    "relayd.endpoint.failing": "An endpoint failed several times in a row.",
+    "relayd.endpoint.recovered": "An endpoint that was failing answered 2xx again.",
+    "relayd.delivery.exhausted": "A delivery failed, and no attempt is left.",
+    "relayd.input.rejected": "A producer handed over what cannot be an event.",
+}
+_DESCRIPTIONS = _MARKET | _RELAYD
+
+EVENT_TYPES: tuple[str, ...] = tuple(_MARKET)
+"""The types of a market's events."""
+
+RELAYD_TYPES: tuple[str, ...] = tuple(_RELAYD)
+"""The types of relayd's own events, which no producer may use."""
+
+
+def description(event_type: str) -> str:
+    """Return one line on what a type means. Raises KeyError for one that is not the catalogue's."""
+    return _DESCRIPTIONS[event_type]
+
+
+def sample(event_type: str) -> dict[str, JsonValue]:
+    """Return the `data` of a sample event, the caller's own. Raises KeyError as `description`."""
+    return deepcopy(SAMPLES[event_type])
+
+
+def suggest(event_type: str, known: Iterable[str]) -> str | None:
+    """Return the known type that is written most like this one, or None when none is near."""
+    return _nearest(event_type, tuple(sorted(known)))
+
+
+# A producer that uses a wrong type does so with each event; comparing takes a millisecond.
+@lru_cache(maxsize=256)
+def _nearest(event_type: str, known: tuple[str, ...]) -> str | None:
+    return next(iter(get_close_matches(event_type, known, n=1, cutoff=0.75)), None)

@@ -1,0 +1,220 @@
+"""Which subscriptions an event goes to: patterns of event types, and conditions on its content.
+
+A pattern is an exact type (`order.created`), everything below a word (`order.*`, which is not
+`order` itself), or `*`. `*` is every type but relayd's own `relayd.*`: a chat's webhook on `*`
+would otherwise be told of its own failures. Those are subscribed to by name, or as `relayd.*`.
+
+An event costs what it matches, not what is configured: selections are found by the event's type,
+and below that by the value at one path that they compare for equality.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relayd.core.conditions import Among, Condition, key_of, listing
+from relayd.core.where import ConditionErrors, compile_where
+
+__all__ = [
+    "Condition",
+    "ConditionErrors",
+    "Matcher",
+    "Selection",
+    "Verdict",
+    "compile_where",
+    "is_pattern",
+    "pattern_matches",
+]
+
+OWN_PREFIX: Final = "relayd."
+"""The types of relayd's own events begin with this."""
+
+_PATTERN: Final = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?")
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether `text` is a well-formed pattern of event types."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def pattern_matches(pattern: str, event_type: str) -> bool:
+    """Tell whether a well-formed pattern matches an event type."""
+    if pattern == "*":
+        return not event_type.startswith(OWN_PREFIX)
+    if pattern.endswith(".*"):
+        return event_type.startswith(pattern.removesuffix("*"))
+    return pattern == event_type
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events a subscription wants: one of its patterns matches, and all conditions hold."""
+
+    events: tuple[str, ...]
+    where: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one selection wants an event, and why, in plain words."""
+
+    name: str
+    matched: bool
+    reason: str
+
+
+class Matcher:
+    """The selections of one configuration by name, arranged so that an event finds its own fast."""
+
+    def __init__(self, selections: Mapping[str, Selection]) -> None:
+        self._selections = dict(selections)
+        self._names = tuple(self._selections)
+        members: dict[str, list[_Member]] = {}
+        for position, selection in enumerate(self._selections.values()):
+            for pattern in dict.fromkeys(selection.events):
+                members.setdefault(pattern, []).append(_Member(position, selection.where))
+        self._groups = {pattern: _Group(group) for pattern, group in members.items()}
+
+    def match(self, envelope: Mapping[str, Any]) -> list[str]:
+        """Return the names of the selections that want an event, in the configuration's order."""
+        found: set[int] = set()
+        content = _Content(envelope)
+        for pattern in _patterns_of(envelope["type"]):
+            group = self._groups.get(pattern)
+            if group is not None:
+                group.collect(content, found)
+        return [self._names[position] for position in sorted(found)]
+
+    def explain(self, envelope: Mapping[str, Any]) -> list[Verdict]:
+        """Return a verdict for each selection, in the configuration's order.
+
+        Of the event a reason shows its type, numbers, booleans, null and short text.
+        """
+        return [_verdict(name, selection, envelope) for name, selection in self._selections.items()]
+
+
+class _Content:
+    """An event's content, in which each path is looked up once."""
+
+    __slots__ = ("_envelope", "_values")
+
+    def __init__(self, envelope: Mapping[str, Any]) -> None:
+        self._envelope = envelope
+        self._values: dict[str, list[object]] = {}
+
+    def values(self, condition: Condition) -> list[object]:
+        """Return what is at the condition's path."""
+        values = self._values.get(condition.path)
+        if values is None:
+            values = self._values[condition.path] = condition.values(self._envelope)
+        return values
+
+    def satisfies(self, conditions: Iterable[Condition]) -> bool:
+        """Tell whether all the conditions hold."""
+        return all(condition.test.holds(self.values(condition)) for condition in conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A selection's position in the configuration, and the conditions left to check."""
+
+    position: int
+    conditions: tuple[Condition, ...]
+
+
+class _Group:
+    """The selections that have one pattern in common.
+
+    Those with a condition of equality are found by the value at its path; of several such
+    conditions the one that is shared with the fewest selections is taken. Those with conditions
+    of other kinds alone are tried one by one.
+    """
+
+    __slots__ = ("_indexes", "_rest", "_unconditional")
+
+    def __init__(self, members: Sequence[_Member]) -> None:
+        sharing = Counter(
+            (condition.path, key)
+            for member in members
+            for condition, test in _equalities(member)
+            for key in test.keys
+        )
+        self._indexes: dict[str, tuple[Condition, dict[Hashable, list[_Member]]]] = {}
+        self._rest: list[_Member] = []
+        self._unconditional: list[int] = []
+        for member in members:
+            if not member.conditions:
+                self._unconditional.append(member.position)
+                continue
+            narrowest = min(
+                _equalities(member),
+                key=lambda pair: max(sharing[pair[0].path, key] for key in pair[1].keys),
+                default=None,
+            )
+            if narrowest is None:
+                self._rest.append(member)
+                continue
+            condition, test = narrowest
+            left = tuple(other for other in member.conditions if other is not condition)
+            _, index = self._indexes.setdefault(condition.path, (condition, {}))
+            for key in test.keys:
+                index.setdefault(key, []).append(_Member(member.position, left))
+
+    def collect(self, content: _Content, found: set[int]) -> None:
+        """Add the positions of the selections that want the event to `found`."""
+        for condition, index in self._indexes.values():
+            for value in content.values(condition):
+                for member in index.get(key_of(value), ()):
+                    if content.satisfies(member.conditions):
+                        found.add(member.position)
+        found.update(
+            member.position for member in self._rest if content.satisfies(member.conditions)
+        )
+        found.update(self._unconditional)
+
+
+def _equalities(member: _Member) -> list[tuple[Condition, Among]]:
+    return [
+        (condition, condition.test)
+        for condition in member.conditions
+        if isinstance(condition.test, Among)
+    ]
+
+
+def _patterns_of(event_type: str) -> list[str]:
+    """Return every pattern that matches a type."""
+    words = event_type.split(".")
+    patterns = [".".join([*words[:count], "*"]) for count in range(1, len(words))]
+    if not event_type.startswith(OWN_PREFIX):
+        patterns.append("*")
+    return [event_type, *patterns]
+
+
+def _verdict(name: str, selection: Selection, envelope: Mapping[str, Any]) -> Verdict:
+    event_type = envelope["type"]
+    pattern = next((p for p in selection.events if pattern_matches(p, event_type)), None)
+    if pattern is None:
+        return Verdict(name, matched=False, reason=_wrong_type(selection.events, event_type))
+    failures = [condition.failure(envelope) for condition in selection.where]
+    failed = [failure for failure in failures if failure is not None]
+    if failed:
+        return Verdict(name, matched=False, reason="; ".join(failed))
+    match len(selection.where):
+        case 0:
+            conditions = ""
+        case 1:
+            conditions = " and its condition"
+        case count:
+            conditions = f" and its {count} conditions"
+    return Verdict(name, matched=True, reason=f"matches {pattern}{conditions}")
+
+
+def _wrong_type(patterns: Sequence[str], event_type: str) -> str:
+    if not patterns:
+        return f"it has no events, this is {event_type}"
+    reason = f"its events are {listing(patterns, 'and')}, this is {event_type}"
+    if "*" in patterns:
+        return f"{reason}: relayd's own events are subscribed to by name, or as relayd.*"
+    return reason

@@ -1,0 +1,202 @@
+"""A subscription's `where`, read from the configuration into conditions, or all its problems.
+
+`where` maps paths to what must be found there; an event is selected when every condition holds.
+What must be found is a value, a list of values of which one must be found, or a mapping of
+operators that must all hold: `gt`, `gte`, `lt`, `lte`, `glob`, `exists`, and `not`, which takes any
+of the three. `relayd.core.conditions` says what paths and operators mean.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import translate
+from typing import Any, Final
+
+from relayd.core.conditions import Among, Condition, Glob, Operators, Order, Scalar, key_of, listing
+
+ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
+"""An event's keys, in the order of the wire. Only `data` has anything below it."""
+
+OPERATORS: Final = ("gt", "gte", "lt", "lte", "not", "exists", "glob")
+_NAMED: Final = listing(OPERATORS, "and")
+
+Location = tuple[str | int, ...]
+"""Where in a `where` something stands: keys and list positions, from the outside in."""
+
+_OTHER_SPELLINGS: Final = {
+    ">": "gt",
+    ">=": "gte",
+    "min": "gte",
+    "<": "lt",
+    "<=": "lte",
+    "max": "lte",
+    "!=": "not",
+    "ne": "not",
+    "like": "glob",
+    "matches": "glob",
+}
+_EQUALITY_SPELLINGS: Final = frozenset({"=", "==", "eq", "equals", "is", "in", "any", "one_of"})
+_DEEPEST_NOT: Final = 8
+"""`not` in `not` says nothing new; a bound keeps a hostile file from the limit of recursion."""
+_LONGEST_INDEX: Final = 9
+"""Digits of a list position: no event has a longer list, and int() refuses text of thousands."""
+
+
+class ConditionErrors(ValueError):  # noqa: N818 - it holds several
+    """A `where` that cannot be used: `problems` holds each problem with its location."""
+
+    def __init__(self, problems: Sequence[tuple[Location, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "; ".join(f"{' > '.join(map(str, location))}: {text}" for location, text in problems)
+        )
+
+
+def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
+    """Return the conditions that `where` states, in its order.
+
+    Raises ConditionErrors with all of its problems at once.
+    """
+    reader = _Reader()
+    conditions: list[Condition] = []
+    # A key that is no text is a problem to report here, whatever the type says.
+    written: Mapping[Any, object] = where
+    for path, wanted in written.items():
+        location = (_key(path),)
+        problem = _path_problem(path)
+        if problem is not None:
+            reader.problems.append((location, problem))
+        test = reader.test(wanted, location)
+        if problem is None and test is not None:
+            parts = tuple((part, _list_position(part)) for part in path.split("."))
+            conditions.append(Condition(path, test, parts))
+    if reader.problems:
+        raise ConditionErrors(reader.problems)
+    return tuple(conditions)
+
+
+class _Reader:
+    """Reads what must be found, and gathers what is wrong with it in `problems`."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[Location, str]] = []
+
+    def test(self, wanted: object, location: Location, depth: int = 0) -> Among | Operators | None:
+        """Return the test that a value, a list or a mapping of operators means."""
+        if isinstance(wanted, Mapping):
+            return self._operators(wanted, location, depth)
+        if not isinstance(wanted, list | tuple):
+            return self._among([(wanted, location)])
+        if not wanted:
+            self._refuse(location, "an empty list matches nothing; list at least one value")
+            return None
+        return self._among([(value, (*location, n)) for n, value in enumerate(wanted)])
+
+    def _among(self, located: Sequence[tuple[object, Location]]) -> Among | None:
+        written: list[Scalar] = []
+        for value, location in located:
+            if (problem := _scalar_problem(value)) is not None:
+                self._refuse(location, problem)
+            elif value is None or isinstance(value, str | int | float):
+                written.append(value)
+        if len(written) < len(located):
+            return None
+        return Among(frozenset(map(key_of, written)), tuple(written))
+
+    def _operators(
+        self, wanted: Mapping[object, object], location: Location, depth: int
+    ) -> Operators | None:
+        if not wanted:
+            self._refuse(location, f"no operator is here; there are {_NAMED}")
+            return None
+        before = len(self.problems)
+        checks: list[Order | Glob] = []
+        exists: bool | None = None
+        negated: Among | Operators | None = None
+        for name, operand in wanted.items():
+            place = (*location, _key(name))
+            if name == "exists" and isinstance(operand, bool):
+                exists = operand
+            elif name == "exists":
+                self._refuse(place, "exists is either true or false")
+            elif name == "not" and depth < _DEEPEST_NOT:
+                negated = self.test(operand, place, depth + 1)
+            elif name == "not":
+                self._refuse(place, "this not stands within too many others")
+            else:
+                checks += self._checks(name, operand, place)
+        return None if len(self.problems) > before else Operators(tuple(checks), exists, negated)
+
+    def _checks(self, name: object, operand: object, place: Location) -> list[Order | Glob]:
+        """Return the check that one operator means; none where it is refused."""
+        if name == "glob" and isinstance(operand, str):
+            return [Glob(operand, re.compile(translate(operand)))]
+        if name == "glob":
+            self._refuse(place, "glob takes a shell pattern, which is text, such as grower_*")
+        elif not isinstance(name, str) or name not in OPERATORS:
+            self._refuse(place, _unknown_operator(str(name), place))
+        elif isinstance(operand, bool) or not isinstance(operand, str | int | float):
+            self._refuse(place, f"{name} takes one number, or text")
+        elif (problem := _scalar_problem(operand)) is not None:
+            self._refuse(place, problem)
+        else:
+            return [Order(name, operand)]
+        return []
+
+    def _refuse(self, location: Location, problem: str) -> None:
+        self.problems.append((location, problem))
+
+
+def _path_problem(path: object) -> str | None:
+    """Say why no event has anything at this path, or return None."""
+    if not isinstance(path, str):
+        return "a path is text, such as data.object.total"
+    first, *below = path.split(".")
+    if "" in (first, *below):
+        return "a path is words joined by dots; a part of this one is empty"
+    if first not in ENVELOPE_KEYS:
+        keys = listing(ENVELOPE_KEYS, "and")
+        if close := get_close_matches(first, ENVELOPE_KEYS, n=1):
+            hint = f"did you mean {'.'.join([*close, *below])}?"
+        else:
+            inner = path if first == "object" else f"object.{path}"
+            hint = f"what it tells is below data, as in data.{inner}"
+        return f"{first} is no key of an event, which has {keys}; {hint}"
+    if below and first != "data":
+        return f"an event's {first} has nothing below it; write {first} alone"
+    return None
+
+
+def _scalar_problem(value: object) -> str | None:
+    """Say why no JSON scalar equals this value, or return None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "no JSON number is infinite or not a number"
+    if value is None or isinstance(value, str | int | float):
+        return None
+    if isinstance(value, Mapping | list | tuple):
+        return "must be text, a number, true, false or null"
+    return f'is a {type(value).__name__}, which JSON does not have; put it in "quotes" for text'
+
+
+def _unknown_operator(name: str, place: Location) -> str:
+    if name in _EQUALITY_SPELLINGS:
+        return f"{name} is no operator; for equality write the value, or a list of them, alone"
+    known = _OTHER_SPELLINGS.get(name) or next(iter(get_close_matches(name, OPERATORS, n=1)), None)
+    if known is not None:
+        return f"{name} is no operator; did you mean {known}?"
+    reason = f"{name} is no operator; there are {_NAMED}"
+    # Two places deep it may be a path that was written as nested mappings.
+    return f"{reason}; a path is one key, {place[0]}.{name}" if len(place) == 2 else reason
+
+
+def _key(key: object) -> str | int:
+    """Return a mapping's key as a location holds it."""
+    return key if isinstance(key, str | int) else str(key)
+
+
+def _list_position(part: str) -> int:
+    """Return the list position that a part of a path means, or -1."""
+    if part.isascii() and part.isdigit() and len(part) <= _LONGEST_INDEX:
+        return int(part)
+    return -1

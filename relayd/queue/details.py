@@ -1,0 +1,102 @@
+"""Finds one event or delivery by its id, with all that the queue knows of it."""
+
+from dataclasses import dataclass, field
+
+from relayd.core.delivery import delivery_seq
+from relayd.queue.listing import ListedDelivery, load
+from relayd.queue.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as it was recorded. `started_at` is in Unix seconds.
+
+    `failure` is None where it succeeded; `answer` is the beginning of the answer's body.
+    """
+
+    number: int
+    started_at: float
+    duration_s: float
+    status: int | None
+    failure: str | None
+    detail: str | None
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """A delivery with its attempts, oldest first."""
+
+    delivery: ListedDelivery
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
+
+    `body` is what every attempt sends; None once the retention has left its id alone.
+    """
+
+    id: str
+    type: str
+    created: int
+    accepted_at: float
+    source: str
+    body: bytes | None = field(repr=False)
+    deliveries: tuple[DeliveryDetail, ...]
+
+
+_LARGEST = 2**63 - 1  # of SQLite's integers
+
+
+def find(reading: Reading, identifier: str) -> EventDetail | None:
+    """Return the event with this id, or the event of the delivery with this id and that alone."""
+    seq = delivery_seq(identifier, reading.tag)
+    if seq is not None and seq <= _LARGEST:
+        row = reading.db.execute(
+            "SELECT event_seq FROM deliveries WHERE seq = ?", (seq,)
+        ).fetchone()
+        if row is not None:
+            return _event(reading, row[0], [seq])
+    row = reading.db.execute("SELECT seq FROM events WHERE id = ?", (identifier,)).fetchone()
+    if row is None:
+        return None
+    seqs = [
+        number
+        for (number,) in reading.db.execute(
+            "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (row[0],)
+        )
+    ]
+    return _event(reading, row[0], seqs)
+
+
+def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | None:
+    row = reading.db.execute(
+        "SELECT id, type, created, accepted_at, source, body FROM events WHERE seq = ?",
+        (event_seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    identifier, event_type, created, accepted_at, source, body = row
+    return EventDetail(
+        id=identifier,
+        type=event_type,
+        created=created,
+        accepted_at=accepted_at,
+        source=source,
+        body=body,
+        deliveries=tuple(
+            DeliveryDetail(delivery, _attempts(reading, delivery.seq))
+            for delivery in reversed(load(reading, seqs))
+        ),
+    )
+
+
+def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
+    rows = reading.db.execute(
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x'')"
+        " FROM attempts WHERE delivery_seq = ? ORDER BY number",
+        (seq,),
+    )
+    return tuple(Attempt(*row) for row in rows)

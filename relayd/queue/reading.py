@@ -1,0 +1,135 @@
+"""Opens the queue for a command that only reads: beside a running daemon, or without one.
+
+Plain sqlite3, since such a process has nothing else to do meanwhile, and starts faster so.
+"""
+
+import os
+import pwd
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from relayd.core.delivery import Hold
+from relayd.queue.schema import APPLICATION_ID, VERSION
+
+_BUSY_TIMEOUT_S = 5.0
+
+
+class QueueUnreadableError(Exception):
+    """There is no queue to read from; says why and what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSubscription:
+    """A subscription as the queue knows it: configured now, or once. `number` is the queue's own."""
+
+    number: int
+    name: str
+    url: str
+    hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One state of the queue, whatever is written meanwhile. `tag` stands in deliveries' ids."""
+
+    db: sqlite3.Connection
+    tag: str
+    subscriptions: Mapping[str, KnownSubscription]
+
+
+@contextmanager
+def open_reading(path: Path) -> Iterator[Reading]:
+    """Open the queue, and show it as it is now until the end of the block. Writes nothing.
+
+    Raises `QueueUnreadableError`, also for what goes wrong inside the block.
+    """
+    if not path.exists():
+        raise QueueUnreadableError(path, _missing(path))
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            timeout=_BUSY_TIMEOUT_S,
+        )
+        try:
+            _check(db, path)
+            db.execute("BEGIN")
+            [tag] = db.execute("SELECT tag FROM queue").fetchone() or [""]
+            rows = db.execute("SELECT id, name, url, hold FROM subscriptions ORDER BY name")
+            known = {
+                name: KnownSubscription(number, name, url, None if hold is None else Hold(hold))
+                for number, name, url, hold in rows
+            }
+            yield Reading(db, tag, known)
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise QueueUnreadableError(path, _explain(error, path)) from error
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA trusted_schema = OFF")
+    [application_id] = db.execute("PRAGMA application_id").fetchone()
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    [tables] = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables == 0 and application_id == 0:
+        raise QueueUnreadableError(path, "the queue is empty: `relayd run` has not used it yet")
+    if application_id != APPLICATION_ID:
+        raise QueueUnreadableError(
+            path, "this is a SQLite file of another program; queue.path names relayd's own file"
+        )
+    if version > VERSION:
+        raise QueueUnreadableError(
+            path,
+            f"a newer relayd wrote it (queue version {version}, this one knows {VERSION}); "
+            "use that version's command",
+        )
+    if version < VERSION:
+        raise QueueUnreadableError(
+            path,
+            f"an older relayd wrote it (queue version {version}, this one reads {VERSION}); "
+            "`relayd run` of this version brings it up to date when it starts",
+        )
+
+
+def _missing(path: Path) -> str:
+    try:
+        path.stat()
+    except PermissionError:
+        return f"user {user_name()} may not look into its directory; use sudo, or relayd's user"
+    except OSError:
+        pass
+    return "there is no queue yet: `relayd run` makes it when it first starts"
+
+
+def _explain(error: sqlite3.Error, path: Path) -> str:
+    if not os.access(path, os.R_OK):
+        return f"user {user_name()} may not read it; use sudo, or relayd's user"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "another process holds its lock; try again"
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return (
+            f"it cannot be opened: user {user_name()} needs write access to {path.parent}, "
+            "where SQLite keeps what goes with it"
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return "this is not a SQLite file"
+    return f"{error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
+
+
+def user_name() -> str:
+    """Return the name of the user that this process runs as, or its number."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

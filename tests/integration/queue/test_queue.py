@@ -1,0 +1,298 @@
+"""The queue on real files: what is durable, what is due, and what a crash leaves."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from events import make_event
+
+from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.delivery import Delivery, Hold, State, decide
+from relayd.core.endpoint import Health
+from relayd.core.outcome import Failure, Outcome
+from relayd.database import sqlite_loop
+from relayd.queue.claims import Claim, Want
+from relayd.queue.queue import Queue, open_queue
+from relayd.queue.records import Declared, Recording
+from relayd.queue.schema import VERSION, SchemaMismatchError
+
+URL = "https://app.example/hook"
+NOW = 1_700_000_000.0
+OK = Outcome(0.1, status=200)
+FAILED = Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def opened(path: Path, clock: Clock | None = None) -> AsyncIterator[Queue]:
+    async with sqlite_loop(), open_queue(path, clock or Clock()) as queue:
+        await queue.declare([Declared("books", URL, True), Declared("mail", URL, True)])
+        yield queue
+
+
+def want(*names: str, count: int = 10, now: float = NOW, **others: object) -> Want:
+    values: dict[str, object] = {
+        "busy": frozenset(),
+        "released_at": None,
+        "backlog_first": False,
+        **others,
+    }
+    return Want(subscriptions=names or ("books",), count=count, now=now, **values)  # type: ignore[arg-type]  # values fit by name
+
+
+async def accept(queue: Queue, event_id: str, *names: str) -> Acceptance:
+    [result] = await queue.accept([NewEvent(make_event(event_id), "socket", names or ("books",))])
+    return result
+
+
+async def record(
+    queue: Queue, delivery: Delivery, outcome: Outcome, *, now: float = NOW, wait_s: float = 100.0
+) -> None:
+    decided = decide(delivery, outcome, (wait_s,), started_at=now, now=now, jitter=0.0)
+    await queue.record(Recording(decided, URL, None))
+
+
+def ids(claim: Claim) -> list[str]:
+    return [delivery.event_id for delivery in claim.deliveries]
+
+
+async def test_an_accepted_event_is_due_at_once_with_the_bytes_that_came(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        event = make_event("evt_1")
+        assert await queue.accept([NewEvent(event, "socket", ("books", "mail"))]) == [
+            Acceptance.ACCEPTED
+        ]
+        claim = await queue.claim(want("books", "mail"))
+        assert [each.subscription for each in claim.deliveries] == ["books", "mail"]
+        delivery = claim.deliveries[0]
+        assert delivery.body == event.body
+        assert (delivery.state, delivery.attempts, delivery.step) == (State.PENDING, 0, 0)
+        assert delivery.id == f"dlv_{queue.tag}_1"
+        assert claim.next_due_at is None
+
+
+async def test_what_is_accepted_survives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        tag = queue.tag
+    async with opened(path) as queue:
+        assert queue.tag == tag
+        claim = await queue.claim(want())
+        assert ids(claim) == ["evt_1"]
+        # Numbers go on, so no delivery's id is given twice.
+        await accept(queue, "evt_2")
+        assert [each.seq for each in (await queue.claim(want())).deliveries] == [1, 2]
+
+
+async def test_an_id_is_accepted_once_and_other_content_is_a_conflict(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        same, other = make_event("evt_1"), make_event("evt_1", data={"object": {"id": "order_9"}})
+        news = [NewEvent(event, "socket", ("books",)) for event in (same, same, other)]
+        assert await queue.accept(news) == [
+            Acceptance.ACCEPTED,
+            Acceptance.DUPLICATE,
+            Acceptance.CONFLICT,
+        ]
+        assert await queue.accept(news[1:]) == [Acceptance.DUPLICATE, Acceptance.CONFLICT]
+        assert len((await queue.claim(want())).deliveries) == 1
+
+
+async def test_an_event_that_nobody_wants_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        assert await queue.accept([NewEvent(make_event("evt_1"), "socket", ())]) == [
+            Acceptance.ACCEPTED
+        ]
+        assert await queue.accept([NewEvent(make_event("evt_1"), "socket", ())]) == [
+            Acceptance.DUPLICATE
+        ]
+
+
+async def test_a_failed_delivery_is_due_again_when_its_wait_is_over(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1")
+        [delivery] = (await queue.claim(want())).deliveries
+        await record(queue, delivery, FAILED)
+        waiting = await queue.claim(want(now=NOW + 99))
+        assert waiting.deliveries == ()
+        assert waiting.next_due_at == NOW + 100
+        [again] = (await queue.claim(want(now=NOW + 100))).deliveries
+        assert (again.seq, again.state, again.attempts, again.step) == (1, State.RETRYING, 1, 1)
+        assert again.body == delivery.body
+
+
+async def test_an_ended_delivery_is_never_due_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1")
+        [delivery] = (await queue.claim(want())).deliveries
+        await record(queue, delivery, OK)
+        claim = await queue.claim(want(now=NOW + 10**9))
+        assert claim == Claim((), None, claim.backlog_first)
+        # What ended while an attempt was under way stays ended, and the attempt is kept.
+        await record(queue, Delivery(**{**_fields(delivery), "attempts": 1}), FAILED)
+        assert (await queue.claim(want(now=NOW + 10**9))).deliveries == ()
+
+
+def _fields(delivery: Delivery) -> dict[str, object]:
+    return {name: getattr(delivery, name) for name in Delivery.__slots__}
+
+
+async def test_what_is_in_flight_is_not_claimed_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        for number in range(5):
+            await accept(queue, f"evt_{number}")
+        claim = await queue.claim(want(count=2, busy=frozenset({1, 2})))
+        assert ids(claim) == ["evt_2", "evt_3"]
+        assert claim.next_due_at == NOW  # more is due than was wanted
+        rest = await queue.claim(want(count=9, busy=frozenset({1, 2, 3, 4})))
+        assert ids(rest) == ["evt_4"]
+
+
+async def test_fresh_ones_and_the_backlog_are_claimed_in_turn(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path / "queue.db", clock) as queue:
+        for number in range(4):
+            await accept(queue, f"evt_old_{number}")
+        clock.now = NOW + 3600
+        for number in range(4):
+            await accept(queue, f"evt_new_{number}")
+        claim = await queue.claim(want(count=4, now=clock.now))
+        assert ids(claim) == ["evt_new_0", "evt_old_0", "evt_new_1", "evt_old_1"]
+
+
+async def test_a_clock_that_was_set_back_delays_nothing_fresh(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1")
+        assert ids(await queue.claim(want(now=NOW - 3600))) == ["evt_1"]
+
+
+async def test_released_retries_are_due_whatever_their_time(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        for number in range(3):
+            await accept(queue, f"evt_{number}")
+        deliveries = (await queue.claim(want())).deliveries
+        for delivery in deliveries[:2]:
+            await record(queue, delivery, FAILED, now=NOW)
+        await record(queue, deliveries[2], FAILED, now=NOW + 20)
+        claim = await queue.claim(want(now=NOW + 30, released_at=NOW + 10))
+        assert ids(claim) == ["evt_0", "evt_1"]
+        assert claim.next_due_at == NOW + 120
+
+
+async def test_many_wants_are_answered_each_with_its_own(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1", "books")
+        await accept(queue, "evt_2", "mail")
+        claims: dict[str, Claim] = {}
+
+        async def ask(name: str) -> None:
+            claims[name] = await queue.claim(want(name, count=1))
+
+        async with trio.open_nursery() as nursery:
+            for name in ("books", "mail"):
+                nursery.start_soon(ask, name)
+        assert ids(claims["books"]) == ["evt_1"]
+        assert ids(claims["mail"]) == ["evt_2"]
+
+
+async def test_holds_follow_the_configuration_and_the_receivers_410(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        [delivery] = (await queue.claim(want())).deliveries
+        await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
+        books = Declared("books", URL, True)
+        assert await queue.declare([books]) == {"books": Hold.GONE, "mail": Hold.REMOVED}
+        assert (await queue.declare([Declared("books", URL, False)]))["books"] is Hold.INACTIVE
+        assert (await queue.declare([books]))["books"] is Hold.GONE
+        moved = Declared("books", "https://other.example/", True)
+        assert (await queue.declare([moved]))["books"] is None
+        [again] = (await queue.claim(want())).deliveries
+        assert (again.attempts, again.step) == (1, 0)
+
+
+async def test_an_endpoints_health_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    health = Health(4, NOW, NOW, "answered 500", None, NOW + 60, 1)
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        [delivery] = (await queue.claim(want())).deliveries
+        decided = decide(delivery, FAILED, (1.0,), started_at=NOW, now=NOW, jitter=0.0)
+        await queue.record(Recording(decided, URL, health))
+    async with opened(path) as queue:
+        assert await queue.health() == {URL: health}
+
+
+async def test_an_acknowledgement_that_was_cancelled_leaves_the_queue_usable(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        for number in range(20):
+            with trio.move_on_after(0):
+                await accept(queue, f"evt_{number}")
+        assert await accept(queue, "evt_after") is Acceptance.ACCEPTED
+
+
+async def test_it_is_readable_for_its_owner_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1")
+        modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+        assert modes == {"queue.db": 0o600, "queue.db-wal": 0o600, "queue.db-shm": 0o600}
+
+
+async def test_a_queue_of_a_newer_relayd_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path):
+        pass
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(BaseException) as raised:
+        async with opened(path):
+            pass
+    assert _cause(raised.value, SchemaMismatchError)
+    assert path.read_bytes() == before
+
+
+async def test_another_programs_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "market.db"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE orders (id TEXT)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(BaseException) as raised:
+        async with opened(path):
+            pass
+    assert _cause(raised.value, SchemaMismatchError)
+    assert path.read_bytes() == before
+
+
+def _cause(error: BaseException, kind: type[BaseException]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_cause(each, kind) for each in error.exceptions)
+    return isinstance(error, kind)
+
+
+async def test_claims_look_only_at_what_waits(tmp_path: Path) -> None:
+    from relayd.queue.claims import _CANDIDATES, _NEXT_DUE
+
+    path = tmp_path / "queue.db"
+    async with opened(path):
+        pass
+    db = sqlite3.connect(path)
+    for statement in (_CANDIDATES, _NEXT_DUE):
+        arguments = {"wants": "[[0,1,0,null]]", "fresh_for": 60, "n": 1}
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
+        assert not [line for line in plan if "SCAN" in line and "json_each" not in line.lower()
+                    and "VIRTUAL TABLE" not in line and "want" not in line], plan
+        assert any("deliveries_waiting" in line for line in plan)
+    db.close()

@@ -1,0 +1,84 @@
+"""A queue in memory, for tests on virtual time: a SQLite thread would look idle to their clock."""
+
+from dataclasses import dataclass, field, replace
+
+from relayd.core.admission import FRESH_FOR_S, admit
+from relayd.core.delivery import AttemptRecord, Delivery, State
+from relayd.queue.claims import Claim, Want
+from relayd.queue.records import Recording
+
+
+@dataclass(slots=True)
+class _Row:
+    delivery: Delivery
+    due_at: float | None
+    scheduled_at: float
+
+
+@dataclass(slots=True)
+class MemoryQueue:
+    """Claims and records as the real one does; see `tests/integration/queue`."""
+
+    rows: dict[int, _Row] = field(default_factory=dict)
+    records: list[AttemptRecord] = field(default_factory=list)
+    record_errors: list[Exception] = field(default_factory=list)
+
+    def add(self, now: float, subscription: str = "books", event_type: str = "order.created") -> int:
+        """Add a pending delivery, due now, and return its number."""
+        seq = len(self.rows) + 1
+        delivery = Delivery(
+            seq=seq,
+            id=f"dlv_test_{seq}",
+            subscription=subscription,
+            event_id=f"evt_{seq}",
+            event_type=event_type,
+            state=State.PENDING,
+            attempts=0,
+            step=0,
+            body=b'{"id":"evt"}',
+        )
+        self.rows[seq] = _Row(delivery, now, now)
+        return seq
+
+    def states(self) -> dict[int, State]:
+        """Return each delivery's state by its number."""
+        return {seq: row.delivery.state for seq, row in self.rows.items()}
+
+    async def claim(self, want: Want) -> Claim:
+        fresh: list[tuple[float, int]] = []
+        backlog: list[tuple[float, int]] = []
+        later: list[float] = []
+        for seq, row in self.rows.items():
+            delivery = row.delivery
+            if row.due_at is None or delivery.subscription not in want.subscriptions:
+                continue
+            if seq in want.busy:
+                continue
+            released = want.released_at is not None and row.scheduled_at <= want.released_at
+            if delivery.state is State.PENDING and row.due_at > want.now - FRESH_FOR_S:
+                fresh.append((row.due_at, seq))
+            elif delivery.state is State.PENDING or row.due_at <= want.now or released:
+                backlog.append((row.due_at, seq))
+            else:
+                later.append(row.due_at)
+        chosen, backlog_first = admit(
+            sorted(fresh), sorted(backlog), want.count, backlog_first=want.backlog_first
+        )
+        more = len(fresh) + len(backlog) > len(chosen)
+        return Claim(
+            deliveries=tuple(self.rows[seq].delivery for _, seq in chosen),
+            next_due_at=want.now if more else min(later, default=None),
+            backlog_first=backlog_first,
+        )
+
+    async def record(self, recording: Recording) -> None:
+        if self.record_errors:
+            raise self.record_errors.pop(0)
+        record = recording.record
+        self.records.append(record)
+        row = self.rows[record.delivery.seq]
+        row.due_at = record.due_at
+        row.scheduled_at = record.decided_at
+        row.delivery = replace(
+            row.delivery, state=record.state, step=record.step, attempts=row.delivery.attempts + 1
+        )

@@ -1,0 +1,132 @@
+"""Where secrets come from: never an empty one, and never one in a message."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from relayd.config.secrets import (
+    MAX_BYTES,
+    NoSecret,
+    credential_secret,
+    env_secret,
+    file_secret,
+    is_standard_key,
+    text_secret,
+    weaknesses,
+)
+from relayd.core.secret import Secret, SourcedSecret
+
+GOOD = "4f1c9a7d2be84d6fa5c0"
+
+
+def private(path: Path, raw: bytes, mode: int = 0o600) -> Path:
+    path.write_bytes(raw)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("raw", "secret"),
+    [
+        (b"one", "one"),
+        (b"one\n", "one"),
+        (b"one\r\n", "one"),
+        (b"one\n\n", "one\n"),
+        (b" one ", " one "),
+        ("\N{SNOWMAN}".encode(), "\N{SNOWMAN}"),
+    ],
+)
+def test_a_file_loses_its_last_line_break_only(tmp_path: Path, raw: bytes, secret: str) -> None:
+    path = private(tmp_path / "secret", raw)
+    assert file_secret(path) == SourcedSecret(Secret(secret), f"file {path}")
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"\r\n"])
+def test_an_empty_file_is_no_secret(tmp_path: Path, raw: bytes) -> None:
+    missing = file_secret(private(tmp_path / "secret", raw))
+    assert isinstance(missing, NoSecret)
+    assert missing.message.endswith("is empty")
+
+
+def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
+    path = private(tmp_path / "secret", GOOD.encode(), 0o644)
+    refused = file_secret(path)
+    assert isinstance(refused, NoSecret)
+    assert "everybody" in refused.message
+    assert refused.hint == f"chmod o= {path}"
+    path.chmod(0o640)
+    assert isinstance(file_secret(path), SourcedSecret)
+
+
+def test_what_cannot_be_read_is_told_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in [
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path, "is not a file"),
+        (tmp_path / "pipe", "is not a file"),
+        (private(tmp_path / "binary", b"\xff\xfe"), "UTF-8"),
+        (private(tmp_path / "large", b"x" * (MAX_BYTES + 1)), "larger than 64 KiB"),
+    ]:
+        missing = file_secret(path)
+        assert isinstance(missing, NoSecret)
+        assert said in missing.message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_names_the_user(tmp_path: Path) -> None:
+    missing = file_secret(private(tmp_path / "secret", GOOD.encode(), 0o000))
+    assert isinstance(missing, NoSecret)
+    assert f"user {os.geteuid()}" in missing.message
+
+
+def test_variables() -> None:
+    environ = {"FULL": GOOD, "EMPTY": "", "ODD": "\udcff"}
+    assert env_secret("FULL", environ) == SourcedSecret(Secret(GOOD), "env FULL")
+    for name, said in [("NONE", "is not set"), ("EMPTY", "is empty"), ("ODD", "UTF-8")]:
+        missing = env_secret(name, environ)
+        assert isinstance(missing, NoSecret)
+        assert name in missing.message
+        assert said in missing.message
+
+
+def test_credentials_come_from_systemds_directory(tmp_path: Path) -> None:
+    private(tmp_path / "shop", GOOD.encode() + b"\n", 0o444)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert credential_secret("shop", environ) == SourcedSecret(Secret(GOOD), "credential shop")
+    missing = credential_secret("other", environ)
+    assert isinstance(missing, NoSecret)
+    assert missing.message == "credential other does not exist"
+    outside = credential_secret("shop", {})
+    assert isinstance(outside, NoSecret)
+    assert "CREDENTIALS_DIRECTORY is not set" in outside.message
+
+
+@pytest.mark.parametrize("text", ["", "${SECRET}", "$SECRET", "{{ secret }}", "<your secret>"])
+def test_placeholders_are_no_secrets(text: str) -> None:
+    assert isinstance(text_secret(text), NoSecret)
+
+
+def test_weaknesses_are_told_without_the_secret() -> None:
+    assert weaknesses(SourcedSecret(Secret(GOOD), "text")) == []
+    found = weaknesses(SourcedSecret(Secret("hunter2 "), "text"))
+    assert [each.message for each in found] == [
+        "is shorter than 16 characters, and could be guessed",
+        "begins or ends with white space, which is part of it",
+    ]
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (GOOD, True),
+        ("whsec_c2VjcmV0", True),
+        ("whsec_c2VjcmV", False),
+        ("whsec_", False),
+        ("whsec_not base64!", False),
+        ("whsec_\N{SNOWMAN}", False),
+    ],
+)
+def test_standard_keys(text: str, good: bool) -> None:
+    assert is_standard_key(SourcedSecret(Secret(text), "text")) is good

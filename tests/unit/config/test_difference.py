@@ -1,0 +1,142 @@
+"""What a reload tells that it changed."""
+
+from pathlib import Path
+
+import pytest
+
+from relayd.config.config import Config
+from relayd.config.difference import Difference, difference
+from relayd.config.load import parse_config
+
+BASE = """\
+market_id: market_1
+spools:
+  market: {path: spool.db}
+socket: {path: relayd.sock}
+queue: {path: queue.db}
+subscriptions:
+  shop:
+    url: https://shop.example/
+    events: [order.created]
+    secret: 4f1c9a7d2be84d6fa5c0
+  books:
+    url: https://books.example/
+    events: ["*"]
+    secret: 4f1c9a7d2be84d6fa5c0
+"""
+
+
+def config(text: str) -> Config:
+    return parse_config(text.encode(), Path("/etc/relayd/config.yaml"), environ={})
+
+
+def changed(old: str, new: str, text: str = BASE) -> Difference:
+    assert old in text
+    return difference(config(text), config(text.replace(old, new, 1)))
+
+
+def test_equal_files_do_not_differ() -> None:
+    none = difference(config(BASE), config("# other words\n" + BASE))
+    assert not none
+    assert none.lines() == []
+    assert config(BASE) == config("# other words\n" + BASE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("https://shop.example/", "https://new.example/", ["subscription shop: url changed"]),
+        (
+            "secret: 4f1c9a7d2be84d6fa5c0\n  books",
+            "secret: ROTATED-ROTATED-ROTATED\n    previous_secret: 4f1c9a7d2be84d6fa5c0\n  books",
+            ["subscription shop: secret, previous_secret changed"],
+        ),
+        (
+            "events: [order.created]",
+            "events: [order.*]\n    where: {data.object.total: 5}",
+            ["subscription shop: events, where changed"],
+        ),
+        ("  shop:\n", "  shop:\n    active: false\n", ["subscription shop: active changed"]),
+        (
+            "  shop:\n",
+            "  shop:\n    headers: {Authorization: ROTATED-ROTATED}\n",
+            ["subscription shop: headers changed"],
+        ),
+        (
+            "  shop:\n",
+            "  shop:\n    {timeout: 1s, retry: [1s], signature: standard, max_in_flight: 1,"
+            " rate_limit: 1/s}\n",
+            [],
+        ),
+        (
+            "  shop:",
+            "  new-name:",
+            ["subscription new-name: added", "subscription shop: removed"],
+        ),
+        (
+            "  market: {path: spool.db}",
+            "  market: {path: spool.db, table: other, market_id: m2}\n  more: {path: more.db}",
+            ["spool more: added", "spool market: table, market_id changed"],
+        ),
+        ("relayd.sock}", 'relayd.sock, mode: "0600"}', ["socket.mode changed"]),
+        ("queue.db}", "queue.db, retention: 40d}", ["queue.retention changed"]),
+        (
+            "market_id: market_1",
+            "market_id: market_2",
+            [
+                "spool market: market_id changed",
+                "market_id changed",
+            ],
+        ),
+        (
+            "market_id:",
+            "log: {level: debug}\nallow_networks: [10.0.0.0/8]\nevent_types: [own]\nmarket_id:",
+            ["log.level changed", "allow_networks changed", "event_types changed"],
+        ),
+        (
+            "subscriptions:",
+            "defaults: {timeout: 3s, rate_limit: 9/s}\nsubscriptions:",
+            [
+                "subscription shop: timeout, rate_limit changed",
+                "subscription books: timeout, rate_limit changed",
+            ],
+        ),
+    ],
+)
+def test_changes_are_told_by_the_names_of_keys(old: str, new: str, lines: list[str]) -> None:
+    if not lines:
+        new = new.replace("    {", "    ").replace("}\n", "\n").replace(", ", "\n    ")
+        lines = ["subscription shop: signature, timeout, rate_limit, max_in_flight, retry changed"]
+    told = changed(old, new)
+    assert told.lines() == lines
+    assert bool(told)
+    assert told.needs_restart == ()
+    assert "ROTATED" not in repr(told)
+
+
+def test_endpoints_are_named_by_url() -> None:
+    told = changed("https://shop.example/", "https://new.example/")
+    assert told.endpoints.added == ("https://new.example/",)
+    assert told.endpoints.removed == ("https://shop.example/",)
+    limits = changed("  shop:\n", "  shop:\n    rate_limit: 1/s\n").endpoints
+    assert limits.changed == {"https://shop.example/": ("rate_limit",)}
+    assert not limits.added
+    assert not limits.removed
+
+
+def test_a_socket_that_comes_or_goes() -> None:
+    gone = changed("socket: {path: relayd.sock}\n", "")
+    assert gone.socket_changed
+    assert not gone.log_changed
+    assert gone.lines() == ["socket.path changed", "socket.mode changed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("queue.db", "other.db", "queue.path"),
+        ("market_id: ", "log: {format: json}\nmarket_id: ", "log.format"),
+    ],
+)
+def test_what_only_a_restart_changes(old: str, new: str, key: str) -> None:
+    assert changed(old, new).needs_restart == (key,)

@@ -1,0 +1,310 @@
+"""Both signature schemes, against published vectors and an independent calculation."""
+
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.core.delivery import Delivery, State
+from relayd.core.matching import Selection
+from relayd.core.secret import Secret, SourcedSecret
+from relayd.core.signature import (
+    RESERVED_HEADERS,
+    STANDARD_TOLERANCE_S,
+    sign,
+    sign_standard,
+    signed_headers,
+    standard_key,
+    verify,
+    verify_standard,
+)
+from relayd.core.subscription import Subscription
+
+BODY = b'{"id":"evt_1"}'
+SECRET = Secret("whisper")
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """RFC 2104, written out, so that the expected values do not come from the code under test."""
+    key = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key) + message).digest()
+    return hashlib.sha256(bytes(byte ^ 0x5C for byte in key) + inner).digest()
+
+
+def test_the_independent_calculation_by_rfc_4231s_second_vector() -> None:
+    assert hmac_sha256(b"Jefe", b"what do ya want for nothing?").hex() == (
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    )
+
+
+# X-LocallyGrown-Signature
+
+
+def test_a_signature_is_what_openssl_prints() -> None:
+    """As of: printf '%s' '{"id":"evt_1"}' | openssl dgst -sha256 -hmac whisper"""
+    assert sign(BODY, SECRET) == (
+        "sha256=e102d222a511f93fe130ebbe4d513129cd1b3491fbd9bfce6fd558f20c3fbab7"
+    )
+
+
+def test_rfc_4231s_second_vector() -> None:
+    assert sign(b"what do ya want for nothing?", Secret("Jefe")) == (
+        "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    )
+
+
+@given(st.binary(), st.text())
+def test_a_signature_is_the_hmac_under_the_secrets_utf8(body: bytes, secret: str) -> None:
+    expected = "sha256=" + hmac_sha256(secret.encode(), body).hex()
+    assert sign(body, Secret(secret)) == expected
+    assert verify(body, expected, Secret(secret))
+
+
+def test_surrounding_space_is_forgiven() -> None:
+    assert verify(BODY, f" {sign(BODY, SECRET)}\n", SECRET)
+
+
+@given(st.binary(), st.text() | st.text(st.characters(categories=["Cs"])))
+def test_any_other_signature_is_wrong(body: bytes, signature: str) -> None:
+    assert not verify(body, signature, SECRET)
+
+
+@given(st.integers(0, len(BODY) * 8 - 1))
+def test_one_bit_makes_it_wrong(bit: int) -> None:
+    altered = bytearray(BODY)
+    altered[bit // 8] ^= 1 << bit % 8
+    assert not verify(bytes(altered), sign(BODY, SECRET), SECRET)
+    assert not verify(BODY, sign(bytes(altered), SECRET), SECRET)
+
+
+def test_a_bare_or_shortened_digest_is_wrong() -> None:
+    signature = sign(BODY, SECRET)
+    for wrong in (signature.removeprefix("sha256="), signature[:-1], signature.upper(), ""):
+        assert not verify(BODY, wrong, SECRET)
+    assert not verify(BODY, signature, Secret("whisper "))
+
+
+# Standard Webhooks
+
+
+@pytest.mark.parametrize(
+    ("secret", "event_id", "timestamp", "body", "signature"),
+    [
+        # The test "sign function works" of the specification's reference libraries.
+        (
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1614265330,
+            b'{"test": 2432232314}',
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ),
+        # The worked example of https://docs.svix.com/receiving/verifying-payloads/how-manual,
+        # from whose scheme the specification came.
+        (
+            "whsec_plJ3nmyCDGBKInavdOK15jsl",
+            "msg_loFOjxBNrRLzqYUf",
+            1731705121,
+            b'{"event_type":"ping","data":{"success":true}}',
+            "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+        ),
+    ],
+)
+def test_published_vectors(
+    secret: str, event_id: str, timestamp: int, body: bytes, signature: str
+) -> None:
+    assert sign_standard(body, event_id, timestamp, Secret(secret)) == signature
+    assert verify_standard(body, event_id, str(timestamp), signature, Secret(secret), now=timestamp)
+
+
+@given(st.binary(), st.from_regex(r"[A-Za-z0-9_:-]{1,128}", fullmatch=True), st.integers(0, 10**11))
+def test_a_standard_signature_is_the_hmac_of_id_time_and_body(
+    body: bytes, event_id: str, timestamp: int
+) -> None:
+    key = b"\x00\xff raw"
+    secret = Secret("whsec_" + base64.b64encode(key).decode())
+    message = b".".join([event_id.encode(), str(timestamp).encode(), body])
+    expected = "v1," + base64.b64encode(hmac_sha256(key, message)).decode()
+    assert sign_standard(body, event_id, timestamp, secret) == expected
+    assert verify_standard(body, event_id, str(timestamp), expected, secret, now=timestamp)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("whsec_AP8gcmF3", b"\x00\xff raw"),
+        ("plain text", b"plain text"),
+        ("grüße", "grüße".encode()),
+        # Not base64: then it is text like any other.
+        ("whsec_not base64!", b"whsec_not base64!"),
+        ("whsec_abc", b"whsec_abc"),
+        ("whsec_ä", "whsec_ä".encode()),
+        # Base64 without the prefix is no base64.
+        ("AP8gcmF3", b"AP8gcmF3"),
+    ],
+)
+def test_keys(text: str, key: bytes) -> None:
+    assert standard_key(Secret(text)) == key
+
+
+def test_no_key_is_empty() -> None:
+    """Anyone could sign with an empty key."""
+    assert standard_key(Secret("whsec_")) != b""
+
+
+TIME = 1_700_000_000
+STANDARD = sign_standard(BODY, "evt_1", TIME, SECRET)
+
+
+def verified(
+    *,
+    body: bytes = BODY,
+    event_id: str = "evt_1",
+    timestamp: str = str(TIME),
+    signatures: str = STANDARD,
+    secret: Secret = SECRET,
+    now: float = TIME,
+) -> bool:
+    return verify_standard(body, event_id, timestamp, signatures, secret, now=now)
+
+
+def test_each_part_is_signed() -> None:
+    assert verified()
+    assert not verified(body=BODY + b" ")
+    assert not verified(event_id="evt_2")
+    assert not verified(timestamp=str(TIME + 1))
+    assert not verified(secret=Secret("other"))
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "expected"),
+    [
+        (0, True),
+        (STANDARD_TOLERANCE_S, True),
+        (-STANDARD_TOLERANCE_S, True),
+        (STANDARD_TOLERANCE_S + 0.5, False),
+        (-STANDARD_TOLERANCE_S - 0.5, False),
+    ],
+)
+def test_the_time_must_be_near(shift_s: float, expected: bool) -> None:
+    assert verified(now=TIME + shift_s) is expected
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    ["", "soon", "-1", "+1700000000", "1700000000.0", " 1700000000", "\u0661\u0667", "9" * 5000],
+)
+def test_a_time_that_is_none(timestamp: str) -> None:
+    assert not verified(timestamp=timestamp)
+
+
+def test_one_right_signature_of_several_is_enough() -> None:
+    other = sign_standard(BODY, "evt_1", TIME, Secret("other"))
+    assert verified(signatures=f"{other} {STANDARD}")
+    assert verified(signatures=f"{STANDARD} {other}")
+    assert verified(signatures=f"v1a,asymmetric {STANDARD}")
+    assert not verified(signatures=other)
+
+
+@pytest.mark.parametrize(
+    "signatures",
+    ["", " ", "v1,", STANDARD[:-1], STANDARD.removeprefix("v1,"), f"v2{STANDARD[2:]}", "\udcff"],
+)
+def test_signatures_that_are_none(signatures: str) -> None:
+    assert not verified(signatures=signatures)
+
+
+# The headers of an attempt
+
+DELIVERY = Delivery(
+    seq=7,
+    id="dlv_ab12_7",
+    subscription="bookkeeping",
+    event_id="evt_1",
+    event_type="order.created",
+    state=State.PENDING,
+    attempts=0,
+    step=0,
+    body=BODY,
+)
+SUBSCRIPTION = Subscription(
+    name="bookkeeping",
+    url="https://example.com/hook",
+    selection=Selection(("order.*",)),
+    active=True,
+    secret=SourcedSecret(SECRET, "text"),
+    previous_secret=None,
+    signature="locallygrown",
+    timeout_s=10.0,
+    retry=(120.0,),
+    headers=(),
+)
+PREVIOUS = SourcedSecret(Secret("murmur"), "env OLD")
+
+
+def headers_of(
+    subscription: Subscription, *, attempt: int = 1, now: float = TIME
+) -> dict[str, str]:
+    headers = signed_headers(DELIVERY, subscription, attempt=attempt, now=now)
+    assert len({name.lower() for name, _ in headers}) == len(headers)
+    return dict(headers)
+
+
+def test_the_headers_of_an_attempt() -> None:
+    assert headers_of(SUBSCRIPTION, attempt=3) == {
+        "X-LocallyGrown-Signature": sign(BODY, SECRET),
+        "X-LocallyGrown-Event": "order.created",
+        "X-LocallyGrown-Delivery": "dlv_ab12_7",
+        "X-LocallyGrown-Attempt": "3",
+    }
+
+
+def test_a_previous_secret_signs_too() -> None:
+    headers = headers_of(replace(SUBSCRIPTION, previous_secret=PREVIOUS))
+    assert headers["X-LocallyGrown-Signature"] == sign(BODY, SECRET)
+    assert headers["X-LocallyGrown-Signature-Previous"] == sign(BODY, PREVIOUS.secret)
+    assert "webhook-signature" not in headers
+
+
+def test_the_standards_headers_stand_beside_ours() -> None:
+    headers = headers_of(replace(SUBSCRIPTION, signature="standard"), now=TIME + 0.9)
+    assert headers["X-LocallyGrown-Signature"] == sign(BODY, SECRET)
+    assert headers["webhook-id"] == "evt_1"
+    assert headers["webhook-timestamp"] == str(TIME)
+    assert headers["webhook-signature"] == STANDARD
+
+
+def test_with_the_standard_a_receiver_verifies_by_either_secret() -> None:
+    subscription = replace(SUBSCRIPTION, signature="standard", previous_secret=PREVIOUS)
+    headers = headers_of(subscription)
+    for secret in (SECRET, PREVIOUS.secret):
+        assert verify_standard(
+            BODY,
+            headers["webhook-id"],
+            headers["webhook-timestamp"],
+            headers["webhook-signature"],
+            secret,
+            now=TIME,
+        )
+
+
+def test_the_operators_headers_come_behind() -> None:
+    own = (("X-Shop", "a"), ("Authorization", "Bearer b"))
+    subscription = replace(SUBSCRIPTION, headers=own, signature="standard")
+    headers = signed_headers(DELIVERY, subscription, attempt=1, now=TIME)
+    assert headers[-2:] == list(own)
+
+
+def test_every_header_of_ours_is_reserved() -> None:
+    subscription = replace(SUBSCRIPTION, signature="standard", previous_secret=PREVIOUS)
+    assert {name.lower() for name in headers_of(subscription)} <= RESERVED_HEADERS
+    assert {"host", "content-length", "content-type", "user-agent"} <= RESERVED_HEADERS
+    assert {name.lower() for name in RESERVED_HEADERS} == RESERVED_HEADERS
+
+
+def test_a_retry_signs_the_same_bytes_the_same() -> None:
+    first, second = (headers_of(SUBSCRIPTION, attempt=n, now=TIME + n) for n in (1, 2))
+    assert first["X-LocallyGrown-Signature"] == second["X-LocallyGrown-Signature"]
+    assert first["X-LocallyGrown-Attempt"] != second["X-LocallyGrown-Attempt"]

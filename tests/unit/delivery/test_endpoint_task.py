@@ -1,0 +1,396 @@
+"""One endpoint's loop on virtual time: limits, retries, Retry-After, recovery, stopping."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from memory_queue import MemoryQueue
+from trio.testing import MockClock
+
+from relayd.core.delivery import State
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.matching import Selection
+from relayd.core.outcome import Failure
+from relayd.core.secret import Secret, SourcedSecret
+from relayd.core.subscription import Subscription
+from relayd.core.token_bucket import Rate
+from relayd.database import DatabaseFullError
+from relayd.delivery.endpoint_task import EndpointTask
+
+URL = "https://app.example/hook"
+EPOCH = 1_700_000_000.0
+FAST = Rate(100_000, 1.0)
+Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+def subscription(name: str = "books", **changes: object) -> Subscription:
+    plain = Subscription(
+        name=name,
+        url=URL,
+        selection=Selection(events=("*",)),
+        active=True,
+        secret=SourcedSecret(Secret("a-secret-of-tests"), "text"),
+        previous_secret=None,
+        signature="locallygrown",
+        timeout_s=10.0,
+        retry=(120.0, 600.0),
+        headers=(),
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]  # the names are the fields'
+
+
+def now() -> float:
+    return EPOCH + trio.current_time() - START
+
+
+START = 0.0
+
+
+@dataclass
+class Bench:
+    """An endpoint's task over a queue in memory and an answer of the test's choice."""
+
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    starts: list[float] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    under_way: int = 0
+    most_under_way: int = 0
+    answer: Answer | None = None
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        self.starts.append(now() - EPOCH)
+        self.requests.append(request)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            return httpx.Response(200) if self.answer is None else await self.answer(request)
+        finally:
+            self.under_way -= 1
+
+    @asynccontextmanager
+    async def running(
+        self,
+        rate: Rate = FAST,
+        max_in_flight: int = 8,
+        subscriptions: tuple[Subscription, ...] = (),
+        health: Health | None = None,
+    ) -> AsyncIterator[EndpointTask]:
+        each = subscriptions or (subscription(),)
+        task = EndpointTask(
+            Endpoint(URL, rate, max_in_flight),
+            {one.name: one for one in each},
+            queue=self.queue,
+            transport=httpx.MockTransport(self.handle),
+            health=health or Health(),
+            in_flight=defaultdict(set),
+            clock=now,
+            jitter=lambda: 0.0,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            yield task
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def _zero(autojump_clock: MockClock) -> None:
+    global START  # noqa: PLW0603 - the tests' own zero of the virtual clock
+    START = autojump_clock.current_time()
+
+
+def most_in_window(starts: list[float], window_s: float) -> int:
+    return max(sum(begin <= start < begin + window_s for start in starts) for begin in starts)
+
+
+async def test_a_backlog_keeps_the_limit_in_any_window_and_uses_it(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    for _ in range(400):
+        bench.queue.add(EPOCH)
+    async with bench.running(Rate(100, 60.0)):
+        await trio.sleep(200)
+    assert most_in_window(bench.starts, 60.0) <= 100
+    assert sum(start < 180 for start in bench.starts) >= 3 * 90
+    assert bench.starts[0] < 1.0
+
+
+async def test_a_restart_grants_no_tokens(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    for _ in range(400):
+        bench.queue.add(EPOCH)
+    for _ in range(4):
+        async with bench.running(Rate(100, 60.0)):
+            await trio.sleep(20)
+    assert len(bench.starts) > 100
+    assert most_in_window(bench.starts, 60.0) <= 100
+
+
+async def test_a_reload_grants_no_tokens(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    for _ in range(400):
+        bench.queue.add(EPOCH)
+    async with bench.running(Rate(100, 60.0)) as task:
+        for _ in range(40):
+            await trio.sleep(2)
+            task.apply(Endpoint(URL, Rate(100, 60.0), 8), {"books": subscription()})
+    assert len(bench.starts) > 100
+    assert most_in_window(bench.starts, 60.0) <= 100
+
+
+async def test_a_stopped_process_makes_no_burst(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    for _ in range(400):
+        bench.queue.add(EPOCH)
+    async with bench.running(Rate(100, 60.0)):
+        await trio.sleep(30)
+        autojump_clock.jump(600)
+        await trio.sleep(30)
+    assert most_in_window(bench.starts, 60.0) <= 100
+
+
+async def test_retries_come_at_their_times_and_then_it_is_exhausted(autojump_clock: MockClock) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    bench = Bench(answer=fail)
+    seq = bench.queue.add(EPOCH)
+    async with bench.running():
+        await trio.sleep(100_000)
+    assert bench.starts == pytest.approx([0, 120, 720], abs=0.01)
+    assert [each.headers["X-LocallyGrown-Attempt"] for each in bench.requests] == ["1", "2", "3"]
+    assert len({each.content for each in bench.requests}) == 1
+    assert bench.queue.states() == {seq: State.EXHAUSTED}
+
+
+async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_deliveries(autojump_clock: MockClock) -> None:
+    answers = [httpx.Response(429, headers={"Retry-After": "300"})]
+
+    async def busy(_: httpx.Request) -> httpx.Response:
+        return answers.pop() if answers else httpx.Response(200)
+
+    bench = Bench(answer=busy)
+    bench.queue.add(EPOCH)
+    async with bench.running() as task:
+        await trio.sleep(10)
+        bench.queue.add(now())
+        task.wake()
+        await trio.sleep(289)
+        assert len(bench.starts) == 1
+        await trio.sleep(2)
+    assert bench.starts == pytest.approx([0, 300, 300], abs=0.01)
+    assert set(bench.queue.states().values()) == {State.DELIVERED}
+
+
+async def test_410_holds_the_subscription_and_no_other(autojump_clock: MockClock) -> None:
+    async def gone_for_books(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(410 if request.headers["X-Name"] == "books" else 200)
+
+    bench = Bench(answer=gone_for_books)
+    names = ("books", "mail")
+    each = tuple(subscription(name, headers=(("X-Name", name),)) for name in names)
+    first = bench.queue.add(EPOCH, "books")
+    async with bench.running(subscriptions=each) as task:
+        await trio.sleep(1)
+        second, third = bench.queue.add(now(), "books"), bench.queue.add(now(), "mail")
+        task.wake()
+        await trio.sleep(100_000)
+    assert bench.queue.states() == {
+        first: State.RETRYING,
+        second: State.PENDING,
+        third: State.DELIVERED,
+    }
+    assert len(bench.requests) == 2
+
+
+async def test_no_more_than_max_in_flight_at_once(autojump_clock: MockClock) -> None:
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5)
+        return httpx.Response(200)
+
+    bench = Bench(answer=slow)
+    for _ in range(20):
+        bench.queue.add(EPOCH)
+    async with bench.running(max_in_flight=4):
+        await trio.sleep(26)
+    assert bench.most_under_way == 4
+    assert bench.starts == pytest.approx(sorted([0, 5, 10, 15, 20] * 4), abs=0.1)
+
+
+async def test_an_attempt_ends_at_the_timeout(autojump_clock: MockClock) -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    bench = Bench(answer=never)
+    bench.queue.add(EPOCH)
+    async with bench.running():
+        await trio.sleep(11)
+    [record] = bench.queue.records
+    assert record.outcome.failure is Failure.TIMEOUT
+    assert record.outcome.duration_s == pytest.approx(10.0, abs=0.01)
+
+
+async def test_a_failing_endpoint_is_tried_one_at_a_time_and_recovers_on_a_ramp(autojump_clock: MockClock) -> None:
+    up = False
+
+    async def flaky(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(1)
+        return httpx.Response(200 if up else 503)
+
+    bench = Bench(answer=flaky)
+    for _ in range(40):
+        bench.queue.add(EPOCH)
+    async with bench.running() as task:
+        await trio.sleep(20)
+        bench.most_under_way = 0
+        await trio.sleep(10)
+        assert bench.most_under_way == 1
+        await trio.sleep(30)
+        assert task.health.failing
+        assert task.health.failing_since == pytest.approx(EPOCH + 1, abs=0.1)
+        up = True
+        recovered = len(bench.starts)
+        await trio.sleep(80)
+    assert not task.health.failing
+    # Waiting retries were due at once, long before their times, and came 1, 2, 4, 8 at a time.
+    assert set(bench.queue.states().values()) == {State.DELIVERED}
+    waves = Counter(round(start) for start in bench.starts[recovered:])
+    assert [waves[min(waves) + second] for second in range(5)] == [1, 1, 2, 8, 8]
+
+
+async def test_recovery_is_known_after_a_restart(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    seq = bench.queue.add(EPOCH)
+    row = bench.queue.rows[seq]
+    row.delivery = replace(row.delivery, state=State.RETRYING, attempts=3, step=2)
+    row.due_at = EPOCH + 14_400
+    row.scheduled_at = EPOCH - 5
+    bench.queue.add(EPOCH)
+    failing = Health(5, EPOCH - 60, EPOCH - 60, "refused", None, 0.0, 1)
+    async with bench.running(health=failing):
+        await trio.sleep(5)
+    assert set(bench.queue.states().values()) == {State.DELIVERED}
+
+
+async def test_one_poisonous_event_does_not_make_the_endpoint_failing(autojump_clock: MockClock) -> None:
+    async def picky(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500 if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1" else 200)
+
+    bench = Bench(answer=picky)
+    bench.queue.add(EPOCH)
+    async with bench.running(max_in_flight=1) as task:
+        for _ in range(100):
+            await trio.sleep(10)
+            bench.queue.add(now())
+            task.wake()
+        poison = [each for each in bench.queue.records if each.delivery.seq == 1]
+        assert [each.started_at - EPOCH for each in poison] == pytest.approx([0, 120, 720], abs=0.1)
+        assert not task.health.failing
+
+
+async def test_fresh_events_pass_a_backlog_within_two_tokens(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    for _ in range(1000):
+        bench.queue.add(EPOCH - 3600)
+    waits: list[float] = []
+    async with bench.running(Rate(60, 60.0)) as task:
+        await trio.sleep(60)
+        for _ in range(10):
+            seq = bench.queue.add(now())
+            task.wake()
+            added = now()
+            while bench.queue.rows[seq].delivery.state is not State.DELIVERED:
+                await trio.sleep(0.05)
+            waits.append(now() - added)
+            await trio.sleep(7.3)
+    interval_s = 1 / Rate(60, 60.0).refill_per_s
+    assert max(waits) <= 2 * interval_s + 0.1
+
+
+async def test_stop_starts_nothing_more_and_waits_for_what_is_in_flight(autojump_clock: MockClock) -> None:
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5)
+        return httpx.Response(200)
+
+    bench = Bench(answer=slow)
+    for _ in range(4):
+        bench.queue.add(EPOCH)
+    async with bench.running(max_in_flight=2) as task:
+        await trio.sleep(1)
+        task.stop()
+        await trio.sleep(100)
+    assert len(bench.starts) == 2
+    assert sorted(bench.queue.states().values()) == ["delivered"] * 2 + ["pending"] * 2
+
+
+async def test_a_cancelled_attempt_counts_for_nothing(autojump_clock: MockClock) -> None:
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5)
+        return httpx.Response(200)
+
+    bench = Bench(answer=slow)
+    seq = bench.queue.add(EPOCH)
+    async with bench.running():
+        await trio.sleep(1)
+    assert len(bench.starts) == 1
+    assert bench.queue.records == []
+    assert bench.queue.states() == {seq: State.PENDING}
+
+
+async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(autojump_clock: MockClock) -> None:
+    async def broken(request: httpx.Request) -> httpx.Response:
+        if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1":
+            raise KeyError("a defect")
+        return httpx.Response(200)
+
+    bench = Bench(answer=broken)
+    bench.queue.add(EPOCH)
+    bench.queue.add(EPOCH)
+    async with bench.running():
+        await trio.sleep(1)
+    by_seq = {each.delivery.seq: each for each in bench.queue.records}
+    assert by_seq[1].outcome.failure is Failure.DEFECT
+    assert by_seq[1].state is State.RETRYING
+    assert by_seq[2].state is State.DELIVERED
+
+
+async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    seq = bench.queue.add(EPOCH)
+    full = DatabaseFullError(Path("queue.db"), "the disk is full")
+    bench.queue.record_errors = [full] * 5
+    async with bench.running():
+        await trio.sleep(20)
+    assert len(bench.starts) == 1
+    assert bench.queue.states() == {seq: State.DELIVERED}
+
+
+async def test_a_reload_changes_what_the_next_attempt_is_made_with(autojump_clock: MockClock) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    bench = Bench(answer=fail)
+    bench.queue.add(EPOCH)
+    async with bench.running() as task:
+        await trio.sleep(60)
+        changed = subscription(headers=(("X-New", "yes"),), retry=(120.0, 30.0))
+        task.apply(Endpoint(URL, FAST, 8), {"books": changed})
+        await trio.sleep(1000)
+    assert bench.starts == pytest.approx([0, 120, 150], abs=0.01)
+    assert ["X-New" in each.headers for each in bench.requests] == [False, True, True]
+
+
+async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    async with bench.running(subscriptions=(subscription("mail"),)) as task:
+        seq = bench.queue.add(now(), "books")
+        task.wake()
+        await trio.sleep(1000)
+        assert bench.starts == []
+        task.apply(Endpoint(URL, FAST, 8), {"books": subscription("books")})
+        await trio.sleep(1)
+    assert bench.queue.states() == {seq: State.DELIVERED}
