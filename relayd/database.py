@@ -1,7 +1,7 @@
 """One SQLite file as trio tasks use it: whole transactions, never half of one.
 
 aiosqlite runs on asyncio. It is used through trio-asyncio's loop, which `sqlite_loop` opens once
-for the process; nothing outside this file knows of it. What is passed to `write` and `read` is a
+for the process; nothing outside this file knows of it. What is passed to `write` and `run` is a
 coroutine function over the aiosqlite connection that awaits nothing else.
 
 Measured without these rules: a cancelled call runs and commits all the same, and the next one
@@ -138,10 +138,10 @@ class Database:
 
         return await self._call(transaction)
 
-    async def read(self, work: Work[T]) -> T:
-        """Run `work` outside any transaction: each statement sees a state of its own.
+    async def run(self, work: Work[T]) -> T:
+        """Run `work` with no transaction around it: each statement is one of its own.
 
-        For what only reads, and for pragmas. Raises `DatabaseError`.
+        For what only reads, for pragmas, and for a single statement. Raises `DatabaseError`.
         """
 
         async def plain() -> T:
@@ -152,11 +152,11 @@ class Database:
     async def set_pragmas(self, pragmas: tuple[str, ...]) -> None:
         """Run pragmas such as `synchronous = FULL`, in order. Raises `DatabaseError`."""
 
-        async def run(db: aiosqlite.Connection) -> None:
+        async def each(db: aiosqlite.Connection) -> None:
             for pragma in pragmas:
                 await db.execute_fetchall(f"PRAGMA {pragma}")
 
-        await self.read(run)
+        await self.run(each)
 
     async def _call(self, procedure: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:

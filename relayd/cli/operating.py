@@ -1,14 +1,17 @@
 """`run`, the daemon in the foreground, and `reload`, which has it take up a new configuration."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import structlog
 import trio
 
+from relayd.cli.common import config_option, json_option, print_json, read_places
 from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config
 from relayd.control import NoDaemonError, ask
@@ -24,6 +27,72 @@ from relayd.sources.unix_socket import SocketPathError
 _log = structlog.get_logger()
 
 RELOAD_TIMEOUT_S = 30.0
+
+WRONG_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h: systemd is told not to start it again on this one."""
+
+
+@click.command(short_help="Run the daemon in the foreground.")
+@config_option
+def run(config_path: Path) -> None:
+    """Take events in and deliver them, until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
+
+    What happens is logged to standard output: JSON lines, or readable text on a terminal.
+
+    \b
+    Example:
+      relayd run --config /etc/relayd/config.yaml
+    """
+    try:
+        config = load_config(config_path, environ=os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(WRONG_CONFIGURATION)
+    sys.exit(run_to_the_end(config))
+
+
+@click.command(short_help="Have the daemon read its configuration anew.")
+@json_option
+@config_option
+def reload(as_json: bool, config_path: Path) -> None:
+    """Have the running daemon read its configuration anew, and print what changed, or why not.
+
+    A file with a fault is refused as a whole, and the old configuration goes on: exit status 78.
+
+    \b
+    Example:
+      relayd reload
+    """
+    path = read_places(config_path).queue.control_path
+    try:
+        answer = trio.run(_ask, path)
+    except NoDaemonError as error:
+        raise click.ClickException(f"{error}: is `relayd run` running?") from error
+    except trio.TooSlowError as error:
+        raise click.ClickException(
+            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; its log says more"
+        ) from error
+    if as_json:
+        print_json(answer)
+    else:
+        _tell_reload(answer)
+    if not answer.get("ok"):
+        sys.exit(1 if answer.get("code") == "failed" else WRONG_CONFIGURATION)
+
+
+async def _ask(path: Path) -> dict[str, Any]:
+    with trio.fail_after(RELOAD_TIMEOUT_S):
+        return await ask(path, {"command": "reload"})
+
+
+def _tell_reload(answer: Mapping[str, Any]) -> None:
+    if answer.get("ok"):
+        for line in answer["changes"] or ["nothing changed"]:
+            click.echo(line)
+        return
+    for problem in answer.get("problems") or [answer.get("error", "refused")]:
+        click.echo(problem, err=True)
 
 
 def run_to_the_end(config: Config) -> int:
@@ -68,17 +137,13 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def reason_of(error: BaseException) -> str | None:
     """Return what ended the daemon in one line, or None for a defect."""
     match error:
-        case QueueLockedError() | SchemaMismatchError() | SocketPathError():
+        case DatabaseError(path=path, reason=reason) if re.search("CANTOPEN|READONLY|PERM", reason):
+            return f"{error}: user {user_name()} needs write access to it and to {path.parent}"
+        case DatabaseError() | QueueLockedError() | SchemaMismatchError() | SocketPathError():
             return str(error)
-        case DatabaseError(reason=reason) if "SQLITE_CANTOPEN" in reason or "READONLY" in reason:
-            return (
-                f"{error}: user {user_name()} needs write access to it and to {error.path.parent}"
-            )
-        case DatabaseError():
-            return str(error)
-        case FileNotFoundError(filename=str(name)) if not Path(name).parent.exists():
-            return f"cannot write {name}: there is no directory {Path(name).parent}; make it first"
         case OSError(filename=str() | Path() as name):
+            if isinstance(error, FileNotFoundError) and not Path(name).parent.exists():
+                return f"cannot write {name}: there is no directory {Path(name).parent}"
             return f"cannot write {name} as user {user_name()}: {error.strerror}"
         case OSError():
             return str(error)

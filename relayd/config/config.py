@@ -43,12 +43,12 @@ class QueueConfig:
     @property
     def control_path(self) -> Path:
         """The socket through which commands talk to the daemon."""
-        return self.path.with_name(self.path.name + ".control")
+        return Path(f"{self.path}.control")
 
     @property
     def lock_path(self) -> Path:
         """The file whose lock keeps a second daemon away."""
-        return self.path.with_name(self.path.name + ".lock")
+        return Path(f"{self.path}.lock")
 
 
 @dataclass(frozen=True, slots=True)

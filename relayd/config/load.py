@@ -1,7 +1,6 @@
 """A configuration file -> a Config, or all that is wrong with it in one go."""
 
 import os
-import pwd
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from relayd.config.build import build_config
 from relayd.config.config import Config
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.problem import ConfigError, Problem
+from relayd.config.reading import Unreadable, read_file
 from relayd.config.shape import read_shape
 from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
 
@@ -21,8 +21,12 @@ def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
 
     Raises `ConfigError`, and nothing else, whatever the file holds.
     """
-    raw, mode = _read(path)
-    return parse_config(raw, path, environ=environ, readable_by_all=bool(mode & stat.S_IROTH))
+    content = read_file(path, MAX_BYTES)
+    if isinstance(content, Unreadable):
+        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
+        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
+    by_all = bool(content.mode & stat.S_IROTH)
+    return parse_config(content.raw, path, environ=environ, readable_by_all=by_all)
 
 
 def parse_config(
@@ -47,39 +51,3 @@ def parse_config(
     if findings.errors:
         raise ConfigError(findings.errors)
     return config
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    """Return the file's bytes, one past the limit at most, and its mode."""
-    try:
-        # A pipe would block, and never end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except FileNotFoundError:
-        raise _unreadable(path, "does not exist", "`relayd init` writes a first one") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "this is no path"
-        raise _unreadable(
-            path, f"cannot be opened by {_user()}: {reason}", "let relayd's user read it"
-        ) from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, no path
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise _unreadable(path, "is a directory", "name the file in it, as config.yaml")
-        if not stat.S_ISREG(mode):
-            raise _unreadable(path, "is not a file")
-        try:
-            return file.read(MAX_BYTES + 1), mode
-        except OSError as error:
-            raise _unreadable(path, f"cannot be read: {error.strerror}") from None
-
-
-def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:
-    return ConfigError([Problem(str(path), None, None, "", message, hint)])
-
-
-def _user() -> str:
-    user = os.geteuid()
-    try:
-        return f"user {pwd.getpwuid(user).pw_name}"
-    except KeyError:
-        return f"user {user}"

@@ -6,7 +6,6 @@ secret. What was read never stands in a message.
 
 import base64
 import binascii
-import os
 import re
 import stat
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relayd.config.reading import Unreadable, read_file
 from relayd.core.secret import Secret, SourcedSecret
 
 MAX_BYTES: Final = 65_536
@@ -104,29 +104,13 @@ def is_standard_key(sourced: SourcedSecret) -> bool:
 
 
 def _read(path: Path, source: str, *, private: bool) -> SourcedSecret | NoSecret:
-    try:
-        # A pipe or device would block, or never end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except FileNotFoundError:
-        return NoSecret(f"{source} does not exist")
-    except OSError as error:
-        return NoSecret(
-            f"{source} cannot be opened by user {os.geteuid()}: {error.strerror}",
-            "give it to relayd's user, mode 0400",
-        )
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, no path
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            return NoSecret(f"{source} is not a file")
-        if private and mode & stat.S_IROTH:
-            return NoSecret(
-                f"{source} may be read by everybody on this machine", f"chmod o= {path}"
-            )
-        try:
-            raw = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            return NoSecret(f"{source} cannot be read: {error.strerror}")
-    return _file_text(raw, source)
+    content = read_file(path, MAX_BYTES)
+    if isinstance(content, Unreadable):
+        hint = "" if content.missing else "it must be a file that relayd's user may read"
+        return NoSecret(f"{source} {content.reason}", hint)
+    if private and content.mode & stat.S_IROTH:
+        return NoSecret(f"{source} may be read by everybody on this machine", f"chmod o= {path}")
+    return _file_text(content.raw, source)
 
 
 def _file_text(raw: bytes, source: str) -> SourcedSecret | NoSecret:

@@ -154,7 +154,7 @@ def _note(details: ErrorDetails, findings: Findings) -> None:
     context = details.get("ctx", {})
     match details["type"]:
         case "missing":
-            message = "is missing"
+            message, at_key = "is missing", True
             key = str(path[-1])
             hint = f"write `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
         case "extra_forbidden":

@@ -84,13 +84,13 @@ class Node:
         return node.place
 
     def place_of_key(self, path: KeyPath) -> Place:
-        """Return where the last key of `path` stands, or the nearest place above it."""
+        """Return where the last key of `path` stands, or the last of its keys that exists."""
         node, place = self, self.place
         for part in path:
-            place = node.key_places.get(part, node.place)
             child = node.children.get(part)
             if child is None:
                 return place
+            place = node.key_places.get(part, child.place)
             node = child
         return place
 

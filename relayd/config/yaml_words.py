@@ -41,6 +41,8 @@ _PLAIN_WORDS: Final = (
     ),
     ("did not find expected '-'", "the indentation of this list changes", "line up its dashes"),
     ("did not find expected ',' or", "a bracket is not closed, or a comma is missing", ""),
+    ("did not find expected node content", "a bracket is not closed, or a value is missing", ""),
+    ("expected the node content", "a bracket is not closed, or a value is missing", ""),
     ("expected ',' or", "a bracket is not closed, or a comma is missing", ""),
 )
 

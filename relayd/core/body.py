@@ -139,7 +139,7 @@ def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem |
     long = max_bytes is not None and len(raw) > max_bytes
     if not long and raw.count(b"[") + raw.count(b"{") <= max_depth:
         return None
-    bare = _STRING.sub(b'""', raw)
+    bare = _without_strings(raw)
     if max_bytes is not None and len(bare.translate(None, b" \t\r\n")) > max_bytes:
         return JsonProblem("too_large", f"it is longer than {max_bytes} bytes")
     brackets = bare.translate(None, _NOT_BRACKETS)
@@ -147,6 +147,17 @@ def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem |
     if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > max_depth:
         return JsonProblem("too_deep", f"it is nested more than {max_depth} levels deep")
     return None
+
+
+def _without_strings(raw: bytes) -> bytes:
+    """Empty the strings. `re.sub` would take 60 times the text's size where they are short."""
+    bare = bytearray()
+    end = 0
+    for string in _STRING.finditer(raw):
+        bare += raw[end : string.start()]
+        bare += b'""'
+        end = string.end()
+    return bytes(bare + raw[end:])
 
 
 def _decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecoder:

@@ -47,13 +47,13 @@ class EventDetail:
     deliveries: tuple[DeliveryDetail, ...]
 
 
-_LARGEST = 2**63 - 1  # of SQLite's integers
+LARGEST_SEQ = 2**63 - 1  # of SQLite's integers
 
 
 def find(reading: Reading, identifier: str) -> EventDetail | None:
     """Return the event with this id, or the event of the delivery with this id and that alone."""
     seq = delivery_seq(identifier, reading.tag)
-    if seq is not None and seq <= _LARGEST:
+    if seq is not None and seq <= LARGEST_SEQ:
         row = reading.db.execute(
             "SELECT event_seq FROM deliveries WHERE seq = ?", (seq,)
         ).fetchone()

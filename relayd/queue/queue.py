@@ -67,7 +67,7 @@ class Queue:
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._reader.read(records.read_health)
+        return await self._reader.run(records.read_health)
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
@@ -102,7 +102,7 @@ class Queue:
         return [[next(results) for _ in call] for call in calls]
 
     async def _claim(self, wants: Sequence[Want]) -> list[Claim]:
-        return await self._reader.read(
+        return await self._reader.run(
             lambda db: claims.claim(
                 db, wants, tag=self.tag, subscription_ids=self._subscription_ids
             )
@@ -123,15 +123,15 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     async with Database.open(path) as writer:
         try:
-            version = await writer.read(read_version)
+            version = await writer.run(read_version)
         except SchemaMismatchError as mismatch:
             raise SchemaMismatchError(f"{path}: {mismatch}") from None
         await writer.set_pragmas(_PRAGMAS)
         tag = secrets.token_hex(4)
         await writer.write(lambda db: migrate(db, version, tag))
         async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
-            rows = list(await reader.read(lambda db: db.execute_fetchall("SELECT tag FROM queue")))
+            rows = list(await reader.run(lambda db: db.execute_fetchall("SELECT tag FROM queue")))
             if len(rows) != 1:
                 raise DatabaseFailedError(path, "it has lost the row that names it")
-            numbers = await reader.read(acceptance.Numbers.read)
+            numbers = await reader.run(acceptance.Numbers.read)
             yield Queue(writer, reader, tag=rows[0][0], numbers=numbers, clock=clock)

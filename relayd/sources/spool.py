@@ -8,6 +8,7 @@ The file is somebody else's: it may be missing, locked, replaced or of another s
 The spool then says what it waits for, and goes on when it can.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -111,23 +112,26 @@ class Spool:
                 # trusted_schema = OFF would be right for somebody else's file, but SQLite 3.40 then
                 # refuses the table's own json_valid(). Triggers and views are refused instead, and
                 # no function beyond SQLite's own is there to be called.
-                pragmas=("cell_size_check = ON", "cache_size = -4000"),
+                #
+                # A deletion need not be synced (the row would be known by its id), and a producer
+                # without a busy timeout must not meet a lock that is held for a sync.
+                pragmas=("cell_size_check = ON", "cache_size = -4000", "synchronous = NORMAL"),
                 busy_timeout_s=1.0,
             ) as database:
-                await database.read(self._check_table)
+                await database.run(self._check_table)
                 yield database, watch
 
     async def _drain(self, database: Database, watch: FileWatch) -> None:
         """Take in all that is there, and what comes, until the file is replaced."""
         while watch.same_file():
             watch.forget_events()
-            version = await database.read(_data_version)
-            batch = await database.read(self._read_batch)
+            version = await database.run(_data_version)
+            batch = await database.run(self._read_batch)
             if batch.rows:
                 await self._take(database, batch)
                 continue
             self._ready(batch)
-            await watch.wait_for_commit(lambda: database.read(_data_version), version, _LOOK_S)
+            await watch.wait_for_commit(lambda: database.run(_data_version), version, _LOOK_S)
         self._log.info("spool_replaced")
 
     async def _take(self, database: Database, batch: _Batch) -> None:
@@ -156,7 +160,7 @@ class Spool:
             self._wait_for(f"the queue: {error}")
             await trio.sleep(_RETRY_S)
             return
-        await database.write(lambda db: self._delete(db, batch.rows))
+        await database.run(lambda db: self._delete(db, batch.rows))
 
     async def _read_batch(self, db: aiosqlite.Connection) -> _Batch:
         # Text is read as bytes, to tell invalid UTF-8 and NUL; the sizes first, to bound memory.
@@ -190,11 +194,16 @@ class Spool:
         return _Batch([SpoolRow(*row) for row in rows], oversized)
 
     async def _delete(self, db: aiosqlite.Connection, rows: Sequence[SpoolRow]) -> None:
-        # By number and id: should the file have been replaced, another row keeps its place.
-        await db.executemany(
-            f"DELETE FROM {_quoted(self._config.table)}"  # noqa: S608 - quoted
-            " WHERE seq = ? AND iif(typeof(id) = 'text', CAST(id AS BLOB), id) IS ?",
-            [(row.seq, row.id) for row in rows],
+        # One statement, which is its own transaction: producers wait for no more than that. By
+        # number and id: should the file have been replaced, another row keeps its place.
+        table = _quoted(self._config.table)
+        keys = [(row.seq, row.id.hex() if isinstance(row.id, bytes) else None) for row in rows]
+        await db.execute_fetchall(
+            f"DELETE FROM {table} WHERE seq IN ("  # noqa: S608 - quoted
+            f"SELECT found.seq FROM json_each(?) AS row JOIN {table} AS found"
+            " ON found.seq = row.value ->> 0"
+            " WHERE row.value ->> 1 IS NULL OR lower(hex(found.id)) = row.value ->> 1)",
+            (json.dumps(keys),),
         )
 
     async def _check_table(self, db: aiosqlite.Connection) -> None:

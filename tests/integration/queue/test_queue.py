@@ -233,7 +233,9 @@ async def test_an_endpoints_health_is_remembered(tmp_path: Path) -> None:
         assert await queue.health() == {URL: health}
 
 
-async def test_an_acknowledgement_that_was_cancelled_leaves_the_queue_usable(tmp_path: Path) -> None:
+async def test_an_acknowledgement_that_was_cancelled_leaves_the_queue_usable(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path / "queue.db") as queue:
         for number in range(20):
             with trio.move_on_after(0):
@@ -292,7 +294,13 @@ async def test_claims_look_only_at_what_waits(tmp_path: Path) -> None:
     for statement in (_CANDIDATES, _NEXT_DUE):
         arguments = {"wants": "[[0,1,0,null]]", "fresh_for": 60, "n": 1}
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
-        assert not [line for line in plan if "SCAN" in line and "json_each" not in line.lower()
-                    and "VIRTUAL TABLE" not in line and "want" not in line], plan
+        assert not [
+            line
+            for line in plan
+            if "SCAN" in line
+            and "json_each" not in line.lower()
+            and "VIRTUAL TABLE" not in line
+            and "want" not in line
+        ], plan
         assert any("deliveries_waiting" in line for line in plan)
     db.close()

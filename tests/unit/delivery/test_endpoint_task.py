@@ -107,7 +107,9 @@ def most_in_window(starts: list[float], window_s: float) -> int:
     return max(sum(begin <= start < begin + window_s for start in starts) for begin in starts)
 
 
-async def test_a_backlog_keeps_the_limit_in_any_window_and_uses_it(autojump_clock: MockClock) -> None:
+async def test_a_backlog_keeps_the_limit_in_any_window_and_uses_it(
+    autojump_clock: MockClock,
+) -> None:
     bench = Bench()
     for _ in range(400):
         bench.queue.add(EPOCH)
@@ -152,7 +154,9 @@ async def test_a_stopped_process_makes_no_burst(autojump_clock: MockClock) -> No
     assert most_in_window(bench.starts, 60.0) <= 100
 
 
-async def test_retries_come_at_their_times_and_then_it_is_exhausted(autojump_clock: MockClock) -> None:
+async def test_retries_come_at_their_times_and_then_it_is_exhausted(
+    autojump_clock: MockClock,
+) -> None:
     async def fail(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500)
 
@@ -166,7 +170,9 @@ async def test_retries_come_at_their_times_and_then_it_is_exhausted(autojump_clo
     assert bench.queue.states() == {seq: State.EXHAUSTED}
 
 
-async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_deliveries(autojump_clock: MockClock) -> None:
+async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_deliveries(
+    autojump_clock: MockClock,
+) -> None:
     answers = [httpx.Response(429, headers={"Retry-After": "300"})]
 
     async def busy(_: httpx.Request) -> httpx.Response:
@@ -234,7 +240,9 @@ async def test_an_attempt_ends_at_the_timeout(autojump_clock: MockClock) -> None
     assert record.outcome.duration_s == pytest.approx(10.0, abs=0.01)
 
 
-async def test_a_failing_endpoint_is_tried_one_at_a_time_and_recovers_on_a_ramp(autojump_clock: MockClock) -> None:
+async def test_a_failing_endpoint_is_tried_one_at_a_time_and_recovers_on_a_ramp(
+    autojump_clock: MockClock,
+) -> None:
     up = False
 
     async def flaky(_: httpx.Request) -> httpx.Response:
@@ -276,9 +284,13 @@ async def test_recovery_is_known_after_a_restart(autojump_clock: MockClock) -> N
     assert set(bench.queue.states().values()) == {State.DELIVERED}
 
 
-async def test_one_poisonous_event_does_not_make_the_endpoint_failing(autojump_clock: MockClock) -> None:
+async def test_one_poisonous_event_does_not_make_the_endpoint_failing(
+    autojump_clock: MockClock,
+) -> None:
     async def picky(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(500 if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1" else 200)
+        return httpx.Response(
+            500 if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1" else 200
+        )
 
     bench = Bench(answer=picky)
     bench.queue.add(EPOCH)
@@ -311,7 +323,9 @@ async def test_fresh_events_pass_a_backlog_within_two_tokens(autojump_clock: Moc
     assert max(waits) <= 2 * interval_s + 0.1
 
 
-async def test_stop_starts_nothing_more_and_waits_for_what_is_in_flight(autojump_clock: MockClock) -> None:
+async def test_stop_starts_nothing_more_and_waits_for_what_is_in_flight(
+    autojump_clock: MockClock,
+) -> None:
     async def slow(_: httpx.Request) -> httpx.Response:
         await trio.sleep(5)
         return httpx.Response(200)
@@ -341,7 +355,9 @@ async def test_a_cancelled_attempt_counts_for_nothing(autojump_clock: MockClock)
     assert bench.queue.states() == {seq: State.PENDING}
 
 
-async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(autojump_clock: MockClock) -> None:
+async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(
+    autojump_clock: MockClock,
+) -> None:
     async def broken(request: httpx.Request) -> httpx.Response:
         if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1":
             raise KeyError("a defect")
@@ -358,7 +374,9 @@ async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(autojum
     assert by_seq[2].state is State.DELIVERED
 
 
-async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(autojump_clock: MockClock) -> None:
+async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(
+    autojump_clock: MockClock,
+) -> None:
     bench = Bench()
     seq = bench.queue.add(EPOCH)
     full = DatabaseFullError(Path("queue.db"), "the disk is full")
@@ -369,7 +387,9 @@ async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(autojump_cl
     assert bench.queue.states() == {seq: State.DELIVERED}
 
 
-async def test_a_reload_changes_what_the_next_attempt_is_made_with(autojump_clock: MockClock) -> None:
+async def test_a_reload_changes_what_the_next_attempt_is_made_with(
+    autojump_clock: MockClock,
+) -> None:
     async def fail(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500)
 
@@ -384,7 +404,9 @@ async def test_a_reload_changes_what_the_next_attempt_is_made_with(autojump_cloc
     assert ["X-New" in each.headers for each in bench.requests] == [False, True, True]
 
 
-async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(autojump_clock: MockClock) -> None:
+async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(
+    autojump_clock: MockClock,
+) -> None:
     bench = Bench()
     async with bench.running(subscriptions=(subscription("mail"),)) as task:
         seq = bench.queue.add(now(), "books")

@@ -1,0 +1,54 @@
+"""Reading a whole small file, whatever stands at its path, in a bounded time and space."""
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A file's bytes and its permission bits."""
+
+    raw: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a file cannot be read: a phrase that follows its name. `missing`: there is none."""
+
+    reason: str
+    missing: bool = False
+
+
+def read_file(path: Path, most: int) -> FileContent | Unreadable:
+    """Return what the file at `path` holds, up to one byte more than `most`. Blocks on the disk."""
+    try:
+        # Opening a pipe or a device would wait, and reading it never end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError:
+        return Unreadable("does not exist", missing=True)
+    except OSError as error:
+        return Unreadable(f"cannot be opened by {_user()}: {error.strerror}")
+    except ValueError:
+        return Unreadable("is no path")
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return FileContent(file.read(most + 1), stat.S_IMODE(mode))
+    except OSError as error:
+        return Unreadable(f"cannot be read: {error.strerror}")
+    finally:
+        os.close(descriptor)
+
+
+def _user() -> str:
+    user = os.geteuid()
+    try:
+        return f"user {pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"user {user}"

@@ -1,0 +1,365 @@
+"""Spools on real files, written by other processes: the sqlite3 shell, and Python's own."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from relayd.config.config import SpoolConfig
+from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.event import Event
+from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.sources.spool import SPOOL_TABLE, Spool
+
+INSERT = "INSERT INTO relayd_spool (type, data) VALUES ('order.created', '{\"object\":{}}')"
+
+
+@dataclass
+class Intake:
+    """Accepts what a spool hands over, and lets a test wait for it."""
+
+    events: list[Event] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    changed: trio.Condition = field(default_factory=trio.Condition)
+
+    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+        if self.errors:
+            raise self.errors.pop(0)
+        assert source == "spool market"
+        known = {event.id: event.digest for event in self.events}
+        results = []
+        for event in events:
+            if event.id in known:
+                same = known[event.id] == event.digest
+                results.append(Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
+                continue
+            known[event.id] = event.digest
+            self.events.append(event)
+            results.append(Acceptance.ACCEPTED)
+        async with self.changed:
+            self.changed.notify_all()
+        return results
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+        self.rejected += rejected
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def wait_for(self, *, events: int = 0, rejected: int = 0) -> None:
+        with trio.fail_after(10):
+            async with self.changed:
+                while len(self.events) < events or len(self.rejected) < rejected:
+                    await self.changed.wait()
+
+
+@asynccontextmanager
+async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> AsyncIterator[Spool]:
+    config = SpoolConfig("market", path, table, "market_123", "2024-01-01")
+    async with sqlite_loop(), trio.open_nursery() as nursery:
+        spool = Spool(config, intake, lambda: 1_700_000_000.0)
+        nursery.start_soon(spool.run)
+        yield spool
+        nursery.cancel_scope.cancel()
+
+
+def create(path: Path, *, journal: str = "wal", table: str = "relayd_spool") -> Path:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA journal_mode = {journal}")
+        db.execute(SPOOL_TABLE.format(table=table))
+    return path
+
+
+def shell(path: Path, *statements: str) -> None:
+    subprocess.run(
+        ["sqlite3", "-cmd", ".timeout 5000", path, ";".join(statements)], check=True, timeout=30
+    )
+
+
+def execute(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
+        db.execute(statement, values)
+
+
+def left(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as db:
+        return int(db.execute("SELECT count(*) FROM relayd_spool").fetchone()[0])
+
+
+async def until_empty(path: Path) -> None:
+    with trio.fail_after(10):
+        while left(path):
+            await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+async def test_rows_of_the_sqlite3_shell_are_taken_in_and_then_deleted(
+    tmp_path: Path, journal: str
+) -> None:
+    path, intake = create(tmp_path / "spool.db", journal=journal), Intake()
+    shell(path, INSERT, INSERT)
+    async with reading(path, intake):
+        await intake.wait_for(events=2)
+        await trio.to_thread.run_sync(shell, path, INSERT)
+        await intake.wait_for(events=3)
+        await until_empty(path)
+    first = intake.events[0]
+    assert first.id.startswith("evt_")
+    assert (first.type, first.market_id, first.api_version) == (
+        "order.created",
+        "market_123",
+        "2024-01-01",
+    )
+
+
+async def test_a_row_in_the_same_transaction_as_the_order_comes_with_its_commit(
+    tmp_path: Path,
+) -> None:
+    path, intake = create(tmp_path / "market.db"), Intake()
+    shell(path, "CREATE TABLE orders (id TEXT)")
+    program = f"""
+import sqlite3, sys
+db = sqlite3.connect({str(path)!r}, isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+db.execute("INSERT INTO orders VALUES ('order_456')")
+db.execute({INSERT!r})
+print("inserted", flush=True)
+sys.stdin.readline()
+db.execute("COMMIT")
+"""
+    async with reading(path, intake):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert (await process.stdout.receive_some(20)).startswith(b"inserted")
+        assert intake.events == []
+        await process.stdin.send_all(b"\n")
+        await intake.wait_for(events=1)
+        await process.wait()
+
+
+async def test_thousands_of_rows_and_lower_numbers_are_all_read(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    with closing(sqlite3.connect(path)) as db:
+        db.executemany(
+            "INSERT INTO relayd_spool (seq, id, type, data) VALUES (?, ?, 'order.created', '{}')",
+            [(1000 + number, f"evt_{number}") for number in range(3000)],
+        )
+        db.commit()
+    async with reading(path, intake):
+        await intake.wait_for(events=3000)
+        execute(
+            path,
+            "INSERT INTO relayd_spool (seq, id, type, data) VALUES (5, 'evt_low', 'a.b', '{}')",
+        )
+        await intake.wait_for(events=3001)
+        await until_empty(path)
+    assert len({event.id for event in intake.events}) == 3001
+
+
+async def test_a_bad_row_is_rejected_with_its_reason_and_blocks_nothing(tmp_path: Path) -> None:
+    path, intake = tmp_path / "spool.db", Intake()
+    # A market's own table may check less than ours does.
+    execute(
+        path,
+        "CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY AUTOINCREMENT, id, type, data,"
+        " created, market_id, api_version)",
+    )
+    rows: list[tuple[object, ...]] = [
+        ("evt_1", "order.created", "{", 1),
+        ("evt.2", "order.created", "{}", 1),
+        ("evt_3", "Order Created", "{}", 1),
+        ("evt_4", "order.created", "[]", 1),
+        ("evt_5", "order.created", b'{"a":"\xff"}', 1),
+        ("evt_6", "order.created", "{}", "yesterday"),
+        (None, "order.created", "{}", 1),
+        ("evt_8", "order.created", None, 1),
+        ("evt_9", "order.created", '{"a":"' + "x" * 1_048_576 + '"}', 1),
+        ("evt_10", "order.created", "[" * 100_000, 1),
+        ("evt_11", "order.created", '{"a":"\\ud800"}', 1),
+        ("evt_12", "order.created", "{}", 1),
+    ]
+    with closing(sqlite3.connect(path)) as db:
+        db.executemany(
+            "INSERT INTO relayd_spool (id, type, data, created) VALUES (?, ?, ?, ?)", rows
+        )
+        db.execute(
+            "INSERT INTO relayd_spool (id, type, data, created)"
+            " VALUES ('evt_13', 'order.created', CAST(x'7b22ff227d' AS TEXT), 1)"
+        )
+        db.execute(
+            "INSERT INTO relayd_spool (id, type, data, created)"
+            " VALUES ('evt_14' || char(0), 'order.created', '{}', 1)"
+        )
+        db.commit()
+    async with reading(path, intake):
+        await intake.wait_for(events=1, rejected=13)
+        await until_empty(path)
+    assert [event.id for event in intake.events] == ["evt_12"]
+    codes = [each.rejection.code for each in intake.rejected]
+    assert codes == [
+        "invalid_json",
+        "invalid_id",
+        "invalid_type",
+        "invalid_data",
+        "invalid_text",
+        "invalid_created",
+        "missing_key",
+        "missing_key",
+        "too_large",
+        "too_deep",
+        "invalid_text",
+        "invalid_text",
+        "invalid_id",
+    ]
+
+
+async def test_a_known_id_with_other_content_is_rejected(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    insert = "INSERT INTO relayd_spool (id, type, data) VALUES ('evt_1', 'order.created', ?)"
+    async with reading(path, intake):
+        execute(path, insert, '{"n": 1}')
+        await intake.wait_for(events=1)
+        await until_empty(path)
+        execute(path, insert, '{"n": 1}')
+        await until_empty(path)
+        assert intake.rejected == []
+        execute(path, insert, '{"n": 2}')
+        await intake.wait_for(rejected=1)
+        await until_empty(path)
+    assert intake.rejected[0].rejection.code == "id_conflict"
+    assert len(intake.events) == 1
+
+
+async def test_a_missing_file_is_waited_for_and_never_created(tmp_path: Path) -> None:
+    path, intake = tmp_path / "spool.db", Intake()
+    async with reading(path, intake) as spool:
+        with trio.fail_after(5):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        assert f"relayd spool create {path}" in spool.waits_for
+        assert not path.exists()
+        create(path)
+        shell(path, INSERT)
+        await intake.wait_for(events=1)
+
+
+async def test_a_missing_table_is_waited_for(tmp_path: Path) -> None:
+    path, intake = tmp_path / "market.db", Intake()
+    shell(path, "CREATE TABLE orders (id TEXT)")
+    async with reading(path, intake) as spool:
+        with trio.fail_after(5):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        assert "relayd spool sql" in spool.waits_for
+        create(path)
+        shell(path, INSERT)
+        await intake.wait_for(events=1)
+
+
+async def test_a_trigger_on_the_table_is_refused(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    shell(
+        path,
+        "CREATE TRIGGER meddle AFTER DELETE ON relayd_spool BEGIN DELETE FROM relayd_spool; END",
+        INSERT,
+    )
+    async with reading(path, intake) as spool:
+        with trio.fail_after(5):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        assert "triggers" in spool.waits_for
+    assert intake.events == []
+    assert left(path) == 1
+
+
+async def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    async with reading(path, intake) as spool:
+        await trio.sleep(0.1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            holder.execute(INSERT)
+            holder.execute("BEGIN IMMEDIATE")
+            # It is accepted, but cannot be deleted yet.
+            await intake.wait_for(events=1)
+            with trio.fail_after(5):
+                while spool.waits_for is None:
+                    await trio.sleep(0.01)
+            assert "lock" in spool.waits_for
+            holder.execute("ROLLBACK")
+        await until_empty(path)
+    assert len(intake.events) == 1
+
+
+async def test_a_replaced_file_is_read_in_place_of_the_old_one(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    async with reading(path, intake):
+        shell(path, INSERT)
+        await intake.wait_for(events=1)
+        await until_empty(path)
+        other = create(tmp_path / "other.db", journal="delete")
+        shell(other, INSERT)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        other.replace(path)
+        await intake.wait_for(events=2)
+        await until_empty(path)
+        shell(path, INSERT)
+        await intake.wait_for(events=3)
+
+
+async def test_a_restored_backup_brings_nothing_twice(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db", journal="delete"), Intake()
+    shell(path, INSERT, INSERT)
+    backup = shutil.copy(path, tmp_path / "backup.db")
+    async with reading(path, intake):
+        await intake.wait_for(events=2)
+        await until_empty(path)
+        os.replace(backup, path)
+        await until_empty(path)
+    assert len(intake.events) == 2
+
+
+async def test_a_vacuum_changes_nothing(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    async with reading(path, intake):
+        shell(path, INSERT)
+        await intake.wait_for(events=1)
+        await until_empty(path)
+        await trio.to_thread.run_sync(shell, path, "VACUUM", INSERT)
+        await intake.wait_for(events=2)
+
+
+async def test_rows_stay_while_the_queue_has_no_room(tmp_path: Path) -> None:
+    path, intake = create(tmp_path / "spool.db"), Intake()
+    intake.errors = [DatabaseFullError(tmp_path / "queue.db", "the disk is full")]
+    shell(path, INSERT)
+    async with reading(path, intake) as spool:
+        with trio.fail_after(5):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        assert "the disk is full" in spool.waits_for
+        assert left(path) == 1
+        await intake.wait_for(events=1)
+        await until_empty(path)
+        with trio.fail_after(5):
+            while spool.waits_for is not None:
+                await trio.sleep(0.01)
+
+
+async def test_a_table_of_another_name(tmp_path: Path) -> None:
+    quoted = '"odd ""name"'
+    path, intake = create(tmp_path / "spool.db", table=quoted), Intake()
+    async with reading(path, intake, table='odd "name'):
+        execute(path, f"INSERT INTO {quoted} (type, data) VALUES ('a.b', '{{}}')")
+        await intake.wait_for(events=1)

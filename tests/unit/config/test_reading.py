@@ -1,0 +1,50 @@
+"""Reading a file: whatever is there, an answer comes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from relayd.config.reading import FileContent, Unreadable, read_file
+
+
+def test_a_file_is_read_to_one_byte_past_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    path.chmod(0o640)
+    assert read_file(path, 10) == FileContent(b"12345", 0o640)
+    assert read_file(path, 3) == FileContent(b"1234", 0o640)
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert read_file(tmp_path / "none", 10) == Unreadable("does not exist", missing=True)
+    assert read_file(tmp_path, 10) == Unreadable("is a directory")
+    assert read_file(tmp_path / "pipe", 10) == Unreadable("is not a file")
+    assert read_file(Path("/dev/zero"), 10) == Unreadable("is not a file")
+    assert read_file(Path("a\0b"), 10) == Unreadable("is no path")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert isinstance(read_file(tmp_path / "loop", 10), Unreadable)
+
+
+def test_a_file_without_permission_names_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    # Root, as whom tests often run, may read everything.
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    assert read_file(tmp_path / "file", 10) == Unreadable(
+        "cannot be opened by user 4000000: Permission denied"
+    )
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        read_file(tmp_path, 10)
+        read_file(tmp_path / "file", 10)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
