@@ -11,7 +11,8 @@ import click
 import structlog
 import trio
 
-from relayd.cli.common import config_option, json_option, print_json, read_places
+from relayd.cli.common import config_option, json_option, print_json
+from relayd.cli.places import WRONG_CONFIGURATION, exit_on_problems, places_of
 from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config
 from relayd.control import NoDaemonError, ask
@@ -28,9 +29,6 @@ _log = structlog.get_logger()
 
 RELOAD_TIMEOUT_S = 30.0
 
-WRONG_CONFIGURATION = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to start it again on this one."""
-
 
 @click.command(short_help="Run the daemon in the foreground.")
 @config_option
@@ -46,9 +44,7 @@ def run(config_path: Path) -> None:
     try:
         config = load_config(config_path, environ=os.environ)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        sys.exit(WRONG_CONFIGURATION)
+        exit_on_problems(error)
     sys.exit(run_to_the_end(config))
 
 
@@ -64,7 +60,7 @@ def reload(as_json: bool, config_path: Path) -> None:
     Example:
       relayd reload
     """
-    path = read_places(config_path).queue.control_path
+    path = places_of(config_path, "queue").queue.control_path
     try:
         answer = trio.run(_ask, path)
     except NoDaemonError as error:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from relayd.cli.common import config_option, json_option, print_json, read_places
+from relayd.cli.common import config_option, json_option, print_json
 from relayd.cli.handover import (
     HandedOver,
     HandoverError,
@@ -20,6 +20,7 @@ from relayd.cli.handover import (
     over_socket,
 )
 from relayd.cli.moments import parse_moment
+from relayd.cli.places import places_of
 from relayd.config.config import SocketConfig, SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
@@ -82,7 +83,7 @@ def emit(
     moment = _created(created)
     events = [Outgoing(event_id or _new_id(), event_type, text, moment) for _ in range(count)]
     _check(events[0])
-    places = read_places(config_path)
+    places = places_of(config_path, "spools", "socket")
     _warn_of_unknown_type(event_type, places.event_types)
     try:
         way, taken = hand_over(
@@ -202,7 +203,7 @@ def _check(event: Outgoing) -> None:
     )
     match event_from_row(row, EventDefaults("market", "version"), now=event.created):
         case Rejection(code=code, reason=reason):
-            raise click.ClickException(f"{reason} ({code})")
+            raise click.ClickException(f"{reason.replace('the row', 'the event')} ({code})")
         case Event(unfaithful=fields) if fields:
             click.echo(
                 f"Note: JavaScript receivers cannot carry {', '.join(fields)} unchanged.", err=True

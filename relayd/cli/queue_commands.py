@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.common import config_option, json_option, print_json, read_places
+from relayd.cli.common import config_option, json_option, print_json
 from relayd.cli.delivery_views import event_document, event_lines, page_document, table_lines
 from relayd.cli.moments import parse_moment
+from relayd.cli.places import places_of
 from relayd.core.catalogue import suggest
 from relayd.core.delivery import State, delivery_seq
 from relayd.core.matching import is_pattern
@@ -139,7 +140,7 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
 
 @contextmanager
 def _queue(config_path: Path) -> Iterator[Reading]:
-    path = read_places(config_path).queue.path
+    path = places_of(config_path, "queue").queue.path
     try:
         with open_reading(path) as reading:
             yield reading

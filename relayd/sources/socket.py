@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from relayd.core.acceptance import Acceptance, conflict
-from relayd.core.event import MAX_BODY_BYTES, Event, EventDefaults, Rejection, event_from_line
+from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection, event_from_line
 from relayd.core.framing import TooLong
 from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
 
 SOURCE = "socket"
 
-LINE_BYTES = 2 * MAX_BODY_BYTES
+LINE_BYTES = MAX_INPUT_BYTES
 """A line may be longer than the event's body in it: escapes and spaces shrink."""
 
 _TOO_LONG = Rejection(

@@ -33,7 +33,8 @@ from relayd.sources.file_watch import FileWatch
 _log = structlog.get_logger()
 
 BATCH_ROWS = 500
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 1024 * 1024
+"""A hostile row takes 50 times its size while it is read: this bounds a batch's memory."""
 ROW_BYTES = 16 * 1024 * 1024
 """A larger row is left where it is: there is no event in it, and it would not fit in memory."""
 

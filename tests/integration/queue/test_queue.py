@@ -14,7 +14,7 @@ from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue.claims import Claim, Want
+from relayd.queue.claims import _CANDIDATES, _NEXT_DUE, Claim, Want
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
 from relayd.queue.schema import VERSION, SchemaMismatchError
@@ -285,8 +285,6 @@ def _cause(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 async def test_claims_look_only_at_what_waits(tmp_path: Path) -> None:
-    from relayd.queue.claims import _CANDIDATES, _NEXT_DUE
-
     path = tmp_path / "queue.db"
     async with opened(path):
         pass

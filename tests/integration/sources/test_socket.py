@@ -115,12 +115,11 @@ async def test_duplicates_conflicts_and_a_full_disk_are_told(tmp_path: Path) -> 
 
 async def test_a_part_of_a_line_is_dropped_with_its_connection(tmp_path: Path) -> None:
     path, intake = tmp_path / "s", Intake()
-    async with serving(path, intake):
-        async with await trio.open_unix_socket(path) as stream:
-            await stream.send_all(EVENT + EVENT[:-1])
-            await stream.send_eof()
-            assert len(await answers(stream, 1)) == 1
-            assert await closed(stream)
+    async with serving(path, intake), await trio.open_unix_socket(path) as stream:
+        await stream.send_all(EVENT + EVENT[:-1])
+        await stream.send_eof()
+        assert len(await answers(stream, 1)) == 1
+        assert await closed(stream)
     assert len(intake.events) == 1
 
 

@@ -1,6 +1,5 @@
 """Spools on real files, written by other processes: the sqlite3 shell, and Python's own."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -325,7 +324,7 @@ async def test_a_restored_backup_brings_nothing_twice(tmp_path: Path) -> None:
     async with reading(path, intake):
         await intake.wait_for(events=2)
         await until_empty(path)
-        os.replace(backup, path)
+        Path(backup).replace(path)
         await until_empty(path)
     assert len(intake.events) == 2
 

@@ -1,0 +1,77 @@
+"""Where the configuration puts things, for commands that need no more of it than that.
+
+They work while a secret is unreadable to their user, or while another part of the file is wrong:
+`relayd reload` is there to say so, and `relayd show` to be used meanwhile.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import click
+
+from relayd.config.build import build_config
+from relayd.config.config import QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.findings import Findings, fault_problem
+from relayd.config.problem import ConfigError, Problem
+from relayd.config.reading import Unreadable, read_file
+from relayd.config.shape import read_shape
+from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
+
+Part = Literal["queue", "spools", "socket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What of a configuration holds whatever its subscriptions say.
+
+    `event_types` is empty where the market's own types are not known for a fault.
+    """
+
+    queue: QueueConfig
+    spools: tuple[SpoolConfig, ...]
+    socket: SocketConfig | None
+    event_types: frozenset[str]
+
+
+WRONG_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
+
+
+def exit_on_problems(error: ConfigError) -> NoReturn:
+    """Print each problem, and end the command."""
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+    sys.exit(WRONG_CONFIGURATION)
+
+
+def places_of(path: Path, *needed: Part) -> Places:
+    """Read the file as `read_places`, and end the command where a needed part is wrong."""
+    try:
+        return read_places(path, *needed)
+    except ConfigError as error:
+        exit_on_problems(error)
+
+
+def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.environ) -> Places:
+    """Read the file. Raises `ConfigError` only where a needed part cannot be relied on."""
+    content = read_file(path, MAX_BYTES)
+    if isinstance(content, Unreadable):
+        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
+        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
+    try:
+        document = parse_yaml(content.raw)
+    except YamlError as error:
+        raise ConfigError([fault_problem(str(path), fault) for fault in error.faults]) from None
+    findings = Findings(str(path), document)
+    file = read_shape(findings)
+    if file is None:
+        raise ConfigError(findings.errors)
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
+    config = build_config(file, absolute, environ, findings, readable_by_all=False)
+    if any(findings.is_doubtful((part,)) for part in needed):
+        raise ConfigError(findings.errors)
+    return Places(config.queue, config.spools, config.socket, config.event_types)

@@ -1,0 +1,161 @@
+"""The example, the first configuration and the JSON Schema say what the code does."""
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+
+from relayd.config.config import Config
+from relayd.config.load import parse_config
+from relayd.config.models import (
+    DefaultsSection,
+    File,
+    LogSection,
+    QueueSection,
+    SecretSource,
+    SocketSection,
+    SpoolSection,
+    SubscriptionSection,
+)
+from relayd.config.schema import json_schema
+from relayd.config.template import first_config
+from relayd.config.yaml_text import parse_yaml
+from relayd.core.secret import Secret
+
+EXAMPLE = (Path(__file__).parents[3] / "config.example.yaml").read_text()
+COMMENTED_OUT = re.compile(r"^( *)#([a-z_]+:)", re.MULTILINE)
+
+
+def parse(text: str) -> Config:
+    return parse_config(text.encode(), Path("/etc/relayd/config.yaml"), environ={})
+
+
+def section(name: str) -> str:
+    """Return the example's text from one top-level key to the next."""
+    start = EXAMPLE.index(f"\n{name}:")
+    following = re.compile(r"\n[a-z_]+:").search(EXAMPLE, start + 1)
+    return EXAMPLE[start : following.start() if following else None]
+
+
+def test_the_example_loads_as_it_is() -> None:
+    config = parse(EXAMPLE)
+    assert config.warnings == ()
+    assert list(config.subscriptions) == ["bookkeeping", "large-orders"]
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (File, EXAMPLE),
+        (SpoolSection, section("spools")),
+        (SocketSection, section("socket")),
+        (QueueSection, section("queue")),
+        (LogSection, section("log")),
+        (DefaultsSection, section("defaults")),
+        (SubscriptionSection, section("subscriptions")),
+        (SecretSource, section("subscriptions")),
+    ],
+)
+def test_every_key_stands_in_the_example(model: type[BaseModel], text: str) -> None:
+    for key, field in model.model_fields.items():
+        assert (
+            re.search(rf"(^ *#?|{{){key}: ", text + " ", re.MULTILINE)
+            or re.search(rf"^{key}:$", text, re.MULTILINE)
+            or re.search(rf"^ +{key}:$", text, re.MULTILINE)
+        ), key
+        assert field.description, key
+
+
+def test_what_is_commented_out_is_the_default() -> None:
+    shown = COMMENTED_OUT.findall(EXAMPLE)
+    assert len(shown) >= 16
+    assert parse(COMMENTED_OUT.sub(r"\1\2", EXAMPLE)) == parse(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        '#api_version: "2024-01-01"',
+        "    #table: relayd_spool",
+        '  #mode: "0660"',
+        "  #retention: 30d",
+        "  #level: info",
+        "#allow_networks: []",
+        "#event_types: []",
+        "  #timeout: 10s",
+        "  #rate_limit: 100/min",
+        "  #retry: [2m, 10m, 45m, 4h, 19h]",
+        "  #max_in_flight: 8",
+        "  #signature: locallygrown",
+        "  #headers: {}",
+        "    #active: true",
+    ],
+)
+def test_another_value_than_the_default_would_be_noticed(default: str) -> None:
+    key, _, value = default.replace("#", "", 1).partition(": ")
+    other = {
+        '"2024-01-01"': '"2"',
+        "relayd_spool": "other",
+        '"0660"': '"0600"',
+        "30d": "31d",
+        "info": "debug",
+        "10s": "9s",
+        "100/min": "99/min",
+        "[2m, 10m, 45m, 4h, 19h]": "[2m]",
+        "8": "9",
+        "locallygrown": "standard",
+        "{}": "{X-A: b}",
+        "true": "false",
+        "[]": "[10.0.0.0/8]" if "networks" in key else "[own]",
+    }[value]
+    assert f"\n{default}\n" in EXAMPLE
+    assert parse(EXAMPLE.replace(f"\n{default}\n", f"\n{key}: {other}\n")) != parse(EXAMPLE)
+
+
+def test_the_schema_is_valid_and_takes_the_example() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    uncommented = COMMENTED_OUT.sub(r"\1\2", EXAMPLE)
+    for text in (EXAMPLE, uncommented, first_config("x" * 20)):
+        validator.validate(parse_yaml(text.encode()).root.data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("market_id:", "markt_id:"),
+        ("queue.db\n", "queue.db\n  size: 5\n"),
+        ("timeout: 5s", "timeout: 5"),
+        ("rate_limit: 30/min", "rate_limit: 30/m"),
+        ("active: true\n    secret", "active:\n    secret"),
+        ("signature: standard", "signature: other"),
+        ("max_in_flight: 2", "max_in_flight: 0"),
+        ("{gte: 5000}", "{min: 5000}"),
+        ("  bookkeeping:", "  book keeping:"),
+        ("X-Source: ", "X Source: "),
+        ("secret: replace-me-4f1c9a7d2be84d6fa5c0", "secret: {file: a, env: B}"),
+        ("secret: replace-me-4f1c9a7d2be84d6fa5c0", "secret: {}"),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(old: str, new: str) -> None:
+    assert old in EXAMPLE
+    data = parse_yaml(EXAMPLE.replace(old, new, 1).encode()).root.data
+    assert not jsonschema.Draft202012Validator(json_schema()).is_valid(data)
+
+
+@pytest.mark.parametrize(
+    "secret", ["4f1c9a7d2be84d6fa5c0", 'quotes " and \\ and $HOME: # x', "  padded-secret  "]
+)
+def test_the_first_configuration_loads(secret: str) -> None:
+    text = first_config(secret, "my market: 1")
+    config = parse(text)
+    assert config.market_id == "my market: 1"
+    assert config.subscriptions["first"].secret.secret == Secret(secret)
+    assert config.subscriptions["first"].url == "http://127.0.0.1:8080/webhooks"
+    assert config.queue.path == Path("/etc/relayd/queue.db")
+    assert len(text.splitlines()) <= 22
+    assert first_config(secret) != text
