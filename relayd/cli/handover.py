@@ -1,6 +1,7 @@
 """Hands events over as any producer does: through the socket, or into a spool."""
 
 import json
+import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -119,7 +120,7 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
 
     Raises `HandoverError`; what was yielded before stays inserted.
     """
-    if not spool.path.exists():
+    if not os.path.exists(spool.path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise HandoverError(
             f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
         )
@@ -151,6 +152,8 @@ def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
     text = str(error)
     if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         return f"an event with this id waits in the spool already ({spool.path})"
+    if "has no column" in text:
+        return f"{spool.path}: {text}; `relayd spool sql` prints the table as it must be"
     if text.startswith("no such table"):
         return (
             f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "

@@ -158,7 +158,7 @@ def _data_text(
         try:
             return file.read().decode()
         except UnicodeDecodeError as error:
-            raise click.ClickException(f"{file.name} is not text in UTF-8: {error}") from error
+            raise click.ClickException(f"the file is not text in UTF-8: {error}") from error
     try:
         return json.dumps(sample(event_type), ensure_ascii=False)
     except KeyError:

@@ -19,7 +19,7 @@ from relayd.config.yaml_words import plain_words
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_NODES: Final = 50_000
-"""Values in the file with every alias followed. The largest sensible configuration has a tenth."""
+"""Keys and values in the file with every alias followed. The largest sensible configuration has a tenth."""
 MAX_DEPTH: Final = 32
 
 # libyaml is ten times faster, and not in every build of PyYAML.
@@ -222,7 +222,7 @@ class _Builder:
     def _count(self, event: yaml.Event, size: int, height: int) -> None:
         self._size += size
         if self._size > MAX_NODES:
-            self._stop(event, f"more than {MAX_NODES} values, with all aliases followed")
+            self._stop(event, f"more than {MAX_NODES} keys and values, with all aliases followed")
         if len(self._open) + height > MAX_DEPTH:
             self._stop(event, f"nested more than {MAX_DEPTH} levels deep")
 

@@ -1,6 +1,6 @@
 """A subscription: which events go to which URL, and how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from relayd.core.matching import Selection
@@ -27,4 +27,4 @@ class Subscription:
     signature: SignatureScheme
     timeout_s: float
     retry: tuple[float, ...]
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # a value may be a secret

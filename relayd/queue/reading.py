@@ -51,7 +51,7 @@ def open_reading(path: Path) -> Iterator[Reading]:
 
     Raises `QueueUnreadableError`, also for what goes wrong inside the block.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise QueueUnreadableError(path, _missing(path))
     try:
         db = sqlite3.connect(
