@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from relayd.cli.moments import about, clock_time, iso, short_time
+from relayd.cli.output import printable
 from relayd.core.delivery import State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
@@ -131,9 +132,9 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
         indented = json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
-        yield from map(printable, indented.split("\n"))
+        yield from map(json_printable, indented.split("\n"))
     else:
-        yield printable(event.body.decode())
+        yield json_printable(event.body.decode())
     if not event.deliveries:
         yield ""
         yield "No subscription wanted it."
@@ -177,8 +178,8 @@ def _state_words(delivery: ListedDelivery, now: float) -> str:
     )
 
 
-def printable(text: str) -> str:
-    r"""Return text that no terminal takes for a command: what is not printable becomes `\u001b`."""
+def json_printable(text: str) -> str:
+    r"""Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
     return "".join(
         char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
         for char in text
@@ -186,5 +187,5 @@ def printable(text: str) -> str:
 
 
 def _units(char: str) -> list[int]:
-    raw = char.encode("utf-16-be", "surrogatepass")
+    raw = char.encode("utf-16-be")
     return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]

@@ -11,10 +11,12 @@ import click
 import structlog
 import trio
 
-from relayd.cli.common import config_option, json_option, print_json
-from relayd.cli.places import WRONG_CONFIGURATION, exit_on_problems, places_of
+from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.options import config_option, json_option
+from relayd.cli.output import print_json
+from relayd.cli.places import read_places
 from relayd.config.config import Config
-from relayd.config.load import ConfigError, load_config
+from relayd.config.load import load_config
 from relayd.control import NoDaemonError, ask
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
@@ -30,37 +32,35 @@ _log = structlog.get_logger()
 RELOAD_TIMEOUT_S = 30.0
 
 
-@click.command(short_help="Run the daemon in the foreground.")
+@click.command(
+    epilog="""\b
+Example:
+  relayd run --config /etc/relayd/config.yaml
+""",
+)
 @config_option
 def run(config_path: Path) -> None:
     """Take events in and deliver them, until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
 
     What happens is logged to standard output: JSON lines, or readable text on a terminal.
-
-    \b
-    Example:
-      relayd run --config /etc/relayd/config.yaml
     """
-    try:
-        config = load_config(config_path, environ=os.environ)
-    except ConfigError as error:
-        exit_on_problems(error)
-    sys.exit(run_to_the_end(config))
+    sys.exit(run_to_the_end(load_config(config_path, environ=os.environ)))
 
 
-@click.command(short_help="Have the daemon read its configuration anew.")
+@click.command(
+    epilog="""\b
+Example:
+  relayd reload
+""",
+)
 @json_option
 @config_option
 def reload(as_json: bool, config_path: Path) -> None:
     """Have the running daemon read its configuration anew, and print what changed, or why not.
 
     A file with a fault is refused as a whole, and the old configuration goes on: exit status 78.
-
-    \b
-    Example:
-      relayd reload
     """
-    path = places_of(config_path, "queue").queue.control_path
+    path = read_places(config_path, "queue").queue.control_path
     try:
         answer = trio.run(_ask, path)
     except NoDaemonError as error:
@@ -93,7 +93,11 @@ def _tell_reload(answer: Mapping[str, Any]) -> None:
 
 def run_to_the_end(config: Config) -> int:
     """Run the daemon until it is told to stop, or cannot go on; return the exit status."""
-    with Log(config.log.level, config.log.format) as log:
+    with (
+        # Python has None for a standard output that was closed before the start.
+        open(os.devnull, "w") as nowhere,  # noqa: PTH123 - not a path of ours
+        Log(config.log.level, config.log.format, sys.stdout or nowhere) as log,
+    ):
         try:
             trio.run(run_daemon, config, log, Service())
         except KeyboardInterrupt:
@@ -112,7 +116,7 @@ def _tell(error: BaseException) -> int:
         else:
             _log.critical("failed", detail=reason)
         # Once, wherever one looks: a terminal and systemd's journal show both streams.
-        if not _same_file(sys.stdout.fileno(), sys.stderr.fileno()):
+        if not _one_stream():
             click.echo(f"relayd: {reason}", err=True)
     return 1
 
@@ -147,8 +151,8 @@ def reason_of(error: BaseException) -> str | None:
             return None
 
 
-def _same_file(first: int, second: int) -> bool:
+def _one_stream() -> bool:
     try:
-        return os.path.sameopenfile(first, second)
-    except OSError:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (AttributeError, OSError):  # closed, or no file at all
         return False

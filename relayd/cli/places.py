@@ -5,13 +5,10 @@ They work while a secret is unreadable to their user, or while another part of t
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
-
-import click
+from typing import Literal
 
 from relayd.config.build import build_config
 from relayd.config.config import QueueConfig, SocketConfig, SpoolConfig
@@ -35,25 +32,6 @@ class Places:
     spools: tuple[SpoolConfig, ...]
     socket: SocketConfig | None
     event_types: frozenset[str]
-
-
-WRONG_CONFIGURATION = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
-
-
-def exit_on_problems(error: ConfigError) -> NoReturn:
-    """Print each problem, and end the command."""
-    for problem in error.problems:
-        click.echo(str(problem), err=True)
-    sys.exit(WRONG_CONFIGURATION)
-
-
-def places_of(path: Path, *needed: Part) -> Places:
-    """Read the file as `read_places`, and end the command where a needed part is wrong."""
-    try:
-        return read_places(path, *needed)
-    except ConfigError as error:
-        exit_on_problems(error)
 
 
 def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.environ) -> Places:

@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import click
 
-from relayd.cli.common import config_option, json_option, print_json
 from relayd.cli.handover import (
     HandedOver,
     HandoverError,
@@ -20,7 +19,9 @@ from relayd.cli.handover import (
     over_socket,
 )
 from relayd.cli.moments import parse_moment
-from relayd.cli.places import places_of
+from relayd.cli.options import config_option, json_option
+from relayd.cli.output import print_json
+from relayd.cli.places import read_places
 from relayd.config.config import SocketConfig, SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
@@ -28,7 +29,14 @@ from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_f
 MAX_COUNT = 1_000_000
 
 
-@click.command(short_help="Hand over an event.")
+@click.command(
+    epilog="""\b
+Examples:
+  relayd emit order.created --sample
+  relayd emit order.created --object '{"id":"order_456","total":2500}'
+  jq -c . order.json | relayd emit order.created --file -
+""",
+)
 @click.argument("event_type", metavar="TYPE")
 @click.option("--data", metavar="JSON", help="The event's data: a JSON object.")
 @click.option("--object", "object_text", metavar="JSON", help="What the data has under `object`.")
@@ -68,12 +76,6 @@ def emit(
     """Hand over an event, and print its id once it is durable.
 
     Through the socket it has been accepted then; in a spool it waits for relayd to take it.
-
-    \b
-    Examples:
-      relayd emit order.created --sample
-      relayd emit order.created --object '{"id":"order_456","total":2500}'
-      jq -c . order.json | relayd emit order.created --file -
     """
     text = _data_text(event_type, data, object_text, file, use_sample)
     if event_id is not None and count > 1:
@@ -83,7 +85,7 @@ def emit(
     moment = _created(created)
     events = [Outgoing(event_id or _new_id(), event_type, text, moment) for _ in range(count)]
     _check(events[0])
-    places = places_of(config_path, "spools", "socket")
+    places = read_places(config_path, "spools", "socket")
     _warn_of_unknown_type(event_type, places.event_types)
     try:
         way, taken = hand_over(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.common import config_option, json_option, print_json
 from relayd.cli.delivery_views import event_document, event_lines, page_document, table_lines
 from relayd.cli.moments import parse_moment
-from relayd.cli.places import places_of
+from relayd.cli.options import config_option, json_option
+from relayd.cli.output import print_json
+from relayd.cli.places import read_places
 from relayd.core.catalogue import suggest
 from relayd.core.delivery import State, delivery_seq
 from relayd.core.matching import is_pattern
@@ -44,7 +45,13 @@ def _patterns(
     return patterns
 
 
-@click.command(short_help="List deliveries.")
+@click.command(
+    epilog="""\b
+Examples:
+  relayd deliveries --state retrying --state held
+  relayd deliveries --subscription bookkeeping --type 'order.*' --since 2h
+""",
+)
 @click.option("--subscription", multiple=True, metavar="NAME", help="Of this one (repeatable).")
 @click.option(
     "--state",
@@ -80,13 +87,7 @@ def deliveries(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """List deliveries, the newest first, with what is next for each or what came of it last.
-
-    \b
-    Examples:
-      relayd deliveries --state retrying --state held
-      relayd deliveries --subscription bookkeeping --type 'order.*' --since 2h
-    """
+    """List deliveries, the newest first, with what is next for each or what came of it last."""
     with _queue(config_path) as reading:
         wanted = DeliveryFilter(
             subscriptions=_known(reading, subscription),
@@ -107,7 +108,13 @@ def deliveries(
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
 
 
-@click.command(short_help="Show an event or a delivery whole.")
+@click.command(
+    epilog="""\b
+Examples:
+  relayd show evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
+  relayd show dlv_9f3a1c02_17 --json
+""",
+)
 @click.argument("identifier", metavar="ID")
 @click.option("--pretty", is_flag=True, help="Indent the body, which is otherwise as it was sent.")
 @json_option
@@ -116,11 +123,6 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
     """Show an event whole: its body, its deliveries, and each of their attempts.
 
     With a delivery's id, that delivery alone.
-
-    \b
-    Examples:
-      relayd show evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
-      relayd show dlv_9f3a1c02_17 --json
     """
     with _queue(config_path) as reading:
         event = find(reading, identifier)
@@ -140,7 +142,7 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
 
 @contextmanager
 def _queue(config_path: Path) -> Iterator[Reading]:
-    path = places_of(config_path, "queue").queue.path
+    path = read_places(config_path, "queue").queue.path
     try:
         with open_reading(path) as reading:
             yield reading

@@ -91,7 +91,7 @@ async def test_what_people_read(tmp_path: Path) -> None:
     assert '  "id": "evt_1"' in shown
     assert "books: retrying, the next attempt at " in shown
     assert "500  status: answered 500" in shown
-    assert r"no\u001b[2J <b>" in shown
+    assert r"no\x1b[2J <b>" in shown
     assert "\x1b" not in shown
 
 

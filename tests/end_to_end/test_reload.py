@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import trio
 from processes import RelaydProcess, make_spool, running, write_config
@@ -21,7 +22,7 @@ def config(folder: Path, receiver: Receiver, name: str = "config.yaml", **more: 
     return write_config(folder, {"books": subscription}, name=name)
 
 
-async def hang_up(relayd: RelaydProcess, expected: str) -> dict[str, object]:
+async def hang_up(relayd: RelaydProcess, expected: str) -> dict[str, Any]:
     """Send SIGHUP, and return the log's line about it."""
     seen = len(relayd.lines)
     relayd.signal(signal.SIGHUP)
@@ -60,11 +61,9 @@ async def test_reloads_under_load_lose_nothing(tmp_path: Path) -> None:
                         path.unlink()
                     else:
                         path.write_text(text)
-                    line = await hang_up(relayd, expected)
-                    if expected == "reload_refused" and text is bad:
-                        assert "ulr" in str(line["detail"])
-                        assert "did you mean url?" in str(line["detail"]).replace('"', "")
+                    await hang_up(relayd, expected)
                     await more_arrives(receiver, than=len(receiver.requests) + 5)
+            assert any("ulr" in line["detail"] for line in relayd.events("reload_refused"))
             producer.stopping.set()
             await trio.to_thread.run_sync(producer.join)
             taken: set[str] = set()
@@ -99,7 +98,7 @@ async def test_what_waits_follows_its_subscription_to_a_new_url_and_secret(
             await trio.to_thread.run_sync(producer.join)
             config(tmp_path, new, secret="the-second-secret-of-two", retry=["1s"] * 20)
             line = await hang_up(relayd, "reloaded")
-            assert "books" in str(line["changes"])
+            assert any("books" in change for change in line["changes"])
             await more_arrives(new, than=len(produced.committed) - 1)
             assert "the-second-secret" not in str(relayd.lines)
     finally:

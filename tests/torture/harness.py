@@ -63,18 +63,18 @@ class Relay:
     def __init__(self, folder: Path, program: list[str]) -> None:
         self._folder = folder
         self._program = program
-        self._log = (folder / "relayd.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *self._program, "run", "--config", "config.yaml"],
-            cwd=self._folder,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        )
+        with (self._folder / "relayd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._program, "run", "--config", "config.yaml"],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            )
 
     def kill(self) -> None:
         assert self._process is not None

@@ -119,6 +119,13 @@ def test_names_come_in_the_configurations_order_and_once() -> None:
     assert matcher.match(envelope(total=1, items=[1, 2, 1])) == ["z", "y", "x", "a", "w"]
 
 
+def test_many_names_keep_the_order_too() -> None:
+    wanted = [f"s{number}" for number in (1, 8, 9, 64, 100, 1000)]
+    selections = {f"s{number}": selection("user.*") for number in range(1001)}
+    selections |= {name: selection("order.*", total=1) for name in wanted}
+    assert Matcher(selections).match(envelope(total=1)) == wanted
+
+
 def test_no_selection_matches_nothing() -> None:
     assert Matcher({}).match(envelope()) == []
     assert Matcher({"s": Selection(())}).match(envelope()) == []

@@ -1,0 +1,159 @@
+"""The command line: finds a command by its name, and loads no more code than that one needs.
+
+Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 the configuration is wrong.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from relayd import __version__
+from relayd.cli.options import group_config_option
+from relayd.config.problem import ConfigError
+
+WRONG_CONFIGURATION: Final = 78
+"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: where its function stands, as `module:function`, and what it does in a line."""
+
+    target: str
+    summary: str
+
+
+SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
+    {
+        "First steps": {
+            "demo": Entry("relayd.cli.demo:demo", "Show an event's whole path on this machine."),
+            "init": Entry("relayd.cli.init:init", "Write a first configuration, ready to run."),
+            "check": Entry("relayd.cli.check:check", "Validate the configuration; say its meaning."),
+        },
+        "The daemon": {
+            "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
+            "reload": Entry(
+                "relayd.cli.operating:reload", "Have the daemon read its configuration anew."
+            ),
+        },
+        "Events in": {
+            "emit": Entry("relayd.cli.producing:emit", "Hand over an event."),
+            "spool": Entry("relayd.cli.spool:spool", "Make spools, and see what waits in them."),
+            "events": Entry("relayd.cli.events:events", "List the event types, with samples."),
+            "match": Entry("relayd.cli.match:match", "Say where an event would go, and why."),
+        },
+        "Deliveries": {
+            "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
+            "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery whole."),
+        },
+        "Receivers": {
+            "listen": Entry("relayd.cli.listen:listen", "Receive, print and verify deliveries."),
+            "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
+            "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),
+        },
+        "Your shell": {
+            "completion": Entry(
+                "relayd.cli.completion:completion", "Print a script that completes commands."
+            ),
+        },
+    }
+)
+"""Every command, under the headings of `relayd --help`."""
+
+COMMANDS: Final = MappingProxyType(
+    {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, loaded now, or None when there is none of this name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, function = entry.target.partition(":")
+        command = getattr(import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names; suggest one where none does."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "`relayd --help` lists them."
+            ctx.fail(f"There is no command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings, in one column throughout."""
+        widest = max(map(len, COMMANDS))
+        for heading, section in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name.ljust(widest), entry.summary) for name, entry in section.items()]
+                )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete command names from the table, without loading any."""
+        names = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command; tell what went wrong in one form, with the contract's exit status."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            ctx.exit(WRONG_CONFIGURATION)
+        except click.UsageError:
+            raise
+        except click.ClickException as error:
+            click.echo(f"relayd: {error.format_message()}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`relayd COMMAND --help` explains a command, with examples. Begin with `relayd demo`.",
+)
+@click.version_option(__version__, "-V", "--version", message="relayd %(version)s")
+@group_config_option
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """relayd takes events from programs on this machine and delivers them as signed webhooks."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        ctx.color = False  # inherited by the command's own context
+
+
+def main() -> NoReturn:
+    """Run the command line, and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name, or a terminal without UTF-8, must not turn a message into a traceback.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    cli(prog_name="relayd")
+    sys.exit()  # not reached: click ends the process itself

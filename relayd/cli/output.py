@@ -1,0 +1,83 @@
+"""What commands print: text that no terminal takes for a command, tables, and JSON documents."""
+
+import json
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import click
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document: keys in the order given, characters as they are."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    r"""Return text as a terminal may show it: what is not printable becomes `\n`, `\x1b`…"""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+def width() -> int:
+    """Return how many columns there are to print in: 80 where nobody looks, at most 100."""
+    return min(shutil.get_terminal_size().columns, 100)
+
+
+def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
+    """Return printable text broken into lines that fit, each behind `indent`.
+
+    `first` stands before the first line in place of `indent`. Long words stay whole.
+    """
+    return textwrap.fill(
+        printable(text),
+        width(),
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under a header: as wide as the terminal allows there, aligned text elsewhere.
+
+    Columns whose cells are all numbers are aligned to the right.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
+    right = [
+        bool(shown) and all(re.fullmatch(r"[\d.,]*", row[column]) for row in shown)
+        for column in range(len(header))
+    ]
+    if sys.stdout.isatty():
+        _print_rich_table(header, shown, right)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
+    for row in (header, *shown):
+        cells = [
+            cell.rjust(size) if at_right else cell.ljust(size)
+            for cell, size, at_right in zip(row, widths, right, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_rich_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
+) -> None:
+    # Loaded here, since few commands print tables, and most of a command's start would be rich's.
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name, at_right in zip(header, right, strict=True):
+        table.add_column(name, justify="right" if at_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
