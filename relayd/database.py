@@ -2,19 +2,19 @@
 
 aiosqlite runs on asyncio. It is used through trio-asyncio's loop, which `sqlite_loop` opens once
 for the process; nothing outside this file knows of it. What is passed to `write` and `run` is a
-coroutine function over the aiosqlite connection that awaits nothing else.
+plain function over the `sqlite3` connection, which runs in aiosqlite's thread.
 
-Measured without these rules: a cancelled call runs and commits all the same, and the next one
-waits for it; a transaction that is cancelled half-way stays open, locks other processes out, and
-is committed by whoever commits next. So each call is shielded from cancellation from its BEGIN to
-its COMMIT.
+A transaction takes one hop to that thread and back, not one for each of its statements. Under load
+a hop waits for the event loop to come round: measured, a transaction of four statements took 8 ms
+where its work took 0.4 ms. It also means that no transaction is ever open across an await: a
+cancelled call runs and commits all the same, so each is shielded until it has.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -22,7 +22,7 @@ import trio
 import trio_asyncio
 
 T = TypeVar("T")
-Work = Callable[[aiosqlite.Connection], Awaitable[T]]
+Work = Callable[[sqlite3.Connection], T]
 
 
 class DatabaseError(Exception):
@@ -96,7 +96,12 @@ class Database:
         mode = "rwc" if create else "ro" if read_only else "rw"
         uri = f"file:{quote(str(path))}?mode={mode}"
         connecting = aiosqlite.connect(
-            uri, uri=True, isolation_level=None, timeout=busy_timeout_s, cached_statements=256
+            uri,
+            uri=True,
+            factory=_Connection,
+            isolation_level=None,
+            timeout=busy_timeout_s,
+            cached_statements=256,
         )
 
         async def connect() -> aiosqlite.Connection:
@@ -124,15 +129,15 @@ class Database:
         transaction cannot. Raises `DatabaseError`; then nothing of it happened.
         """
 
-        async def transaction() -> T:
-            await self._connection.execute("BEGIN IMMEDIATE")
+        def transaction(db: sqlite3.Connection) -> T:
+            db.execute("BEGIN IMMEDIATE")
             try:
-                result = await work(self._connection)
-                await self._connection.execute("COMMIT")
+                result = work(db)
+                db.execute("COMMIT")
             except BaseException:
                 # Some errors (a full disk among them) have rolled back already.
-                if self._connection.in_transaction:
-                    await self._connection.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
             return result
 
@@ -143,26 +148,48 @@ class Database:
 
         For what only reads, for pragmas, and for a single statement. Raises `DatabaseError`.
         """
-
-        async def plain() -> T:
-            return await work(self._connection)
-
-        return await self._call(plain)
+        return await self._call(work)
 
     async def set_pragmas(self, pragmas: tuple[str, ...]) -> None:
         """Run pragmas such as `synchronous = FULL`, in order. Raises `DatabaseError`."""
 
-        async def each(db: aiosqlite.Connection) -> None:
+        def each(db: sqlite3.Connection) -> None:
             for pragma in pragmas:
-                await db.execute_fetchall(f"PRAGMA {pragma}")
+                db.execute(f"PRAGMA {pragma}").fetchall()
 
         await self.run(each)
 
-    async def _call(self, procedure: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, procedure: Work[T]) -> T:
         async with self._turn:
             with trio.CancelScope(shield=True):
                 try:
-                    result: T = await trio_asyncio.aio_as_trio(procedure)()
+                    result: T = await trio_asyncio.aio_as_trio(self._connection.execute_fetchall)(
+                        _PROCEDURE, (procedure,)
+                    )
                 except sqlite3.Error as error:
                     raise _translated(self.path, error) from error
         return result
+
+
+_PROCEDURE = "-- a whole procedure, which stands in its parameters"
+
+
+class _Connection(sqlite3.Connection):
+    """Runs a procedure where sqlite3 would run one statement.
+
+    aiosqlite's `execute_fetchall` calls `execute(...).fetchall()` in its thread: so one call of it
+    runs any number of statements.
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401 - see above
+        if sql is _PROCEDURE:
+            return _Result(parameters[0](self))
+        return super().execute(sql, parameters)
+
+
+class _Result(Generic[T]):
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def fetchall(self) -> T:
+        return self._value

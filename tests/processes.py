@@ -127,7 +127,7 @@ class RelaydProcess:
         assert self.process.stdout is not None
         reader = LineReader(1_000_000)
         async for chunk in self.process.stdout:
-            for line in reader.feed(chunk):
+            for line in reader.feed(bytes(chunk)):
                 assert not isinstance(line, TooLong)
                 self.lines.append(json.loads(line))
             self._tell()

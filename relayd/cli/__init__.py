@@ -36,7 +36,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
         "First steps": {
             "demo": Entry("relayd.cli.demo:demo", "Show an event's whole path on this machine."),
             "init": Entry("relayd.cli.init:init", "Write a first configuration, ready to run."),
-            "check": Entry("relayd.cli.check:check", "Validate the configuration; say its meaning."),
+            "check": Entry(
+                "relayd.cli.check:check", "Validate the configuration; say its meaning."
+            ),
         },
         "The daemon": {
             "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
@@ -76,11 +78,11 @@ COMMANDS: Final = MappingProxyType(
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for, and not before."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
         """Return the commands' names, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
         """Return a command, loaded now, or None when there is none of this name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
@@ -101,7 +103,7 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as click has it
         """Write the commands under their headings, in one column throughout."""
         widest = max(map(len, COMMANDS))
         for heading, section in SECTIONS.items():
@@ -143,7 +145,7 @@ class LazyGroup(click.Group):
 @group_config_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """relayd takes events from programs on this machine and delivers them as signed webhooks."""
+    """Take events from programs on this machine, and deliver them as signed webhooks."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False  # inherited by the command's own context
 

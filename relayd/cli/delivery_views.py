@@ -9,11 +9,18 @@ from collections.abc import Iterator, Sequence
 
 from relayd.cli.moments import about, clock_time, iso, short_time
 from relayd.cli.output import printable
-from relayd.core.delivery import State
+from relayd.core.delivery import Hold, State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
 
 _HEADER = ("TIME", "TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
+
+_HOLD_WORDS = {
+    Hold.PAUSED: "its subscription is paused",
+    Hold.INACTIVE: "its subscription has active: false",
+    Hold.REMOVED: "its subscription is gone from the configuration",
+    Hold.GONE: "its receiver answered 410 Gone; it waits for `relayd resume` or another url",
+}
 
 
 def page_document(page: Page) -> dict[str, object]:
@@ -166,7 +173,7 @@ def _result(attempt: Attempt) -> str:
 
 def _state_words(delivery: ListedDelivery, now: float) -> str:
     if delivery.hold is not None:
-        return f"held, its subscription is {delivery.hold.value}"
+        return f"held: {_HOLD_WORDS[delivery.hold]}"
     if delivery.ended_at is not None:
         return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
     ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"

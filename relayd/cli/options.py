@@ -1,11 +1,12 @@
 """Options that commands share: `--config FILE` and `--json`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from relayd.config.problem import ConfigError, Problem
 
@@ -95,3 +96,40 @@ def json_option(command: Decorated) -> Decorated:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
     )(command)
+
+
+def complete_subscriptions(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the configuration's subscriptions whose names begin so, for the shell."""
+    given = ctx.params.get("config_path")
+    path = given if isinstance(given, Path) else named_config(ctx, None)
+    return _items([] if path is None else _subscription_names(path), incomplete)
+
+
+def complete_event_types(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the catalogue's event types that begin so, for the shell."""
+    from relayd.core.catalogue import EVENT_TYPES  # noqa: PLC0415 - only the shell needs it
+
+    return _items(EVENT_TYPES, incomplete)
+
+
+def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _subscription_names(path: Path) -> list[str]:
+    # Only the shell needs it, at each press of Tab: no more of the file is checked than that.
+    from relayd.config.reading import FileContent, read_file  # noqa: PLC0415 - see above
+    from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml  # noqa: PLC0415 - see above
+
+    content = read_file(path, MAX_BYTES)
+    if not isinstance(content, FileContent):
+        return []
+    try:
+        section = parse_yaml(content.raw).root.children.get("subscriptions")
+    except YamlError:
+        return []
+    return [] if section is None else [str(name) for name in section.children]

@@ -16,7 +16,7 @@ def print_json(document: object) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Return text as a terminal may show it: what is not printable becomes `\n`, `\x1b`…"""
+    r"""Return text as a terminal may show it: what is not printable is escaped, as `\x1b`."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,10 +1,9 @@
 """Makes events durable: an event and all of its deliveries, in one transaction, or neither."""
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-
-import aiosqlite
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
@@ -36,16 +35,14 @@ class Numbers:
         self.delivery = delivery
 
     @classmethod
-    async def read(cls, db: aiosqlite.Connection) -> "Numbers":
+    def read(cls, db: sqlite3.Connection) -> "Numbers":
         """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
-        used: dict[str, int] = dict(
-            await db.execute_fetchall("SELECT name, seq FROM sqlite_sequence")  # type: ignore[arg-type]  # rows are pairs
-        )
+        used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
         return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1)
 
 
-async def accept(
-    db: aiosqlite.Connection,
+def accept(
+    db: sqlite3.Connection,
     news: Sequence[NewEvent],
     *,
     now: float,
@@ -54,10 +51,10 @@ async def accept(
 ) -> list[Acceptance]:
     """Write the events that are new, and say of each what became of it, in order."""
     ids = json.dumps([new.event.id for new in news])
-    rows = await db.execute_fetchall(
+    rows = db.execute(
         "SELECT id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))", (ids,)
     )
-    digests: dict[str, bytes] = dict(rows)  # type: ignore[arg-type]  # rows are pairs
+    digests: dict[str, bytes] = dict(rows)
     results: list[Acceptance] = []
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
@@ -79,15 +76,15 @@ async def accept(
             deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
             numbers.delivery += 1
     if events:
-        await db.executemany(_INSERT_EVENT, events)
+        db.executemany(_INSERT_EVENT, events)
     if deliveries:
-        await db.executemany(_INSERT_DELIVERY, deliveries)
+        db.executemany(_INSERT_DELIVERY, deliveries)
     return results
 
 
-async def reject(db: aiosqlite.Connection, rejected: Sequence[RejectedRow], *, now: float) -> None:
+def reject(db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: float) -> None:
     """Keep rows that cannot be events, with the reason, for the operator to mend."""
-    await db.executemany(_INSERT_REJECTED, [_rejected_values(each, now) for each in rejected])
+    db.executemany(_INSERT_REJECTED, [_rejected_values(each, now) for each in rejected])
 
 
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:

@@ -5,12 +5,11 @@ process leaves each of its deliveries due as it was.
 """
 
 import json
+import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-
-import aiosqlite
 
 from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import Delivery, State, delivery_id
@@ -93,8 +92,8 @@ JOIN events e ON e.seq = d.event_seq
 """
 
 
-async def claim(
-    db: aiosqlite.Connection,
+def claim(
+    db: sqlite3.Connection,
     wants: Sequence[Want],
     *,
     tag: str,
@@ -106,7 +105,7 @@ async def claim(
         for number, want in enumerate(wants)
         for name in want.subscriptions
     ]
-    candidates = await db.execute_fetchall(
+    candidates = db.execute(
         _CANDIDATES,
         {
             "wants": json.dumps(rows),
@@ -135,8 +134,8 @@ async def claim(
         turns.append(backlog_first)
         more_due.append(len(fresh[number]) + len(backlog[number]) > len(admitted))
 
-    loaded = await _load(db, chosen, tag, {value: key for key, value in subscription_ids.items()})
-    next_due = await _next_due(db, [row for row in rows if not more_due[row[0]]])
+    loaded = _load(db, chosen, tag, {value: key for key, value in subscription_ids.items()})
+    next_due = _next_due(db, [row for row in rows if not more_due[row[0]]])
     return [
         Claim(
             deliveries=tuple(loaded[seq] for seq in chosen[number] if seq in loaded),
@@ -147,13 +146,13 @@ async def claim(
     ]
 
 
-async def _load(
-    db: aiosqlite.Connection, chosen: list[list[int]], tag: str, names: Mapping[int, str]
+def _load(
+    db: sqlite3.Connection, chosen: list[list[int]], tag: str, names: Mapping[int, str]
 ) -> dict[int, Delivery]:
     seqs = [seq for each in chosen for seq in each]
     if not seqs:
         return {}
-    rows = await db.execute_fetchall(_LOAD, (json.dumps(seqs),))
+    rows = db.execute(_LOAD, (json.dumps(seqs),))
     return {
         seq: Delivery(
             seq=seq,
@@ -170,12 +169,12 @@ async def _load(
     }
 
 
-async def _next_due(
-    db: aiosqlite.Connection, rows: Sequence[tuple[int, int, float, float | None]]
+def _next_due(
+    db: sqlite3.Connection, rows: Sequence[tuple[int, int, float, float | None]]
 ) -> dict[int, float]:
     if not rows:
         return {}
-    found = await db.execute_fetchall(_NEXT_DUE, {"wants": json.dumps(rows)})
+    found = db.execute(_NEXT_DUE, {"wants": json.dumps(rows)})
     due: dict[int, float] = {}
     for number, due_at in sorted((row for row in found if row[1] is not None), key=itemgetter(1)):
         due.setdefault(number, due_at)

@@ -130,7 +130,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
         tag = secrets.token_hex(4)
         await writer.write(lambda db: migrate(db, version, tag))
         async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
-            rows = list(await reader.run(lambda db: db.execute_fetchall("SELECT tag FROM queue")))
+            rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:
                 raise DatabaseFailedError(path, "it has lost the row that names it")
             numbers = await reader.run(acceptance.Numbers.read)

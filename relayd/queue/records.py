@@ -1,9 +1,8 @@
 """Writes what came of attempts, and what is known of endpoints and subscriptions."""
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-
-import aiosqlite
 
 from relayd.core.delivery import AttemptRecord, Hold
 from relayd.core.endpoint import Health
@@ -52,19 +51,17 @@ ON CONFLICT (name) DO UPDATE SET
   presence = excluded.presence"""
 
 
-async def record(db: aiosqlite.Connection, recordings: Sequence[Recording]) -> list[None]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[None]:
     """Write attempts, their deliveries' new states, and the endpoints' new health."""
     records = [recording.record for recording in recordings]
-    await db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
-    await db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
+    db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
+    db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
     health = {each.url: each.health for each in recordings if each.health is not None}
     if health:
-        await db.executemany(
-            _UPSERT_ENDPOINT, [(url, *astuple(value)) for url, value in health.items()]
-        )
+        db.executemany(_UPSERT_ENDPOINT, [(url, *astuple(value)) for url, value in health.items()])
     gone = [(each.decided_at, each.delivery.subscription) for each in records if each.outcome.gone]
     if gone:
-        await db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
+        db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
     return [None] * len(recordings)
 
 
@@ -94,25 +91,25 @@ def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
     )
 
 
-async def declare(
-    db: aiosqlite.Connection, declared: Iterable[Declared]
+def declare(
+    db: sqlite3.Connection, declared: Iterable[Declared]
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
     Returns each subscription's number and hold by its name.
     """
-    await db.execute("UPDATE subscriptions SET presence = 'removed'")
-    await db.executemany(
+    db.execute("UPDATE subscriptions SET presence = 'removed'")
+    db.executemany(
         _UPSERT_SUBSCRIPTION,
         [(each.name, each.url, "active" if each.active else "inactive") for each in declared],
     )
-    rows = await db.execute_fetchall("SELECT name, id, hold FROM subscriptions")
+    rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
 
 
-async def read_health(db: aiosqlite.Connection) -> Mapping[str, Health]:
+def read_health(db: sqlite3.Connection) -> Mapping[str, Health]:
     """Return what was last known of each endpoint, by URL."""
-    rows = await db.execute_fetchall(
+    rows = db.execute(
         "SELECT url, failures, failed_at, failing_since, last_failure, released_at, held_until,"
         " ramp FROM endpoints"
     )

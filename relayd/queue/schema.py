@@ -4,7 +4,7 @@ Times are Unix seconds. The version stands in SQLite's `user_version`; `applicat
 queue from any other SQLite file.
 """
 
-import aiosqlite
+import sqlite3
 
 APPLICATION_ID = 0x52454C59  # "RELY"
 
@@ -106,14 +106,14 @@ class SchemaMismatchError(Exception):
     """The file is no queue that this relayd can use; it was left untouched."""
 
 
-async def read_version(db: aiosqlite.Connection) -> int:
+def read_version(db: sqlite3.Connection) -> int:
     """Return the version of the queue in this file, 0 for an empty file.
 
     Raises `SchemaMismatchError` for a file of something else, or of a newer relayd.
     """
-    [(application_id,)] = await db.execute_fetchall("PRAGMA application_id")
-    [(version,)] = await db.execute_fetchall("PRAGMA user_version")
-    [(tables,)] = await db.execute_fetchall("SELECT count(*) FROM sqlite_schema")
+    [(application_id,)] = db.execute("PRAGMA application_id")
+    [(version,)] = db.execute("PRAGMA user_version")
+    [(tables,)] = db.execute("SELECT count(*) FROM sqlite_schema")
     if tables == 0 and application_id == 0:
         return 0
     if application_id != APPLICATION_ID:
@@ -128,18 +128,18 @@ async def read_version(db: aiosqlite.Connection) -> int:
     return int(version)
 
 
-async def migrate(db: aiosqlite.Connection, version: int, tag: str) -> None:
+def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
     """Bring the tables from `version` to this one, inside the caller's transaction.
 
     `tag` is given to a queue that is made here for the first time.
     """
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in _statements(script):
-            await db.execute(statement)
-        await db.execute(f"PRAGMA user_version = {number}")
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number}")
     if version == 0:
-        await db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        await db.execute("INSERT INTO queue (tag) VALUES (?)", (tag,))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("INSERT INTO queue (tag) VALUES (?)", (tag,))
 
 
 def _statements(script: str) -> list[str]:

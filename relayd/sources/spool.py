@@ -9,12 +9,12 @@ The spool then says what it waits for, and goes on when it can.
 """
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiosqlite
 import structlog
 import trio
 
@@ -163,10 +163,10 @@ class Spool:
             return
         await database.run(lambda db: self._delete(db, batch.rows))
 
-    async def _read_batch(self, db: aiosqlite.Connection) -> _Batch:
+    def _read_batch(self, db: sqlite3.Connection) -> _Batch:
         # Text is read as bytes, to tell invalid UTF-8 and NUL; the sizes first, to bound memory.
         table = _quoted(self._config.table)
-        sizes = await db.execute_fetchall(
+        sizes = db.execute(
             f"SELECT seq, coalesce(length(CAST(data AS BLOB)), 0) FROM {table}"  # noqa: S608 - quoted
             " ORDER BY seq LIMIT ?",
             (BATCH_ROWS,),
@@ -187,19 +187,19 @@ class Spool:
             f"iif(typeof({name}) = 'text', CAST({name} AS BLOB), {name})"
             for name in ("id", "type", "data", "created", "market_id", "api_version")
         )
-        rows = await db.execute_fetchall(
+        rows = db.execute(
             f"SELECT seq, {columns} FROM {table} WHERE seq BETWEEN ? AND ?"  # noqa: S608 - quoted
             f" AND coalesce(length(CAST(data AS BLOB)), 0) <= {ROW_BYTES} ORDER BY seq",
             (wanted[0], wanted[-1]),
         )
         return _Batch([SpoolRow(*row) for row in rows], oversized)
 
-    async def _delete(self, db: aiosqlite.Connection, rows: Sequence[SpoolRow]) -> None:
+    def _delete(self, db: sqlite3.Connection, rows: Sequence[SpoolRow]) -> None:
         # One statement, which is its own transaction: producers wait for no more than that. By
         # number and id: should the file have been replaced, another row keeps its place.
         table = _quoted(self._config.table)
         keys = [(row.seq, row.id.hex() if isinstance(row.id, bytes) else None) for row in rows]
-        await db.execute_fetchall(
+        db.execute(
             f"DELETE FROM {table} WHERE seq IN ("  # noqa: S608 - quoted
             f"SELECT found.seq FROM json_each(?) AS row JOIN {table} AS found"
             " ON found.seq = row.value ->> 0"
@@ -207,10 +207,10 @@ class Spool:
             (json.dumps(keys),),
         )
 
-    async def _check_table(self, db: aiosqlite.Connection) -> None:
+    def _check_table(self, db: sqlite3.Connection) -> None:
         table = self._config.table
         found = list(
-            await db.execute_fetchall(
+            db.execute(
                 "SELECT type, name FROM sqlite_schema WHERE lower(tbl_name) = lower(?)"
                 " AND type IN ('table', 'view', 'trigger')",
                 (table,),
@@ -224,10 +224,7 @@ class Spool:
                 else f"{table} must be a plain table, without views or triggers of its own"
             )
             raise SpoolUnusableError(f"{self._config.path}: {reason}")
-        columns = {
-            name
-            for _, name, *_ in await db.execute_fetchall(f"PRAGMA table_info({_quoted(table)})")
-        }
+        columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({_quoted(table)})")}
         if missing := sorted(_COLUMNS - columns):
             raise SpoolUnusableError(
                 f"{self._config.path}: table {table} lacks {', '.join(missing)}; "
@@ -253,9 +250,9 @@ class Spool:
             self.waits_for = None
 
 
-async def _data_version(db: aiosqlite.Connection) -> int:
+def _data_version(db: sqlite3.Connection) -> int:
     """Return SQLite's count of other connections' commits."""
-    [(version,)] = await db.execute_fetchall("PRAGMA data_version")
+    [(version,)] = db.execute("PRAGMA data_version")
     return int(version)
 
 

@@ -146,7 +146,10 @@ def test_an_event_that_nobody_wanted_and_whose_body_is_gone() -> None:
 @pytest.mark.parametrize(
     ("delivery", "words"),
     [
-        (replace(RETRYING, state=State.HELD, hold=Hold.GONE, due_at=None), "subscription is gone"),
+        (
+            replace(RETRYING, state=State.HELD, hold=Hold.GONE, due_at=None),
+            "its receiver answered 410",
+        ),
         (replace(RETRYING, state=State.PENDING, due_at=NOW), "pending, the first attempt is due"),
         (DELIVERED, "delivered at "),
     ],

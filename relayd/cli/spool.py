@@ -1,0 +1,178 @@
+"""`spool`: prints the table, makes a file with it, and tells what waits in the configured ones."""
+
+import re
+import socket
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from relayd.cli.moments import about, iso
+from relayd.cli.options import config_option, json_option
+from relayd.cli.output import print_json, print_table, printable, wrapped
+from relayd.cli.places import read_places
+from relayd.cli.spool_files import SpoolFileError, SpoolLook, create_spool, look_into
+from relayd.config.config import SpoolConfig
+from relayd.sources.spool import SPOOL_TABLE
+
+DEFAULT_TABLE = "relayd_spool"
+DEFAULT_MODE = "0660"
+
+
+def _table(_: click.Context, parameter: click.Parameter, name: str) -> str:
+    # As the configuration has it.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        raise click.BadParameter("a table's name is letters, digits and _.", param=parameter)
+    return name
+
+
+def _mode(_: click.Context, parameter: click.Parameter, text: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+        raise click.BadParameter(
+            "write a file mode that lets the owner read and write, as 0660.", param=parameter
+        )
+    return int(text, 8)
+
+
+_table_option = click.option(
+    "--table",
+    default=DEFAULT_TABLE,
+    show_default=True,
+    callback=_table,
+    metavar="NAME",
+    help="The table's name.",
+)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  relayd spool sql >> migrations/0007_relayd.sql
+  relayd spool create /var/lib/relayd/spool.db
+  relayd spool status
+""",
+)
+def spool() -> None:
+    """Make spools, the tables into which producers insert events, and see what waits in them."""
+
+
+@spool.command(
+    epilog="""\b
+Examples:
+  relayd spool sql
+  relayd spool sql --table market_events | sqlite3 market.db
+""",
+)
+@_table_option
+def sql(table: str) -> None:
+    """Print the SQL that makes a spool's table, for the migrations of your own database."""
+    click.echo(SPOOL_TABLE.format(table=table), nl=False)
+
+
+@spool.command(
+    epilog="""\b
+Examples:
+  relayd spool create /var/lib/relayd/spool.db
+  relayd spool create ./spool.db --mode 0600
+""",
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@_table_option
+@click.option(
+    "--mode",
+    default=DEFAULT_MODE,
+    show_default=True,
+    callback=_mode,
+    metavar="MODE",
+    help="Who may use it: 0660 is its owner and its group.",
+)
+@json_option
+def create(path: Path, table: str, mode: int, as_json: bool) -> None:
+    """Make a SQLite file with a spool's table in it. A file that is there is left as it is."""
+    try:
+        create_spool(path, table, mode)
+    except SpoolFileError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        print_json({"path": str(path.absolute()), "table": table, "mode": f"{mode:04o}"})
+        return
+    click.echo(f"Made {printable(str(path))} with the table {table} (mode {mode:04o}).")
+    click.echo(
+        wrapped(
+            "relayd and every producer need to write to it and to its directory, where SQLite "
+            f"keeps {path.name}-wal beside it: let them share a group."
+        )
+    )
+
+
+@spool.command(
+    epilog="""\b
+Examples:
+  relayd spool status
+  relayd spool status --json
+""",
+)
+@json_option
+@config_option
+def status(as_json: bool, config_path: Path) -> None:
+    """Count what waits in each spool, and say what is wrong with it.
+
+    Rows wait here only until relayd has accepted them: a count that stays is a sign that it does
+    not run. Exit status 1 when a spool cannot be read.
+    """
+    places = read_places(config_path, "spools", "queue")
+    looks = [(each, look_into(each)) for each in places.spools]
+    runs = _runs(places.queue.control_path)
+    if as_json:
+        print_json({"running": runs, "spools": [_document(each, look) for each, look in looks]})
+    elif not looks:
+        click.echo("The configuration has no spool.")
+    else:
+        _print(looks, runs)
+    if any(look.problem for _, look in looks):
+        sys.exit(1)
+
+
+def _document(each: SpoolConfig, look: SpoolLook) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "path": str(each.path),
+        "table": each.table,
+        "waiting": look.waiting,
+        "oldest_created": iso(look.oldest),
+        "oldest_created_unix": look.oldest,
+        "problem": look.problem,
+    }
+
+
+def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> None:
+    now = time.time()
+    rows = [
+        (
+            each.name,
+            "?" if look.waiting is None else str(look.waiting),
+            "" if look.oldest is None else f"{about(now - look.oldest)} ago",
+            str(each.path),
+        )
+        for each, look in looks
+    ]
+    print_table(("SPOOL", "WAITING", "OLDEST", "FILE"), rows)
+    for each, look in looks:
+        if look.problem is not None:
+            click.echo(wrapped(look.problem, "  ", first=f"{each.name}: "))
+    if runs is False:
+        click.echo("No relayd runs with this configuration: what waits is taken in when it does.")
+
+
+def _runs(control: Path) -> bool | None:
+    """Tell whether the daemon answers; None where this user may not ask it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(control))
+        except PermissionError:
+            return None
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,45 @@
+"""Whether a signature is right, over each of the forms in which receivers verify a body."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relayd.core.body import Parsed, parse_json, stringify
+from relayd.core.secret import Secret
+from relayd.core.signature import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Over which forms of the body a signature is right.
+
+    `raw`: its bytes as they came; `stringified`: `JSON.stringify(JSON.parse(body))`.
+    """
+
+    raw: bool
+    stringified: bool
+
+    @property
+    def both(self) -> bool:
+        """Whether every receiver accepts it."""
+        return self.raw and self.stringified
+
+
+def stringified(body: bytes) -> bytes | None:
+    """Return `JSON.stringify(JSON.parse(body))`, or None for what is not JSON."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    parsed = parse_json(text)
+    return stringify(parsed.value).encode() if isinstance(parsed, Parsed) else None
+
+
+def over_both(body: bytes, is_right: Callable[[bytes], bool]) -> Verdict:
+    """Try both forms of a body. `is_right` tells whether the signature is right over some bytes."""
+    other = stringified(body)
+    return Verdict(is_right(body), other is not None and is_right(other))
+
+
+def locallygrown(body: bytes, signature: str, secret: Secret) -> Verdict:
+    """Try a signature of the `X-LocallyGrown-Signature` header over both forms."""
+    return over_both(body, lambda form: verify(form, signature, secret))
