@@ -19,8 +19,6 @@ def make_event(
         "created": CREATED,
         "data": {"object": {"id": "order_456"}} if data is None else data,
     }
-    event = event_from_line(
-        json.dumps(fields).encode(), DEFAULTS, new_id="evt_unused", now=CREATED
-    )
+    event = event_from_line(json.dumps(fields).encode(), DEFAULTS, new_id="evt_unused", now=CREATED)
     assert isinstance(event, Event)
     return event

@@ -23,7 +23,9 @@ class MemoryQueue:
     records: list[AttemptRecord] = field(default_factory=list)
     record_errors: list[Exception] = field(default_factory=list)
 
-    def add(self, now: float, subscription: str = "books", event_type: str = "order.created") -> int:
+    def add(
+        self, now: float, subscription: str = "books", event_type: str = "order.created"
+    ) -> int:
         """Add a pending delivery, due now, and return its number."""
         seq = len(self.rows) + 1
         delivery = Delivery(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def match(
     now = int(time.time())
     what = "the event on standard input"
     if event_type == "-":
-        raw = click.get_binary_stream("stdin").read()
+        raw = sys.stdin.buffer.read()
         event = event_from_line(raw, defaults, new_id=_ID, now=now)
     else:
         what, text = _data(event_type, data, object_text, file, use_sample=use_sample)
@@ -153,9 +154,9 @@ def _print(config: Config, event: Event, what: str, findings: Sequence[_Finding]
     click.echo(wrapped(f"{event.type}, {what}"))
     if event.type not in config.event_types:
         near = suggest(event.type, config.event_types)
-        hint = f"did you mean {near}? " if near else ""
+        hint = f"did you mean {near}?" if near else "is it spelt right?"
         click.echo(
-            wrapped(f"Note: no known type; {hint}A type of your own goes under event_types:.")
+            wrapped(f"Note: no known type; {hint} A type of your own goes under event_types:.")
         )
     widest = max((len(each.subscription) for each in findings), default=0)
     for wanted, heading in ((True, "It would go to:"), (False, "It would not go to:")):

@@ -101,7 +101,8 @@ def create(path: Path, table: str, mode: int, as_json: bool) -> None:
     click.echo(
         wrapped(
             "relayd and every producer need to write to it and to its directory, where SQLite "
-            f"keeps {path.name}-wal beside it: let them share a group."
+            f"keeps {path.name}-wal beside it: let them share a group, and the directory be the "
+            "group's (chmod g+rwxs)."
         )
     )
 

@@ -67,13 +67,26 @@ def look_into(spool: SpoolConfig) -> SpoolLook:
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         return SpoolLook(None, None, _missing(path))
     try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
-        ) as db:
+        with closing(sqlite3.connect(_uri(path), uri=True, timeout=_BUSY_TIMEOUT_S)) as db:
             problem = _table_problem(db, spool.table)
             return SpoolLook(None, None, problem) if problem else _counted(db, spool.table)
+    except OSError as error:
+        return SpoolLook(None, None, f"user {user_name()} cannot read it: {error.strerror}")
     except sqlite3.Error as error:
         return SpoolLook(None, None, _unreadable(path, error))
+
+
+def _uri(path: Path) -> str:
+    """Return how to open a spool so that no file comes into being.
+
+    In WAL mode the first to open a database makes -wal and -shm, which then belong to that user:
+    an operator who looks must not shut relayd and the producers out. Without a -wal nobody uses it.
+    """
+    with path.open("rb") as file:
+        header = file.read(20)
+    # Bytes 18 and 19: 2 for WAL (SQLite's file format, 1.3.3).
+    unused = header[18:20] == b"\2\2" and not os.path.exists(f"{path}-wal")  # noqa: PTH110 - as above
+    return f"file:{quote(str(path))}?mode=ro" + ("&immutable=1" if unused else "")
 
 
 def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:

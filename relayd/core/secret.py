@@ -17,10 +17,15 @@ class Secret:
         """Return the text itself. Callers sign or compare with it, and never print it."""
         return self._text
 
+    @property
+    def key(self) -> bytes:
+        """The text as the bytes to sign with; those of an environment that is not UTF-8 as well."""
+        return self._text.encode("utf-8", "surrogateescape")
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(self.key, other.key)
 
     def __hash__(self) -> int:
         return hash(("relayd.Secret", self._text))

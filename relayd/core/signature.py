@@ -59,7 +59,7 @@ STANDARD_TOLERANCE_S = 300
 
 def sign(body: bytes, secret: Secret) -> str:
     """Return `sha256=` and the hex HMAC-SHA256 of `body` under the secret's UTF-8 text."""
-    return "sha256=" + hmac.digest(secret.reveal().encode(), body, hashlib.sha256).hex()
+    return "sha256=" + hmac.digest(secret.key, body, hashlib.sha256).hex()
 
 
 def verify(body: bytes, signature: str, secret: Secret) -> bool:
@@ -77,7 +77,7 @@ def standard_key(secret: Secret) -> bytes:
     if text.startswith("whsec_"):
         with suppress(binascii.Error, ValueError):
             key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    return key or text.encode()
+    return key or secret.key
 
 
 def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) -> str:

@@ -1,35 +1,21 @@
-"""One HTTP/1.1 connection: h11 over a trio stream, one request and its whole answer at a time.
+"""One HTTP/1.1 connection over a trio stream: one request and its whole answer at a time.
 
-What a receiver can make it hold or do is bounded: the header block, the number of 1xx answers, the
-body's length, and the bytes read for one answer in all. Time is bounded by the caller.
+Time is bounded by the caller; what an answer may hold, by `answer`.
 """
 
+import re
 import select
 import ssl
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import certifi
-import h11
 import httpx
 import trio
 
 from relayd.core.outcome import Failure
+from relayd.delivery.answer import Answer, AnswerReader, Headers
 from relayd.delivery.failures import WAITING_FOR, AttemptFailed, tls_words
-
-MAX_ANSWER_BYTES = 16_384
-"""So much of an answer's body is read; the connection is closed when there is more."""
-
-MAX_HEADER_BYTES = 65_536
-"""A header block that is not complete after so many bytes is refused."""
-
-MAX_RECEIVED_BYTES = 262_144
-"""All that is read for one answer, 1xx answers and chunk headers included: without it, one byte of
-body in each long chunk header would keep relayd parsing until the deadline."""
-
-MAX_INFORMATIONAL = 8
-"""So many 1xx answers may come before the real one."""
 
 _RECEIVE_BYTES = 65_536
 
@@ -38,7 +24,7 @@ _AT_ONCE_BYTES = 16_384
 socket's send buffer (Linux's smallest default, tcp_wmem, is 16 KiB). A longer one is sent while
 the answer is read, since a receiver may answer without reading it, and keep the connection open."""
 
-_Headers = list[tuple[bytes, bytes]]
+_HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def tls_context() -> ssl.SSLContext:
@@ -55,16 +41,6 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer, or its beginning where the body is longer than MAX_ANSWER_BYTES."""
-
-    status: int
-    headers: _Headers
-    reason: bytes
-    body: bytes
-
-
 class Connection:
     """One connection, plain or over TLS, that carries exchanges one after the other.
 
@@ -73,10 +49,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_h11",
         "_host",
         "_readable",
-        "_received",
         "_socket",
         "_stream",
         "expires_at",
@@ -87,10 +61,8 @@ class Connection:
         self._socket = _Socket(socket)
         self._stream: trio.abc.Stream = self._socket
         self._host = host
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._readable = select.poll()  # select() itself ends at file descriptor 1023.
         self._readable.register(socket.socket.fileno(), select.POLLIN)
-        self._received = 0
         self.reusable = False
         self.expires_at = 0.0
 
@@ -113,7 +85,7 @@ class Connection:
         self,
         method: str,
         target: bytes,
-        headers: _Headers,
+        headers: Headers,
         body: bytes,
         progress: MutableMapping[str, Any],
     ) -> Answer:
@@ -124,23 +96,16 @@ class Connection:
         closes, has answered.
         """
         self.reusable = False
-        data = self._serialised(method, target, headers, body)
+        data = serialised(method, target, headers, body)
+        reader = AnswerReader()
         progress[WAITING_FOR] = "answer"
-        if len(data) <= _AT_ONCE_BYTES:
+        sent = len(data) <= _AT_ONCE_BYTES
+        if sent:
             await self._stream.send_all(data)
-            answer = await self._read(progress)
-            sent = True
+            answer = await self._read(reader, progress)
         else:
-            answer, sent = await self._send_and_read(data, progress)
-        if (
-            sent
-            and not self._socket.send_failed
-            and self._h11.our_state is h11.DONE
-            and self._h11.their_state is h11.DONE
-            and not self._h11.trailing_data[0]
-        ):
-            self._h11.start_next_cycle()
-            self.reusable = True
+            answer, sent = await self._send_and_read(data, reader, progress)
+        self.reusable = sent and reader.keep_alive and not self._socket.send_failed
         return answer
 
     def is_quiet(self) -> bool:
@@ -151,21 +116,8 @@ class Connection:
         """Close the socket at once, without TLS's goodbye, which HTTP does without."""
         self._socket.close()
 
-    def _serialised(self, method: str, target: bytes, headers: _Headers, body: bytes) -> bytes:
-        try:
-            head = h11.Request(method=method, headers=headers, target=target)
-            parts = (
-                self._h11.send(head),
-                self._h11.send(h11.Data(data=body)),
-                self._h11.send(h11.EndOfMessage()),
-            )
-        except h11.LocalProtocolError:
-            # h11's message quotes the header, which may be a secret.
-            raise httpx.LocalProtocolError("the request is not valid HTTP") from None
-        return b"".join(part for part in parts if part)
-
     async def _send_and_read(
-        self, data: bytes, progress: MutableMapping[str, Any]
+        self, data: bytes, reader: AnswerReader, progress: MutableMapping[str, Any]
     ) -> tuple[Answer, bool]:
         """Send and read at once; return the answer, and whether the request was sent whole."""
         answer: Answer | None = None
@@ -180,7 +132,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             try:
-                answer = await self._read(progress)
+                answer = await self._read(reader, progress)
             except AttemptFailed as error:  # Kept, so that it leaves the nursery ungrouped.
                 failed = error
             nursery.cancel_scope.cancel()
@@ -189,60 +141,44 @@ class Connection:
             raise failed
         return answer, sent
 
-    async def _read(self, progress: MutableMapping[str, Any]) -> Answer:
-        head: h11.Response | None = None
-        body = bytearray()
-        informational = 0
-        self._received = 0
-        while len(body) <= MAX_ANSWER_BYTES:
-            event = await self._next_event()
-            if isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                break
-            elif isinstance(event, h11.Response):
-                head = event
+    async def _read(self, reader: AnswerReader, progress: MutableMapping[str, Any]) -> Answer:
+        while reader.answer is None:
+            data = await self._receive(reader.received)
+            if data:
+                reader.feed(data)
+            else:
+                reader.end()
+            if reader.in_body:
                 progress[WAITING_FOR] = "end of the answer"
-            else:  # All that is left for a client that proposed no upgrade: an informational one.
-                informational += 1
-                if informational > MAX_INFORMATIONAL:
-                    words = f"more than {MAX_INFORMATIONAL} answers of 1xx, and no other"
-                    raise AttemptFailed(Failure.PROTOCOL, words)
-        assert head is not None
-        return Answer(
-            head.status_code,
-            head.headers.raw_items(),
-            head.reason,
-            bytes(body[:MAX_ANSWER_BYTES]),
-        )
+        return reader.answer
 
-    async def _next_event(self) -> h11.Event:
-        """Return h11's next event, reading what it needs for it."""
-        at_end = False
-        while True:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                raise _unreadable(error, at_end=at_end, received=self._received) from None
-            if isinstance(event, h11.Event):
-                return event
-            if self._received > MAX_RECEIVED_BYTES:
-                words = f"more than {MAX_RECEIVED_BYTES // 1024} KiB came, and no whole answer"
-                raise AttemptFailed(Failure.PROTOCOL, words)
-            data = await self._receive()
-            self._received += len(data)
-            at_end = not data
-            self._h11.receive_data(data)
-
-    async def _receive(self) -> bytes:
+    async def _receive(self, received: int) -> bytes:
         try:
             return bytes(await self._stream.receive_some(_RECEIVE_BYTES))
         except trio.BrokenResourceError as error:
             if isinstance(error.__cause__, ssl.SSLError):
                 words = tls_words(error.__cause__, self._host)
                 raise AttemptFailed(Failure.TLS, words) from error
-            words = f"the receiver reset the connection {_when(self._received)}"
+            when = "in the middle of its answer" if received else "before it answered"
+            words = f"the receiver reset the connection {when}"
             raise AttemptFailed(Failure.RESET, words) from error
+
+
+def serialised(method: str, target: bytes, headers: Headers, body: bytes) -> bytes:
+    """Return a request's bytes. Raises httpx.LocalProtocolError for what is not valid HTTP.
+
+    The error never quotes a header, which may be a secret.
+    """
+    parts = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target)]
+    parts += [b"%b: %b" % header for header in headers]
+    head = b"\r\n".join(parts)
+    breaks = len(headers)
+    # A line break or a NUL inside a header would make another request of this one.
+    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
+        raise httpx.LocalProtocolError("the request is not valid HTTP")
+    if not all(_HEADER_NAME.fullmatch(name) for name, _ in headers) or b" " in target:
+        raise httpx.LocalProtocolError("the request is not valid HTTP")
+    return b"%b\r\n\r\n%b" % (head, body)
 
 
 class _Socket(trio.abc.Stream):
@@ -276,19 +212,3 @@ class _Socket(trio.abc.Stream):
 
     def close(self) -> None:
         self._stream.socket.close()
-
-
-def _unreadable(error: h11.RemoteProtocolError, *, at_end: bool, received: int) -> AttemptFailed:
-    """Name what h11 could not read. Its own words may quote the answer, and are not passed on."""
-    if at_end:
-        words = f"the receiver closed the connection {_when(received)}"
-        return AttemptFailed(Failure.RESET, words)
-    if error.error_status_hint == 431:  # h11's hint that its buffer's limit was passed.
-        words = f"the answer's headers are longer than {MAX_HEADER_BYTES // 1024} KiB"
-        return AttemptFailed(Failure.PROTOCOL, words)
-    what = str(error).partition(":")[0].partition("(")[0].strip()
-    return AttemptFailed(Failure.PROTOCOL, f"the answer is not valid HTTP/1.1: {what}")
-
-
-def _when(received: int) -> str:
-    return "in the middle of its answer" if received else "before it answered"

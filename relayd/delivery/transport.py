@@ -21,7 +21,8 @@ from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.connection import MAX_ANSWER_BYTES, Connection
+from relayd.delivery.answer import MAX_ANSWER_BYTES
+from relayd.delivery.connection import Connection
 from relayd.delivery.failures import WAITING_FOR, named, shown_location
 
 KEPT_ANSWER_BYTES = 1_024
@@ -94,7 +95,7 @@ class Transport(httpx.AsyncBaseTransport):
             answer.status,
             headers=answer.headers,
             stream=httpx.ByteStream(answer.body),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": answer.reason},
+            extensions={"http_version": b"HTTP/1.1"},
         )
         self._give_back(connection, response.headers.get("keep-alive"))
         return response

@@ -17,9 +17,7 @@ async def _mark_then_send(
     self: EndpointTask, delivery: Delivery, subscription: Subscription
 ) -> None:
     now = self._clock()
-    delivered = decide(
-        delivery, Outcome(0.0, status=200), (), started_at=now, now=now, jitter=0.0
-    )
+    delivered = decide(delivery, Outcome(0.0, status=200), (), started_at=now, now=now, jitter=0.0)
     await self._record(Recording(delivered, subscription.url, None))
     await self._outcome(delivery, subscription, now)
 

@@ -196,7 +196,9 @@ def _states(path: Path) -> dict[str, str]:
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     try:
         return dict(
-            db.execute("SELECT e.id, d.state FROM deliveries d JOIN events e ON e.seq = d.event_seq")
+            db.execute(
+                "SELECT e.id, d.state FROM deliveries d JOIN events e ON e.seq = d.event_seq"
+            )
         )
     finally:
         db.close()

@@ -13,7 +13,10 @@ def _whole(data: bytes) -> list[bytes | TooLong]:
     return [TooLong() if len(line) > LIMIT else line.removesuffix(b"\r") for line in complete]
 
 
-@given(data=st.lists(st.sampled_from([b"a", b"\n", b"\r", b"xyz", b"\n\n"])).map(b"".join), cuts=st.data())
+@given(
+    data=st.lists(st.sampled_from([b"a", b"\n", b"\r", b"xyz", b"\n\n"])).map(b"".join),
+    cuts=st.data(),
+)
 def test_lines_do_not_depend_on_the_pieces(data: bytes, cuts: st.DataObject) -> None:
     reader = LineReader(LIMIT)
     lines: list[bytes | TooLong] = []

@@ -126,6 +126,24 @@ def test_many_names_keep_the_order_too() -> None:
     assert Matcher(selections).match(envelope(total=1)) == wanted
 
 
+def test_every_condition_counts_whichever_the_selection_is_found_by() -> None:
+    matcher = Matcher(
+        {
+            "both": selection("order.*", grower_id="g", total={"gte": 5}),
+            "neither of": selection("order.*", grower_id="g", total={"not": 5}, paid=True),
+            "two values": selection("order.*", grower_id=["g", "h"], paid=[True, None]),
+        }
+    )
+    assert matcher.match(envelope(grower_id="g", total=5, paid=True)) == ["both", "two values"]
+    assert matcher.match(envelope(grower_id="g", total=4, paid=False)) == []
+    assert matcher.match(envelope(grower_id="h", total=5, paid=True)) == ["two values"]
+    assert matcher.match(envelope(grower_id="x", total=4, paid=True)) == []
+    assert matcher.match(envelope(grower_id="g", total=4, paid=True)) == [
+        "neither of",
+        "two values",
+    ]
+
+
 def test_no_selection_matches_nothing() -> None:
     assert Matcher({}).match(envelope()) == []
     assert Matcher({"s": Selection(())}).match(envelope()) == []
