@@ -46,9 +46,9 @@ class AnswerReader:
 
     __slots__ = (
         "_after",
+        "_before_body",
         "_body",
         "_body_bytes",
-        "_before_body",
         "_headers",
         "_informational",
         "_parser",
@@ -121,27 +121,27 @@ class AnswerReader:
         body = b"".join(self._body)[:MAX_ANSWER_BYTES]
         self.answer = Answer(self._status, self._headers, body)
 
-    # httptools calls these.
+    # httptools calls these by their names.
 
-    def on_message_begin(self) -> None:
+    def on_message_begin(self) -> None:  # noqa: D102 - see above
         if self.answer is not None:
             self._after = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102 - see above
         if self.answer is None:
             self._headers.append((name, value))
 
-    def on_headers_complete(self) -> None:
+    def on_headers_complete(self) -> None:  # noqa: D102 - see above
         if self.answer is None:
             self._status = self._parser.get_status_code()
             self.in_body = self._status >= 200
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: bytes) -> None:  # noqa: D102 - see above
         if self.answer is None and self._body_bytes <= MAX_ANSWER_BYTES:
             self._body.append(body)
             self._body_bytes += len(body)
 
-    def on_message_complete(self) -> None:
+    def on_message_complete(self) -> None:  # noqa: D102 - see above
         if self.answer is not None:
             return
         if not self.in_body:

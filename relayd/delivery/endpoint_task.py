@@ -188,9 +188,8 @@ class EndpointTask:
         if outcome.gone:
             self._subscriptions.pop(subscription.name, None)
         changed = self.health if self.health != before else None
-        # What happened is recorded even while shutting down.
-        with trio.CancelScope(shield=True):
-            await self._record(Recording(record, self._endpoint.url, changed))
+        # What happened is recorded even while shutting down: once handed in, it goes through.
+        await self._record(Recording(record, self._endpoint.url, changed))
         if record.state is State.RETRYING:
             self._next_due_at = min(self._next_due_at, record.due_at or now)
         if changed is not None and changed.released_at != before.released_at:

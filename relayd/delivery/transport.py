@@ -75,7 +75,7 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if request.url.netloc != self._netloc or request.url.scheme != self._scheme:
             raise ValueError("a transport sends to its own origin only")
-        body = await request.aread()
+        body = await _body(request)
         connection = self._take_idle()
         if connection is None:
             connection = await self._connect(request.extensions)
@@ -172,9 +172,7 @@ def build_request(url: httpx.URL, headers: list[tuple[str, str]], body: bytes) -
         (b"Content-Length", b"%d" % len(body)),
         *((name.encode("ascii"), value.encode()) for name, value in headers),
     ]
-    request = httpx.Request("POST", url, headers=raw, stream=httpx.ByteStream(body))
-    request.read()
-    return request
+    return httpx.Request("POST", url, headers=raw, stream=httpx.ByteStream(body))
 
 
 async def attempt(
@@ -207,6 +205,12 @@ async def attempt(
         failure=Failure.TIMEOUT,
         detail=f"no {missing} within {timeout_s:g} s",
     )
+
+
+async def _body(request: httpx.Request) -> bytes:
+    if isinstance(request.stream, httpx.ByteStream):  # `build_request` made it.
+        return b"".join(request.stream)
+    return await request.aread()
 
 
 async def _beginning(response: httpx.Response) -> bytes:
