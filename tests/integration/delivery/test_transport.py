@@ -155,7 +155,7 @@ def test_host_names_the_origin_only(url: str, host: bytes) -> None:
     request = build_request(httpx.URL(url), [], b"")
 
     assert dict(request.headers.raw)[b"Host"] == host
-    assert request.content == b""
+    assert request.read() == b""
 
 
 async def test_a_query_is_sent_and_shown_nowhere() -> None:
