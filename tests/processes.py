@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ import trio
 import yaml
 
 from relayd.core.framing import LineReader, TooLong
-from relayd.sources.spool import SPOOL_TABLE
+from relayd.sources.spool_table import SPOOL_TABLE
 
 SECRET = "a-secret-for-tests-only"
+
+_TESTS = Path(__file__).parent
 
 START_S = 20.0
 STOP_S = 15.0
@@ -146,11 +148,19 @@ class RelaydProcess:
 
 @asynccontextmanager
 async def started(
-    config: Path, *, env: Mapping[str, str] | None = None
+    config: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    module: str = "relayd",
 ) -> AsyncIterator[RelaydProcess]:
-    """Start a daemon without waiting for anything; at the end it is killed if it still runs."""
+    """Start a daemon without waiting for anything; at the end it is killed if it still runs.
+
+    `under` is a command that runs it and keeps its process number, such as `prlimit --nofile=40`.
+    `module` is run in the place of relayd: a variant that is broken on purpose.
+    """
     process = await trio.lowlevel.open_process(
-        _program("run", "--config", str(config)),
+        [*under, *_program("run", "--config", str(config), module=module)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(env),
@@ -173,10 +183,14 @@ async def started(
 
 @asynccontextmanager
 async def running(
-    config: Path, *, env: Mapping[str, str] | None = None
+    config: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
+    module: str = "relayd",
 ) -> AsyncIterator[RelaydProcess]:
     """Run a daemon that has started; at the end it must stop well, unless it has ended before."""
-    async with started(config, env=env) as relayd:
+    async with started(config, env=env, under=under, module=module) as relayd:
         with trio.fail_after(START_S):
             await relayd.logged("started")
         yield relayd
@@ -219,8 +233,8 @@ async def run_command(
         )
 
 
-def _program(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "relayd", *arguments]
+def _program(*arguments: str, module: str = "relayd") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
@@ -229,4 +243,5 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith("RELAYD_") and key != "NOTIFY_SOCKET"
     }
-    return {**inherited, "COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", **(more or {})}
+    settings = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "PYTHONPATH": str(_TESTS)}
+    return {**inherited, **settings, **(more or {})}

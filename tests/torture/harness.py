@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torture.recording import Produced, Receiver, Request, SocketProducer, SpoolProducer
 
-from relayd.sources.spool import SPOOL_TABLE
+from relayd.sources.spool_table import SPOOL_TABLE
 
 SECRET = "a-secret-for-torture-only"
 MAX_IN_FLIGHT = 8

@@ -1,0 +1,201 @@
+"""Retention: what goes, what stays, and that nothing goes that is still promised."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+from events import make_event
+from test_operations import NOW, OK, URL, opened, replay, rows
+
+from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.delivery import decide
+from relayd.database import Database
+from relayd.queue import pruning
+from relayd.queue.claims import Want
+from relayd.queue.pruning import Cursor, Horizon, Pruning, find_step, remove
+from relayd.queue.queue import Queue
+from relayd.queue.records import Recording
+
+DAY = 86_400.0
+
+
+async def make(
+    path: Path,
+    queue: Queue,
+    event_id: str,
+    *,
+    accepted: float,
+    ended: float | None,
+    to: tuple[str, ...] = ("books",),
+) -> None:
+    """Make an event that was accepted and delivered so many days ago."""
+    await queue.accept([NewEvent(make_event(event_id), "socket", to)])
+    if ended is not None:
+        want = Want(to, 100, NOW, frozenset(), None, backlog_first=False)
+        for each in (await queue.claim(want)).deliveries:
+            if each.event_id == event_id:
+                moment = NOW - ended * DAY
+                decided = decide(each, OK, (), started_at=moment, now=moment, jitter=0.0)
+                await queue.record(Recording(decided, URL, None))
+    await queue.operate(
+        lambda db, *_: (
+            db.execute(
+                "UPDATE events SET accepted_at = ? WHERE id = ?", (NOW - accepted * DAY, event_id)
+            ).rowcount
+        )
+    )
+
+
+async def prune(queue: Queue, path: Path, retention_days: float) -> int:
+    """Do what one round of the task does; return how many events were touched."""
+    horizon = Horizon.at(NOW, retention_days * DAY)
+    cursor: Cursor | None = Cursor()
+    removed = 0
+    async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+        while cursor is not None:
+            start = cursor
+            step = await reader.run(lambda db, start=start: find_step(db, horizon, start))
+            cursor = step.cursor
+            removed += await queue.operate(
+                lambda db, *_, step=step: remove(db, horizon, step.events)
+            )
+    return removed
+
+
+def left(path: Path) -> list[str]:
+    return [str(each) for (each,) in rows(path, "SELECT id FROM events ORDER BY seq")]
+
+
+async def test_what_ended_before_the_retention_goes_whole(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_old", accepted=50, ended=41)
+        await make(path, queue, "evt_unwanted", accepted=41, ended=None, to=())
+        await make(path, queue, "evt_ended_lately", accepted=50, ended=39)
+        await make(path, queue, "evt_waiting", accepted=50, ended=None)
+        await make(path, queue, "evt_new", accepted=39, ended=39)
+        assert await prune(queue, path, 40) == 2
+        assert left(path) == ["evt_ended_lately", "evt_waiting", "evt_new"]
+        assert len(rows(path, "SELECT * FROM deliveries")) == 3
+        assert len(rows(path, "SELECT * FROM attempts")) == 2
+        assert await prune(queue, path, 40) == 0
+
+
+async def test_an_event_of_which_one_delivery_waits_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_1", accepted=50, ended=45, to=("books", "mail"))
+        await queue.operate(
+            lambda db, *_: (
+                db.execute(
+                    "UPDATE deliveries SET state = 'retrying', due_at = 1, ended_at = NULL WHERE seq = 2"
+                ).rowcount
+            )
+        )
+        assert await prune(queue, path, 30) == 0
+        assert len(rows(path, "SELECT * FROM attempts")) == 2
+
+
+async def test_an_id_is_known_for_30_days_whatever_the_retention(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_1", accepted=29, ended=28)
+        await make(path, queue, "evt_2", accepted=31, ended=28)
+        assert await prune(queue, path, 1) == 2
+        assert rows(path, "SELECT id, body FROM events") == [("evt_1", None)]
+        assert rows(path, "SELECT * FROM deliveries") == []
+        assert rows(path, "SELECT * FROM attempts") == []
+        again = [NewEvent(make_event("evt_1"), "socket", ("books",))]
+        assert await queue.accept(again) == [Acceptance.DUPLICATE]
+        other = make_event("evt_1", data={"object": {"id": "order_9"}})
+        assert await queue.accept([NewEvent(other, "socket", ())]) == [Acceptance.CONFLICT]
+        # It is not touched again and again.
+        assert await prune(queue, path, 1) == 0
+
+
+async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_1", accepted=50, ended=45)
+        await make(path, queue, "evt_2", accepted=50, ended=45)
+        await queue.operate(
+            lambda db, *_: (
+                db.execute("UPDATE deliveries SET state = 'exhausted' WHERE seq = 1").rowcount
+            )
+        )
+        horizon = Horizon.at(NOW, 30 * DAY)
+        step = await queue.look(lambda db: find_step(db, horizon, Cursor()))
+        assert step.events == (1, 2)
+        assert (await replay(queue, 1)).count == 1
+        assert await queue.operate(lambda db, *_: remove(db, horizon, step.events)) == 1
+        assert left(path) == ["evt_1"]
+        want = Want(("books",), 9, NOW, frozenset(), None, backlog_first=False)
+        [delivery] = (await queue.claim(want)).deliveries
+        assert delivery.body == make_event("evt_1").body
+
+
+async def test_it_goes_in_steps_and_passes_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEP_ROWS", 7)
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        news = [NewEvent(make_event(f"evt_{n}"), "socket", ("books", "mail")) for n in range(500)]
+        await queue.accept(news)
+        await queue.operate(
+            lambda db, *_: [
+                db.execute("UPDATE events SET accepted_at = ?", (NOW - 50 * DAY,)).rowcount,
+                db.execute(
+                    "UPDATE deliveries SET state = 'exhausted', due_at = NULL, ended_at = 1.0"
+                    " WHERE event_seq % 10 <> 0"
+                ).rowcount,
+            ]
+        )
+        horizon = Horizon.at(NOW, 30 * DAY)
+        step = await queue.look(lambda db: find_step(db, horizon, Cursor()))
+        assert step.events == (1, 2)
+        assert await prune(queue, path, 30) == 450
+        assert len(left(path)) == 50
+        assert rows(path, "SELECT count(*) FROM deliveries") == [(100,)]
+
+
+async def test_large_bodies_go_a_few_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        data = {"object": {"text": "x" * 1_000_000}}
+        for number in range(6):
+            await queue.accept([NewEvent(make_event(f"evt_{number}", data=data), "socket", ())])
+        step = await queue.look(lambda db: find_step(db, Horizon.at(NOW + DAY, 1.0), Cursor()))
+        assert step.events == (1, 2, 3, 4)
+        assert step.cursor is not None
+
+
+async def test_the_task_takes_a_new_retention_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_1", accepted=50, ended=45)
+        task = Pruning(queue, path, 60 * DAY, lambda: NOW)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            await trio.sleep(0.1)
+            assert left(path) == ["evt_1"]
+            task.apply(40 * DAY)
+            with trio.fail_after(10):
+                while left(path):
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path):
+        pass
+    values = {"ended": 1, "known": 1, "accepted_at": 0, "type": "", "seq": 0, "seqs": "[1]"}
+    with closing(sqlite3.connect(path)) as db:
+        for statement in (pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS):
+            plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
+                plan
+            )
