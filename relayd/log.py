@@ -86,25 +86,48 @@ class _LineLogger:
     debug = info = warning = error = critical = exception = msg
 
 
+class _Logger(structlog.BoundLoggerBase):
+    """Passes on what is at or above a level that may change at any time.
+
+    structlog's own filtering loggers keep the level that they were made with.
+    """
+
+    threshold = logging.INFO
+
+    def debug(self, event: str, **fields: object) -> None:
+        if self.threshold <= logging.DEBUG:
+            self._proxy_to_logger("debug", event, **fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        if self.threshold <= logging.INFO:
+            self._proxy_to_logger("info", event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        if self.threshold <= logging.WARNING:
+            self._proxy_to_logger("warning", event, **fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._proxy_to_logger("error", event, **fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        self._proxy_to_logger("error", event, exc_info=True, **fields)
+
+
 class Log:
     """Where the daemon's loggers come from. `level` can be changed by a reload."""
 
     def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
         self._writer = LineWriter(stream)
-        self._processors = _processors(form, stream)
         self.configure(level)
+        structlog.configure(
+            processors=_processors(form, stream),
+            wrapper_class=_Logger,
+            logger_factory=lambda *_: _LineLogger(self._writer),
+        )
 
     def configure(self, level: str) -> None:
-        """Let lines of this level and above through."""
-        structlog.configure(
-            processors=self._processors,
-            wrapper_class=structlog.make_filtering_bound_logger(
-                logging.getLevelName(level.upper())
-            ),
-            logger_factory=lambda *_: _LineLogger(self._writer),
-            # Loggers take up a new level at their next line.
-            cache_logger_on_first_use=False,
-        )
+        """Let lines of this level and above through, from every logger there is."""
+        _Logger.threshold = logging.getLevelNamesMapping()[level.upper()]
 
     def __enter__(self) -> Self:
         return self

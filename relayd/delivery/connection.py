@@ -155,7 +155,7 @@ class Connection:
 
     async def _receive(self, received: int) -> bytes:
         try:
-            return await self._stream.receive_some(_RECEIVE_BYTES)
+            return bytes(await self._stream.receive_some(_RECEIVE_BYTES))
         except trio.BrokenResourceError as error:
             if isinstance(error.__cause__, ssl.SSLError):
                 words = tls_words(error.__cause__, self._host)
