@@ -79,9 +79,14 @@ def create(path: Path, *, journal: str = "wal", table: str = "relayd_spool") -> 
 
 
 def shell(path: Path, *statements: str) -> None:
-    subprocess.run(
-        ["sqlite3", "-cmd", ".timeout 5000", path, ";".join(statements)], check=True, timeout=30
-    )
+    """Run statements in the sqlite3 shell, as its own process; in Python's where there is none."""
+    script = ";".join(statements)
+    if shutil.which("sqlite3"):
+        command = ["sqlite3", "-cmd", ".timeout 5000", str(path), script]
+    else:
+        program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
+        command = [sys.executable, "-c", program, str(path), script]
+    subprocess.run(command, check=True, timeout=30)
 
 
 def execute(path: Path, statement: str, *values: object) -> None:
