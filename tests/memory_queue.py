@@ -73,7 +73,7 @@ class MemoryQueue:
             backlog_first=backlog_first,
         )
 
-    async def record(self, recording: Recording) -> None:
+    async def record(self, recording: Recording) -> bool:
         if self.record_errors:
             raise self.record_errors.pop(0)
         record = recording.record
@@ -84,3 +84,4 @@ class MemoryQueue:
         row.delivery = replace(
             row.delivery, state=record.state, step=record.step, attempts=row.delivery.attempts + 1
         )
+        return True

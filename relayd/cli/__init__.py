@@ -42,6 +42,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
         },
         "The daemon": {
             "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
+            "status": Entry("relayd.cli.status:status", "Show how everything stands."),
             "reload": Entry(
                 "relayd.cli.operating:reload", "Have the daemon read its configuration anew."
             ),
@@ -51,12 +52,23 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             "spool": Entry("relayd.cli.spool:spool", "Make spools, and see what waits in them."),
             "events": Entry("relayd.cli.events:events", "List the event types, with samples."),
             "match": Entry("relayd.cli.match:match", "Say where an event would go, and why."),
+            "rejected": Entry(
+                "relayd.cli.rejected:rejected", "Mend or drop what cannot be an event."
+            ),
         },
         "Deliveries": {
             "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
             "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery whole."),
+            "explain": Entry(
+                "relayd.cli.explain:explain", "Say why an event did or did not arrive."
+            ),
+            "replay": Entry("relayd.cli.acting:replay", "Send deliveries again."),
+            "cancel": Entry("relayd.cli.acting:cancel", "End deliveries that wait."),
         },
         "Receivers": {
+            "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),
+            "pause": Entry("relayd.cli.holding:pause", "Hold a subscription's deliveries."),
+            "resume": Entry("relayd.cli.holding:resume", "Let a held subscription go on."),
             "listen": Entry("relayd.cli.listen:listen", "Receive, print and verify deliveries."),
             "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
             "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),

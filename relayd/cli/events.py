@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import complete_event_types, json_option, optional_config_option
-from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.output import print_json, printable
 from relayd.cli.output import print_table as table_of
 from relayd.config.problem import ConfigError
 from relayd.core.body import JsonValue
@@ -58,8 +58,8 @@ def _show(event_type: str, *, as_json: bool) -> None:
     click.echo(f"{click.style(event_type, bold=True)}: {description(event_type)}")
     click.echo()
     click.echo(json.dumps(_event(event_type), indent=2, ensure_ascii=False))
-    click.echo()
-    click.echo(wrapped(f"To hand it over: relayd emit {event_type} --sample", "  "))
+    if event_type in EVENT_TYPES:
+        click.echo(f"\nTo hand it over: relayd emit {event_type} --sample")
 
 
 def _document(event_type: str) -> dict[str, JsonValue]:

@@ -2,8 +2,9 @@
 
 import json
 import random
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -117,18 +118,31 @@ def listen(
     )
     printer = _Printer(as_json=as_json, whole=whole)
     session = Session(key, script, count, printer.answered)
+    host, port = host or there[0], there[1] if port is None else port
     try:
-        trio.run(
-            session.run, host or there[0], there[1] if port is None else port, printer.listening
-        )
-    except KeyboardInterrupt:
-        pass
+        trio.run(_listen, session, host, port, printer.listening)
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen at {host or there[0]}, port {there[1] if port is None else port}: "
-            f"{error.strerror}; --port 0 takes a free one"
+            f"cannot listen at {host}, port {port}: {error.strerror}; --port 0 takes a free one"
         ) from error
     printer.ended(session)
+
+
+async def _listen(
+    session: "Session", host: str, port: int, listening: Callable[[str], None]
+) -> None:
+    """Run a session until it has what it wants, or is told to end. Raises `OSError` at the start."""
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def obey() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(obey)
+            await session.run(listeners, listening)
+            nursery.cancel_scope.cancel()
 
 
 def _place_of(key: Key | None) -> tuple[str, int]:
@@ -158,9 +172,10 @@ class Session:
         self._done = trio.Event()
         self._received: dict[int, Received] = {}
 
-    async def run(self, host: str, port: int, listening: Callable[[str], None]) -> None:
-        """Listen, tell the URL, and serve. Raises `OSError` where it cannot listen."""
-        listeners = await trio.open_tcp_listeners(port, host=host)
+    async def run(
+        self, listeners: Sequence[trio.SocketListener], listening: Callable[[str], None]
+    ) -> None:
+        """Tell the URL, and serve until the wanted number of requests was answered."""
         address = listeners[0].socket.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         listening(f"http://{shown}:{address[1]}")
@@ -220,8 +235,7 @@ class _Printer:
 
     def ended(self, session: Session) -> None:
         if not self._as_json:
-            requests = "1 delivery" if session.requests == 1 else f"{session.requests} deliveries"
-            click.echo(f"{requests}, {session.answered_2xx} of them answered 2xx")
+            click.echo(f"Requests: {session.requests}; answered 2xx: {session.answered_2xx}.")
 
 
 def _print_line(document: object) -> None:

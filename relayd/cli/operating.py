@@ -17,7 +17,7 @@ from relayd.cli.output import print_json
 from relayd.cli.places import read_places
 from relayd.config.config import Config
 from relayd.config.load import load_config
-from relayd.control import NoDaemonError, ask
+from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
 from relayd.log import Log
@@ -62,10 +62,11 @@ def reload(as_json: bool, config_path: Path) -> None:
     """
     path = read_places(config_path, "queue").queue.control_path
     try:
-        answer = trio.run(_ask, path)
+        with connected(path) as daemon:
+            answer = daemon.ask({"command": "reload"}, timeout_s=RELOAD_TIMEOUT_S)
     except NoDaemonError as error:
         raise click.ClickException(f"{error}: is `relayd run` running?") from error
-    except trio.TooSlowError as error:
+    except TimeoutError as error:
         raise click.ClickException(
             f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; its log says more"
         ) from error
@@ -75,11 +76,6 @@ def reload(as_json: bool, config_path: Path) -> None:
         _tell_reload(answer)
     if not answer.get("ok"):
         sys.exit(1 if answer.get("code") == "failed" else WRONG_CONFIGURATION)
-
-
-async def _ask(path: Path) -> dict[str, Any]:
-    with trio.fail_after(RELOAD_TIMEOUT_S):
-        return await ask(path, {"command": "reload"})
 
 
 def _tell_reload(answer: Mapping[str, Any]) -> None:

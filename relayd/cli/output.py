@@ -1,6 +1,7 @@
 """What commands print: text that no terminal takes for a command, tables, and JSON documents."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -75,7 +76,8 @@ def _print_rich_table(
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=style)
     for name, at_right in zip(header, right, strict=True):
         table.add_column(name, justify="right" if at_right else "left", overflow="fold")
     for row in rows:

@@ -8,41 +8,16 @@ from pathlib import Path
 import click
 
 from relayd.cli.delivery_views import event_document, event_lines, page_document, table_lines
-from relayd.cli.moments import parse_moment
+from relayd.cli.filters import filter_options, known
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
-from relayd.cli.places import read_places
-from relayd.core.catalogue import suggest
+from relayd.cli.queue_place import queue_place
 from relayd.core.delivery import State, delivery_seq
-from relayd.core.matching import is_pattern
 from relayd.queue.details import LARGEST_SEQ, find
 from relayd.queue.listing import DeliveryFilter, list_deliveries
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
 
 MAX_LIMIT = 10_000
-
-
-def _moment(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    moment = parse_moment(text, time.time())
-    if moment is None:
-        raise click.BadParameter(
-            "give 2h or 30d for that long ago, or a time as 2026-01-31 or 2026-01-31T14:00",
-            param=parameter,
-        )
-    return moment
-
-
-def _patterns(
-    _: click.Context, parameter: click.Parameter, patterns: tuple[str, ...]
-) -> tuple[str, ...]:
-    for pattern in patterns:
-        if not is_pattern(pattern):
-            raise click.BadParameter(
-                f"{pattern!r} is no pattern: give order.created, order.* or *", param=parameter
-            )
-    return patterns
 
 
 @click.command(
@@ -52,25 +27,7 @@ Examples:
   relayd deliveries --subscription bookkeeping --type 'order.*' --since 2h
 """,
 )
-@click.option("--subscription", multiple=True, metavar="NAME", help="Of this one (repeatable).")
-@click.option(
-    "--state",
-    type=click.Choice([state.value for state in State]),
-    multiple=True,
-    help="In this state (repeatable).",
-)
-@click.option(
-    "--type",
-    "types",
-    multiple=True,
-    metavar="PATTERN",
-    callback=_patterns,
-    help="Of this event type, as order.created or order.* (repeatable).",
-)
-@click.option(
-    "--since", metavar="TIME", callback=_moment, help="Accepted since: 2h ago, or a time."
-)
-@click.option("--until", metavar="TIME", callback=_moment, help="Accepted before.")
+@filter_options(State)
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
 @click.option("--before", metavar="ID", help="Only those made before this delivery.")
 @json_option
@@ -90,7 +47,7 @@ def deliveries(
     """List deliveries, the newest first, with what is next for each or what came of it last."""
     with _queue(config_path) as reading:
         wanted = DeliveryFilter(
-            subscriptions=_known(reading, subscription),
+            subscriptions=known(reading, subscription),
             states=frozenset(map(State, state)),
             types=types,
             since=since,
@@ -142,21 +99,11 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
 
 @contextmanager
 def _queue(config_path: Path) -> Iterator[Reading]:
-    path = read_places(config_path, "queue").queue.path
     try:
-        with open_reading(path) as reading:
+        with open_reading(queue_place(config_path).path) as reading:
             yield reading
     except QueueUnreadableError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in reading.subscriptions:
-            near = suggest(name, reading.subscriptions)
-            hint = f"did you mean {near}?" if near else "`relayd status` lists those there are"
-            raise click.ClickException(f"the queue knows no subscription {name!r}; {hint}")
-    return names
 
 
 def _seq(reading: Reading, identifier: str) -> int:

@@ -18,6 +18,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_CONNECTIONS = 1_000
 
 _READ_TIMEOUT_S = 65.0  # longer than relayd keeps an idle connection
+_LINGER_S = 1.0
 _CHUNK_BYTES = 65_536
 _WITHOUT_BODY = {204, 304}  # RFC 9110, 15.3.5 and 15.4.5
 
@@ -159,6 +160,11 @@ class _Conversation:
     async def _refuse(self, status: int) -> None:
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send(Answer(status, headers=(("Connection", "close"),)))
+            # Closing on what was not read would reset the connection, and take the answer with it.
+            await self._stream.send_eof()
+            with trio.move_on_after(_LINGER_S):
+                while await self._stream.receive_some(_CHUNK_BYTES):
+                    pass
 
     async def _send(self, answer: Answer, *, with_body: bool = True) -> None:
         headers = list(answer.headers)

@@ -14,7 +14,7 @@ from relayd.cli.output import print_json, print_table, printable, wrapped
 from relayd.cli.places import read_places
 from relayd.cli.spool_files import SpoolFileError, SpoolLook, create_spool, look_into
 from relayd.config.config import SpoolConfig
-from relayd.sources.spool import SPOOL_TABLE
+from relayd.sources.spool_table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"
 DEFAULT_MODE = "0660"

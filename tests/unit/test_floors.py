@@ -14,6 +14,7 @@ FLOORS: list[list[str]] = [
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],
+    ["commands"],
     ["daemon"],
     ["cli"],
     ["__main__"],

@@ -18,6 +18,7 @@ from relayd.core.delivery import (
     decide,
     delivery_id,
     delivery_seq,
+    origins,
     shown_state,
 )
 from relayd.core.outcome import Failure, Outcome
@@ -55,7 +56,8 @@ def after(
 # States and changes
 
 EXPECTED = {
-    Change.SUCCEED: (WAITING, State.DELIVERED),
+    # One that was cancelled may have been under way.
+    Change.SUCCEED: (WAITING | {State.CANCELLED}, State.DELIVERED),
     Change.RETRY: (WAITING, State.RETRYING),
     Change.EXHAUST: (WAITING, State.EXHAUSTED),
     Change.CANCEL: (WAITING, State.CANCELLED),
@@ -160,9 +162,20 @@ def test_gone_ends_nothing_and_burns_no_retry(state: State, step: int) -> None:
 
 @pytest.mark.parametrize("state", ENDED)
 def test_an_attempt_of_a_delivery_that_has_ended_is_a_defect(state: State) -> None:
-    for outcome in (OK, REFUSED, GONE):
+    for outcome in (REFUSED, GONE):
         with pytest.raises(KeyError):
             after(outcome, replace(DELIVERY, state=state))
+
+
+@pytest.mark.parametrize("state", ENDED - {State.CANCELLED})
+def test_what_has_ended_by_itself_cannot_succeed_again(state: State) -> None:
+    with pytest.raises(KeyError):
+        after(OK, replace(DELIVERY, state=state))
+
+
+@pytest.mark.parametrize("change", Change)
+def test_origins_are_those_of_the_table(change: Change) -> None:
+    assert origins(change) == EXPECTED[change][0]
 
 
 outcomes = st.builds(

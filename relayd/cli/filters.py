@@ -1,0 +1,89 @@
+"""Which deliveries a command is about: options for their state, type and time, and their checks."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from relayd.cli.moments import parse_moment
+from relayd.cli.options import complete_subscriptions
+from relayd.core.catalogue import suggest
+from relayd.core.delivery import State
+from relayd.core.matching import is_pattern
+from relayd.queue.reading import Reading
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def moment(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Read an option's time."""
+    if text is None:
+        return None
+    found = parse_moment(text, time.time())
+    if found is None:
+        raise click.BadParameter(
+            "give 2h or 30d for that long ago, or a time as 2026-01-31 or 2026-01-31T14:00",
+            param=parameter,
+        )
+    return found
+
+
+def patterns(
+    _: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Check an option's patterns of event types."""
+    for pattern in given:
+        if not is_pattern(pattern):
+            raise click.BadParameter(
+                f"{pattern!r} is no pattern: give order.created, order.* or *", param=parameter
+            )
+    return given
+
+
+def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
+    """Give a command the options that `deliveries` has, with these states to choose from."""
+    options = (
+        click.option(
+            "--subscription",
+            multiple=True,
+            metavar="NAME",
+            help="Of this one (repeatable).",
+            shell_complete=complete_subscriptions,
+        ),
+        click.option(
+            "--state",
+            type=click.Choice([state.value for state in states]),
+            multiple=True,
+            help="In this state (repeatable).",
+        ),
+        click.option(
+            "--type",
+            "types",
+            multiple=True,
+            metavar="PATTERN",
+            callback=patterns,
+            help="Of this event type, as order.created or order.* (repeatable).",
+        ),
+        click.option(
+            "--since", metavar="TIME", callback=moment, help="Accepted since: 2h ago, or a time."
+        ),
+        click.option("--until", metavar="TIME", callback=moment, help="Accepted before."),
+    )
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, all of which the queue knows; end the command where it does not."""
+    for name in names:
+        if name not in reading.subscriptions:
+            near = suggest(name, reading.subscriptions)
+            hint = f"did you mean {near}?" if near else "`relayd status` lists those there are"
+            raise click.ClickException(f"the queue knows no subscription {name!r}; {hint}")
+    return names

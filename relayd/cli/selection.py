@@ -1,0 +1,116 @@
+"""What `replay` and `cancel` are to touch, as the command line says it, and asking before it is done."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+
+from relayd.cli.filters import known
+from relayd.cli.output import printable
+from relayd.config.config import QueueConfig
+from relayd.core.delivery import State
+from relayd.queue.listing import DeliveryFilter, ListedDelivery
+from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
+from relayd.queue.selecting import Named, count_by_subscription, described, find_named, select
+
+_MOST_SAID = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Deliveries to touch, oldest first, and how many each subscription has.
+
+    `named` is what the command line names by id, None where it names nothing so. `others` are
+    deliveries with such ids that cannot be touched.
+    """
+
+    seqs: Sequence[int]
+    counts: Mapping[str, int]
+    subscriptions: tuple[str, ...]
+    named: Named | None
+    others: Sequence[ListedDelivery]
+
+
+@contextmanager
+def reading_queue(queue: QueueConfig) -> Iterator[Reading]:
+    """Open the queue to read; end the command where it cannot be."""
+    try:
+        with open_reading(queue.path) as reading:
+            yield reading
+    except QueueUnreadableError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def select_targets(
+    reading: Reading,
+    targets: Sequence[str],
+    wanted: DeliveryFilter,
+    *,
+    unnamed: Sequence[State],
+    named: Sequence[State],
+) -> Selection:
+    """Find what the targets (ids and names of subscriptions) and the filter are about.
+
+    Where the filter says no state, those in `named` are meant of deliveries that are named by id,
+    and those in `unnamed` of others.
+    """
+    ids, names = _sorted_out(reading, targets)
+    names = known(reading, (*wanted.subscriptions, *names))
+    by_id: Named | None = None
+    if ids:
+        found = find_named(reading, ids)
+        if isinstance(found, str):
+            raise click.ClickException(
+                f"there is no event, delivery or subscription {found!r} in the queue"
+            )
+        by_id = found
+    meant = DeliveryFilter(
+        subscriptions=names,
+        states=wanted.states or frozenset(unnamed if by_id is None else named),
+        types=wanted.types,
+        since=wanted.since,
+        until=wanted.until,
+    )
+    seqs = select(reading, meant, by_id)
+    touched = set(seqs)
+    others = [seq for seq in (by_id.deliveries if by_id else ()) if seq not in touched]
+    return Selection(
+        seqs=seqs,
+        counts=count_by_subscription(reading, seqs),
+        subscriptions=names,
+        named=by_id,
+        others=described(reading, others),
+    )
+
+
+def _sorted_out(
+    reading: Reading, targets: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = tuple(target for target in targets if target in reading.subscriptions)
+    return tuple(target for target in targets if target not in names), names
+
+
+def say_what_is_left(others: Sequence[ListedDelivery], possible: Sequence[State]) -> None:
+    """Say of deliveries that were named by id why they are not touched."""
+    for each in others[:_MOST_SAID]:
+        can = " and ".join(state.value for state in possible)
+        click.echo(
+            f"{each.id} to {printable(each.subscription)} is {each.state.value}; only what is"
+            f" {can} is touched.",
+            err=True,
+        )
+    if len(others) > _MOST_SAID:
+        click.echo(f"So are {len(others) - _MOST_SAID:,} more.", err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless `yes`; refuse where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody can be asked here: say --yes.")
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,206 @@
+"""`spool` and `init`: what they make works, nothing is overwritten, and trouble has a name."""
+
+import json
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from processes import make_spool, write_config
+
+from relayd.cli import cli
+from relayd.config.load import load_config
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def insert(path: Path, table: str = "relayd_spool", created: object = 1_640_995_200) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(
+            f"INSERT INTO {table} (type, data, created) VALUES ('order.created', '{{}}', ?)",
+            (created,),
+        )
+
+
+def status(config: Path, expected: int = 0) -> dict[str, Any]:
+    result = run("spool", "status", "--json", "--config", str(config))
+    assert result.exit_code == expected, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def umask() -> None:
+    # The strictest there is in use: the modes asked for must come out all the same.
+    os.umask(0o077)
+
+
+def test_sql_is_a_table_that_takes_events() -> None:
+    printed = run("spool", "sql", "--table", "market_events").stdout
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(printed)
+        db.execute("INSERT INTO market_events (type, data) VALUES ('a', '{}')")
+        [(event_id, created)] = db.execute("SELECT id, created FROM market_events").fetchall()
+        assert event_id.startswith("evt_")
+        assert created > 1_700_000_000
+        with pytest.raises(sqlite3.IntegrityError):
+            db.execute("INSERT INTO market_events (type, data) VALUES ('a', 'no json')")
+
+
+@pytest.mark.parametrize("table", ["a-b", "1a", 'x"; DROP TABLE y', "", "a.b"])
+def test_a_table_has_a_plain_name(table: str) -> None:
+    assert run("spool", "sql", "--table", table).exit_code == 2
+
+
+@pytest.mark.usefixtures("umask")
+def test_create_makes_a_file_that_takes_events(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    result = run("spool", "create", str(path), "--mode", "0664", "--table", "events")
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 80
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+    insert(path, "events")
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+        db.execute("BEGIN IMMEDIATE")
+        # What stands beside it is as open as it is itself.
+        assert stat.S_IMODE(Path(f"{path}-wal").stat().st_mode) == 0o664
+
+
+def test_create_leaves_what_is_there(tmp_path: Path) -> None:
+    path = make_spool(tmp_path / "spool.db")
+    insert(path)
+    before = path.read_bytes()
+    result = run("spool", "create", str(path))
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert path.read_bytes() == before
+    dangling = tmp_path / "link.db"
+    dangling.symlink_to(tmp_path / "elsewhere.db")
+    assert run("spool", "create", str(dangling)).exit_code == 1
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+@pytest.mark.parametrize("mode", ["660x", "0444", "9", "rw"])
+def test_create_takes_a_mode_that_makes_sense(tmp_path: Path, mode: str) -> None:
+    assert run("spool", "create", str(tmp_path / "a"), "--mode", mode).exit_code == 2
+    assert not (tmp_path / "a").exists()
+
+
+def test_create_says_where_it_cannot(tmp_path: Path) -> None:
+    result = run("spool", "create", str(tmp_path / "none" / "spool.db"))
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+
+
+def test_status_counts_what_waits(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_spool(tmp_path / f"{name}.db")
+    config = write_config(tmp_path, spools={name: {"path": f"{name}.db"} for name in ("a", "b")})
+    for created in (1_640_995_200, 1_640_995_100, "soon", -5, 10**17):
+        insert(tmp_path / "a.db", created=created)
+    found = status(config)
+    assert found["running"] is False
+    first, second = found["spools"]
+    assert (first["name"], first["waiting"], first["problem"]) == ("a", 5, None)
+    assert first["oldest_created_unix"] == 1_640_995_100
+    assert first["oldest_created"] == "2021-12-31T23:58:20.000Z"
+    assert (second["name"], second["waiting"], second["oldest_created"]) == ("b", 0, None)
+    shown = run("spool", "status", "--config", str(config)).stdout
+    header, row, _, note = shown.splitlines()
+    assert header.split() == ["SPOOL", "WAITING", "OLDEST", "FILE"]
+    assert row.split()[:2] == ["a", "5"]
+    assert note.startswith("No relayd runs")
+
+
+def test_status_leaves_no_files_behind(tmp_path: Path) -> None:
+    # They would belong to whoever looked, and shut relayd and the producers out.
+    path = make_spool(tmp_path / "spool.db")
+    insert(path)
+    before = sorted(tmp_path.iterdir())
+    config = write_config(tmp_path)
+    assert status(config)["spools"][0]["waiting"] == 1
+    assert sorted(tmp_path.iterdir()) == sorted([*before, config])
+
+
+def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
+    path = make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("INSERT INTO relayd_spool (type, data) VALUES ('a.b', '{}')")
+        assert Path(f"{path}-wal").stat().st_size > 0
+        assert status(config)["spools"][0]["waiting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (None, "it is not there: `relayd spool create"),
+        ("CREATE TABLE orders (id)", "it has no table relayd_spool"),
+        (
+            "CREATE TABLE relayd_spool (id, type, data)",
+            "lacks seq, created, market_id, api_version",
+        ),
+        ("CREATE VIEW relayd_spool AS SELECT 1 AS id", "must be a plain table"),
+        ("no SQL", "it is no SQLite file"),
+    ],
+)
+def test_status_says_what_is_wrong(tmp_path: Path, make: str | None, problem: str) -> None:
+    path = tmp_path / "spool.db"
+    if make == "no SQL":
+        path.write_text("this is not a database, but text of some length" * 10)
+    elif make is not None:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(make)
+    config = write_config(tmp_path)
+    [found] = status(config, expected=1)["spools"]
+    assert problem in found["problem"]
+    assert found["waiting"] is None
+    human = run("spool", "status", "--config", str(config))
+    assert human.exit_code == 1
+    assert " ".join(problem.split()[:4]) in " ".join(human.stdout.split())
+
+
+def test_status_works_while_a_subscription_is_wrong(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path, {"books": {"url": "ftp://x"}})
+    assert status(config)["spools"][0]["waiting"] == 0
+    wrong = write_config(tmp_path, spools={"market": {"path": 5}}, name="wrong.yaml")
+    assert run("spool", "status", "--config", str(wrong)).exit_code == 78
+
+
+@pytest.mark.usefixtures("umask")
+def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
+    folder = tmp_path / "a new" / "folder"
+    result = run("init", str(folder))
+    assert result.exit_code == 0, result.output
+    for command in ("cd '", "relayd run", "relayd listen --subscription first", "relayd emit"):
+        assert command in result.stdout
+    config = load_config(folder / "config.yaml", environ={})
+    assert config.warnings == ()
+    assert stat.S_IMODE((folder / "config.yaml").stat().st_mode) == 0o600
+    assert len(config.subscriptions["first"].secret.secret.reveal()) >= 32
+    assert status(folder / "config.yaml")["spools"][0]["waiting"] == 0
+    other = tmp_path / "other"
+    assert run("init", str(other)).exit_code == 0
+    secrets = [
+        load_config(each / "config.yaml", environ={}).subscriptions["first"].secret.secret
+        for each in (folder, other)
+    ]
+    assert secrets[0] != secrets[1]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "spool.db"])
+def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    result = run("init", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"{name} exists already" in result.stderr
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"

@@ -1,0 +1,94 @@
+"""An endpoint's loop while the operator changes what it works on."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import httpx
+import pytest
+import trio
+from memory_queue import MemoryQueue
+from test_endpoint_task import EPOCH, URL, Bench, subscription
+from trio.testing import MockClock
+
+from relayd.core.delivery import State
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.token_bucket import Rate
+from relayd.delivery.endpoint_task import EndpointTask
+from relayd.queue.claims import Claim, Want
+from relayd.queue.records import Recording
+
+
+class ReplayingQueue(MemoryQueue):
+    """Each delivery's second attempt finds that the delivery was replayed meanwhile."""
+
+    async def record(self, recording: Recording) -> bool:
+        record = recording.record
+        if record.delivery.attempts != 1:
+            return await super().record(recording)
+        row = self.rows[record.delivery.seq]
+        row.delivery = replace(row.delivery, state=State.PENDING, step=0, attempts=2)
+        row.due_at = EPOCH
+        self.records.append(record)
+        return False
+
+
+async def test_what_was_replayed_while_under_way_is_due_at_once(autojump_clock: MockClock) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    bench = Bench(queue=ReplayingQueue(), answer=fail)
+    bench.queue.add(EPOCH)
+    async with bench.running(subscriptions=(subscription(retry=(120.0, 100_000.0)),)):
+        await trio.sleep(1000)
+    # At 0, 120, at once again, and by the schedule of the replay.
+    assert [round(start - bench.starts[0]) for start in bench.starts] == [0, 120, 120, 240]
+
+
+@dataclass
+class SlowQueue(MemoryQueue):
+    """A claim takes ten seconds."""
+
+    async def claim(self, want: Want) -> Claim:
+        found = await super().claim(want)
+        await trio.sleep(10)
+        return found
+
+
+@pytest.mark.parametrize("limit", [1, 4, 60])
+async def test_a_test_takes_no_token_that_was_promised(
+    autojump_clock: MockClock, limit: int
+) -> None:
+    bench = Bench(queue=SlowQueue())
+    for _ in range(500):
+        bench.queue.add(EPOCH)
+    task = EndpointTask(
+        Endpoint(URL, Rate(limit, 60.0), 8),
+        {"books": subscription()},
+        queue=bench.queue,
+        transport=httpx.MockTransport(bench.handle),
+        health=Health(),
+        in_flight=defaultdict(set),
+        clock=lambda: EPOCH + trio.current_time(),
+        jitter=lambda: 0.0,
+    )
+    taken: list[float] = []
+
+    async def take() -> None:
+        while True:
+            if (wait_s := task.take_token()) == 0.0:
+                taken.append(trio.current_time())
+            else:
+                assert wait_s > 0
+            await trio.sleep(max(wait_s, 1.7))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task.run)
+        nursery.start_soon(take)
+        await trio.sleep(1000)
+        assert task.standing.tokens >= 0
+        nursery.cancel_scope.cancel()
+    assert taken
+    assert bench.starts
+    zero = trio.current_time() - 1000
+    starts = sorted([*(each - zero for each in taken), *bench.starts])
+    assert all(sum(begin <= start < begin + 60 for start in starts) <= limit for begin in starts)
