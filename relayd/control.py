@@ -4,23 +4,28 @@ One JSON object a line, answered by one. The socket lies beside the queue, for i
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from relayd.core.framing import LineReader, TooLong
+from relayd.core.framing import TooLong
 
 MODE = 0o600
-LINE_BYTES = 1024 * 1024
+LINE_BYTES = 4 * 1024 * 1024
+"""A rejected event of the largest size can be mended, whatever is escaped in it."""
 
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 """Answers one request; the request's other keys are its arguments."""
 
 
 class NoDaemonError(Exception):
-    """Nobody answers on the control socket."""
+    """Nobody answers on the control socket. `refused` says that the user may not ask."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 class ControlLines:
@@ -47,25 +52,52 @@ class ControlLines:
         return await command(request)
 
 
-async def ask(path: Path, request: Mapping[str, object]) -> dict[str, Any]:
-    """Send one request to the daemon, and return its answer.
+class DaemonConnection:
+    """A command's connection to the daemon. Blocks: such a process has nothing else to do."""
 
-    Raises `NoDaemonError` when none runs, or it ends before it answers. Without a timeout of its
-    own: callers give one with a cancel scope.
-    """
-    try:
-        stream = await trio.open_unix_socket(path)
-    except OSError as error:
-        raise NoDaemonError(f"no relayd answers at {path} ({error.strerror})") from error
-    async with stream:
-        lines = LineReader(LINE_BYTES)
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._lines = connected.makefile("rb")
+
+    def ask(self, request: Mapping[str, object], *, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Send one request, and return its answer.
+
+        Raises `NoDaemonError` when the daemon ends before it answers, `TimeoutError` when it takes
+        longer than `timeout_s`; the connection cannot be used any more then.
+        """
+        self._socket.settimeout(timeout_s)
         try:
-            await stream.send_all(json.dumps(request).encode() + b"\n")
-            while data := await stream.receive_some():
-                for line in lines.feed(data):
-                    if isinstance(line, bytes):
-                        answer: dict[str, Any] = json.loads(line)
-                        return answer
-        except trio.BrokenResourceError:
-            pass
-    raise NoDaemonError("relayd ended before it answered")
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            line = self._lines.readline()
+        except TimeoutError:
+            raise
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise NoDaemonError("relayd ended before it answered")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._lines.close()
+        self._socket.close()
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[DaemonConnection]:
+    """Connect to the daemon that listens at `path`. Raises `NoDaemonError`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        try:
+            stream.settimeout(5.0)
+            stream.connect(str(path))
+        except OSError as error:
+            raise NoDaemonError(
+                f"no relayd answers at {path} ({error.strerror or error})",
+                refused=isinstance(error, PermissionError),
+            ) from error
+        connection = DaemonConnection(stream)
+        try:
+            yield connection
+        finally:
+            connection.close()

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from relayd import __version__
+from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
@@ -32,9 +33,12 @@ from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
+from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared
+from relayd.queue.reserve import reserve_of
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer
@@ -54,17 +58,21 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
     """
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-        locked(config.queue.lock_path),
+        locked(config.queue.lock_path) as lock,
     ):
-        async with (
-            sqlite_loop(),
-            open_queue(config.queue.path, time.time) as queue,
-            trio.open_nursery() as nursery,
-        ):
-            daemon = Daemon(config, queue, log, service)
-            nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
-            await daemon.run()
-            nursery.cancel_scope.cancel()
+        reserve_of(config.queue.path).make_room()
+        async with sqlite_loop():
+            checked = await check_at_start(config.queue.path)
+            async with (
+                open_queue(config.queue.path, time.time) as queue,
+                trio.open_nursery() as nursery,
+            ):
+                daemon = Daemon(config, queue, log, service)
+                nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
+                if not checked and not lock.ended_in_order:
+                    nursery.start_soon(check_whole, config.queue.path)
+                await daemon.run()
+                nursery.cancel_scope.cancel()
 
 
 class ReloadRefusedError(Exception):
@@ -90,6 +98,8 @@ class Daemon:
         self._sources: SourceTasks | None = None
         self._dispatch: Dispatch
         self._intake: Intake
+        self._commands: Commands
+        self._pruning = Pruning(queue, config.queue.path, config.queue.retention_s, time.time)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
@@ -109,6 +119,17 @@ class Daemon:
             async with trio.open_nursery() as taking_in:
                 self._sources = SourceTasks(taking_in, self._intake, config, time.time)
                 self._sources.apply(config, self._sources.prepare(config))
+                self._commands = Commands(
+                    config,
+                    queue=self._queue,
+                    dispatch=self._dispatch,
+                    intake=self._intake,
+                    sources=self._sources,
+                    changing=self._reloading,
+                    make_transport=self._make_transport,
+                    clock=time.time,
+                )
+                taking_in.start_soon(self._pruning.run)
                 await self._serve_control(taking_in)
                 self._started()
                 await self._stop.wait()
@@ -172,6 +193,8 @@ class Daemon:
         self._config = config
         self._dispatch.apply(config, holds)
         sources.apply(config, prepared)
+        self._commands.apply(config)
+        self._pruning.apply(config.queue.retention_s)
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
@@ -186,7 +209,7 @@ class Daemon:
         return Transport(httpx.URL(endpoint.url), guard=AddressGuard(networks), tls=self._tls)
 
     async def _serve_control(self, nursery: trio.Nursery) -> None:
-        control = ControlLines({"reload": self.reload})
+        control = ControlLines({"reload": self.reload, **self._commands.by_name()})
         server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
         nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
 

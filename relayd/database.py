@@ -10,11 +10,12 @@ where its work took 0.4 ms. It also means that no transaction is ever open acros
 cancelled call runs and commits all the same, so each is shielded until it has.
 """
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -49,18 +50,48 @@ class DatabaseFailedError(DatabaseError):
     """
 
 
+class DatabaseDamagedError(DatabaseFailedError):
+    """What the file holds is no longer a sound database. Nothing of it is changed any more."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(
+            path,
+            f"the file is damaged, or no SQLite database ({found}), and was left as it is. Keep a"
+            " copy of it and of its -wal; then restore a backup, or save what can be read with"
+            f" `sqlite3 {path} .recover | sqlite3 NEW`",
+        )
+
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     name = getattr(error, "sqlite_errorname", "")
     if code in _BUSY:
         return DatabaseBusyError(path, "another process holds its lock")
-    if code == sqlite3.SQLITE_FULL:
+    # The -shm file has its own error for a disk without room.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DatabaseFullError(path, "the disk is full")
     reason = f"{error} ({name})" if name else str(error)
+    if code in _DAMAGED:
+        return DatabaseDamagedError(path, reason)
     return DatabaseFailedError(path, reason)
+
+
+class Reserve(Protocol):
+    """Room on the disk that is kept for what must be written even when the disk is full.
+
+    Both methods are called in SQLite's thread.
+    """
+
+    def give_up(self) -> bool:
+        """Free the room, and say whether there was any."""
+
+    def keep(self) -> bool:
+        """Take the room where it is not kept yet, and say whether it is now."""
 
 
 def sqlite_loop() -> AbstractAsyncContextManager[object]:
@@ -69,12 +100,48 @@ def sqlite_loop() -> AbstractAsyncContextManager[object]:
     return opening
 
 
+class _Files:
+    """A database's file and its -wal, as they were when they were opened.
+
+    SQLite goes on writing a file that was moved or deleted: what it commits there is lost to
+    whoever opens the path. To look at both after each commit takes 4 µs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def check(self) -> None:
+        """Raise `DatabaseFailedError` when a path no longer leads where it led at first."""
+        for name in (str(self._path), f"{self._path}-wal"):
+            try:
+                found = os.stat(name)  # noqa: PTH116 - Path.stat takes longer, at each commit
+            except OSError:
+                identity = None
+            else:
+                identity = (found.st_dev, found.st_ino)
+            known = self._known.get(name)
+            if known is None:
+                if identity is not None:
+                    self._known[name] = identity
+            elif identity != known:
+                raise DatabaseFailedError(
+                    self._path,
+                    f"{name} was moved, replaced or deleted while it was in use; put it back, with"
+                    " what belongs to it (-wal), before relayd starts again",
+                )
+
+
 class Database:
     """An open SQLite file. One transaction at a time; callers wait their turn in order."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: aiosqlite.Connection, reserve: Reserve | None = None
+    ) -> None:
         self.path = path
         self._connection = connection
+        self._reserve = reserve
+        self._files = _Files(path)
         self._turn = trio.Lock()
 
     @classmethod
@@ -87,11 +154,13 @@ class Database:
         create: bool = False,
         read_only: bool = False,
         busy_timeout_s: float = 5.0,
+        reserve: Reserve | None = None,
     ) -> AsyncIterator["Database"]:
         """Open a file, and close it at the end even when cancelled.
 
-        `pragmas` are run first, such as `synchronous=FULL`. Raises `DatabaseError` when the file
-        is not there (unless `create`) or is no database.
+        `pragmas` are run first, such as `synchronous=FULL`. `reserve` is given up when the disk is
+        full, see `write`. Raises `DatabaseError` when the file is not there (unless `create`) or
+        is no database.
         """
         mode = "rwc" if create else "ro" if read_only else "rw"
         uri = f"file:{quote(str(path))}?mode={mode}"
@@ -113,7 +182,7 @@ class Database:
         except sqlite3.Error as error:
             raise _translated(path, error) from error
         try:
-            database = cls(path, connection)
+            database = cls(path, connection, reserve)
             await database.set_pragmas(pragmas)
             yield database
         finally:
@@ -121,12 +190,17 @@ class Database:
             with trio.CancelScope(shield=True):
                 await trio_asyncio.aio_as_trio(connection.close)()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, grows: bool = False) -> T:
         """Run `work` in one transaction that is committed, and synced, when this returns.
 
         BEGIN IMMEDIATE, since a deferred transaction that turns into a writer fails at once when
         another one wrote, whatever the timeout. Waiting for its turn can be cancelled, the
-        transaction cannot. Raises `DatabaseError`; then nothing of it happened.
+        transaction cannot. Raises `DatabaseError`; then nothing of it happened, or (where the file
+        was moved away) it happened in a file that nobody reads any more.
+
+        With a reserve, a transaction that finds the disk full runs once more with the reserve's
+        room; one that `grows`, for which producers can wait, does not, and is refused until the
+        room is kept again.
         """
 
         def transaction(db: sqlite3.Connection) -> T:
@@ -139,9 +213,27 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+            self._files.check()
             return result
 
-        return await self._call(transaction)
+        reserve = self._reserve
+        if reserve is None:
+            return await self._call(transaction)
+
+        def within_the_reserve(db: sqlite3.Connection) -> T:
+            if grows and not reserve.keep():
+                raise DatabaseFullError(self.path, "the disk is full")
+            try:
+                return transaction(db)
+            except sqlite3.OperationalError as error:
+                full = isinstance(_translated(self.path, error), DatabaseFullError)
+                if grows or not full or not reserve.give_up():
+                    raise
+            # What the WAL holds goes into the file first, which leaves the most room.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return transaction(db)
+
+        return await self._call(within_the_reserve)
 
     async def run(self, work: Work[T]) -> T:
         """Run `work` with no transaction around it: each statement is one of its own.

@@ -109,6 +109,9 @@ class _Logger(structlog.BoundLoggerBase):
     def error(self, event: str, **fields: object) -> None:
         self._proxy_to_logger("error", event, **fields)
 
+    def critical(self, event: str, **fields: object) -> None:
+        self._proxy_to_logger("critical", event, **fields)
+
     def exception(self, event: str, **fields: object) -> None:
         self._proxy_to_logger("error", event, exc_info=True, **fields)
 

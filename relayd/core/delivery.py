@@ -70,11 +70,18 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         (State.RETRYING, Change.RETRY): State.RETRYING,
         (State.RETRYING, Change.EXHAUST): State.EXHAUSTED,
         (State.RETRYING, Change.CANCEL): State.CANCELLED,
+        # It was cancelled while an attempt was under way, and that attempt succeeded.
+        (State.CANCELLED, Change.SUCCEED): State.DELIVERED,
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
     }
 )
 """Every transition there is. What is not in it cannot happen."""
+
+
+def origins(change: Change) -> frozenset[State]:
+    """Return the states in which this can happen to a delivery."""
+    return frozenset(state for state, possible in TRANSITIONS if possible is change)
 
 
 def shown_state(state: State, hold: Hold | None) -> State:

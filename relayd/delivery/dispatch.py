@@ -11,7 +11,7 @@ from relayd.core.addresses import Network
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
+from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Standing
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0
@@ -95,6 +95,21 @@ class Dispatch:
             running = self._running.get(self._urls.get(name, ""))
             if running is not None:
                 running.task.wake()
+
+    def standing(self) -> dict[str, Standing]:
+        """Return how each endpoint stands now, by URL."""
+        return {url: running.task.standing for url, running in self._running.items()}
+
+    def in_flight(self) -> frozenset[int]:
+        """Return the numbers of the deliveries that are being attempted."""
+        return frozenset().union(*self._in_flight.values())
+
+    async def take_token(self, url: str) -> None:
+        """Wait for a token of this endpoint, for an attempt past the queue."""
+        while (running := self._running.get(url)) is not None:
+            if (wait_s := running.task.take_token()) == 0.0:
+                return
+            await trio.sleep(wait_s)
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight are through."""

@@ -8,6 +8,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
@@ -41,8 +42,21 @@ class DeliveryQueue(Protocol):
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
 
-    async def record(self, recording: Recording) -> None:
-        """Write what came of an attempt; it is durable when this returns."""
+    async def record(self, recording: Recording) -> bool:
+        """Write what came of an attempt; it is durable when this returns.
+
+        False when the delivery does not stand as decided: the operator changed it meanwhile.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an endpoint stands: attempts left in its bucket and under way, its limits and health."""
+
+    tokens: float
+    in_flight: int
+    endpoint: Endpoint
+    health: Health
 
 
 class EndpointTask:
@@ -75,6 +89,7 @@ class EndpointTask:
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._under_way = 0
+        self._promised = 0
         self._next_due_at = _DUE_NOW
         self._backlog_first = False
         self._stopping = False
@@ -97,6 +112,20 @@ class EndpointTask:
         """Start no attempt any more; `run` returns when those in flight are through."""
         self._stopping = True
         self._changed.set()
+
+    @property
+    def standing(self) -> Standing:
+        """How the endpoint stands now."""
+        self._bucket = self._bucket.at(trio.current_time())
+        return Standing(self._bucket.tokens, self._under_way, self._endpoint, self.health)
+
+    def take_token(self) -> float:
+        """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
+        self._bucket = self._bucket.at(trio.current_time())
+        if self._bucket.available > self._promised:
+            self._bucket = self._bucket.take(1)
+            return 0.0
+        return self._bucket.wait_s or 1.0 / self._endpoint.rate.refill_per_s
 
     async def run(self) -> None:
         """Deliver until stopped. When cancelled, attempts in flight count for nothing."""
@@ -131,6 +160,7 @@ class EndpointTask:
         count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
         # What wakes us while the queue is being asked must not be forgotten.
         self._next_due_at = _NOTHING_DUE
+        self._promised = count
         try:
             claim = await self._queue.claim(
                 Want(
@@ -148,6 +178,8 @@ class EndpointTask:
             self._log.warning("queue_unavailable", detail=str(error))
             self._next_due_at = self._clock() + _STORAGE_RETRY_S
             return ()
+        finally:
+            self._promised = 0
         if claim.next_due_at is not None:
             self._next_due_at = min(self._next_due_at, claim.next_due_at)
         # A reload or a 410 may have taken a subscription away in the meantime.
@@ -189,7 +221,10 @@ class EndpointTask:
             self._subscriptions.pop(subscription.name, None)
         changed = self.health if self.health != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
-        await self._record(Recording(record, self._endpoint.url, changed))
+        as_decided = await self._record(Recording(record, self._endpoint.url, changed))
+        if not as_decided:
+            # Replayed while this attempt was under way, it may be due now.
+            self._next_due_at = _DUE_NOW
         if record.state is State.RETRYING:
             self._next_due_at = min(self._next_due_at, record.due_at or now)
         if changed is not None and changed.released_at != before.released_at:
@@ -213,7 +248,7 @@ class EndpointTask:
                 detail="relayd itself failed; its log has the traceback",
             )
 
-    async def _record(self, recording: Recording) -> None:
+    async def _record(self, recording: Recording) -> bool:
         while True:
             try:
                 return await self._queue.record(recording)

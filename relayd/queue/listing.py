@@ -103,7 +103,7 @@ def query_for(
     pairs = _pairs(chosen or list(reading.subscriptions.values()), wanted.states)
     if not pairs:
         return None
-    event_conditions, parameters = _event_conditions(wanted)
+    event_conditions, parameters = conditions_on_events(wanted)
     parameters |= {"limit": limit, "pairs": json.dumps(pairs), "before": wanted.before}
     conditions = ["d.seq < :before"] if wanted.before is not None else []
     join_events = "CROSS JOIN events e ON e.seq = d.event_seq" if event_conditions else ""
@@ -136,7 +136,8 @@ def _pairs(
     ]
 
 
-def _event_conditions(wanted: DeliveryFilter) -> tuple[list[str], dict[str, object]]:
+def conditions_on_events(wanted: DeliveryFilter) -> tuple[list[str], dict[str, object]]:
+    """Return what a filter asks of an event `e`, with the values."""
     conditions: list[str] = []
     parameters: dict[str, object] = {}
     if wanted.since is not None:

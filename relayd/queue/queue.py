@@ -9,15 +9,18 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.database import Database, DatabaseFailedError
+from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
+from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
 
 # NORMAL would return before the sync: measured, an acknowledgement left too early 20 times in 20.
@@ -31,6 +34,8 @@ _PRAGMAS = (
     "journal_size_limit = 67108864",  # a WAL that grew is cut back to 64 MiB
 )
 _READER_PRAGMAS = ("query_only = ON", "trusted_schema = OFF", "cache_size = -16000")
+
+T = TypeVar("T")
 
 _ACCEPT_LIMIT = 64  # calls that share one transaction; a spool's call brings hundreds of events
 _CLAIM_LIMIT = 256
@@ -76,15 +81,25 @@ class Queue:
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events in the rejected list."""
         now = self._clock()
-        await self._writer.write(lambda db: acceptance.reject(db, rejected, now=now))
+        await self._writer.write(lambda db: acceptance.reject(db, rejected, now=now), grows=True)
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
         return await self._claiming.submit(want)
 
-    async def record(self, recording: Recording) -> None:
-        """Write what came of an attempt."""
-        await self._recording.submit(recording)
+    async def record(self, recording: Recording) -> bool:
+        """Write what came of an attempt, and say whether its delivery stands as was decided."""
+        return await self._recording.submit(recording)
+
+    async def operate(self, operation: Operation[T]) -> T:
+        """Run what the operator asked for as one transaction."""
+        return await self._writer.write(
+            lambda db: operation(db, self._numbers, self._subscription_ids)
+        )
+
+    async def look(self, work: Work[T]) -> T:
+        """Run something short that only reads."""
+        return await self._reader.run(work)
 
     async def _accept(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
         news = [new for call in calls for new in call]
@@ -96,7 +111,8 @@ class Queue:
                     now=self._clock(),
                     numbers=self._numbers,
                     subscription_ids=self._subscription_ids,
-                )
+                ),
+                grows=True,
             )
         )
         return [[next(results) for _ in call] for call in calls]
@@ -108,7 +124,7 @@ class Queue:
             )
         )
 
-    async def _record(self, recordings: Sequence[Recording]) -> list[None]:
+    async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
         return await self._writer.write(lambda db: records.record(db, recordings))
 
 
@@ -121,7 +137,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     """
     # SQLite would make it readable for others; its -wal and -shm take the file's mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    async with Database.open(path) as writer:
+    async with Database.open(path, reserve=reserve_of(path)) as writer:
         try:
             version = await writer.run(read_version)
         except SchemaMismatchError as mismatch:

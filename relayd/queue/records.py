@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from relayd.core.delivery import AttemptRecord, Hold
+from relayd.core.delivery import AttemptRecord, Change, Hold, origins
 from relayd.core.endpoint import Health
+from relayd.queue import statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,16 @@ INSERT INTO attempts
   (delivery_seq, number, started_at, duration_s, status, failure, detail, answer)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
-# One that was ended while its attempt was under way stays ended.
-_UPDATE_DELIVERY = """
+# What the operator did while the attempt was under way stands (a cancelled one stays cancelled, a
+# replayed one keeps its new schedule), but for one that succeeded: it was delivered.
+_MAY_SUCCEED = ", ".join(f"'{state}'" for state in sorted(origins(Change.SUCCEED)))
+_UPDATE_DELIVERY = f"""
 UPDATE deliveries
 SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?
-WHERE seq = ? AND due_at IS NOT NULL"""
+WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+
+# The attempt was made all the same, and the next one has the next number.
+_COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
 
 _UPSERT_ENDPOINT = """
 INSERT OR REPLACE INTO endpoints
@@ -51,18 +57,31 @@ ON CONFLICT (name) DO UPDATE SET
   presence = excluded.presence"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[None]:
-    """Write attempts, their deliveries' new states, and the endpoints' new health."""
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
+    """Write attempts, their deliveries' new states, and the endpoints' new health.
+
+    Says of each whether its delivery stands as was decided: False where the operator cancelled or
+    replayed it meanwhile, and the attempt did not succeed.
+    """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
-    db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
+    updated = db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
+    results = [True] * len(records)
+    if updated.rowcount < len(records):
+        results = [not _count_attempt(db, each) for each in records]
+    statistics.count(db, ((each.url, each.record) for each in recordings))
     health = {each.url: each.health for each in recordings if each.health is not None}
     if health:
         db.executemany(_UPSERT_ENDPOINT, [(url, *astuple(value)) for url, value in health.items()])
     gone = [(each.decided_at, each.delivery.subscription) for each in records if each.outcome.gone]
     if gone:
         db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
-    return [None] * len(recordings)
+    return results
+
+
+def _count_attempt(db: sqlite3.Connection, record: AttemptRecord) -> bool:
+    number = record.delivery.attempts + 1
+    return db.execute(_COUNT_ATTEMPT, (number, record.delivery.seq, number)).rowcount > 0
 
 
 def _attempt_values(record: AttemptRecord) -> tuple[object, ...]:
@@ -88,6 +107,9 @@ def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
         record.due_at,
         None if record.due_at is not None else record.decided_at,
         record.delivery.seq,
+        record.delivery.state,
+        record.delivery.step,
+        record.outcome.succeeded,
     )
 
 

@@ -80,6 +80,17 @@ CREATE TABLE endpoints (
   ramp          INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- How many attempts came to what, so that nobody has to count them when asked.
+CREATE TABLE attempt_counts (
+  span_s   INTEGER NOT NULL,           -- 300 or 3600
+  since    INTEGER NOT NULL,           -- when the span began
+  url      TEXT NOT NULL,
+  state    TEXT NOT NULL,              -- what the attempts made of their deliveries
+  response INTEGER NOT NULL,           -- a class of response times; -1 where no answer came
+  count    INTEGER NOT NULL,
+  PRIMARY KEY (span_s, since, url, state, response)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE rejected (
   seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   source      TEXT NOT NULL,

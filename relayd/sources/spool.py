@@ -64,6 +64,7 @@ class Spool:
         self._table = SpoolTable(config.path, config.table)
         self._log = _log.bind(source=self._source, path=str(config.path))
         self.waits_for: str | None = None
+        self._delayed = False  # its last rows had to wait, for the queue or for their deletion
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `DatabaseError` of the queue only."""
@@ -103,13 +104,32 @@ class Spool:
         while watch.same_file():
             if look.rows:
                 if await self._take(look.rows):
-                    look = await database.run(partial(self._table.delete_and_look, rows=look.rows))
+                    look = await self._delete_and_look(database, watch, look)
                 else:
                     await trio.sleep(_RETRY_S)
                 continue
             self._ready(look)
             look = await self._next_look(database, watch, look)
         self._log.info("spool_replaced")
+
+    async def _delete_and_look(self, database: Database, watch: FileWatch, last: Look) -> Look:
+        """Delete the rows that were taken in, however long that takes, and look at the next ones.
+
+        To read them again meanwhile would hand in the same events each second.
+        """
+        while True:
+            try:
+                look = await database.run(partial(self._table.delete_and_look, rows=last.rows))
+            except (DatabaseFullError, DatabaseBusyError) as error:
+                self._wait_for(str(error))
+                self._delayed = True
+                await trio.sleep(_RETRY_S)
+                if not watch.same_file():
+                    return last
+                continue
+            if self._delayed:
+                self._ready(Look(look.version, [], 0))
+            return look
 
     async def _next_look(self, database: Database, watch: FileWatch, last: Look) -> Look:
         """Return a look at what came, or the same again after a while, or when files changed."""
@@ -151,6 +171,7 @@ class Spool:
         except (DatabaseFullError, DatabaseBusyError) as error:
             # The rows stay where they are, and are the producers' until there is room.
             self._wait_for(f"the queue: {error}")
+            self._delayed = True
             return False
         return True
 
@@ -171,3 +192,4 @@ class Spool:
         elif self.waits_for is not None:
             self._log.info("spool_ready")
             self.waits_for = None
+            self._delayed = False

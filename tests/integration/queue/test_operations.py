@@ -14,11 +14,12 @@ from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.event import Rejection, SpoolRow
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue import operations
+from relayd.queue import operations, records
 from relayd.queue.claims import Want
 from relayd.queue.operations import Changed
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
+from relayd.queue.rejected import drop_rejected, list_rejected, read_rejected
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
@@ -57,13 +58,13 @@ async def cancel(queue: Queue, *seqs: int) -> Changed:
     return await queue.operate(lambda db, _, ids: operations.cancel(db, ids, seqs, now=NOW))
 
 
-def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as db:
         return db.execute(sql).fetchall()
 
 
 def states(path: Path) -> dict[int, tuple[object, ...]]:
-    found = rows(path, "SELECT seq, state, attempts, step FROM deliveries")
+    found = rows_of(path, "SELECT seq, state, attempts, step FROM deliveries")
     return {int(str(seq)): tuple(rest) for seq, *rest in found}
 
 
@@ -84,7 +85,7 @@ async def test_a_replay_has_the_whole_schedule_and_its_attempts_go_on_counting(
         assert states(path) == {1: ("retrying", 3, 1)}
         # Replaying it again changes nothing: it waits.
         assert await replay(queue, 1) == Changed(0, frozenset())
-    numbers = rows(path, "SELECT number FROM attempts ORDER BY number")
+    numbers = rows_of(path, "SELECT number FROM attempts ORDER BY number")
     assert numbers == [(1,), (2,), (3,)]
 
 
@@ -133,7 +134,7 @@ async def test_cancelled_while_its_attempt_is_under_way(
         as_decided = await record(queue, delivery, outcome)
         assert as_decided is outcome.succeeded
         assert states(path) == {1: (state, 1, 0)}
-        assert rows(path, "SELECT number FROM attempts") == [(1,)]
+        assert rows_of(path, "SELECT number FROM attempts") == [(1,)]
         # A replay makes the next attempt: it must have a number of its own.
         if state == "cancelled":
             await replay(queue, 1)
@@ -177,8 +178,6 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        from relayd.queue import records  # noqa: PLC0415 - beside the queue's own batches
-
         results = await queue.operate(lambda db, *_: records.record(db, recordings))
         assert results == [True, False, True]
         assert states(path) == {
@@ -270,7 +269,11 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
         rejection = Rejection("invalid_type", "it is no type")
         for row in (odd, plain):
             await queue.reject([RejectedRow("spool market", row, rejection)])
-        newest, first = await queue.look(lambda db: operations.read_rejected(db, limit=10))
+        newest, first = [
+            await queue.look(lambda db, seq=seq: read_rejected(db, seq)) for seq in (2, 1)
+        ]
+        assert newest is not None
+        assert first is not None
         assert first.row == replace(odd, seq=first.seq)
         assert (first.source, first.code, first.rejected_at) == (
             "spool market",
@@ -279,10 +282,13 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
         )
         assert newest.row.id is None
         assert newest.fingerprint != first.fingerprint
-        [again] = await queue.look(lambda db: operations.read_rejected(db, seq=first.seq))
-        assert again == first
-        dropped = await queue.operate(lambda db, *_: operations.drop_rejected(db, [1, 2, 99]))
-        assert dropped == 2
+        listed = await queue.look(lambda db: list_rejected(db, limit=10))
+        assert [(each.seq, each.source, each.code) for each in listed] == [
+            (2, "spool market", "invalid_type"),
+            (1, "spool market", "invalid_type"),
+        ]
+        assert await queue.operate(lambda db, *_: drop_rejected(db, [1, 2, 99])) == 2
+        assert await queue.look(lambda db: read_rejected(db, 1)) is None
 
 
 async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:

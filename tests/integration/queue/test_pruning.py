@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from events import make_event
-from test_operations import NOW, OK, URL, opened, replay, rows
+from test_operations import NOW, OK, URL, opened, replay, rows_of
 
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import decide
@@ -65,7 +65,7 @@ async def prune(queue: Queue, path: Path, retention_days: float) -> int:
 
 
 def left(path: Path) -> list[str]:
-    return [str(each) for (each,) in rows(path, "SELECT id FROM events ORDER BY seq")]
+    return [str(each) for (each,) in rows_of(path, "SELECT id FROM events ORDER BY seq")]
 
 
 async def test_what_ended_before_the_retention_goes_whole(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ async def test_what_ended_before_the_retention_goes_whole(tmp_path: Path) -> Non
         await make(path, queue, "evt_new", accepted=39, ended=39)
         assert await prune(queue, path, 40) == 2
         assert left(path) == ["evt_ended_lately", "evt_waiting", "evt_new"]
-        assert len(rows(path, "SELECT * FROM deliveries")) == 3
-        assert len(rows(path, "SELECT * FROM attempts")) == 2
+        assert len(rows_of(path, "SELECT * FROM deliveries")) == 3
+        assert len(rows_of(path, "SELECT * FROM attempts")) == 2
         assert await prune(queue, path, 40) == 0
 
 
@@ -95,7 +95,7 @@ async def test_an_event_of_which_one_delivery_waits_stays_whole(tmp_path: Path) 
             )
         )
         assert await prune(queue, path, 30) == 0
-        assert len(rows(path, "SELECT * FROM attempts")) == 2
+        assert len(rows_of(path, "SELECT * FROM attempts")) == 2
 
 
 async def test_an_id_is_known_for_30_days_whatever_the_retention(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ async def test_an_id_is_known_for_30_days_whatever_the_retention(tmp_path: Path)
         await make(path, queue, "evt_1", accepted=29, ended=28)
         await make(path, queue, "evt_2", accepted=31, ended=28)
         assert await prune(queue, path, 1) == 2
-        assert rows(path, "SELECT id, body FROM events") == [("evt_1", None)]
-        assert rows(path, "SELECT * FROM deliveries") == []
-        assert rows(path, "SELECT * FROM attempts") == []
+        assert rows_of(path, "SELECT id, body FROM events") == [("evt_1", None)]
+        assert rows_of(path, "SELECT * FROM deliveries") == []
+        assert rows_of(path, "SELECT * FROM attempts") == []
         again = [NewEvent(make_event("evt_1"), "socket", ("books",))]
         assert await queue.accept(again) == [Acceptance.DUPLICATE]
         other = make_event("evt_1", data={"object": {"id": "order_9"}})
@@ -158,7 +158,7 @@ async def test_it_goes_in_steps_and_passes_what_waits(
         assert step.events == (1, 2)
         assert await prune(queue, path, 30) == 450
         assert len(left(path)) == 50
-        assert rows(path, "SELECT count(*) FROM deliveries") == [(100,)]
+        assert rows_of(path, "SELECT count(*) FROM deliveries") == [(100,)]
 
 
 async def test_large_bodies_go_a_few_at_a_time(tmp_path: Path) -> None:

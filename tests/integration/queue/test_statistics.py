@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_operations import FAILED, NOW, OK, URL, accept, claimed, opened, rows
+from test_operations import FAILED, NOW, OK, URL, accept, claimed, opened, rows_of
 
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
@@ -58,7 +58,7 @@ async def test_what_is_counted_is_what_was_recorded(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="UNIQUE"):
             await attempt(queue, first, OK, ago_s=0)
         await attempt(queue, second, OK, ago_s=0)
-    assert rows(path, "SELECT sum(count) FROM attempt_counts WHERE span_s = 300") == [(2,)]
+    assert rows_of(path, "SELECT sum(count) FROM attempt_counts WHERE span_s = 300") == [(2,)]
 
 
 async def test_old_counts_are_forgotten(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ async def test_old_counts_are_forgotten(tmp_path: Path) -> None:
         await queue.operate(lambda db, *_: statistics.forget(db, now=NOW))
         found = await queue.look(lambda db: statistics.read_tallies(db, now=NOW))
         assert found[URL].last_day.attempts == 1
-    assert rows(path, "SELECT count(*) FROM attempt_counts") == [(2,)]
+    assert rows_of(path, "SELECT count(*) FROM attempt_counts") == [(2,)]

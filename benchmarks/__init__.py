@@ -1,0 +1,1 @@
+"""Measures relayd beside what a user would run otherwise: `python -m benchmarks --help`."""

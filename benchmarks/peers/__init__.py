@@ -1,0 +1,1 @@
+"""What a user would otherwise run, each set up as its own documentation advises."""

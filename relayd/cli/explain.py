@@ -1,0 +1,160 @@
+"""`explain`: why an event did or did not arrive, for each subscription."""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.cli.moments import clock_time, iso
+from relayd.cli.options import config_option, json_option
+from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.queue_place import queue_place
+from relayd.cli.selection import reading_queue
+from relayd.cli.wanting import Wanting, read_wanting
+from relayd.config.config import QueueConfig, SpoolConfig
+from relayd.config.problem import ConfigError
+from relayd.control import NoDaemonError, connected
+from relayd.queue.details import EventDetail, find
+from relayd.queue.overview import count_due
+from relayd.queue.reading import Reading
+from relayd.queue.records import read_health
+from relayd.queue.rejected import find_rejected
+
+_COLOURS = {
+    "delivered": "green",
+    "exhausted": "red",
+    "cancelled": "yellow",
+    "held": "yellow",
+    "waiting": "yellow",
+    "missed": "yellow",
+}
+
+
+@click.command(
+    short_help="Say why an event did or did not arrive.",
+    epilog="""\b
+Examples:
+  relayd explain evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
+  relayd explain dlv_9f3a1c02_17
+""",
+)
+@click.argument("identifier", metavar="EVENT")
+@json_option
+@config_option
+def explain(identifier: str, as_json: bool, config_path: Path) -> None:
+    """Say for each subscription what became of an event: delivered, waiting, or not wanted, and why.
+
+    With a delivery's id, of that delivery alone. Why an event was not wanted is said by the
+    configuration as it is now.
+    """
+    queue = queue_place(config_path)
+    wanting: Wanting | None = None
+    try:
+        wanting = read_wanting(config_path)
+    except ConfigError:
+        click.echo("Note: the configuration cannot be read; `relayd check` says why.", err=True)
+    running = _running(queue)
+    now = time.time()
+    with reading_queue(queue) as reading:
+        event = find(reading, identifier)
+        if event is None:
+            raise click.ClickException(_unknown(reading, identifier, wanting, running=running))
+        circumstances = Circumstances(
+            running=running,
+            health=read_health(reading.db),
+            due=count_due(reading, now=now),
+            urls={name: each.url for name, each in reading.subscriptions.items()},
+            endpoints={} if wanting is None else wanting.endpoints,
+            now=now,
+        )
+    one = event.id != identifier
+    explained = list(explain_event(event, None if one else wanting, circumstances))
+    if as_json:
+        print_json(_document(event, explained, running=running))
+    else:
+        _print(event, explained)
+
+
+def _running(queue: QueueConfig) -> bool:
+    try:
+        with connected(queue.control_path):
+            return True
+    except NoDaemonError as error:
+        # Who may not ask can at least see that somebody listens.
+        return error.refused
+
+
+def _print(event: EventDetail, explained: Sequence[Explanation]) -> None:
+    click.echo(
+        f"{event.id}  {event.type}, accepted at {clock_time(event.accepted_at)}"
+        f" from {printable(event.source)}"
+    )
+    for each in explained:
+        click.echo("")
+        click.echo(click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome)))
+        lead = "not wanted: " if each.outcome in {"not_matched", "inactive"} else ""
+        click.echo(wrapped(f"{lead}{each.reason}.", "  "))
+    if not explained:
+        click.echo("\nThere is no subscription.")
+
+
+def _document(
+    event: EventDetail, explained: Sequence[Explanation], *, running: bool
+) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "accepted_at": iso(event.accepted_at),
+        "accepted_at_unix": event.accepted_at,
+        "running": running,
+        "subscriptions": [_explanation_document(each) for each in explained],
+    }
+
+
+def _explanation_document(each: Explanation) -> Mapping[str, object]:
+    delivery = None if each.delivery is None else each.delivery.delivery
+    return {
+        "name": each.subscription,
+        "outcome": each.outcome,
+        "reason": each.reason,
+        "delivery_id": None if delivery is None else delivery.id,
+        "state": None if delivery is None else delivery.state,
+        "hold": None if delivery is None else delivery.hold,
+        "attempts": None if delivery is None else delivery.attempts,
+        "until": iso(each.until),
+        "until_unix": each.until,
+    }
+
+
+def _unknown(reading: Reading, identifier: str, wanting: Wanting | None, *, running: bool) -> str:
+    """Say what is known of an event that was not accepted."""
+    rejected = find_rejected(reading.db, identifier)
+    if rejected is not None:
+        return (
+            f"{identifier} was not accepted: {rejected.reason} ({rejected.code});"
+            f" `relayd rejected show {rejected.seq}` shows it"
+        )
+    for spool in () if wanting is None else wanting.spools:
+        if _waits_in(spool, identifier):
+            why = "relayd will take it in" if running else "relayd is not running"
+            return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
+    return f"there is no event {identifier!r} in the queue"
+
+
+def _waits_in(spool: SpoolConfig, identifier: str) -> bool:
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(spool.path))}?mode=ro", uri=True, timeout=1.0)
+        ) as db:
+            row = db.execute(
+                f'SELECT 1 FROM "{spool.table}" WHERE id = ?',  # noqa: S608 - the configuration lets letters, digits and _ through
+                (identifier,),
+            ).fetchone()
+    except sqlite3.Error:
+        return False
+    return row is not None

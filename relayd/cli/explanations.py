@@ -1,0 +1,167 @@
+"""Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from relayd.cli.moments import about, clock_time
+from relayd.cli.wanting import Wanting
+from relayd.core.delivery import Hold, State
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.matching import Matcher
+from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
+
+_HOLD_WORDS = {
+    Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
+    Hold.INACTIVE: "it has active: false: what waits for it goes on once that is changed",
+    Hold.REMOVED: "it is gone from the configuration: what waits for it goes on if its name is back",
+    Hold.GONE: "its receiver answered 410 Gone, which means never again: it waits until its url"
+    " changes, or `relayd resume {name}`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of an event at one subscription.
+
+    `outcome` is for programs: `delivered`, `waiting`, `held`, `exhausted`, `cancelled`; without a
+    delivery `not_matched`, `inactive`, `missed` (it is wanted now, and was not then) or `unknown`.
+    `until` is when the next attempt may start, in Unix seconds, where that is known.
+    """
+
+    subscription: str
+    outcome: str
+    reason: str
+    delivery: DeliveryDetail | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What bears on deliveries that wait. `due` counts what is due at each URL."""
+
+    running: bool
+    health: Mapping[str, Health]
+    due: Mapping[str, int]
+    urls: Mapping[str, str]
+    endpoints: Mapping[str, Endpoint]
+    now: float
+
+
+def explain_event(
+    event: EventDetail, wanting: Wanting | None, circumstances: Circumstances
+) -> Iterator[Explanation]:
+    """Yield what became of the event at each subscription, in the configuration's order.
+
+    Without `wanting` (the configuration cannot be read), of its deliveries alone.
+    """
+    deliveries = {each.delivery.subscription: each for each in event.deliveries}
+    names = () if wanting is None else wanting.subscriptions
+    verdicts = {} if wanting is None else _verdicts(event, wanting)
+    for name in dict.fromkeys((*names, *deliveries)):
+        if name in deliveries:
+            yield _of_delivery(deliveries[name], circumstances)
+        else:
+            yield verdicts[name]
+
+
+def _verdicts(event: EventDetail, wanting: Wanting) -> dict[str, Explanation]:
+    if event.body is None:
+        reason = "the event's content was removed after the retention, so nothing can be said"
+        return {name: Explanation(name, "unknown", reason) for name in wanting.subscriptions}
+    matcher = Matcher({name: each.selection for name, each in wanting.subscriptions.items()})
+    found: dict[str, Explanation] = {}
+    for verdict in matcher.explain(json.loads(event.body)):
+        name = verdict.name
+        if name in wanting.doubtful:
+            reason = "what it wants has a fault in the configuration; `relayd check` says which"
+            found[name] = Explanation(name, "unknown", reason)
+        elif not verdict.matched:
+            found[name] = Explanation(name, "not_matched", verdict.reason)
+        elif not wanting.subscriptions[name].active:
+            reason = "it has active: false, and takes no new events"
+            found[name] = Explanation(name, "inactive", reason)
+        else:
+            reason = (
+                "it would be wanted now; when it was accepted, the subscription was new or"
+                " inactive, or wanted other events."
+                f" `relayd replay --backfill {name} {event.id}` sends it"
+            )
+            found[name] = Explanation(name, "missed", reason)
+    return found
+
+
+def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explanation:
+    delivery = detail.delivery
+    name = delivery.subscription
+    last = detail.attempts[-1] if detail.attempts else None
+    count = f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}"
+    ended = "" if delivery.ended_at is None else clock_time(delivery.ended_at)
+    match delivery.state:
+        case State.DELIVERED:
+            status = "" if last is None or last.status is None else f": it answered {last.status}"
+            reason = f"delivered at {ended}, with attempt {delivery.attempts}{status}"
+            return Explanation(name, "delivered", reason, detail)
+        case State.EXHAUSTED:
+            reason = (
+                f"given up at {ended} after {count}; {_failed(last)}."
+                f" `relayd replay {delivery.id}` sends it again"
+            )
+            return Explanation(name, "exhausted", reason, detail)
+        case State.CANCELLED:
+            tried = f"; {_failed(last)}" if last is not None else ", before any attempt"
+            reason = (
+                f"cancelled by the operator at {ended}{tried}."
+                f" `relayd replay {delivery.id}` takes it back"
+            )
+            return Explanation(name, "cancelled", reason, detail)
+    tried = f"; {_failed(last)}" if last is not None else ""
+    if delivery.hold is not None:
+        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{tried}"
+        return Explanation(name, "held", reason, detail)
+    return Explanation(
+        name,
+        "waiting",
+        f"waits: {_waits_for(detail, circumstances)}{tried}",
+        detail,
+        delivery.due_at,
+    )
+
+
+def _failed(attempt: Attempt | None) -> str:
+    if attempt is None:
+        return "there was no attempt"
+    words = attempt.detail or attempt.failure or f"answered {attempt.status}"
+    return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, failed: {words}"
+
+
+def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
+    delivery = detail.delivery
+    now = circumstances.now
+    url = circumstances.urls.get(delivery.subscription, "")
+    health = circumstances.health.get(url, Health())
+    if not circumstances.running:
+        return "relayd is not running, so nothing is sent"
+    if health.held_until > now:
+        return (
+            f"its receiver asked for no attempt until {clock_time(health.held_until)}"
+            f" (Retry-After, in {about(health.held_until - now)})"
+        )
+    if delivery.due_at is not None and delivery.due_at > now:
+        return (
+            f"its next attempt is due at {clock_time(delivery.due_at)}"
+            f" (in {about(delivery.due_at - now)}), or as soon as its receiver, if it is failing,"
+            " answers again"
+        )
+    due = circumstances.due.get(url, 1)
+    words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"
+    if health.failing_since is not None:
+        words += (
+            f", which is failing since {clock_time(health.failing_since)} and tried with one"
+            " attempt at a time"
+        )
+    endpoint = circumstances.endpoints.get(url)
+    if due > 1 and endpoint is not None:
+        wait_s = due / endpoint.rate.refill_per_s
+        words += f"; the rate limit of {endpoint.rate} lets all of them go in {about(wait_s)}"
+    return words

@@ -1,0 +1,233 @@
+"""How everything stands, as `status` prints it: for people, and as a JSON document.
+
+The keys of the document are part of the contract. Each time stands twice: in ISO 8601 (UTC), and
+under the same key with `_unix` in Unix seconds.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from relayd.cli.moments import about, clock_time, iso
+from relayd.cli.output import printable, wrapped
+from relayd.core.delivery import Hold
+from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
+from relayd.queue.statistics import Tally
+
+Live = Mapping[str, Any]
+"""What the daemon said of itself: see `relayd.commands`."""
+
+_HOLD_WORDS: Final = {
+    Hold.PAUSED: "paused",
+    Hold.INACTIVE: "inactive (active: false)",
+    Hold.REMOVED: "gone from the configuration",
+    Hold.GONE: "held: its receiver answered 410 Gone",
+}
+
+
+def status_document(overview: Overview, live: Live | None, path: str, now: float) -> object:
+    """Return how everything stands; what only a running daemon knows is null without one."""
+    queue = overview.queue
+    return {
+        "running": live is not None,
+        "daemon": None
+        if live is None
+        else {
+            "version": live["version"],
+            "pid": live["pid"],
+            "config": live["config"],
+            **_moment("started_at", live["started_at"]),
+        },
+        "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
+        "sources": None if live is None else live["sources"],
+        "queue": {
+            "path": path,
+            "size_bytes": queue.size_bytes,
+            "free_bytes": queue.free_bytes,
+            "events": queue.events,
+            "deliveries": queue.deliveries,
+            "waiting": queue.waiting,
+            "rejected": queue.rejected,
+        },
+    }
+
+
+def _endpoint_document(
+    endpoint: EndpointStanding, live: Live | None, now: float
+) -> dict[str, object]:
+    health = endpoint.health
+    held_until = health.held_until if health.held_until > now else None
+    bucket = _bucket(endpoint, live)
+    return {
+        "url": endpoint.url,
+        "state": _state(endpoint, now),
+        **_moment("failing_since", health.failing_since),
+        "failures": health.failures,
+        "last_failure": health.last_failure or None,
+        **_moment("held_until", held_until),
+        "tokens": None if bucket is None else round(bucket["tokens"], 2),
+        "burst": None if bucket is None else bucket["burst"],
+        "rate_limit": None if bucket is None else bucket["rate_limit"],
+        "in_flight": None if bucket is None else bucket["in_flight"],
+        "allowed_in_flight": None if bucket is None else bucket["allowed_in_flight"],
+        "subscriptions": [_subscription_document(each) for each in endpoint.subscriptions],
+        "last_hour": _tally_document(endpoint.tallies.last_hour),
+        "last_day": _tally_document(endpoint.tallies.last_day),
+    }
+
+
+def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "hold": each.hold,
+        "waiting": each.waiting,
+        **_moment("oldest_waiting_at", each.oldest_accepted_at),
+        **_moment("next_attempt_at", each.next_due_at),
+    }
+
+
+def _tally_document(tally: Tally) -> dict[str, object]:
+    rate = tally.success_rate
+    return {
+        "attempts": tally.attempts,
+        "delivered": tally.delivered,
+        "failed": tally.failed,
+        "exhausted": tally.exhausted,
+        "success_rate": None if rate is None else round(rate, 4),
+        "p50_ms": _milliseconds(tally, 0.5),
+        "p95_ms": _milliseconds(tally, 0.95),
+    }
+
+
+def _milliseconds(tally: Tally, quantile: float) -> float | None:
+    response_s = tally.response_s(quantile)
+    return None if response_s is None else round(response_s * 1000, 1)
+
+
+def _moment(name: str, moment: float | None) -> dict[str, object]:
+    return {name: iso(moment), f"{name}_unix": moment}
+
+
+def _state(endpoint: EndpointStanding, now: float) -> str:
+    if all(each.hold is not None for each in endpoint.subscriptions):
+        return "held"
+    if endpoint.health.failing:
+        return "failing"
+    return "waiting" if endpoint.health.held_until > now else "healthy"
+
+
+def _bucket(endpoint: EndpointStanding, live: Live | None) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = None if live is None else live["endpoints"].get(endpoint.url)
+    return found
+
+
+def status_lines(overview: Overview, live: Live | None, path: str, now: float) -> Iterator[str]:
+    """Yield how everything stands, for a person."""
+    if live is None:
+        yield click.style("relayd is not running: this is what its queue says.", fg="red")
+    else:
+        since = about(now - live["started_at"])
+        yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
+    for endpoint in overview.endpoints:
+        yield ""
+        yield from _endpoint_lines(endpoint, live, now)
+    if not overview.endpoints:
+        yield ""
+        yield "There is no subscription."
+    yield ""
+    for source in [] if live is None else live["sources"]:
+        if source["waits_for"] is None:
+            yield f"{source['name']}: ready"
+        else:
+            text = f"waits for: {source['waits_for']}"
+            yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
+    yield from _queue_lines(overview, path)
+
+
+def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
+    yield click.style(printable(endpoint.url), bold=True)
+    colour = {"healthy": "green", "failing": "red"}.get(_state(endpoint, now), "yellow")
+    yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
+    for each in endpoint.subscriptions:
+        yield wrapped(_waiting_words(each, now), "      ", first="  ")
+    bucket = _bucket(endpoint, live)
+    if bucket is not None:
+        yield (
+            f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
+            f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
+            f" {bucket['allowed_in_flight']} under way"
+        )
+    yield f"  last hour: {_tally_words(endpoint.tallies.last_hour)}"
+    yield f"  last day:  {_tally_words(endpoint.tallies.last_day)}"
+
+
+def _health_words(endpoint: EndpointStanding, now: float) -> str:
+    health = endpoint.health
+    words = "healthy"
+    if health.failing_since is not None:
+        words = (
+            f"failing since {clock_time(health.failing_since)}"
+            f" ({about(now - health.failing_since)}), {health.failures:,} times in a row:"
+            f" {health.last_failure}"
+        )
+    elif health.failures:
+        words = f"its last attempt failed: {health.last_failure}"
+    if health.held_until > now:
+        words += (
+            f"; it asked for no attempt until {clock_time(health.held_until)}"
+            f" (Retry-After, in {about(health.held_until - now)})"
+        )
+    return words
+
+
+def _waiting_words(each: SubscriptionStanding, now: float) -> str:
+    held = f" is {_HOLD_WORDS[each.hold]}" if each.hold is not None else ""
+    if not each.waiting or each.oldest_accepted_at is None:
+        return f"{each.name}{held}: nothing waits"
+    words = f"{each.name}{held}: {each.waiting:,} wait, the oldest"
+    words += f" since {about(now - each.oldest_accepted_at)}"
+    if each.next_due_at is None:
+        return words
+    coming = each.next_due_at - now
+    return f"{words}; next attempt " + (f"in {about(coming)}" if coming > 0 else "is due")
+
+
+def _tally_words(tally: Tally) -> str:
+    rate = tally.success_rate
+    if rate is None:
+        return "no attempts"
+    # 100 % only where nothing failed.
+    share = f"{min(rate * 100, 100 if tally.failed == 0 else 99.9):.1f}".removesuffix(".0")
+    words = f"{tally.attempts:,} attempts, {share} % succeeded"
+    if tally.exhausted:
+        words += f", {tally.exhausted:,} exhausted"
+    half, most = tally.response_s(0.5), tally.response_s(0.95)
+    if half is None or most is None:
+        return f"{words}, no answers"
+    return f"{words}, p50 {_duration(half)}, p95 {_duration(most)}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _queue_lines(overview: Overview, path: str) -> Iterator[str]:
+    queue = overview.queue
+    yield wrapped(
+        f"queue: {queue.events:,} events and {queue.deliveries:,} deliveries kept,"
+        f" {queue.waiting:,} waiting; {_size(queue.size_bytes)} in {path}",
+        "  ",
+        first="",
+    )
+    if queue.rejected:
+        text = f"rejected input: {queue.rejected:,} (see `relayd rejected list`)"
+        yield click.style(text, fg="yellow")
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

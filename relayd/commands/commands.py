@@ -1,0 +1,103 @@
+"""All the commands of the control socket under their names, and the daemon's part of `status`."""
+
+import os
+from collections.abc import Callable
+
+import trio
+
+from relayd import __version__
+from relayd.commands.deliveries import DeliveryCommands
+from relayd.commands.receivers import ReceiverCommands
+from relayd.commands.rejected import RejectedCommands
+from relayd.commands.requests import Answer, Request, answering
+from relayd.config.config import Config
+from relayd.control import Command
+from relayd.delivery.dispatch import Dispatch, MakeTransport
+from relayd.intake import Intake
+from relayd.queue.queue import Queue
+from relayd.source_tasks import SourceTasks
+
+
+class Commands:
+    """Does what the operator's commands ask for.
+
+    `changing` is held while the configuration changes; `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        queue: Queue,
+        dispatch: Dispatch,
+        intake: Intake,
+        sources: SourceTasks,
+        changing: trio.Lock,
+        make_transport: MakeTransport,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._dispatch = dispatch
+        self._sources = sources
+        self._started_at = clock()
+        self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
+        self._rejected = RejectedCommands(config, queue, intake, clock)
+        self._receivers = ReceiverCommands(config, dispatch, make_transport, clock)
+
+    def apply(self, config: Config) -> None:
+        """Answer by this configuration from now on."""
+        self._config = config
+        self._deliveries.config = config
+        self._rejected.config = config
+        self._receivers.config = config
+
+    def by_name(self) -> dict[str, Command]:
+        """Return the commands as the control socket takes them."""
+        commands = {
+            "status": self._status,
+            "replay": self._deliveries.replay,
+            "cancel": self._deliveries.cancel,
+            "backfill": self._deliveries.backfill,
+            "pause": self._deliveries.pause,
+            "resume": self._deliveries.resume,
+            "resubmit": self._rejected.resubmit,
+            "drop": self._rejected.drop,
+            "test": self._receivers.test,
+        }
+        return {name: answering(command) for name, command in commands.items()}
+
+    async def _status(self, _: Request) -> Answer:
+        """Say what only the process knows: its buckets, and what its sources wait for."""
+        config = self._config
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "config": str(config.path),
+            "started_at": self._started_at,
+            "endpoints": {
+                url: {
+                    "tokens": standing.tokens,
+                    "burst": standing.endpoint.rate.burst,
+                    "rate_limit": str(standing.endpoint.rate),
+                    "in_flight": standing.in_flight,
+                    "allowed_in_flight": standing.health.allowed_in_flight(standing.endpoint),
+                }
+                for url, standing in self._dispatch.standing().items()
+            },
+            "sources": self._sources_now(),
+        }
+
+    def _sources_now(self) -> list[Answer]:
+        waiting = self._sources.waiting()
+        sources: list[Answer] = [
+            {
+                "name": f"spool {spool.name}",
+                "path": str(spool.path),
+                "waits_for": waiting.get(spool.name),
+            }
+            for spool in self._config.spools
+        ]
+        socket = self._config.socket
+        if socket is not None:
+            sources.append({"name": "socket", "path": str(socket.path), "waits_for": None})
+        return sources

@@ -1,0 +1,140 @@
+"""Replay, cancel and backfill deliveries; pause and resume subscriptions."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+import trio
+
+from relayd.commands.requests import (
+    Answer,
+    RefusedError,
+    Request,
+    configured,
+    numbers_of,
+    text_of,
+    unknown,
+)
+from relayd.config.config import Config
+from relayd.core.body import Parsed, parse_json
+from relayd.core.matching import Matcher
+from relayd.delivery.dispatch import Dispatch
+from relayd.queue import operations
+from relayd.queue.queue import Queue
+
+_log = structlog.get_logger()
+
+_BODIES_AT_ONCE: Final = 1024 * 1024
+
+
+class DeliveryCommands:
+    """Changes deliveries by their numbers, and holds by names.
+
+    `changing` is held while the configuration changes; `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        queue: Queue,
+        dispatch: Dispatch,
+        changing: trio.Lock,
+        clock: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self._queue = queue
+        self._dispatch = dispatch
+        self._changing = changing
+        self._clock = clock
+
+    async def replay(self, request: Request) -> Answer:
+        """Make ended `deliveries` due again, with their whole retry schedule."""
+        seqs = numbers_of(request, "deliveries")
+        changed = await self._queue.operate(
+            lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
+        )
+        if changed.count:
+            names = sorted(changed.subscriptions)
+            _log.info("replayed", deliveries=changed.count, subscriptions=names)
+        self._dispatch.wake(changed.subscriptions)
+        return {"changed": changed.count}
+
+    async def cancel(self, request: Request) -> Answer:
+        """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
+        seqs = numbers_of(request, "deliveries")
+        changed = await self._queue.operate(
+            lambda db, _, ids: operations.cancel(db, ids, seqs, now=self._clock())
+        )
+        if changed.count:
+            names = sorted(changed.subscriptions)
+            _log.warning("cancelled", deliveries=changed.count, subscriptions=names)
+        in_flight = len(self._dispatch.in_flight().intersection(seqs))
+        return {"changed": changed.count, "in_flight": in_flight}
+
+    async def backfill(self, request: Request) -> Answer:
+        """Make the deliveries that a subscription did not get, of the `events` that it wants now.
+
+        Answers with the events that it wants, and how many deliveries were made: none with
+        `dry_run`.
+        """
+        name = configured(request, self.config)
+        if not self.config.subscriptions[name].active:
+            raise RefusedError("inactive", f"{name} has active: false, and takes no new events")
+        wanted = await self._wanted(name, numbers_of(request, "events"))
+        if request.get("dry_run"):
+            return {"events": wanted, "changed": 0}
+        made = await self._queue.operate(
+            lambda db, numbers, ids: operations.backfill(
+                db, numbers, ids[name], wanted, now=self._clock()
+            )
+        )
+        if made:
+            _log.info("backfilled", deliveries=made, subscriptions=[name])
+        self._dispatch.wake([name])
+        return {"events": wanted, "changed": made}
+
+    async def _wanted(self, name: str, event_seqs: Sequence[int]) -> list[int]:
+        matcher = Matcher({name: self.config.subscriptions[name].selection})
+        wanted: list[int] = []
+        left = sorted(set(event_seqs))
+        while rows := await self._bodies(left):
+            for seq, body in rows:
+                parsed = parse_json(body.decode())
+                if isinstance(parsed, Parsed) and isinstance(parsed.value, dict):
+                    wanted += [seq] if matcher.match(parsed.value) else []
+            last = rows[-1][0]
+            left = [seq for seq in left if seq > last]
+        return wanted
+
+    async def _bodies(self, seqs: Sequence[int]) -> list[tuple[int, bytes]]:
+        return await self._queue.look(lambda db: operations.read_bodies(db, seqs, _BODIES_AT_ONCE))
+
+    async def pause(self, request: Request) -> Answer:
+        """Hold a subscription's deliveries from now on."""
+        name = text_of(request, "subscription")
+        return await self._hold(
+            name, "subscription_paused", lambda db: operations.pause(db, name, now=self._clock())
+        )
+
+    async def resume(self, request: Request) -> Answer:
+        """Take back a pause, and a receiver's 410; another hold may remain."""
+        name = text_of(request, "subscription")
+        return await self._hold(
+            name, "subscription_resumed", lambda db: operations.resume(db, name)
+        )
+
+    async def _hold(
+        self, name: str, event: str, change: Callable[[sqlite3.Connection], bool]
+    ) -> Answer:
+        # Not while a reload brings another configuration: holds and configuration go together.
+        async with self._changing:
+            changed, holds = await self._queue.operate(
+                lambda db, *_: (change(db), operations.read_holds(db))
+            )
+            if name not in holds:
+                raise unknown(name, holds)
+            self._dispatch.apply(self.config, holds)
+        if changed:
+            _log.warning(event, subscription=name, hold=holds[name])
+        return {"changed": changed, "hold": holds[name]}

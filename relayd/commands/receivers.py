@@ -1,0 +1,71 @@
+"""Send a sample event to a receiver, past the queue."""
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import trio
+
+from relayd.commands.requests import Answer, RefusedError, Request, configured, text_of
+from relayd.config.config import Config
+from relayd.core.event import EventDefaults
+from relayd.delivery.dispatch import Dispatch, MakeTransport
+from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
+
+_log = structlog.get_logger()
+
+_TOKEN_WAIT_S: Final = 15.0
+
+
+class ReceiverCommands:
+    """Tries receivers. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        config: Config,
+        dispatch: Dispatch,
+        make_transport: MakeTransport,
+        clock: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self._dispatch = dispatch
+        self._make_transport = make_transport
+        self._clock = clock
+
+    async def test(self, request: Request) -> Answer:
+        """Send a sample of `type`, or of one that the subscription wants, and say what came back.
+
+        It takes a token of the endpoint's bucket, so that the limit is kept; it counts for nothing
+        else, and also goes to a subscription that is held.
+        """
+        name = configured(request, self.config)
+        config = self.config
+        subscription = config.subscriptions[name]
+        chosen = sample_type(subscription.selection.events)
+        event_type = text_of(request, "type") if request.get("type") is not None else chosen
+        tag = secrets.token_hex(8)
+        now = self._clock()
+        defaults = EventDefaults(config.market_id, config.api_version)
+        try:
+            event = sample_event(event_type, tag=tag, now=int(now), defaults=defaults)
+        except ValueError as error:
+            raise RefusedError("invalid_type", str(error)) from None
+        with trio.move_on_after(_TOKEN_WAIT_S) as waiting:
+            await self._dispatch.take_token(subscription.url)
+        if waiting.cancelled_caught:
+            raise RefusedError(
+                "rate_limit", "the endpoint's rate limit leaves no room for a test; try again"
+            )
+        endpoint = config.endpoints[subscription.url]
+        async with self._make_transport(endpoint, config.allow_networks) as transport:
+            sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
+        result = sent.outcome
+        _log.info(
+            "tested",
+            subscription=name,
+            status=result.status,
+            failure=result.failure,
+            detail=result.detail,
+        )
+        return sent.document()

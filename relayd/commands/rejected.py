@@ -1,0 +1,97 @@
+"""Take in rejected input after all, or drop it."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from relayd.commands.requests import Answer, RefusedError, Request, numbers_of
+from relayd.config.config import Config
+from relayd.core.acceptance import Acceptance, conflict
+from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.intake import Intake
+from relayd.queue.queue import Queue
+from relayd.queue.rejected import RejectedInput, drop_rejected, read_rejected
+
+_log = structlog.get_logger()
+
+_MENDABLE = frozenset({"id", "type", "data"})
+
+
+class RejectedCommands:
+    """Changes the rejected list. `clock` gives Unix seconds."""
+
+    def __init__(
+        self, config: Config, queue: Queue, intake: Intake, clock: Callable[[], float]
+    ) -> None:
+        self.config = config
+        self._queue = queue
+        self._intake = intake
+        self._clock = clock
+
+    async def resubmit(self, request: Request) -> Answer:
+        """Take in the row `rejected`, with its mended columns in `changes`, as a source would.
+
+        It leaves the list once its event is durable: what a crash leaves between the two can be
+        given again, and is then known by its id.
+        """
+        [seq] = numbers_of({"rejected": [request.get("rejected")]}, "rejected")
+        changes = _changes_of(request)
+        rejected = await self._queue.look(lambda db: read_rejected(db, seq))
+        if rejected is None:
+            raise RefusedError("unknown", f"there is no rejected input {seq}")
+        source = rejected.source
+        row = _mended(rejected, changes)
+        event = event_from_row(row, self._defaults(source), now=int(self._clock()))
+        if isinstance(event, Rejection):
+            raise RefusedError(event.code, event.reason)
+        [result] = await self._intake.accept([event], source)
+        if result is Acceptance.CONFLICT:
+            refusal = conflict(event.id)
+            raise RefusedError(refusal.code, refusal.reason)
+        await self._queue.operate(lambda db, *_: drop_rejected(db, [seq]))
+        _log.info("resubmitted", event_id=event.id, event_type=event.type, source=source)
+        return {"id": event.id, "duplicate": result is Acceptance.DUPLICATE}
+
+    async def drop(self, request: Request) -> Answer:
+        """Remove `rejected` rows for good."""
+        seqs = numbers_of(request, "rejected")
+        dropped = await self._queue.operate(lambda db, *_: drop_rejected(db, seqs))
+        if dropped:
+            _log.warning("rejected_dropped", rows=dropped)
+        return {"changed": dropped}
+
+    def _defaults(self, source: str) -> EventDefaults:
+        for spool in self.config.spools:
+            if source == f"spool {spool.name}":
+                return EventDefaults(spool.market_id, spool.api_version)
+        return EventDefaults(self.config.market_id, self.config.api_version)
+
+
+def _changes_of(request: Request) -> Mapping[str, str]:
+    changes = request.get("changes", {})
+    if isinstance(changes, dict) and all(
+        key in _MENDABLE and isinstance(value, str) for key, value in changes.items()
+    ):
+        return changes
+    raise RefusedError("bad_request", "changes must hold id, type or data, each as text")
+
+
+def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
+    row = rejected.row
+    own = f"evt_{rejected.fingerprint.hex()[:32]}".encode()
+
+    def column(name: str, found: Column) -> Column:
+        # Half of a surrogate pair is refused as what it is: no UTF-8.
+        text = changes.get(name)
+        return found if text is None else text.encode("utf-8", "surrogatepass")
+
+    return SpoolRow(
+        seq=row.seq,
+        # Where it has none, one that is always the same, so that it is never taken in twice.
+        id=column("id", own if row.id is None else row.id),
+        type=column("type", row.type),
+        data=column("data", row.data),
+        created=row.created,
+        market_id=row.market_id,
+        api_version=row.api_version,
+    )

@@ -1,0 +1,103 @@
+"""One attempt with a sample event, past the queue, to see whether a receiver takes it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, sample
+from relayd.core.delivery import Delivery, State
+from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_row, own_event
+from relayd.core.matching import OWN_PREFIX, pattern_matches
+from relayd.core.outcome import Outcome
+from relayd.core.signature import signed_headers
+from relayd.core.subscription import Subscription
+from relayd.delivery.transport import attempt, build_request
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAttempt:
+    """What was sent, and what came back."""
+
+    event: Event
+    delivery_id: str
+    url: str
+    outcome: Outcome
+
+    def document(self) -> dict[str, object]:
+        """Return it as the control socket and `--json` have it."""
+        outcome = self.outcome
+        return {
+            "event_id": self.event.id,
+            "event_type": self.event.type,
+            "delivery_id": self.delivery_id,
+            "url": self.url,
+            "succeeded": outcome.succeeded,
+            "status": outcome.status,
+            "failure": outcome.failure,
+            "detail": outcome.detail or None,
+            "duration_ms": round(outcome.duration_s * 1000, 1),
+            "answer": outcome.answer.decode(errors="replace"),
+        }
+
+
+def sample_type(patterns: Sequence[str]) -> str:
+    """Return an event type that one of a subscription's patterns matches."""
+    known = (*EVENT_TYPES, *RELAYD_TYPES)
+    for pattern in patterns:
+        for event_type in known:
+            if pattern_matches(pattern, event_type):
+                return event_type
+    # A type of the market's own: as it stands, or the first word of a pattern for several.
+    return patterns[0].removesuffix(".*")
+
+
+def sample_event(event_type: str, *, tag: str, now: int, defaults: EventDefaults) -> Event:
+    """Make a sample event of a type; its id shows that it is one. Raises ValueError for no type."""
+    event_id = f"evt_test_{tag}"
+    try:
+        data = sample(event_type)
+    except KeyError:
+        data = {"object": {"id": f"test_{tag}"}}
+    if event_type.startswith(OWN_PREFIX):
+        return own_event(event_type, data, event_id=event_id, created=now, defaults=defaults)
+    row = SpoolRow(
+        seq=0,
+        id=event_id.encode(),
+        type=event_type.encode(),
+        data=json.dumps(data).encode(),
+        created=now,
+        market_id=None,
+        api_version=None,
+    )
+    event = event_from_row(row, defaults, now=now)
+    if not isinstance(event, Event):
+        raise ValueError(event.reason)  # noqa: TRY004 - not about types
+    return event
+
+
+async def attempt_sample(
+    subscription: Subscription,
+    event: Event,
+    tag: str,
+    *,
+    transport: httpx.AsyncBaseTransport,
+    now: float,
+) -> SampleAttempt:
+    """Send the event as the subscription's deliveries are sent, once."""
+    delivery = Delivery(
+        seq=0,
+        id=f"dlv_test_{tag}",
+        subscription=subscription.name,
+        event_id=event.id,
+        event_type=event.type,
+        state=State.PENDING,
+        attempts=0,
+        step=0,
+        body=event.body,
+    )
+    headers = signed_headers(delivery, subscription, attempt=1, now=now)
+    request = build_request(httpx.URL(subscription.url), headers, delivery.body)
+    outcome = await attempt(transport, request, timeout_s=subscription.timeout_s, now=now)
+    return SampleAttempt(event, delivery.id, subscription.url, outcome)

@@ -1,0 +1,156 @@
+"""How everything in the queue stands, for `status`: what waits, for what, and how receivers do.
+
+It reads what waits and a few counts, never what has ended, however much that is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayd.core.delivery import Hold
+from relayd.core.endpoint import Health
+from relayd.queue.reading import Reading
+from relayd.queue.records import read_health
+from relayd.queue.statistics import Tallies, Tally, read_tallies
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStanding:
+    """What waits for one subscription. Times are Unix seconds, None where nothing waits.
+
+    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held.
+    """
+
+    name: str
+    url: str
+    hold: Hold | None
+    waiting: int
+    oldest_accepted_at: float | None
+    next_due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStanding:
+    """One URL: its health, its subscriptions, and what came of its attempts."""
+
+    url: str
+    health: Health
+    subscriptions: tuple[SubscriptionStanding, ...]
+    tallies: Tallies
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStanding:
+    """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more."""
+
+    size_bytes: int
+    free_bytes: int
+    events: int
+    deliveries: int
+    waiting: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, endpoints in the order of their URLs."""
+
+    endpoints: tuple[EndpointStanding, ...]
+    queue: QueueStanding
+
+
+# As core.endpoint.Health says: a retry that was scheduled before its endpoint came back is due
+# since then, and nothing starts before the endpoint's Retry-After is over.
+_WAITING = """
+SELECT s.name, count(*), min(d.seq),
+  max(min(CASE WHEN d.state = 'retrying' AND p.released_at >= d.scheduled_at
+      THEN min(d.due_at, p.released_at) ELSE d.due_at END), coalesce(p.held_until, 0.0))
+FROM subscriptions s
+CROSS JOIN deliveries d INDEXED BY deliveries_waiting
+  ON d.subscription_id = s.id AND d.due_at IS NOT NULL
+LEFT JOIN endpoints p ON p.url = s.url
+GROUP BY s.id"""
+
+_DUE = """
+SELECT s.url, count(*)
+FROM subscriptions s
+CROSS JOIN deliveries d INDEXED BY deliveries_waiting
+  ON d.subscription_id = s.id AND d.due_at IS NOT NULL
+LEFT JOIN endpoints p ON p.url = s.url
+WHERE s.hold IS NULL AND (d.due_at <= ? OR d.state = 'retrying' AND p.released_at >= d.scheduled_at)
+GROUP BY s.url"""
+
+_ACCEPTED = """
+SELECT e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.seq = ?"""
+
+
+def read_overview(reading: Reading, path: Path, *, now: float) -> Overview:
+    """Read how everything stands. `now` is in Unix seconds."""
+    standings = _subscriptions(reading)
+    health = read_health(reading.db)
+    tallies = read_tallies(reading.db, now=now)
+    nothing = Tallies(Tally(), Tally())
+    # One that is gone from the configuration is shown as long as something waits for it.
+    shown = [each for each in standings if each.hold is not Hold.REMOVED or each.waiting]
+    urls = sorted({each.url for each in shown})
+    return Overview(
+        endpoints=tuple(
+            EndpointStanding(
+                url=url,
+                health=health.get(url, Health()),
+                subscriptions=tuple(each for each in shown if each.url == url),
+                tallies=tallies.get(url, nothing),
+            )
+            for url in urls
+        ),
+        queue=_queue(reading, path, sum(each.waiting for each in standings)),
+    )
+
+
+def count_due(reading: Reading, *, now: float) -> dict[str, int]:
+    """Return how many deliveries are due at each URL, of those that are not held."""
+    rows = reading.db.execute(_DUE, (now,))
+    return {url: count for url, count in rows if count}
+
+
+def _subscriptions(reading: Reading) -> list[SubscriptionStanding]:
+    waiting = {name: rest for name, *rest in reading.db.execute(_WAITING)}
+    standings: list[SubscriptionStanding] = []
+    for known in reading.subscriptions.values():
+        count, oldest, next_due_at = waiting.get(known.name, (0, None, None))
+        accepted_at = None
+        if oldest is not None:
+            [accepted_at] = reading.db.execute(_ACCEPTED, (oldest,)).fetchone()
+        standings.append(
+            SubscriptionStanding(
+                name=known.name,
+                url=known.url,
+                hold=known.hold,
+                waiting=count,
+                oldest_accepted_at=accepted_at,
+                next_due_at=None if known.hold is not None else next_due_at,
+            )
+        )
+    return standings
+
+
+def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
+    def number(sql: str) -> int:
+        [value] = reading.db.execute(sql).fetchone()
+        return int(value)
+
+    page_bytes = number("PRAGMA page_size")
+    return QueueStanding(
+        size_bytes=_size(path) + _size(Path(f"{path}-wal")),
+        free_bytes=number("PRAGMA freelist_count") * page_bytes,
+        events=number("SELECT count(*) FROM events"),
+        deliveries=number("SELECT count(*) FROM deliveries"),
+        waiting=waiting,
+        rejected=number("SELECT count(*) FROM rejected"),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,72 @@
+"""The rejected list: what sources brought that cannot be an event, for the operator to mend."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from relayd.core.event import SpoolRow
+
+
+@dataclass(frozen=True, slots=True)
+class ListedInput:
+    """A rejected row as it is listed. `rejected_at` is in Unix seconds."""
+
+    seq: int
+    source: str
+    rejected_at: float
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedInput:
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+
+    seq: int
+    source: str
+    rejected_at: float
+    code: str
+    reason: str
+    row: SpoolRow
+    fingerprint: bytes = field(repr=False)
+
+
+def list_rejected(db: sqlite3.Connection, *, limit: int) -> list[ListedInput]:
+    """Return rejected rows, the newest first."""
+    rows = db.execute(
+        "SELECT seq, source, rejected_at, code, reason FROM rejected ORDER BY seq DESC LIMIT ?",
+        (limit,),
+    )
+    return [ListedInput(*row) for row in rows]
+
+
+def read_rejected(db: sqlite3.Connection, seq: int) -> RejectedInput | None:
+    """Return one rejected row, or None where there is none."""
+    row = db.execute(
+        "SELECT source, rejected_at, code, reason, fingerprint,"
+        " id, type, data, created, market_id, api_version FROM rejected WHERE seq = ?",
+        (seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    source, rejected_at, code, reason, fingerprint, *found = row
+    return RejectedInput(seq, source, rejected_at, code, reason, SpoolRow(seq, *found), fingerprint)
+
+
+def find_rejected(db: sqlite3.Connection, event_id: str) -> ListedInput | None:
+    """Return the latest rejected row with this id, or None where there is none."""
+    row = db.execute(
+        "SELECT seq, source, rejected_at, code, reason FROM rejected WHERE id = ?"
+        " ORDER BY seq DESC LIMIT 1",
+        (event_id.encode("utf-8", "replace"),),
+    ).fetchone()
+    return None if row is None else ListedInput(*row)
+
+
+def drop_rejected(db: sqlite3.Connection, seqs: Iterable[int]) -> int:
+    """Remove rejected rows for good; return how many there were."""
+    return db.execute(
+        "DELETE FROM rejected WHERE seq IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(seqs)),),
+    ).rowcount

@@ -1,0 +1,123 @@
+"""Finds what a command is to touch: deliveries by their ids or by what they are, oldest first."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relayd.core.delivery import delivery_seq
+from relayd.core.matching import pattern_matches
+from relayd.queue.listing import (
+    DeliveryFilter,
+    ListedDelivery,
+    conditions_on_events,
+    load,
+    query_for,
+)
+from relayd.queue.reading import Reading
+
+_NO_LIMIT = 2**62
+
+_LACKS = """
+NOT EXISTS (SELECT 1 FROM deliveries d
+  WHERE d.event_seq = e.seq AND d.subscription_id = :subscription)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Deliveries that ids stand for, and the events among those ids."""
+
+    deliveries: tuple[int, ...]
+    events: tuple[int, ...]
+
+
+def find_named(reading: Reading, identifiers: Sequence[str]) -> Named | str:
+    """Return what the ids of events and deliveries stand for, or the first that is in no queue."""
+    deliveries: list[int] = []
+    events: list[int] = []
+    for identifier in identifiers:
+        seq = delivery_seq(identifier, reading.tag)
+        if seq is not None:
+            row = reading.db.execute("SELECT 1 FROM deliveries WHERE seq = ?", (seq,)).fetchone()
+            if row is not None:
+                deliveries.append(seq)
+                continue
+        row = reading.db.execute("SELECT seq FROM events WHERE id = ?", (identifier,)).fetchone()
+        if row is None:
+            return identifier
+        events.append(row[0])
+        deliveries += [
+            number
+            for (number,) in reading.db.execute(
+                "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", row
+            )
+        ]
+    return Named(tuple(dict.fromkeys(deliveries)), tuple(dict.fromkeys(events)))
+
+
+def select(reading: Reading, wanted: DeliveryFilter, named: Named | None) -> list[int]:
+    """Return the numbers of the deliveries that match, oldest first, however many there are.
+
+    With `named`, of those alone.
+    """
+    if named is not None:
+        return [each.seq for each in described(reading, named.deliveries) if _matches(wanted, each)]
+    query = query_for(reading, wanted, _NO_LIMIT)
+    if query is None:
+        return []
+    return [seq for (seq,) in reading.db.execute(*query)][::-1]
+
+
+def _matches(wanted: DeliveryFilter, delivery: ListedDelivery) -> bool:
+    return (
+        (not wanted.subscriptions or delivery.subscription in wanted.subscriptions)
+        and (not wanted.states or delivery.state in wanted.states)
+        and (not wanted.types or any(_is_type(each, delivery) for each in wanted.types))
+        and (wanted.since is None or delivery.accepted_at >= wanted.since)
+        and (wanted.until is None or delivery.accepted_at < wanted.until)
+    )
+
+
+def _is_type(pattern: str, delivery: ListedDelivery) -> bool:
+    # As listing has it: `*` is every type, relayd's own too, since nothing is sent by asking.
+    return pattern == "*" or pattern_matches(pattern, delivery.event_type)
+
+
+def described(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
+    """Return a few deliveries as they are shown, oldest first."""
+    return load(reading, seqs)[::-1]
+
+
+def count_by_subscription(reading: Reading, seqs: Sequence[int]) -> dict[str, int]:
+    """Return how many of these deliveries each subscription has, by name."""
+    counts = dict(
+        reading.db.execute(
+            "SELECT subscription_id, count(*) FROM deliveries"
+            " WHERE seq IN (SELECT value FROM json_each(?)) GROUP BY subscription_id",
+            (json.dumps(list(seqs)),),
+        )
+    )
+    return {
+        name: counts[each.number]
+        for name, each in reading.subscriptions.items()
+        if each.number in counts
+    }
+
+
+def lacking_events(
+    reading: Reading, subscription: str, wanted: DeliveryFilter, named: Named | None
+) -> list[int]:
+    """Return the kept events of which a subscription has no delivery, oldest first.
+
+    Of `wanted`, the types and times count; with `named`, of those events alone.
+    """
+    conditions, parameters = conditions_on_events(wanted)
+    parameters["subscription"] = reading.subscriptions[subscription].number
+    if named is not None:
+        conditions.append("e.seq IN (SELECT value FROM json_each(:events))")
+        parameters["events"] = json.dumps(named.events)
+    conditions += ["e.body IS NOT NULL", _LACKS]
+    rows = reading.db.execute(
+        f"SELECT e.seq FROM events e WHERE {' AND '.join(conditions)} ORDER BY e.seq",  # noqa: S608 - made of texts of our own
+        parameters,
+    )
+    return [seq for (seq,) in rows]
