@@ -49,7 +49,7 @@ class MemoryQueue:
     async def claim(self, want: Want) -> Claim:
         fresh: list[tuple[float, int]] = []
         backlog: list[tuple[float, int]] = []
-        later: list[float] = []
+        later: dict[str, float] = {}
         for seq, row in self.rows.items():
             delivery = row.delivery
             if row.due_at is None or delivery.subscription not in want.subscriptions:
@@ -62,14 +62,16 @@ class MemoryQueue:
             elif delivery.state is State.PENDING or row.due_at <= want.now or released:
                 backlog.append((row.due_at, seq))
             else:
-                later.append(row.due_at)
+                name = delivery.subscription
+                later[name] = min(later.get(name, row.due_at), row.due_at)
         chosen, backlog_first = admit(
             sorted(fresh), sorted(backlog), want.count, backlog_first=want.backlog_first
         )
-        more = len(fresh) + len(backlog) > len(chosen)
+        left = {seq for _, seq in fresh + backlog} - {seq for _, seq in chosen}
+        more = {self.rows[seq].delivery.subscription: want.now for seq in left}
         return Claim(
             deliveries=tuple(self.rows[seq].delivery for _, seq in chosen),
-            next_due_at=want.now if more else min(later, default=None),
+            next_due={**later, **more},
             backlog_first=backlog_first,
         )
 

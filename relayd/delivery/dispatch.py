@@ -11,7 +11,7 @@ from relayd.core.addresses import Network
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Standing
+from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Standing, Standstill
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0
@@ -94,11 +94,15 @@ class Dispatch:
         for name in subscriptions:
             running = self._running.get(self._urls.get(name, ""))
             if running is not None:
-                running.task.wake()
+                running.task.wake(name)
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
         return {url: running.task.standing for url, running in self._running.items()}
+
+    def standstills(self) -> dict[EndpointTask, Standstill]:
+        """Return what shows whether each endpoint's task goes on."""
+        return {running.task: running.task.standstill for running in self._running.values()}
 
     def in_flight(self) -> frozenset[int]:
         """Return the numbers of the deliveries that are being attempted."""

@@ -15,6 +15,7 @@ import httpx
 import structlog
 import trio
 
+from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
@@ -30,10 +31,8 @@ from relayd.queue.records import Recording
 _log = structlog.get_logger()
 
 _CLAIM_AT_ONCE = 256
+_SUBSCRIPTIONS_AT_ONCE = 64
 _STORAGE_RETRY_S = 1.0
-
-_NOTHING_DUE = math.inf
-_DUE_NOW = -math.inf
 
 
 class DeliveryQueue(Protocol):
@@ -57,6 +56,21 @@ class Standing:
     in_flight: int
     endpoint: Endpoint
     health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """What would show that a task stands still: see `watchdog`.
+
+    `rounds` counts how often its loop went round. `waits` says that it believes that nothing is
+    due; `want` asks the queue whether that is so. `moved_at` is when that delivery under way moved
+    on last for which it is the longest ago, on trio's clock; None without any.
+    """
+
+    rounds: int
+    waits: bool
+    want: Want
+    moved_at: float | None
 
 
 class EndpointTask:
@@ -88,25 +102,29 @@ class EndpointTask:
         self.health = health
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
-        self._under_way = 0
+        self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
         self._promised = 0
-        self._next_due_at = _DUE_NOW
+        self._rounds = 0
+        self._agenda = Agenda()
+        self._agenda.keep(subscriptions)
         self._backlog_first = False
         self._stopping = False
         self._changed = trio.Event()
         self._log = _log.bind(endpoint=endpoint_name(endpoint.url))
 
-    def wake(self) -> None:
-        """Say that something new is due."""
-        self._next_due_at = _DUE_NOW
-        self._changed.set()
+    def wake(self, subscription: str) -> None:
+        """Say that something new is due for one of the endpoint's subscriptions."""
+        if subscription in self._subscriptions:
+            self._agenda.note(subscription, NOW)
+            self._changed.set()
 
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
         """Go on under another configuration of the same URL. A reload grants no tokens."""
         self._endpoint = endpoint
         self._subscriptions = dict(subscriptions)
         self._bucket = self._bucket.with_rate(endpoint.rate, trio.current_time())
-        self.wake()
+        self._agenda.keep(self._subscriptions)
+        self._changed.set()
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight are through."""
@@ -117,7 +135,18 @@ class EndpointTask:
     def standing(self) -> Standing:
         """How the endpoint stands now."""
         self._bucket = self._bucket.at(trio.current_time())
-        return Standing(self._bucket.tokens, self._under_way, self._endpoint, self.health)
+        return Standing(self._bucket.tokens, len(self._moved_at), self._endpoint, self.health)
+
+    @property
+    def standstill(self) -> Standstill:
+        """What shows whether the task goes on."""
+        now = self._clock()
+        return Standstill(
+            rounds=self._rounds,
+            waits=self._agenda.next_at > now and not self._stopping,
+            want=self._want(0, now),
+            moved_at=min(self._moved_at.values(), default=None),
+        )
 
     def take_token(self) -> float:
         """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
@@ -131,6 +160,7 @@ class EndpointTask:
         """Deliver until stopped. When cancelled, attempts in flight count for nothing."""
         async with trio.open_nursery() as attempts:
             while not self._stopping:
+                self._rounds += 1
                 # Looked at once more after the wait: anything may have changed by then.
                 if (pause_s := self._pause_s()) > 0:
                     await self._wait(pause_s)
@@ -140,16 +170,16 @@ class EndpointTask:
 
     def _pause_s(self) -> float:
         """Return how long nothing can start, as things stand: 0 when something can."""
-        if not self._subscriptions or self._room() <= 0:
+        if self._room() <= 0:
             return math.inf
         now = self._clock()
-        if (until := max(self._next_due_at, self.health.held_until)) > now:
+        if (until := max(self._agenda.next_at, self.health.held_until)) > now:
             return until - now
         self._bucket = self._bucket.at(trio.current_time())
         return self._bucket.wait_s
 
     def _room(self) -> int:
-        return self.health.allowed_in_flight(self._endpoint) - self._under_way
+        return self.health.allowed_in_flight(self._endpoint) - len(self._moved_at)
 
     async def _wait(self, pause_s: float) -> None:
         with trio.move_on_after(pause_s):
@@ -157,41 +187,54 @@ class EndpointTask:
         self._changed = trio.Event()
 
     async def _claim(self) -> tuple[Delivery, ...]:
+        now = self._clock()
         count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
-        # What wakes us while the queue is being asked must not be forgotten.
-        self._next_due_at = _NOTHING_DUE
+        # Off the agenda before the queue is asked: what wakes us meanwhile is noted anew.
+        taken = self._agenda.take(now, _SUBSCRIPTIONS_AT_ONCE)
+        # One that a reload or a 410 took away while the queue was asked may be noted still.
+        names = tuple(name for name in taken if name in self._subscriptions)
+        if not names:
+            return ()
         self._promised = count
         try:
             claim = await self._queue.claim(
                 Want(
-                    subscriptions=tuple(self._subscriptions),
+                    subscriptions=names,
                     count=count,
-                    now=self._clock(),
-                    busy=frozenset().union(
-                        *(self._in_flight[name] for name in self._subscriptions)
-                    ),
+                    now=now,
+                    busy=frozenset().union(*(self._in_flight[name] for name in names)),
                     released_at=self.health.released_at,
                     backlog_first=self._backlog_first,
                 )
             )
         except (DatabaseBusyError, DatabaseFullError) as error:
             self._log.warning("queue_unavailable", detail=str(error))
-            self._next_due_at = self._clock() + _STORAGE_RETRY_S
+            self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
             return ()
         finally:
             self._promised = 0
-        if claim.next_due_at is not None:
-            self._next_due_at = min(self._next_due_at, claim.next_due_at)
+        self._agenda.note_all(claim.next_due)
         # A reload or a 410 may have taken a subscription away in the meantime.
         deliveries = tuple(
             each for each in claim.deliveries if each.subscription in self._subscriptions
         )
         self._backlog_first = claim.backlog_first
         self._bucket = self._bucket.at(trio.current_time()).take(len(deliveries))
+        now = trio.current_time()
         for delivery in deliveries:
             self._in_flight[delivery.subscription].add(delivery.seq)
-        self._under_way += len(deliveries)
+            self._moved_at[delivery.seq] = now
         return deliveries
+
+    def _want(self, count: int, now: float) -> Want:
+        return Want(
+            subscriptions=tuple(self._subscriptions),
+            count=count,
+            now=now,
+            busy=frozenset().union(*(self._in_flight[name] for name in self._subscriptions)),
+            released_at=self.health.released_at,
+            backlog_first=self._backlog_first,
+        )
 
     async def _deliver(self, delivery: Delivery) -> None:
         subscription = self._subscriptions.get(delivery.subscription)
@@ -200,7 +243,7 @@ class EndpointTask:
                 await self._attempt(delivery, subscription)
         finally:
             self._in_flight[delivery.subscription].discard(delivery.seq)
-            self._under_way -= 1
+            del self._moved_at[delivery.seq]
             self._changed.set()
 
     async def _attempt(self, delivery: Delivery, subscription: Subscription) -> None:
@@ -219,16 +262,17 @@ class EndpointTask:
         self.health = before.after(outcome, self._endpoint, now)
         if outcome.gone:
             self._subscriptions.pop(subscription.name, None)
+            self._agenda.forget(subscription.name)
         changed = self.health if self.health != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(Recording(record, self._endpoint.url, changed))
         if not as_decided:
             # Replayed while this attempt was under way, it may be due now.
-            self._next_due_at = _DUE_NOW
-        if record.state is State.RETRYING:
-            self._next_due_at = min(self._next_due_at, record.due_at or now)
+            self.wake(subscription.name)
+        elif record.due_at is not None and subscription.name in self._subscriptions:
+            self._agenda.note(subscription.name, record.due_at)
         if changed is not None and changed.released_at != before.released_at:
-            self._next_due_at = _DUE_NOW
+            self._agenda.keep(self._subscriptions)
         self._tell(record, before, subscription)
 
     async def _outcome(self, delivery: Delivery, subscription: Subscription, now: float) -> Outcome:
@@ -260,6 +304,7 @@ class EndpointTask:
                     **_identity(recording.record.delivery),
                 )
                 await trio.sleep(_STORAGE_RETRY_S)
+                self._moved_at[recording.record.delivery.seq] = trio.current_time()
 
     def _tell(self, record: AttemptRecord, before: Health, subscription: Subscription) -> None:
         outcome, after = record.outcome, self.health

@@ -6,10 +6,10 @@ process leaves each of its deliveries due as it was.
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import chain
 
 from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import Delivery, State, delivery_id
@@ -35,12 +35,12 @@ class Want:
 class Claim:
     """What a `Want` found.
 
-    `next_due_at` is when to ask again: a time that has come where more is due than was wanted,
-    None where nothing else waits.
+    `next_due` says when to ask for each subscription again: a time that has come where more is due
+    than was wanted. Subscriptions for which nothing else waits are not in it.
     """
 
     deliveries: tuple[Delivery, ...]
-    next_due_at: float | None
+    next_due: dict[str, float]
     backlog_first: bool
 
 
@@ -50,22 +50,22 @@ _CANDIDATES = """
 WITH want (number, subscription_id, now, released_at) AS (
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:wants)
 )
-SELECT want.number, 'fresh', d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
+SELECT want.number, want.subscription_id, 1, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'pending' AND due_at > want.now - :fresh_for
     ORDER BY due_at, seq LIMIT :n)
 UNION ALL
-SELECT want.number, 'backlog', d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
+SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'pending' AND due_at <= want.now - :fresh_for
     ORDER BY due_at, seq LIMIT :n)
 UNION ALL
-SELECT want.number, 'backlog', d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
+SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'retrying' AND due_at <= want.now
     ORDER BY due_at, seq LIMIT :n)
 UNION ALL
-SELECT want.number, 'backlog', d.seq, d.due_at FROM want JOIN deliveries d
+SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d
   ON want.released_at IS NOT NULL AND d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'retrying' AND due_at > want.now AND scheduled_at <= want.released_at
@@ -76,7 +76,7 @@ _NEXT_DUE = """
 WITH want (number, subscription_id, now, released_at) AS (
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:wants)
 )
-SELECT number, (
+SELECT number, subscription_id, (
   SELECT due_at FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'retrying' AND due_at > want.now
     AND (want.released_at IS NULL OR scheduled_at > want.released_at)
@@ -92,6 +92,10 @@ JOIN events e ON e.seq = d.event_seq
 """
 
 
+_Row = tuple[int, int, float, float | None]  # a want's number, a subscription's, now, released_at
+_Candidate = tuple[float, int, int]  # due_at, a delivery's number, its subscription's
+
+
 def claim(
     db: sqlite3.Connection,
     wants: Sequence[Want],
@@ -100,12 +104,47 @@ def claim(
     subscription_ids: Mapping[str, int],
 ) -> list[Claim]:
     """Answer many endpoints' wants at once, each with one `Claim`, in order."""
-    rows = [
+    names = {subscription_ids[name]: name for want in wants for name in want.subscriptions}
+    rows: list[_Row] = [
         (number, subscription_ids[name], want.now, want.released_at)
         for number, want in enumerate(wants)
         for name in want.subscriptions
     ]
-    candidates = db.execute(
+    fresh, backlog = _candidates(db, wants, rows)
+    admissions = [
+        admit(sorted(new), sorted(old), want.count, backlog_first=want.backlog_first)
+        for want, new, old in zip(wants, fresh, backlog, strict=True)
+    ]
+    loaded = _load(db, [seq for admitted, _ in admissions for _, seq, _ in admitted], tag, names)
+
+    more: set[tuple[int, int]] = set()
+    claims: list[Claim] = []
+    for number, (admitted, backlog_first) in enumerate(admissions):
+        left = Counter(each[2] for each in chain(fresh[number], backlog[number]))
+        left.subtract(each[2] for each in admitted)
+        due = [subscription_id for subscription_id, count in left.items() if count > 0]
+        more.update((number, subscription_id) for subscription_id in due)
+        claims.append(
+            Claim(
+                deliveries=tuple(loaded[seq] for _, seq, _ in admitted if seq in loaded),
+                next_due={names[each]: wants[number].now for each in due},
+                backlog_first=backlog_first,
+            )
+        )
+    for number, subscription_id, due_at in _next_due(
+        db, [row for row in rows if row[:2] not in more]
+    ):
+        claims[number].next_due[names[subscription_id]] = due_at
+    return claims
+
+
+def _candidates(
+    db: sqlite3.Connection, wants: Sequence[Want], rows: Sequence[_Row]
+) -> tuple[list[list[_Candidate]], list[list[_Candidate]]]:
+    """Return what is fresh and what is backlog, for each want."""
+    fresh: list[list[_Candidate]] = [[] for _ in wants]
+    backlog: list[list[_Candidate]] = [[] for _ in wants]
+    found = db.execute(
         _CANDIDATES,
         {
             "wants": json.dumps(rows),
@@ -114,45 +153,17 @@ def claim(
             "n": max(want.count + len(want.busy) for want in wants) + 1,
         },
     )
-    fresh: dict[int, list[tuple[float, int]]] = defaultdict(list)
-    backlog: dict[int, list[tuple[float, int]]] = defaultdict(list)
-    for number, kind, seq, due_at in candidates:
+    for number, subscription_id, is_fresh, seq, due_at in found:
         if seq not in wants[number].busy:
-            (fresh if kind == "fresh" else backlog)[number].append((due_at, seq))
-
-    chosen: list[list[int]] = []
-    turns: list[bool] = []
-    more_due: list[bool] = []
-    for number, want in enumerate(wants):
-        admitted, backlog_first = admit(
-            sorted(fresh[number]),
-            sorted(backlog[number]),
-            want.count,
-            backlog_first=want.backlog_first,
-        )
-        chosen.append([seq for _, seq in admitted])
-        turns.append(backlog_first)
-        more_due.append(len(fresh[number]) + len(backlog[number]) > len(admitted))
-
-    loaded = _load(db, chosen, tag, {value: key for key, value in subscription_ids.items()})
-    next_due = _next_due(db, [row for row in rows if not more_due[row[0]]])
-    return [
-        Claim(
-            deliveries=tuple(loaded[seq] for seq in chosen[number] if seq in loaded),
-            next_due_at=want.now if more_due[number] else next_due.get(number),
-            backlog_first=turns[number],
-        )
-        for number, want in enumerate(wants)
-    ]
+            (fresh if is_fresh else backlog)[number].append((due_at, seq, subscription_id))
+    return fresh, backlog
 
 
 def _load(
-    db: sqlite3.Connection, chosen: list[list[int]], tag: str, names: Mapping[int, str]
+    db: sqlite3.Connection, seqs: list[int], tag: str, names: Mapping[int, str]
 ) -> dict[int, Delivery]:
-    seqs = [seq for each in chosen for seq in each]
     if not seqs:
         return {}
-    rows = db.execute(_LOAD, (json.dumps(seqs),))
     return {
         seq: Delivery(
             seq=seq,
@@ -165,17 +176,14 @@ def _load(
             step=step,
             body=body,
         )
-        for seq, subscription_id, event_id, event_type, state, attempts, step, body in rows
+        for seq, subscription_id, event_id, event_type, state, attempts, step, body in db.execute(
+            _LOAD, (json.dumps(seqs),)
+        )
     }
 
 
-def _next_due(
-    db: sqlite3.Connection, rows: Sequence[tuple[int, int, float, float | None]]
-) -> dict[int, float]:
+def _next_due(db: sqlite3.Connection, rows: Sequence[_Row]) -> list[tuple[int, int, float]]:
     if not rows:
-        return {}
+        return []
     found = db.execute(_NEXT_DUE, {"wants": json.dumps(rows)})
-    due: dict[int, float] = {}
-    for number, due_at in sorted((row for row in found if row[1] is not None), key=itemgetter(1)):
-        due.setdefault(number, due_at)
-    return due
+    return [row for row in found if row[2] is not None]

@@ -78,7 +78,7 @@ async def test_an_accepted_event_is_due_at_once_with_the_bytes_that_came(tmp_pat
         assert delivery.body == event.body
         assert (delivery.state, delivery.attempts, delivery.step) == (State.PENDING, 0, 0)
         assert delivery.id == f"dlv_{queue.tag}_1"
-        assert claim.next_due_at is None
+        assert claim.next_due == {}
 
 
 async def test_what_is_accepted_survives_the_process(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_a_failed_delivery_is_due_again_when_its_wait_is_over(tmp_path: Pa
         await record(queue, delivery, FAILED)
         waiting = await queue.claim(want(now=NOW + 99))
         assert waiting.deliveries == ()
-        assert waiting.next_due_at == NOW + 100
+        assert waiting.next_due == {"books": NOW + 100}
         [again] = (await queue.claim(want(now=NOW + 100))).deliveries
         assert (again.seq, again.state, again.attempts, again.step) == (1, State.RETRYING, 1, 1)
         assert again.body == delivery.body
@@ -137,7 +137,7 @@ async def test_an_ended_delivery_is_never_due_again(tmp_path: Path) -> None:
         [delivery] = (await queue.claim(want())).deliveries
         await record(queue, delivery, OK)
         claim = await queue.claim(want(now=NOW + 10**9))
-        assert claim == Claim((), None, claim.backlog_first)
+        assert claim == Claim((), {}, claim.backlog_first)
         # What ended while an attempt was under way stays ended, and the attempt is kept.
         await record(queue, Delivery(**{**_fields(delivery), "attempts": 1}), FAILED)
         assert (await queue.claim(want(now=NOW + 10**9))).deliveries == ()
@@ -153,7 +153,7 @@ async def test_what_is_in_flight_is_not_claimed_again(tmp_path: Path) -> None:
             await accept(queue, f"evt_{number}")
         claim = await queue.claim(want(count=2, busy=frozenset({1, 2})))
         assert ids(claim) == ["evt_2", "evt_3"]
-        assert claim.next_due_at == NOW  # more is due than was wanted
+        assert claim.next_due == {"books": NOW}  # more is due than was wanted
         rest = await queue.claim(want(count=9, busy=frozenset({1, 2, 3, 4})))
         assert ids(rest) == ["evt_4"]
 
@@ -186,7 +186,7 @@ async def test_released_retries_are_due_whatever_their_time(tmp_path: Path) -> N
         await record(queue, deliveries[2], FAILED, now=NOW + 20)
         claim = await queue.claim(want(now=NOW + 30, released_at=NOW + 10))
         assert ids(claim) == ["evt_0", "evt_1"]
-        assert claim.next_due_at == NOW + 120
+        assert claim.next_due == {"books": NOW + 120}
 
 
 async def test_many_wants_are_answered_each_with_its_own(tmp_path: Path) -> None:
@@ -203,6 +203,23 @@ async def test_many_wants_are_answered_each_with_its_own(tmp_path: Path) -> None
                 nursery.start_soon(ask, name)
         assert ids(claims["books"]) == ["evt_1"]
         assert ids(claims["mail"]) == ["evt_2"]
+
+
+async def test_one_want_for_many_subscriptions_says_of_each_when_to_ask_again(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        for number in range(3):
+            await accept(queue, f"evt_{number}", "books", "mail")
+        [first, *_] = (await queue.claim(want("mail", count=1))).deliveries
+        await record(queue, first, FAILED)
+        claim = await queue.claim(want("books", "mail", count=3))
+        assert [each.subscription for each in claim.deliveries] == ["books", "books", "mail"]
+        assert claim.next_due == {"books": NOW, "mail": NOW}
+        busy = frozenset(each.seq for each in claim.deliveries)
+        rest = await queue.claim(want("books", "mail", count=9, busy=busy))
+        assert len(rest.deliveries) == 2
+        assert rest.next_due == {"mail": NOW + 100}
 
 
 async def test_holds_follow_the_configuration_and_the_receivers_410(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_delive
     async with bench.running() as task:
         await trio.sleep(10)
         bench.queue.add(now())
-        task.wake()
+        task.wake("books")
         await trio.sleep(289)
         assert len(bench.starts) == 1
         await trio.sleep(2)
@@ -202,7 +202,8 @@ async def test_410_holds_the_subscription_and_no_other(autojump_clock: MockClock
     async with bench.running(subscriptions=each) as task:
         await trio.sleep(1)
         second, third = bench.queue.add(now(), "books"), bench.queue.add(now(), "mail")
-        task.wake()
+        task.wake("books")
+        task.wake("mail")
         await trio.sleep(100_000)
     assert bench.queue.states() == {
         first: State.RETRYING,
@@ -298,7 +299,7 @@ async def test_one_poisonous_event_does_not_make_the_endpoint_failing(
         for _ in range(100):
             await trio.sleep(10)
             bench.queue.add(now())
-            task.wake()
+            task.wake("books")
         poison = [each for each in bench.queue.records if each.delivery.seq == 1]
         assert [each.started_at - EPOCH for each in poison] == pytest.approx([0, 120, 720], abs=0.1)
         assert not task.health.failing
@@ -313,7 +314,7 @@ async def test_fresh_events_pass_a_backlog_within_two_tokens(autojump_clock: Moc
         await trio.sleep(60)
         for _ in range(10):
             seq = bench.queue.add(now())
-            task.wake()
+            task.wake("books")
             added = now()
             while bench.queue.rows[seq].delivery.state is not State.DELIVERED:
                 await trio.sleep(0.05)
@@ -410,7 +411,7 @@ async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(
     bench = Bench()
     async with bench.running(subscriptions=(subscription("mail"),)) as task:
         seq = bench.queue.add(now(), "books")
-        task.wake()
+        task.wake("books")
         await trio.sleep(1000)
         assert bench.starts == []
         task.apply(Endpoint(URL, FAST, 8), {"books": subscription("books")})
