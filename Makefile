@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-.PHONY: help demo test lint format types check lock clean
+.PHONY: help demo test lint format types check lock clean bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -33,6 +33,17 @@ lock:  ## resolves the dependencies anew (needs uv)
 	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
 
+bench: .venv-bench/ready  ## measures relayd beside its peers, in 20 minutes (nginx and more from Debian, as root)
+	@.venv-bench/bin/python -m benchmarks --output benchmarks/results --update docs/performance.md README.md
+
+bench-quick: .venv-bench/ready  ## the same with fewer events and repeats, in 3 minutes
+	@.venv-bench/bin/python -m benchmarks --quick --output benchmarks/results/quick
+
+bench-lock:  ## resolves what the benchmarks need anew (needs uv)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --python-version 3.11 --constraint requirements-dev.lock --custom-compile-command "make bench-lock" \
+	  benchmarks/requirements.in -o benchmarks/requirements.lock
+
 clean:  ## removes what the targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
@@ -45,4 +56,17 @@ clean:  ## removes what the targets made
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# relayd's own locked dependencies come last: it is measured with those that it is tested with.
+.venv-bench/ready: pyproject.toml requirements-dev.lock benchmarks/requirements.lock
+	@echo "Setting up .venv-bench with the benchmarks' locked dependencies (once)…"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null; } \
+	  || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv-bench
+	@echo '*' > .venv-bench/.gitignore
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -1,87 +1,42 @@
-"""The command: measures, and writes `benchmarks/results/`.
+"""The command: measures, and writes its results.
 
 Exit status 0 when everything was measured (whether or not each target holds), 1 when a scenario
 has no figures, since events were lost or a program failed.
+
+All programs run from a copy of the code, so that nobody's edits disturb a run: the command copies
+the checkout, or takes a commit of it, and starts itself again there.
 """
 
 import argparse
+import io
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import machine, packages
-from benchmarks.bench import FULL, QUICK, Bench, say
-from benchmarks.errors import RefusedError
-from benchmarks.figures import Section
-from benchmarks.processes import raise_open_files
-from benchmarks.receiver import Receiver
-from benchmarks.report.results import Results, write_json
-from benchmarks.report.table import markdown, section_table, targets_table
-from benchmarks.scenarios import (
-    backlog,
-    contest,
-    drain,
-    ended,
-    endpoints,
-    isolation,
-    latency,
-    payloads,
-    subscriptions,
-)
+from benchmarks.measure import SCENARIOS, measure
 
-_HERE = Path(__file__).parent
-
-SCENARIOS: Mapping[str, Callable[[Bench], Section]] = {
-    "contest": contest.run,
-    "latency": latency.run,
-    "isolation": isolation.run,
-    "drain": drain.run,
-    "backlog": backlog.run,
-    "endpoints": endpoints.run,
-    "subscriptions": subscriptions.run,
-    "payloads": payloads.run,
-    "ended": ended.run,
-}
+_CHECKOUT = Path(__file__).parent.parent
+_MEASURED = "RELAYD_BENCH_MEASURES"
+"""Set in the copy: says what is measured."""
 
 
 def main() -> int:
-    """Run the scenarios that the command line names."""
+    """Run the scenarios that the command line names, in a copy of the code."""
     arguments = _arguments()
-    plan = QUICK if arguments.quick else FULL
-    if arguments.repeats is not None:
-        plan = replace(plan, repeats=arguments.repeats)
-    raise_open_files()
-    installed = packages.ensure(peers=not arguments.no_peers)
-    if installed:
-        say(f"installed {', '.join(installed)}")
-    began, started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), time.monotonic()
-    with tempfile.TemporaryDirectory(dir=arguments.work, prefix="relayd-bench-") as folder:
-        work = Path(folder)
-        description = machine.describe(work)
-        sections = []
-        with Receiver(work) as receiver:
-            bench = Bench(work, receiver, plan, peers=not arguments.no_peers)
-            for name in arguments.only:
-                sections.append(_section(bench, name))
-    results = Results(
-        mode=plan.name,
-        began=began,
-        took_s=time.monotonic() - started,
-        commit=machine.commit(_HERE.parent),
-        machine=description,
-        sections=sections,
-    )
-    _print(results)
-    if arguments.output is not None:
-        _write(results, arguments.output)
-    return 0 if results.whole else 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    measured = os.environ.get(_MEASURED)
+    return _in_a_copy(arguments) if measured is None else measure(arguments, measured)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").partition("\n\nAll")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="in less than three minutes")
     parser.add_argument(
         "--only",
@@ -90,18 +45,74 @@ def _arguments() -> argparse.Namespace:
         metavar="NAMES",
         help=f"some scenarios, joined by commas, of: {', '.join(SCENARIOS)}",
     )
+    parser.add_argument(
+        "--commit", help="measure this commit's relayd (default: the files as they are)"
+    )
     parser.add_argument("--no-peers", action="store_true", help="relayd alone")
     parser.add_argument("--repeats", type=int, help="how often each figure is measured")
     parser.add_argument(
         "--work",
-        type=Path,
+        type=_absolute,
         default=Path("/var/tmp"),  # noqa: S108 - a folder of our own is made in it
         help="a folder on the disk to measure (default: /var/tmp)",
     )
     parser.add_argument(
-        "--output", type=Path, help="the folder for the results (default: they are only printed)"
+        "--output",
+        type=_absolute,
+        help="the folder for the results (default: they are only printed)",
+    )
+    parser.add_argument(
+        "--update",
+        type=_absolute,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="documents that quote the figures between <!-- bench: NAME --> and <!-- /bench -->",
     )
     return parser.parse_args()
+
+
+def _in_a_copy(arguments: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(dir=arguments.work, prefix="relayd-bench-code-") as folder:
+        unwanted = shutil.ignore_patterns("__pycache__", "results")
+        shutil.copytree(_CHECKOUT / "benchmarks", Path(folder, "benchmarks"), ignore=unwanted)
+        if arguments.commit is None:
+            shutil.copytree(_CHECKOUT / "relayd", Path(folder, "relayd"), ignore=unwanted)
+            measured = _git("describe", "--always", "--dirty").decode().strip()
+        else:
+            measured = _git("rev-parse", "--short", arguments.commit).decode().strip()
+            with tarfile.open(
+                fileobj=io.BytesIO(_git("archive", arguments.commit, "relayd"))
+            ) as tar:
+                tar.extractall(folder, filter="data")
+        env = {**os.environ, "PYTHONPATH": folder, _MEASURED: measured}
+        command = [sys.executable, "-m", "benchmarks", *_with_whole_paths(arguments)]
+        copy = subprocess.Popen(command, cwd=folder, env=env)  # noqa: S603 - ourselves
+        try:
+            return copy.wait()
+        finally:
+            if copy.poll() is None:
+                copy.terminate()
+                copy.wait()
+
+
+def _with_whole_paths(arguments: argparse.Namespace) -> list[str]:
+    """Return the command line anew; relative paths would mean something else in the copy."""
+    words = ["--only", ",".join(arguments.only), "--work", str(arguments.work)]
+    words += ["--quick"] * arguments.quick + ["--no-peers"] * arguments.no_peers
+    if arguments.repeats is not None:
+        words += ["--repeats", str(arguments.repeats)]
+    if arguments.output is not None:
+        words += ["--output", str(arguments.output)]
+    return [*words, "--update", *map(str, arguments.update)]
+
+
+def _git(*arguments: str) -> bytes:
+    command = ["git", "-C", str(_CHECKOUT), *arguments]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - as above
+    if done.returncode != 0:
+        sys.exit(done.stderr.decode())
+    return done.stdout
 
 
 def _names(text: str) -> list[str]:
@@ -111,37 +122,8 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _section(bench: Bench, name: str) -> Section:
-    bench.say(f"— {name}")
-    began = time.monotonic()
-    try:
-        section = SCENARIOS[name](bench)
-    except RefusedError as error:
-        bench.say(f"{name}: no figures: {error}")
-        section = Section(name, name.capitalize(), refused=str(error))
-    return replace(section, took_s=time.monotonic() - began)
-
-
-def _print(results: Results) -> None:
-    lines: list[str] = []
-    for section in results.sections:
-        lines += ["", section.title, *section_table(section)]
-        if section.refused is not None:
-            lines.append(f"no figures: {section.refused}")
-    lines += ["", *targets_table(list(results.sections)), ""]
-    sys.stdout.write("\n".join(lines))
-
-
-def _write(results: Results, folder: Path) -> None:
-    from benchmarks.report.plots import draw  # noqa: PLC0415 - takes a second to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.png"):
-        old.unlink()
-    plots = draw(list(results.sections), folder)
-    write_json(results, folder / "latest.json")
-    (folder / "latest.md").write_text(markdown(results, plots))
-    say(f"written to {folder}")
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
 
 
 if __name__ == "__main__":

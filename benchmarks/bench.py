@@ -22,6 +22,7 @@ class Plan:
     slow_peer_events: int
     fast_peer_events: int
     ceiling_s: int
+    latency_repeats: int
     latency_s: float
     idle_s: float
     isolation_events: int
@@ -47,14 +48,15 @@ FULL = Plan(
     slow_peer_events=3_000,
     fast_peer_events=100_000,
     ceiling_s=3,
-    latency_s=30.0,
+    latency_repeats=3,
+    latency_s=20.0,
     idle_s=10.0,
     isolation_events=10_000,
-    isolation_s=12.0,
+    isolation_s=10.0,
     isolation_repeats=3,
     drained=100_000,
     scale_events=10_000,
-    scale_repeats=3,
+    scale_repeats=2,
     waiting=(1_000, 10_000, 100_000, 1_000_000),
     endpoints=(1, 10, 100, 1_000, 10_000),
     subscriptions=(1, 100, 1_000, 10_000),
@@ -72,6 +74,7 @@ QUICK = Plan(
     slow_peer_events=1_200,
     fast_peer_events=30_000,
     ceiling_s=1,
+    latency_repeats=1,
     latency_s=8.0,
     idle_s=5.0,
     isolation_events=4_000,

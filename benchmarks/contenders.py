@@ -62,6 +62,8 @@ class RelaydContender:
                 cpu_s = relayd.program.cpu_s() - cpu
                 memory = relayd.program.memory_mib()
             arrivals.first_times(event_ids)
+            if arrivals.count != len(event_ids):
+                raise RefusedError(f"{len(event_ids)} events came in {arrivals.count} requests")
             queue_file.check_recorded(folder / "queue.db", len(event_ids))
         return Run(len(event_ids), ended - began, cpu_s, memory)
 

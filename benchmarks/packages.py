@@ -22,7 +22,9 @@ def ensure(*, peers: bool) -> list[str]:
     if not missing:
         return []
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RefusedError(f"missing, and only root may install it: apt install {' '.join(missing)}")
+        raise RefusedError(
+            f"missing, and only root may install it: apt install {' '.join(missing)}"
+        )
     apt = ["apt-get", "-qq", "-y"]
     # RUNLEVEL=1 keeps Debian's scripts from starting the services.
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}

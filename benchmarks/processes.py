@@ -3,11 +3,11 @@
 CPU time and memory are read from /proc, for all processes of the session together.
 """
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -74,24 +74,21 @@ class Program:
 
     def last_lines(self) -> str:
         """Return the end of its output."""
-        return self.log.read_bytes()[-800:].decode(errors="replace")
+        lines = self.log.read_bytes()[-4000:].decode(errors="replace").splitlines()
+        return " / ".join(lines[-3:])
 
     def stop(self, timeout_s: float = 15.0) -> None:
         """End it by SIGTERM, and whatever of its session is left by SIGKILL."""
         if self.running:
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def kill(self) -> None:
         """End the whole session at once."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(10.0)
 
     def _stats(self) -> dict[int, list[str]]:

@@ -17,24 +17,27 @@ from relayd.queue.schema import migrate
 
 _NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT ?1)"
 
+_BATCH = 500
+"""So many events are accepted, and so become due, at the same moment: a spool's batch."""
+
 _EVENTS = f"""
 INSERT INTO events (seq, id, type, created, accepted_at, source, digest, body)
 {_NUMBERS} SELECT ?2 + n, printf('%s_%08d', ?3, n), '{EVENT_TYPE}', {CREATED}, ?4, 'spool market',
-  randomblob(32), CAST(?5 || printf('%s_%08d', ?3, n) || ?6 AS BLOB) FROM numbers"""
+  randomblob(32), CAST(?5 || printf('%s_%08d', ?3, n) || ?6 AS BLOB) FROM numbers"""  # noqa: S608 - constants of our own
 
 _WAITING = f"""
 INSERT INTO deliveries
   (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
-{_NUMBERS} SELECT ?2 + n, ?3 + n, ?4, ?5, ?6, ?6, ?7, ?8 FROM numbers"""
+{_NUMBERS} SELECT ?2 + n, ?3 + n, ?4, ?5, ?6, ?6, ?7, ?8 + n / {_BATCH} * 0.05 FROM numbers"""  # noqa: S608 - constants of our own
 
 _ENDED = f"""
 INSERT INTO deliveries
   (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at, ended_at)
-{_NUMBERS} SELECT ?2 + n, ?3 + n / ?5, ?4, 'delivered', 1, 0, ?6, NULL, ?6 FROM numbers"""
+{_NUMBERS} SELECT ?2 + n, ?3 + n / ?5, ?4, 'delivered', 1, 0, ?6, NULL, ?6 FROM numbers"""  # noqa: S608 - constants of our own
 
 _ATTEMPTS = f"""
 INSERT INTO attempts (delivery_seq, number, started_at, duration_s, status, failure, detail)
-{_NUMBERS} SELECT ?2 + n, 1, ?3, 0.01, ?4, ?5, ?6 FROM numbers"""
+{_NUMBERS} SELECT ?2 + n, 1, ?3, 0.01, ?4, ?5, ?6 FROM numbers"""  # noqa: S608 - constants of our own
 
 DELIVERIES_OF_AN_ENDED_EVENT = 10
 """So many subscriptions got each event that has ended: ten million deliveries fit in 2 GB so."""
@@ -133,17 +136,17 @@ def is_waiting(path: Path) -> bool:
 
 
 def check_recorded(path: Path, delivered: int) -> None:
-    """Refuse to go on unless so many deliveries are recorded as delivered, each with its attempt."""
+    """Refuse to go on unless so many deliveries are recorded, each with one attempt and its 204."""
     with _reading(path) as db:
         [found] = db.execute(
             "SELECT count(*) FROM deliveries d JOIN attempts a ON a.delivery_seq = d.seq"
             " WHERE d.state = 'delivered' AND a.status = 204"
         ).fetchone()
-        [synchronous] = db.execute("PRAGMA journal_mode").fetchone()
-    if found != delivered:
-        raise RefusedError(f"{found} deliveries are recorded, and not {delivered}")
-    if synchronous != "wal":
-        raise RefusedError(f"the queue's journal mode is {synchronous}")
+        [attempts] = db.execute("SELECT count(*) FROM attempts").fetchone()
+    if found != delivered or attempts != delivered:
+        raise RefusedError(
+            f"{found} deliveries and {attempts} attempts are recorded, and not {delivered}"
+        )
 
 
 @contextmanager

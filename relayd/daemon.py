@@ -8,7 +8,6 @@ inside out takes in nothing more, then lets attempts finish.
 import os
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from relayd.control import LINE_BYTES, MODE, ControlLines
 from relayd.core.addresses import Network
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint
+from relayd.core.own_events import wanted_types
 from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
@@ -43,6 +43,8 @@ from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer
 from relayd.sources.unix_socket import SocketPathError, bind_unix
+from relayd.timekeeping import Clock, Timekeeping, step_at_start
+from relayd.watchdog import Watchdog
 
 _log = structlog.get_logger()
 
@@ -63,11 +65,12 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
         reserve_of(config.queue.path).make_room()
         async with sqlite_loop():
             checked = await check_at_start(config.queue.path)
+            clock = Clock()
             async with (
-                open_queue(config.queue.path, time.time) as queue,
+                open_queue(config.queue.path, clock.now) as queue,
                 trio.open_nursery() as nursery,
             ):
-                daemon = Daemon(config, queue, log, service)
+                daemon = Daemon(config, queue, log, service, clock)
                 nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
                 if not checked and not lock.ended_in_order:
                     nursery.start_soon(check_whole, config.queue.path)
@@ -87,9 +90,12 @@ class ReloadRefusedError(Exception):
 class Daemon:
     """Everything that lives as long as the process does."""
 
-    def __init__(self, config: Config, queue: Queue, log: Log, service: Service) -> None:
+    def __init__(
+        self, config: Config, queue: Queue, log: Log, service: Service, clock: Clock
+    ) -> None:
         self._config = config
         self._queue = queue
+        self._clock = clock
         self._logging = log
         self._service = service
         self._tls = tls_context()
@@ -99,16 +105,17 @@ class Daemon:
         self._dispatch: Dispatch
         self._intake: Intake
         self._commands: Commands
-        self._pruning = Pruning(queue, config.queue.path, config.queue.retention_s, time.time)
+        self._pruning = Pruning(queue, config.queue.path, config.queue.retention_s, clock.now)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
         config = self._config
+        step = await step_at_start(self._clock, self._queue)
         self._dispatch = Dispatch(
             self._queue,
             health=await self._queue.health(),
             make_transport=self._make_transport,
-            clock=time.time,
+            clock=self._clock.now,
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
         self._intake = Intake(self._queue, config, self._dispatch.wake)
@@ -116,8 +123,16 @@ class Daemon:
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
             self._dispatch.apply(config, holds)
+            keeping = Timekeeping(self._clock, self._queue, self._dispatch)
             async with trio.open_nursery() as taking_in:
-                self._sources = SourceTasks(taking_in, self._intake, config, time.time)
+                self._sources = SourceTasks(
+                    taking_in,
+                    self._intake,
+                    config,
+                    outbox=self._queue,
+                    clock=self._clock.now,
+                    passed=self._service.passed,
+                )
                 self._sources.apply(config, self._sources.prepare(config))
                 self._commands = Commands(
                     config,
@@ -127,10 +142,13 @@ class Daemon:
                     sources=self._sources,
                     changing=self._reloading,
                     make_transport=self._make_transport,
-                    clock=time.time,
+                    clock=self._clock.now,
                 )
+                taking_in.start_soon(keeping.run, step)
                 taking_in.start_soon(self._pruning.run)
                 await self._serve_control(taking_in)
+                if self._service.watchdog_s is not None:
+                    taking_in.start_soon(self._watchdog(self._service.watchdog_s).run)
                 self._started()
                 await self._stop.wait()
                 self._service.stopping("finishing attempts in flight")
@@ -201,8 +219,10 @@ class Daemon:
         return changed.lines()
 
     async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
+        subscriptions = config.subscriptions.values()
         return await self._queue.declare(
-            Declared(each.name, each.url, each.active) for each in config.subscriptions.values()
+            (Declared(each.name, each.url, each.active) for each in subscriptions),
+            wanted_types(each.selection for each in subscriptions if each.active),
         )
 
     def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
@@ -212,6 +232,14 @@ class Daemon:
         control = ControlLines({"reload": self.reload, **self._commands.by_name()})
         server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
         nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
+
+    def _watchdog(self, allowed_s: float) -> Watchdog:
+        return Watchdog(
+            allowed_s,
+            queue=self._queue,
+            pulses=self._dispatch.pulses,
+            feed=self._service.alive,
+        )
 
     def _started(self) -> None:
         config = self._config

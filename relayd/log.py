@@ -75,15 +75,32 @@ class LineWriter:
 
 
 class _LineLogger:
-    """What structlog calls at the end of its processors."""
+    """What structlog calls at the end of its processors.
 
-    def __init__(self, writer: LineWriter) -> None:
+    With `priorities` each line begins as the journal has it: `<4>` for a warning (sd-daemon(3)).
+    """
+
+    def __init__(self, writer: LineWriter, *, priorities: bool) -> None:
         self._writer = writer
+        self._priorities = priorities
 
-    def msg(self, message: str) -> None:
-        self._writer.write(message)
+    def debug(self, message: str) -> None:
+        self._write(7, message)
 
-    debug = info = warning = error = critical = exception = msg
+    def info(self, message: str) -> None:
+        self._write(6, message)
+
+    def warning(self, message: str) -> None:
+        self._write(4, message)
+
+    def error(self, message: str) -> None:
+        self._write(3, message)
+
+    def critical(self, message: str) -> None:
+        self._write(2, message)
+
+    def _write(self, priority: int, message: str) -> None:
+        self._writer.write(f"<{priority}>{message}" if self._priorities else message)
 
 
 class _Logger(structlog.BoundLoggerBase):
@@ -122,10 +139,11 @@ class Log:
     def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
         self._writer = LineWriter(stream)
         self.configure(level)
+        priorities = _is_the_journal(stream)
         structlog.configure(
             processors=_processors(form, stream),
             wrapper_class=_Logger,
-            logger_factory=lambda *_: _LineLogger(self._writer),
+            logger_factory=lambda *_: _LineLogger(self._writer, priorities=priorities),
         )
 
     def configure(self, level: str) -> None:
@@ -165,6 +183,15 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
             exception_formatter=structlog.dev.plain_traceback,
         ),
     ]
+
+
+def _is_the_journal(stream: TextIO) -> bool:
+    """Tell whether systemd's journal reads the stream (JOURNAL_STREAM in systemd.exec(5))."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def _in_order(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,17 +1,22 @@
 """The sources' tasks: one for each spool and one for the producers' socket, as configured."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
+import structlog
 import trio
 
 from relayd.config.config import Config, SocketConfig, SpoolConfig
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
 from relayd.sources.line_server import LineServer
+from relayd.sources.own_events import Outbox, OwnEvents
 from relayd.sources.socket import LINE_BYTES, SOURCE, EventLines
 from relayd.sources.spool import Spool
-from relayd.sources.unix_socket import bind_unix
+from relayd.sources.unix_socket import SocketPathError, bind_unix, passed_listener
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,38 +26,67 @@ class _RunningSpool:
 
 
 @dataclass(frozen=True, slots=True)
-class _RunningSocket:
-    config: SocketConfig
-    scope: trio.CancelScope
+class PreparedSocket:
+    """A listener that was made for a configuration, or none where nothing new is needed.
+
+    `passed` says that it is the service manager's, whose file is left as it is.
+    """
+
+    listener: trio.SocketListener | None
+    passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedSocket:
-    """A listener that was bound for a configuration, or none where nothing new is needed."""
-
-    listener: trio.SocketListener | None
+class _RunningSocket:
+    config: SocketConfig
+    passed: bool
+    scope: trio.CancelScope
 
 
 class SourceTasks:
-    """Starts and stops sources inside `nursery`; whoever cancels that stops all of them."""
+    """Starts and stops sources inside `nursery`; whoever cancels that stops all of them.
+
+    `outbox` has relayd's own events. `passed` holds the sockets that the service manager opened: one at the configured path is used.
+    """
 
     def __init__(
-        self, nursery: trio.Nursery, intake: Intake, config: Config, clock: Callable[[], float]
+        self,
+        nursery: trio.Nursery,
+        intake: Intake,
+        config: Config,
+        *,
+        outbox: Outbox,
+        clock: Callable[[], float],
+        passed: Sequence[socket.socket] = (),
     ) -> None:
         self._nursery = nursery
         self._intake = intake
         self._clock = clock
+        self._passed = passed
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
         self._lines = EventLines(intake, _defaults(config), clock)
+        self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
+        nursery.start_soon(self._own_events.run)
 
     def prepare(self, config: Config) -> PreparedSocket:
-        """Do what may fail: bind the socket, where its path is new. Raises `SocketPathError`."""
-        wanted = config.socket
-        current = self._socket.config if self._socket is not None else None
-        if wanted is None or (current is not None and current.path == wanted.path):
+        """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""
+        wanted, current = config.socket, self._socket
+        if wanted is not None and current is not None and current.config.path == wanted.path:
+            if not current.passed and current.config.mode != wanted.mode:
+                _change_mode(wanted)
             return PreparedSocket(None)
-        return PreparedSocket(bind_unix(wanted.path, wanted.mode))
+        listener = None if wanted is None else passed_listener(wanted.path, self._passed)
+        if listener is not None:
+            return PreparedSocket(listener, passed=True)
+        for unused in self._passed:
+            # Those who connect there would wait without end.
+            _log.warning(
+                "passed_socket_unused",
+                path=str(unused.getsockname()),
+                detail="systemd listens there, which is not what socket.path says",
+            )
+        return PreparedSocket(None if wanted is None else bind_unix(wanted.path, wanted.mode))
 
     def apply(self, config: Config, prepared: PreparedSocket) -> None:
         """Run the sources of this configuration, and no others. What is unchanged goes on."""
@@ -61,8 +95,8 @@ class SourceTasks:
         for spool_config in config.spools:
             if spool_config not in self._spools:
                 self._start_spool(spool_config)
-        self._lines.defaults = _defaults(config)
-        self._apply_socket(config.socket, prepared.listener)
+        self._lines.defaults = self._own_events.defaults = _defaults(config)
+        self._apply_socket(config.socket, prepared)
 
     def waiting(self) -> dict[str, str]:
         """Return what each spool that cannot be read waits for, by the spool's name."""
@@ -77,21 +111,30 @@ class SourceTasks:
         self._spools[config] = running
         self._nursery.start_soon(_within, running.scope, running.spool.run)
 
-    def _apply_socket(
-        self, wanted: SocketConfig | None, listener: trio.SocketListener | None
-    ) -> None:
-        if self._socket is not None and (wanted is None or listener is not None):
+    def _apply_socket(self, wanted: SocketConfig | None, prepared: PreparedSocket) -> None:
+        current, listener = self._socket, prepared.listener
+        if current is not None and (wanted is None or listener is not None):
             # The path is left to whoever may have taken it since; a stale one is removed by bind.
-            self._socket.scope.cancel()
+            current.scope.cancel()
             self._socket = None
         if wanted is None:
             return
         if listener is None:
-            wanted.path.chmod(wanted.mode)
+            if current is not None:
+                self._socket = replace(current, config=wanted)
             return
         server = LineServer(self._lines.answer, name=SOURCE, line_bytes=LINE_BYTES)
-        self._socket = _RunningSocket(wanted, trio.CancelScope())
+        self._socket = _RunningSocket(wanted, prepared.passed, trio.CancelScope())
         self._nursery.start_soon(_within, self._socket.scope, server.serve, listener)
+
+
+def _change_mode(socket_config: SocketConfig) -> None:
+    try:
+        socket_config.path.chmod(socket_config.mode)
+    except OSError as error:
+        raise SocketPathError(
+            f"{socket_config.path}: its mode cannot be changed: {error.strerror}"
+        ) from error
 
 
 def _defaults(config: Config) -> EventDefaults:

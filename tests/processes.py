@@ -243,5 +243,5 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith("RELAYD_") and key != "NOTIFY_SOCKET"
     }
-    settings = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "PYTHONPATH": str(_TESTS)}
+    settings = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "PYTHONPATH": f"{_TESTS}:{_TESTS.parent}"}
     return {**inherited, **settings, **(more or {})}

@@ -22,7 +22,7 @@ app.conf.update(
 )
 
 
-@app.task(name="send", autoretry_for=(OSError,), retry_backoff=120, max_retries=5)
+@app.task(name="send", autoretry_for=(OSError,), retry_backoff=120, max_retries=5)  # type: ignore[untyped-decorator]  # it has no types
 def send(body: str) -> None:
     """Deliver one event. What requests raises is an OSError."""
     deliver(body)

@@ -33,7 +33,12 @@ class HueyContender:
                 "BENCH_SECRET": events.SECRET,
             }
             lines = "".join(f"{body}\n" for body in events.bodies(event_ids, events.data()))
-            run_whole([sys.executable, "-m", "benchmarks.peers.huey_fill"], timeout_s=60, text=lines, env=env)
+            run_whole(
+                [sys.executable, "-m", "benchmarks.peers.huey_fill"],
+                timeout_s=60,
+                text=lines,
+                env=env,
+            )
             arrivals = bench.receiver.arrivals()
             arguments = [
                 str(Path(sys.executable).with_name("huey_consumer")),

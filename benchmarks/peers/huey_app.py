@@ -13,7 +13,7 @@ from benchmarks.peers.sender import deliver
 huey = SqliteHuey(filename=os.environ["BENCH_HUEY"], fsync=True, results=False)
 
 
-@huey.task(retries=5, retry_delay=120)
+@huey.task(retries=5, retry_delay=120)  # type: ignore[untyped-decorator]  # it has no types
 def send(body: str) -> None:
     """Deliver one event."""
     deliver(body)

@@ -6,9 +6,9 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
+from matplotlib import pyplot as plt
 
-from benchmarks.figures import Bars, Curve, Section, middle  # noqa: E402 - as above
+from benchmarks.figures import Bars, Curve, Section, middle
 
 
 def draw(sections: list[Section], folder: Path) -> dict[str, list[str]]:

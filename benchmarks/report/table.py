@@ -1,8 +1,9 @@
 """The results as Markdown: targets first, then a table for each section."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from benchmarks.figures import Column, Section, Target, Values, middle
+from benchmarks.figures import Column, Row, Section, Target, Values, middle
 from benchmarks.report.results import Results
 
 
@@ -31,19 +32,38 @@ def section_table(section: Section) -> list[str]:
     return lines
 
 
+def medians_table(section: Section) -> list[str]:
+    """Return a section's table with medians alone."""
+    rows = tuple(
+        Row(row.label, {key: (middle(values),) for key, values in row.cells.items() if values})
+        for row in section.rows
+    )
+    return section_table(replace(section, rows=rows))
+
+
+def section_lines(section: Section) -> list[str]:
+    """Return a section's table and notes."""
+    return [*section_table(section), "", *(f"- {note}" for note in section.notes)]
+
+
+def run_line(results: Results) -> str:
+    """Say which run it was."""
+    command = "make bench" if results.mode == "full" else "make bench-quick"
+    return (
+        f"`{command}` on {results.began}, of commit {results.commit}, in {results.took_s:.0f} s. "
+        "Figures are medians, with the lowest and highest of the repeats in brackets."
+    )
+
+
 def machine_lines(results: Results) -> list[str]:
     """Return the machine's description as a list."""
     return [f"- {key}: {value}" for key, value in results.machine.items()]
 
 
 def _lines(results: Results, plots: dict[str, list[str]]) -> Iterator[str]:
-    command = "make bench" if results.mode == "full" else "make bench-quick"
     yield "# relayd's benchmarks: the last run"
     yield ""
-    yield (
-        f"`{command}` on {results.began}, of commit {results.commit}, in {results.took_s:.0f} s. "
-        "Figures are medians, with the lowest and highest of the repeats in brackets."
-    )
+    yield run_line(results)
     yield ""
     yield from machine_lines(results)
     yield ""
@@ -57,10 +77,7 @@ def _lines(results: Results, plots: dict[str, list[str]]) -> Iterator[str]:
         if section.refused is not None:
             yield f"**No figures**: {section.refused}"
             continue
-        yield from section_table(section)
-        yield ""
-        for note in section.notes:
-            yield f"- {note}"
+        yield from section_lines(section)
         for plot in plots.get(section.key, []):
             yield ""
             yield f"![{section.title}]({plot})"
@@ -80,4 +97,4 @@ def _cell(values: Values, column: Column) -> str:
     shown = f"{middle(values):,.{digits}f}"
     if len(values) == 1:
         return shown
-    return f"{shown} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+    return f"{shown} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"

@@ -91,8 +91,10 @@ def _section(rows: dict[int, dict[str, tuple[float, ...]]]) -> Section:
         "backlog",
         "Waiting deliveries",
         (
-            "Start and own backlog: deliveries that wait for one endpoint are worked off, from the "
-            "process's start; the rate is that of the first 10,000 or fewer.",
+            (
+                "Start and own backlog: deliveries that wait for one endpoint are worked off, from the "
+                "process's start; the rate is that of the first 10,000 or fewer."
+            ),
             "Beside it: what waits stays (its rate_limit is 1/d), and another endpoint gets events.",
         ),
         _COLUMNS,

@@ -34,7 +34,9 @@ _SYSLOG_NG = SyslogNgContender(8)
 
 def run(bench: Bench) -> Section:
     """Measure every contender, and compare."""
-    ceiling = bench.receiver.ceiling(events.body("evt_0000_00000000", events.data()), bench.plan.ceiling_s)
+    ceiling = bench.receiver.ceiling(
+        events.body("evt_0000_00000000", events.data()), bench.plan.ceiling_s
+    )
     bench.say(f"the receiver's ceiling: {ceiling:,.0f} requests/s")
     contenders: list[Contender] = [_RELAYD, _TRANSPORT]
     if bench.peers:
@@ -58,7 +60,9 @@ def run(bench: Bench) -> Section:
             runs[each.name].append(found)
             bench.say_run(f"{repeat + 1}/{bench.plan.repeats} {each.name}", found)
     whole = {name: found for name, found in runs.items() if name not in refused}
-    return _section(whole, ceiling, [*_notes(contenders), *(f"{k}: refused: {v}" for k, v in refused.items())])
+    return _section(
+        whole, ceiling, [*_notes(contenders), *(f"{k}: refused: {v}" for k, v in refused.items())]
+    )
 
 
 def _notes(contenders: Sequence[Contender]) -> list[str]:
@@ -85,8 +89,10 @@ def _section(runs: dict[str, list[Run]], ceiling: float, notes: list[str]) -> Se
         "contest",
         "Throughput, side by side",
         (
-            f"Events with a body of {events.SMALL} bytes. Peers are measured from the first tenth "
-            "of their arrivals to the last one, with their queues filled beforehand.",
+            (
+                f"Events with a body of {events.SMALL} bytes. Peers are measured from the first tenth "
+                "of their arrivals to the last one, with their queues filled beforehand."
+            ),
             *notes,
         ),
         _COLUMNS,
@@ -113,12 +119,16 @@ def _targets(runs: dict[str, list[Run]], rates: dict[str, tuple[float, ...]]) ->
             "s",
             3,
         ),
-        Target("memory", max(run.memory_mib for run in runs[_RELAYD.name]), "at most", 150, "MiB", 0),
+        Target(
+            "memory", max(run.memory_mib for run in runs[_RELAYD.name]), "at most", 150, "MiB", 0
+        ),
     ]
     queues = [rates[each.name] for each in _QUEUES if each.name in rates]
     if queues:
         best = max(queues, key=middle)
         ratio = middle(pairwise(own, best))
-        targets.insert(0, Target("throughput, relative to the best of huey and Celery", ratio, "at least", 3))
+        targets.insert(
+            0, Target("throughput, relative to the best of huey and Celery", ratio, "at least", 3)
+        )
         targets.insert(1, Target("the same, reached for", ratio, "at least", 5))
     return targets

@@ -1,9 +1,9 @@
-"""Deliveries that have ended, from ten thousand to ten million: does what is over weigh on what is not?"""
+"""Deliveries that have ended, from ten thousand to ten million, and whether they weigh."""
 
 from benchmarks import events, queue_file
 from benchmarks.bench import Bench
 from benchmarks.figures import Section, Target, middle, pairwise
-from benchmarks.probe import Probed, probe
+from benchmarks.probe import Probed, probe, say
 from benchmarks.scenarios import growth
 
 
@@ -16,25 +16,28 @@ def run(bench: Bench) -> Section:
             url = f"{bench.receiver.url}/hook"
             with queue_file.building(folder / "queue.db", {"all": url}) as queue:
                 queue.ended(size, events.data())
-            found |= growth.probed(
-                bench,
-                [size],
-                "ended deliveries",
-                lambda _, folder=folder: probe(
+            for _ in range(bench.plan.scale_repeats):
+                each = probe(
                     bench, folder, subscription, [events.data()], count=bench.plan.scale_events
-                ),
-                bench.plan.scale_repeats,
-            )
+                )
+                found.setdefault(size, []).append(each)
+                say(bench, f"{size:,} ended deliveries", each)
     least, most = min(found), max(found)
-    flat = middle(pairwise([each.rate for each in found[most]], [each.rate for each in found[least]]))
+    flat = middle(
+        pairwise([each.rate for each in found[most]], [each.rate for each in found[least]])
+    )
     return growth.section(
         "ended",
         "Ended deliveries",
         "ended deliveries",
-        [
-            f"The queue was filled by SQL, with {queue_file.DELIVERIES_OF_AN_ENDED_EVENT} "
-            "deliveries for each event, each with its attempt."
+        notes=[
+            (
+                f"The queue was filled by SQL, with {queue_file.DELIVERIES_OF_AN_ENDED_EVENT} "
+                "deliveries for each event, each with its attempt."
+            )
         ],
-        found,
-        [Target(f"throughput with {most:,} ended, relative to {least:,}", flat, "at least", 0.9)],
+        found=found,
+        targets=[
+            Target(f"throughput with {most:,} ended, relative to {least:,}", flat, "at least", 0.9)
+        ],
     )

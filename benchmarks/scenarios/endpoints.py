@@ -23,9 +23,13 @@ def run(bench: Bench) -> Section:
         "endpoints",
         "Endpoints",
         "endpoints",
-        [
-            f"{bench.plan.scale_events:,} events, each for one endpoint, which take turns: with as "
-            "many endpoints as events, each delivery opens a connection."
+        notes=[
+            (
+                f"{bench.plan.scale_events:,} events, each for one endpoint, which take turns: with as "
+                "many endpoints as events, each delivery opens a connection."
+            )
         ],
-        growth.probed(bench, bench.plan.endpoints, "endpoints", look, bench.plan.scale_repeats),
+        found=growth.probed(
+            bench, bench.plan.endpoints, "endpoints", look, bench.plan.scale_repeats
+        ),
     )

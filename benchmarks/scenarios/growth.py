@@ -32,6 +32,7 @@ def section(
     key: str,
     title: str,
     what: str,
+    *,
     notes: Sequence[str],
     found: Mapping[int, Sequence[Probed]],
     targets: Sequence[Target] = (),

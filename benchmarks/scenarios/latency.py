@@ -20,13 +20,13 @@ def run(bench: Bench) -> Section:
     latencies: list[list[float]] = []
     cpu: list[float] = []
     idle: list[float] = []
-    for repeat in range(bench.plan.repeats):
+    for repeat in range(bench.plan.latency_repeats):
         found, cpu_s_per_thousand, idle_percent = _once(bench)
         latencies.append(found)
         cpu.append(cpu_s_per_thousand)
         idle.append(idle_percent)
         bench.say(
-            f"{repeat + 1}/{bench.plan.repeats} latency at {RATE:.0f}/s: p50 "
+            f"{repeat + 1}/{bench.plan.latency_repeats} latency at {RATE:.0f}/s: p50 "
             f"{percentile(found, 50):.1f} ms, p95 {percentile(found, 95):.1f} ms, p99 "
             f"{percentile(found, 99):.1f} ms; idle {idle_percent:.2f} % of a core"
         )
@@ -40,10 +40,12 @@ def run(bench: Bench) -> Section:
         "latency",
         "Latency and idling",
         (
-            f"{RATE:.0f} events a second for {bench.plan.latency_s:g} s, each committed (and "
-            "synced) by itself into the spool at its time, whatever came of those before it. "
-            "Latency is from when COMMIT returned to when nginx took up the request. nginx's clock "
-            "counts milliseconds: half of one is added.",
+            (
+                f"{RATE:.0f} events a second for {bench.plan.latency_s:g} s, each committed (and "
+                "synced) by itself into the spool at its time, whatever came of those before it. "
+                "Latency is from when COMMIT returned to when nginx took up the request. nginx's clock "
+                "counts milliseconds: half of one is added."
+            ),
         ),
         (
             Column("p50", "p50 ms", 1),

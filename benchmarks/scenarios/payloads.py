@@ -44,15 +44,25 @@ def run(bench: Bench) -> Section:
         (Target("payloads: memory", memory, "at most", MEMORY_MIB, "MiB", 0),),
         (
             Curve(
-                "rate", "Throughput over payloads", "bytes of a body", "deliveries a second",
-                {"relayd": rates}, log_y=True,
+                "rate",
+                "Throughput over payloads",
+                "bytes of a body",
+                "deliveries a second",
+                {"relayd": rates},
+                log_y=True,
             ),
             Curve(
-                "megabytes", "Megabytes a second over payloads", "bytes of a body",
-                "megabytes a second", {"relayd": megabytes},
+                "megabytes",
+                "Megabytes a second over payloads",
+                "bytes of a body",
+                "megabytes a second",
+                {"relayd": megabytes},
             ),
             Curve(
-                "memory", "Peak memory over payloads", "bytes of a body", "MiB",
+                "memory",
+                "Peak memory over payloads",
+                "bytes of a body",
+                "MiB",
                 {
                     "relayd": [
                         (float(size), middle([run.memory_mib for run in runs]))

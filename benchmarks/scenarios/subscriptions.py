@@ -37,8 +37,8 @@ def run(bench: Bench) -> Section:
         for size in bench.plan.matched_subscriptions:
             matcher = Matcher({f"s{n:05d}": selection(n, size) for n in range(size)})
             lines.setdefault(kind, []).append((size, _match_us(matcher)))
-        size, took_us = lines[kind][-1]
-        bench.say(f"matching against {size:,} subscriptions with {kind}: {took_us:.1f} µs")
+        most, took_us = lines[kind][-1]
+        bench.say(f"matching against {most:,.0f} subscriptions with {kind}: {took_us:.1f} µs")
 
     def look(size: int) -> Probed:
         names = [f"s{number:05d}" for number in range(size)]
@@ -57,13 +57,15 @@ def run(bench: Bench) -> Section:
         "subscriptions",
         "Subscriptions",
         "subscriptions",
-        [
+        notes=[
             "All have one endpoint, and each event goes to one of them.",
             *(f"Matching alone, {kind}: {_listed(points)}." for kind, points in lines.items()),
         ],
-        found,
-        [Target(f"matching against {most:,.0f} subscriptions", took_us, "at most", 200, "µs", 1)],
-        [
+        found=found,
+        targets=[
+            Target(f"matching against {most:,.0f} subscriptions", took_us, "at most", 200, "µs", 1)
+        ],
+        curves=[
             Curve(
                 "matching",
                 "Matching one event",

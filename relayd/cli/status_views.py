@@ -45,7 +45,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "path": path,
             "size_bytes": queue.size_bytes,
             "free_bytes": queue.free_bytes,
-            "events": queue.events,
+            **_moment("oldest_event_at", queue.oldest_event_at),
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
@@ -214,9 +214,11 @@ def _duration(seconds: float) -> str:
 
 def _queue_lines(overview: Overview, path: str) -> Iterator[str]:
     queue = overview.queue
+    oldest = queue.oldest_event_at
+    since = "" if oldest is None else f" of events since {clock_time(oldest)[:10]}"
     yield wrapped(
-        f"queue: {queue.events:,} events and {queue.deliveries:,} deliveries kept,"
-        f" {queue.waiting:,} waiting; {_size(queue.size_bytes)} in {path}",
+        f"queue: {queue.deliveries:,} deliveries{since}, of which {queue.waiting:,} wait;"
+        f" {_size(queue.size_bytes)} in {path}",
         "  ",
         first="",
     )

@@ -158,6 +158,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
             "object": {
                 "source": "spool market",
                 "code": "invalid_type",
+                "count": 1,
                 "reason": "the type is 'Order Created'; it must be lower-case words joined by dots",
             }
         },

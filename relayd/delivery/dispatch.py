@@ -8,10 +8,11 @@ import trio
 
 from relayd.config.config import Config
 from relayd.core.addresses import Network
+from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Standing, Standstill
+from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Pulse, Standing
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0
@@ -96,13 +97,24 @@ class Dispatch:
             if running is not None:
                 running.task.wake(name)
 
+    def wake_all(self) -> None:
+        """Have every endpoint look again at what is due."""
+        self.wake(self._urls)
+
+    def move_times(self, step: float) -> None:
+        """Move the endpoints' times by a step of the clock, in seconds."""
+        for url, health in self._health.items():
+            self._health[url] = moved_health(health, step)
+        for running in self._running.values():
+            running.task.health = moved_health(running.task.health, step)
+
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
         return {url: running.task.standing for url, running in self._running.items()}
 
-    def standstills(self) -> dict[EndpointTask, Standstill]:
+    def pulses(self) -> dict[EndpointTask, Pulse]:
         """Return what shows whether each endpoint's task goes on."""
-        return {running.task: running.task.standstill for running in self._running.values()}
+        return {running.task: running.task.pulse for running in self._running.values()}
 
     def in_flight(self) -> frozenset[int]:
         """Return the numbers of the deliveries that are being attempted."""

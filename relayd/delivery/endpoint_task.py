@@ -19,6 +19,7 @@ from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.own_events import OwnEvent, after_attempt
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
@@ -59,8 +60,8 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Standstill:
-    """What would show that a task stands still: see `watchdog`.
+class Pulse:
+    """What shows whether a task goes on: see `watchdog`.
 
     `rounds` counts how often its loop went round. `waits` says that it believes that nothing is
     due; `want` asks the queue whether that is so. `moved_at` is when that delivery under way moved
@@ -110,7 +111,8 @@ class EndpointTask:
         self._backlog_first = False
         self._stopping = False
         self._changed = trio.Event()
-        self._log = _log.bind(endpoint=endpoint_name(endpoint.url))
+        self._log_name = endpoint_name(endpoint.url)
+        self._log = _log.bind(endpoint=self._log_name)
 
     def wake(self, subscription: str) -> None:
         """Say that something new is due for one of the endpoint's subscriptions."""
@@ -138,10 +140,10 @@ class EndpointTask:
         return Standing(self._bucket.tokens, len(self._moved_at), self._endpoint, self.health)
 
     @property
-    def standstill(self) -> Standstill:
+    def pulse(self) -> Pulse:
         """What shows whether the task goes on."""
         now = self._clock()
-        return Standstill(
+        return Pulse(
             rounds=self._rounds,
             waits=self._agenda.next_at > now and not self._stopping,
             want=self._want(0, now),
@@ -265,7 +267,9 @@ class EndpointTask:
             self._agenda.forget(subscription.name)
         changed = self.health if self.health != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
-        as_decided = await self._record(Recording(record, self._endpoint.url, changed))
+        as_decided = await self._record(
+            Recording(record, self._endpoint.url, changed, self._own_events(record, before))
+        )
         if not as_decided:
             # Replayed while this attempt was under way, it may be due now.
             self.wake(subscription.name)
@@ -274,6 +278,12 @@ class EndpointTask:
         if changed is not None and changed.released_at != before.released_at:
             self._agenda.keep(self._subscriptions)
         self._tell(record, before, subscription)
+
+    def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
+        if record.state is not State.EXHAUSTED and before.failing == self.health.failing:
+            return ()
+        url, names = self._log_name, tuple(self._subscriptions)
+        return tuple(after_attempt(record, url, names, before=before, after=self.health))
 
     async def _outcome(self, delivery: Delivery, subscription: Subscription, now: float) -> Outcome:
         began = trio.current_time()

@@ -6,16 +6,20 @@ Callers at the same time share one transaction (see `group`).
 
 import os
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import trio
+
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.core.own_events import OutboxRow, after_rejection
 from relayd.database import Database, DatabaseFailedError, Work
-from relayd.queue import acceptance, claims, records
+from relayd.queue import acceptance, claims, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
 from relayd.queue.operations import Operation
@@ -40,6 +44,7 @@ T = TypeVar("T")
 _ACCEPT_LIMIT = 64  # calls that share one transaction; a spool's call brings hundreds of events
 _CLAIM_LIMIT = 256
 _RECORD_LIMIT = 512
+_OUTBOX_LIMIT = 100
 
 
 class Queue:
@@ -60,14 +65,24 @@ class Queue:
         self._numbers = numbers
         self._clock = clock
         self._subscription_ids: dict[str, int] = {}
+        self._own_types: frozenset[str] = frozenset()
+        # Set at the start, since a process that was killed may have left something.
+        self._outbox_filled = trio.Event()
+        self._outbox_filled.set()
         self._accepting = Group(self._accept, _ACCEPT_LIMIT)
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
 
-    async def declare(self, declared: Iterable[Declared]) -> dict[str, Hold | None]:
-        """Bring the subscriptions up to the configuration, and return each one's hold."""
+    async def declare(
+        self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
+    ) -> dict[str, Hold | None]:
+        """Bring the subscriptions up to the configuration, and return each one's hold.
+
+        `own_types` are the types of relayd's own events that somebody wants.
+        """
         found = await self._writer.write(lambda db: records.declare(db, declared))
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
+        self._own_types = own_types
         return {name: hold for name, (_, hold) in found.items()}
 
     async def health(self) -> Mapping[str, Health]:
@@ -81,7 +96,13 @@ class Queue:
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events in the rejected list."""
         now = self._clock()
-        await self._writer.write(lambda db: acceptance.reject(db, rejected, now=now), grows=True)
+
+        def work(db: sqlite3.Connection) -> int:
+            acceptance.reject(db, rejected, now=now)
+            return outbox.put(db, after_rejection(rejected, now), self._own_types)
+
+        if await self._writer.write(work, grows=True):
+            self._outbox_filled.set()
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
@@ -90,6 +111,20 @@ class Queue:
     async def record(self, recording: Recording) -> bool:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
+
+    async def outbox(self) -> Sequence[OutboxRow]:
+        """Return the first of relayd's own events on their way in, once there are some."""
+        while True:
+            # Off before the look: what is put there meanwhile sets it again.
+            await self._outbox_filled.wait()
+            self._outbox_filled = trio.Event()
+            if rows := await self._reader.run(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
+                self._outbox_filled.set()
+                return rows
+
+    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Remove own events that were accepted."""
+        await self._writer.write(lambda db: outbox.remove(db, rows))
 
     async def operate(self, operation: Operation[T]) -> T:
         """Run what the operator asked for as one transaction."""
@@ -125,7 +160,16 @@ class Queue:
         )
 
     async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
-        return await self._writer.write(lambda db: records.record(db, recordings))
+        own_events = [event for recording in recordings for event in recording.own_events]
+
+        def work(db: sqlite3.Connection) -> tuple[list[bool], int]:
+            results = records.record(db, recordings)
+            return results, outbox.put(db, own_events, self._own_types) if own_events else 0
+
+        results, told = await self._writer.write(work)
+        if told:
+            self._outbox_filled.set()
+        return results
 
 
 @asynccontextmanager

@@ -6,16 +6,21 @@ from dataclasses import astuple, dataclass
 
 from relayd.core.delivery import AttemptRecord, Change, Hold, origins
 from relayd.core.endpoint import Health
+from relayd.core.own_events import OwnEvent
 from relayd.queue import statistics
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One attempt's record, with the endpoint's health where the attempt changed it."""
+    """One attempt's record, with the endpoint's health where the attempt changed it.
+
+    `own_events` are what relayd has to say of it.
+    """
 
     record: AttemptRecord
     url: str
     health: Health | None
+    own_events: tuple[OwnEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

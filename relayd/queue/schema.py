@@ -91,6 +91,15 @@ CREATE TABLE attempt_counts (
   PRIMARY KEY (span_s, since, url, state, response)
 ) STRICT, WITHOUT ROWID;
 
+-- relayd's own events on their way in.
+CREATE TABLE outbox (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  id      TEXT NOT NULL UNIQUE,
+  type    TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  data    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE rejected (
   seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   source      TEXT NOT NULL,

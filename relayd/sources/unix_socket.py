@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import trio
@@ -34,6 +35,20 @@ def bind_unix(path: Path, mode: int) -> trio.SocketListener:
         listener.close()
         raise SocketPathError(f"{path}: cannot listen there: {error.strerror}") from error
     return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
+def passed_listener(path: Path, passed: Iterable[socket.socket]) -> trio.SocketListener | None:
+    """Return a listener over the socket that the service manager opened at `path`, if it did.
+
+    It is a copy: when it is closed, the socket goes on listening, and those who connect wait for
+    the next process. Its file, with its mode and owner, is the service manager's.
+    """
+    for one in passed:
+        address = one.getsockname()
+        # /run and /var/run lead to the same socket.
+        if isinstance(address, str) and os.path.realpath(address) == os.path.realpath(path):
+            return trio.SocketListener(trio.socket.from_stdlib_socket(one.dup()))
+    return None
 
 
 def _remove_stale(path: Path) -> None:

@@ -1,7 +1,9 @@
 """The operator's year: outages, replays, pauses, rejected rows; real processes and receivers."""
 
 import json
+import signal
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +11,16 @@ from typing import Any
 
 import pytest
 import trio
-from processes import SECRET, RelaydProcess, command, make_spool, run_command, running, write_config
+from processes import (
+    SECRET,
+    RelaydProcess,
+    command,
+    make_spool,
+    run_command,
+    running,
+    started,
+    write_config,
+)
 from receivers import Act, Conversation, answer, open_receiver
 
 from relayd.core.secret import Secret
@@ -368,3 +379,71 @@ async def test_a_request_of_nonsense_ends_nothing(tmp_path: Path) -> None:
         assert all(not json.loads(line)["ok"] for line in received.splitlines())
         await stream.aclose()
         assert relayd.process.returncode is None
+
+
+async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:1/", "retry": ["1h"]}})
+    async with running(config):
+        await command("pause", "books", config=config)
+    total = 20_000
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
+        db.executemany(
+            "INSERT INTO events VALUES (?, ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
+            ((number, f"evt_{number}") for number in range(1, total + 1)),
+        )
+        db.executemany(
+            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?)",
+            # Ended just now, so that nothing is pruned meanwhile.
+            ((number, number, time.time()) for number in range(1, total + 1)),
+        )
+
+    def counts() -> dict[str, int]:
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            return dict(db.execute("SELECT state, count(*) FROM deliveries GROUP BY state"))
+
+    replay = ("replay", "books", "--yes")
+    async with started(config) as relayd, trio.open_nursery() as nursery:
+        await logged(relayd, "started")
+        printed: list[str] = []
+
+        async def cut_off() -> None:
+            printed.append(await command(*replay, config=config, status=1))
+
+        nursery.start_soon(cut_off)
+        await logged(relayd, "replayed")
+        relayd.signal(signal.SIGKILL)
+        await relayd.wait()
+    assert "give the command again for the rest" in printed[0]
+    found = counts()
+    assert sum(found.values()) == total
+    assert 0 < found["exhausted"] < total
+    async with running(config):
+        done = await asked(*replay, config=config)
+        assert done["changed"] == found["exhausted"]
+    assert counts() == {"pending": total}
+
+
+async def test_retention_is_taken_up_by_a_reload(tmp_path: Path) -> None:
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "attempt_succeeded", event_id="evt_1")
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
+            db.execute("UPDATE events SET accepted_at = accepted_at - 3 * 86400")
+            db.execute("UPDATE deliveries SET ended_at = ended_at - 2 * 86400")
+        async with running(config) as relayd:
+            await emit(config, "evt_2")
+            await logged(relayd, "attempt_succeeded", event_id="evt_2")
+            short = {"path": "queue.db", "retention": "1d"}
+            write_config(tmp_path, {"books": {"url": receiver.url}}, queue=short)
+            await command("reload", config=config)
+            await logged(relayd, "pruned", events=1)
+            assert await states(config) == {"evt_2": "delivered"}
+            # Its id is still known.
+            again = await asked("emit", "order.created", "--sample", "--id", "evt_1", config=config)
+            assert again["events"] == [{"id": "evt_1", "duplicate": True}]
+            shown = await command("show", "evt_1", config=config)
+            assert "after the retention" in shown
+    assert len(receiver.requests) == 2

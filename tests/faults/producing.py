@@ -72,7 +72,10 @@ def states(queue: Path) -> dict[str, str]:
 def integrity(queue: Path) -> str:
     """Return `ok` for a queue that is sound."""
     with closing(sqlite3.connect(queue, timeout=10)) as db:
-        return str(db.execute("PRAGMA integrity_check").fetchone()[0])
+        try:
+            return str(db.execute("PRAGMA integrity_check").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            return str(error)
 
 
 async def until(condition: Any, timeout_s: float = 15.0, every_s: float = 0.02) -> None:

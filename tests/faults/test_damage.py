@@ -114,9 +114,7 @@ async def test_a_queue_of_which_only_the_wal_is_left_is_not_made_anew(tmp_path: 
         assert "evt_in_the_wal" in states(queue), "putting it back was all that was needed"
 
 
-async def test_damage_that_is_met_later_ends_relayd(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_damage_that_is_met_later_ends_relayd(tmp_path: Path) -> None:
     make_spool(tmp_path / "spool.db")
     queue = tmp_path / "queue.db"
     async with open_receiver(answer(503)) as receiver:
@@ -161,7 +159,7 @@ async def test_a_queue_that_was_moved_away_is_not_written_in_secret(
 async def test_a_large_queue_is_checked_beside_deliveries_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = await filled(tmp_path, events=50)
+    await filled(tmp_path, events=50)
     monkeypatch.setattr(checking, "CHECKED_BYTES", 10_000)
     queue = tmp_path / "queue.db"
     async with sqlite_loop():
@@ -172,7 +170,6 @@ async def test_a_large_queue_is_checked_beside_deliveries_after_a_kill(
         with pytest.raises(DatabaseDamagedError) as damaged:
             await checking.check_whole(queue)
     assert "\n" not in str(damaged.value)
-    assert config.exists()
 
 
 @needs_root
@@ -190,31 +187,6 @@ async def test_a_read_only_file_system_is_told_at_the_start(tmp_path: Path) -> N
     reason = the_one_line(relayd)
     assert str(disk) in reason
     assert "ead-only file system" in reason
-
-
-@needs_root
-async def test_a_file_system_that_becomes_read_only_ends_relayd(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(disk)], check=True)
-    try:
-        config = await filled(disk, events=1)
-        async with started(config) as relayd:
-            with trio.fail_after(20):
-                await relayd.logged("started")
-            async with producer(disk) as each:
-                assert (await each.hand_over("evt_before"))["ok"]
-                # As ext4 does after an I/O error: what is open cannot be written any more.
-                if subprocess.run(
-                    ["mount", "-o", "remount,ro,force", str(disk)], check=False
-                ).returncode:
-                    pytest.skip("files that are open keep this file system writable")
-                with pytest.raises(EOFError):
-                    await each.hand_over("evt_after")
-            assert await relayd.wait() == 1
-        assert str(disk / "queue.db") in the_one_line(relayd)
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 async def test_a_queue_locked_by_another_program_is_waited_for(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 import re
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +178,7 @@ async def sweep(tmp_path: Path, counts: list[int]) -> int:
 
 async def test_sigkill_at_a_sync_loses_nothing(tmp_path: Path) -> None:
     # From the making of the queue, over its start, to the load.
-    accepted = await sweep(tmp_path, [1, 4, 7, 11, 16, 31])
+    accepted = await sweep(tmp_path, [2, 7, 12, 31])
     assert accepted > 10
 
 
@@ -217,8 +215,12 @@ async def test_a_failed_sync_ends_relayd_and_acknowledges_nothing(tmp_path: Path
     assert len(handed.in_doubt) == 1, "the event whose sync failed had no answer"
 
 
-async def test_a_failed_write_ends_relayd_and_acknowledges_nothing(tmp_path: Path) -> None:
-    handed = await fails_at_a_sync(tmp_path, failing_at("pwrite64", "EIO", "300+"))
+# EROFS: an ext4 file system turns read-only when its disk fails.
+@pytest.mark.parametrize("error", ["EIO", "EROFS"])
+async def test_a_failed_write_ends_relayd_and_acknowledges_nothing(
+    tmp_path: Path, error: str
+) -> None:
+    handed = await fails_at_a_sync(tmp_path, failing_at("pwrite64", error, "300+"))
     assert handed.acknowledged
     assert len(handed.in_doubt) == 1
 
@@ -231,7 +233,7 @@ async def test_a_sync_that_failed_once_is_not_tried_again(tmp_path: Path) -> Non
 async def test_slow_syncs_delay_and_lose_nothing(tmp_path: Path) -> None:
     make_spool(tmp_path / "spool.db")
     slow = ["strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "signal=none"]
-    slow += ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=200ms"]
+    slow += ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100ms"]
     async with open_receiver() as receiver:
         config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}})
         async with running(config, under=slow), trio.open_nursery() as nursery:
@@ -244,8 +246,9 @@ async def test_slow_syncs_delay_and_lose_nothing(tmp_path: Path) -> None:
 
             for name in "abcdefgh":
                 nursery.start_soon(produce, name)
-        # Eight producers share each sync: 24 syncs of their own would take 5 s.
-        assert trio.current_time() - began < 4.5
+        # Eight producers share each sync: 24 syncs of their own would take 2.4 s,
+        # beside those of the attempts.
+        assert trio.current_time() - began < 2.4
     assert len(states(tmp_path / "queue.db")) == 24
 
 
@@ -266,5 +269,3 @@ def test_a_trace_of_two_threads_is_read_rightly(tmp_path: Path) -> None:
     ]
     trace.write_text("\n".join(lines))
     assert told_too_early(trace, ["evt_1", "evt_2"]) == ["evt_2"]
-    with closing(sqlite3.connect(tmp_path / "unused.db")):
-        pass

@@ -14,7 +14,7 @@ FLOORS: list[list[str]] = [
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],
-    ["commands"],
+    ["commands", "watchdog", "timekeeping"],
     ["daemon"],
     ["cli"],
     ["__main__"],

@@ -1,0 +1,71 @@
+"""Tells a wall clock's step from its running, and which times in the queue a step makes wrong.
+
+Times in the queue are wall-clock Unix seconds. When the clock is set (by NTP after a boot, by hand,
+by a hypervisor), each wait that was decided before would end early or late by as much: an hour's
+step forward would make an hour's retries due at once, a step back would stop them for an hour. So
+the times move with the clock.
+"""
+
+from dataclasses import dataclass, replace
+
+from relayd.core.endpoint import Health
+
+STEP_S = 2.0
+"""A smaller difference is followed and changes nothing: a leap second, or NTP slewing the clock."""
+
+_AFTER_S = 1.0
+"""So soon after a step the queue has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Both clocks at one moment: Unix seconds, and seconds of a clock that is never set."""
+
+    wall: float
+    steady: float
+
+    @property
+    def offset(self) -> float:
+        """What is added to the steady clock to get the wall clock."""
+        return self.wall - self.steady
+
+
+def step_between(before: Sighting, now: Sighting) -> float:
+    """Return the seconds by which the wall clock was set between two sightings, 0 for none."""
+    moved = now.offset - before.offset
+    return moved if abs(moved) >= STEP_S else 0.0
+
+
+def step_since(newest: float, now: float) -> float:
+    """Return the step that lies between the newest time in the queue and now, at a start.
+
+    Both are Unix seconds. A clock that was set forward cannot be told from a long pause: then it is
+    0, and the token buckets spread what is due. A clock that was set back can: times cannot lie
+    ahead of it. How long relayd was down is not known, so no time is taken off for it.
+    """
+    return now - newest if newest > now + STEP_S else 0.0
+
+
+def is_from_before(scheduled_at: float, step: float, now: float) -> bool:
+    """Tell whether a retry was scheduled before a step, of which it is just after: `now`.
+
+    After a step back, the few from the same second by the clock before it are taken for new ones.
+    """
+    if step > 0:
+        return scheduled_at <= now - step
+    return not now <= scheduled_at <= now + _AFTER_S
+
+
+def moved_health(health: Health, step: float) -> Health:
+    """Return an endpoint's health with its times moved by a step."""
+
+    def moved(moment: float | None) -> float | None:
+        return None if moment is None else moment + step
+
+    return replace(
+        health,
+        failed_at=moved(health.failed_at),
+        failing_since=moved(health.failing_since),
+        released_at=moved(health.released_at),
+        held_until=health.held_until + step if health.held_until else 0.0,
+    )

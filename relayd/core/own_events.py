@@ -1,0 +1,148 @@
+"""What relayd has to say itself: events of its own, to which a subscription listens like to others.
+
+They are decided where something happens, become durable with it, and then come in like a spool's
+rows: a source, not an arrow back. They cannot feed on themselves: what happens to one of relayd's
+own events makes no event.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from relayd.core.acceptance import RejectedRow
+from relayd.core.body import JsonValue
+from relayd.core.catalogue import RELAYD_TYPES
+from relayd.core.delivery import AttemptRecord, State
+from relayd.core.endpoint import Health
+from relayd.core.event import RELAYD_PREFIX
+from relayd.core.matching import Selection, pattern_matches
+
+FAILING = "relayd.endpoint.failing"
+RECOVERED = "relayd.endpoint.recovered"
+EXHAUSTED = "relayd.delivery.exhausted"
+REJECTED = "relayd.input.rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEvent:
+    """One of relayd's own events, before it has an id. `created` is in Unix seconds."""
+
+    type: str
+    created: int
+    data: dict[str, JsonValue] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """An own event as the queue keeps it until it is accepted, with its id from now on."""
+
+    seq: int
+    id: str
+    event: OwnEvent
+
+
+def after_attempt(
+    record: AttemptRecord,
+    url: str,
+    subscriptions: Sequence[str],
+    *,
+    before: Health,
+    after: Health,
+) -> list[OwnEvent]:
+    """Return what there is to say after an attempt to `url`, which `subscriptions` share.
+
+    There is one `failing` and one `recovered` for each outage: the changes of the health itself.
+    """
+    delivery = record.delivery
+    if delivery.event_type.startswith(RELAYD_PREFIX):
+        return []
+    now = int(record.decided_at)
+    names: list[JsonValue] = list(subscriptions)
+    told: list[OwnEvent] = []
+    if after.failing and not before.failing:
+        told.append(
+            _own_event(
+                FAILING,
+                now,
+                {
+                    "url": url,
+                    "subscriptions": names,
+                    "failures": after.failures,
+                    "failing_since": _seconds(after.failing_since),
+                    "last_failure": after.last_failure,
+                },
+            )
+        )
+    elif before.failing and not after.failing:
+        told.append(
+            _own_event(
+                RECOVERED,
+                now,
+                {
+                    "url": url,
+                    "subscriptions": names,
+                    "failing_since": _seconds(before.failing_since),
+                    "recovered_at": now,
+                },
+            )
+        )
+    if record.state is State.EXHAUSTED:
+        told.append(
+            _own_event(
+                EXHAUSTED,
+                now,
+                {
+                    "id": delivery.id,
+                    "event_id": delivery.event_id,
+                    "event_type": delivery.event_type,
+                    "subscription": delivery.subscription,
+                    "attempts": delivery.attempts + 1,
+                    "last_failure": record.outcome.detail,
+                },
+            )
+        )
+    return told
+
+
+def after_rejection(rejected: Sequence[RejectedRow], now: float) -> list[OwnEvent]:
+    """Return what there is to say of rows that were rejected together: one event for each code.
+
+    `count` says how many they were, so that a spool full of bad rows is no flood of events.
+    """
+    first: dict[tuple[str, str], RejectedRow] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for each in rejected:
+        key = (each.source, each.rejection.code)
+        first.setdefault(key, each)
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        _own_event(
+            REJECTED,
+            int(now),
+            {
+                "source": source,
+                "code": code,
+                "reason": first[source, code].rejection.reason,
+                "count": count,
+            },
+        )
+        for (source, code), count in counts.items()
+    ]
+
+
+def wanted_types(selections: Iterable[Selection]) -> frozenset[str]:
+    """Return the types of relayd's own events that some selection asks for.
+
+    The others are not made: nobody would get them.
+    """
+    patterns = {pattern for selection in selections for pattern in selection.events}
+    return frozenset(
+        own for own in RELAYD_TYPES if any(pattern_matches(pattern, own) for pattern in patterns)
+    )
+
+
+def _own_event(event_type: str, now: int, thing: dict[str, JsonValue]) -> OwnEvent:
+    return OwnEvent(event_type, now, {"object": thing})
+
+
+def _seconds(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)

@@ -1,0 +1,90 @@
+"""relayd tells of itself: to a chat's webhook, say, through its own deliveries."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import trio
+from processes import SECRET, command, make_spool, running, write_config
+from receivers import Receiver, answer, open_receiver
+
+
+async def until_told(chat: Receiver, count: int) -> list[tuple[str, dict[str, object]]]:
+    with trio.fail_after(15):
+        while len(chat.requests) < count:
+            await trio.sleep(0.02)
+    events = [json.loads(request.body) for request in chat.requests]
+    return [(event["type"], event["data"]["object"]) for event in events]
+
+
+async def test_an_outage_its_end_and_what_it_cost_are_told(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    bad = [answer(503)] * 4
+    async with open_receiver(*bad, answer(200)) as books, open_receiver(answer(200)) as chat:
+        config = write_config(
+            tmp_path,
+            {
+                "books": {
+                    "url": books.url,
+                    "events": "order.*",
+                    "retry": ["100ms", "100ms", "100ms"],
+                },
+                "chat": {"url": chat.url, "events": ["*", "relayd.*"]},
+            },
+        )
+        async with running(config) as relayd:
+            await command("emit", "order.created", "--id", "evt_1", "--sample", config=config)
+            told = await until_told(chat, 3)
+            assert told[0][0] == "order.created"
+            kinds = dict(told[1:])
+            assert kinds["relayd.endpoint.failing"]["subscriptions"] == ["books"]
+            assert kinds["relayd.delivery.exhausted"]["event_id"] == "evt_1"
+            await command("emit", "order.created", "--id", "evt_2", "--sample", config=config)
+            told = await until_told(chat, 5)
+            assert [kind for kind, _ in told].count("relayd.endpoint.recovered") == 1
+            assert SECRET not in str(told)
+            # Nothing more comes of these.
+            await trio.sleep(0.3)
+            assert len(chat.requests) == 5
+            with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+                assert db.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+            assert await relayd.stop() == 0
+
+
+async def test_rejected_input_is_told(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path / "spool.db")
+    async with open_receiver(answer(200)) as chat:
+        config = write_config(
+            tmp_path, {"chat": {"url": chat.url, "events": "relayd.input.rejected"}}
+        )
+        async with running(config):
+            with closing(sqlite3.connect(spool)) as db:
+                db.execute("INSERT INTO relayd_spool (type, data) VALUES ('Not A Type', '{}')")
+                db.commit()
+            [(kind, thing)] = await until_told(chat, 1)
+    assert kind == "relayd.input.rejected"
+    assert (thing["source"], thing["code"], thing["count"]) == ("spool market", "invalid_type", 1)
+
+
+async def test_a_dead_chat_feeds_on_nothing(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    async with open_receiver(answer(500)) as chat:
+        config = write_config(
+            tmp_path,
+            {"chat": {"url": chat.url, "events": ["order.*", "relayd.*"], "retry": ["50ms"] * 3}},
+        )
+        async with running(config) as relayd:
+            await command("emit", "order.created", "--sample", config=config)
+            # One `failing`, one `exhausted`, each tried four times, and then silence.
+            with trio.fail_after(15):
+                while len(relayd.events("delivery_exhausted")) < 3:
+                    await trio.sleep(0.02)
+            await trio.sleep(0.5)
+            assert len(relayd.events("delivery_exhausted")) == 3
+            accepted = [line["event_type"] for line in relayd.events("event_accepted")]
+    assert sorted(accepted) == [
+        "order.created",
+        "relayd.delivery.exhausted",
+        "relayd.endpoint.failing",
+    ]

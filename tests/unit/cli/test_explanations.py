@@ -1,0 +1,98 @@
+"""What is said of a delivery that waits, as things around it stand."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.core.delivery import Hold, State
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.token_bucket import Rate
+from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.listing import ListedDelivery
+
+NOW = 1_700_000_000.0
+URL = "https://app.example/hook"
+
+DELIVERY = ListedDelivery(
+    seq=1,
+    id="dlv_ab_1",
+    event_id="evt_1",
+    event_type="order.created",
+    subscription="books",
+    state=State.PENDING,
+    hold=None,
+    attempts=0,
+    accepted_at=NOW - 60,
+    due_at=NOW - 60,
+    ended_at=None,
+    last_started_at=None,
+    last_status=None,
+    last_failure=None,
+)
+FAILED = Attempt(1, NOW - 50, 10.0, None, "timeout", "no answer within 10 s", b"")
+CALM = Circumstances(
+    running=True,
+    health={},
+    due={URL: 1},
+    urls={"books": URL},
+    endpoints={URL: Endpoint(URL, Rate(100, 60.0), 8)},
+    now=NOW,
+)
+
+
+def explained(
+    circumstances: Circumstances = CALM, history: tuple[Attempt, ...] = (), **changes: Any
+) -> Explanation:
+    detail = DeliveryDetail(replace(DELIVERY, **changes), history)
+    event = EventDetail("evt_1", "order.created", 1, NOW - 60, "socket", b"{}", (detail,))
+    [explanation] = explain_event(event, None, circumstances)
+    return explanation
+
+
+@pytest.mark.parametrize(
+    ("circumstances", "words"),
+    [
+        (CALM, "waits: it is due now"),
+        (replace(CALM, running=False), "waits: relayd is not running, so nothing is sent"),
+        (replace(CALM, due={URL: 907}), "one of 907 at its receiver; the rate limit of 100/min"),
+        (
+            replace(CALM, health={URL: Health(5, 1.0, NOW - 500, "refused", None, 0.0, 1)}),
+            "failing since",
+        ),
+        (replace(CALM, health={URL: Health(held_until=NOW + 600)}), "Retry-After, in 10m"),
+    ],
+)
+def test_what_a_due_delivery_waits_for(circumstances: Circumstances, words: str) -> None:
+    explanation = explained(circumstances)
+    assert words in explanation.reason
+    assert explanation.outcome == "waiting"
+
+
+def test_a_backlog_is_told_in_time() -> None:
+    # 90.7 a minute.
+    assert explained(replace(CALM, due={URL: 907})).reason.endswith("lets all of them go in 10m")
+
+
+def test_a_retry_says_what_failed_and_when_it_comes() -> None:
+    explanation = explained(history=(FAILED,), state=State.RETRYING, due_at=NOW + 120)
+    assert "(in 2m)" in explanation.reason
+    assert explanation.reason.endswith("failed: no answer within 10 s")
+    assert explanation.until == NOW + 120
+
+
+@pytest.mark.parametrize("hold", Hold)
+def test_a_hold_says_what_ends_it(hold: Hold) -> None:
+    explanation = explained(state=State.HELD, hold=hold, due_at=None)
+    assert explanation.outcome == "held"
+    assert explanation.until is None
+    assert ("`relayd resume books`" in explanation.reason) == (hold in {Hold.PAUSED, Hold.GONE})
+
+
+@pytest.mark.parametrize("state", [State.EXHAUSTED, State.CANCELLED])
+def test_what_ended_says_how_to_go_on(state: State) -> None:
+    explanation = explained(history=(FAILED,), state=state, due_at=None, ended_at=NOW - 1)
+    assert explanation.outcome == state.value
+    assert "`relayd replay dlv_ab_1`" in explanation.reason
+    assert "no answer within 10 s" in explanation.reason

@@ -1,0 +1,117 @@
+"""What relayd says itself: once for each outage, and never about its own events."""
+
+import pytest
+
+from relayd.core.acceptance import RejectedRow
+from relayd.core.catalogue import RELAYD_TYPES, sample
+from relayd.core.delivery import AttemptRecord, Delivery, State, decide
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.event import EventDefaults, Rejection, SpoolRow, own_event
+from relayd.core.matching import Selection
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.own_events import OwnEvent, after_attempt, after_rejection, wanted_types
+from relayd.core.token_bucket import Rate
+
+URL = "https://app.example/hook"
+ENDPOINT = Endpoint(URL, Rate(100, 60.0), 8)
+OK = Outcome(0.1, status=200)
+FAILED = Outcome(0.1, status=503, failure=Failure.STATUS, detail="answered 503")
+
+
+def _record(
+    outcome: Outcome, schedule: tuple[float, ...] = (1.0,), kind: str = "order.created"
+) -> AttemptRecord:
+    delivery = Delivery(1, "dlv_1", "books", "evt_1", kind, State.PENDING, 0, 0, b"{}")
+    return decide(delivery, outcome, schedule, started_at=9.0, now=10.0, jitter=0.0)
+
+
+def _tell(outcomes: str, kind: str = "order.created") -> list[str]:
+    """Return the types told of over a row of outcomes, `.` for a success and `x` for a failure."""
+    health = Health()
+    told: list[OwnEvent] = []
+    for each in outcomes:
+        outcome = OK if each == "." else FAILED
+        after = health.after(outcome, ENDPOINT, 10.0)
+        record = _record(outcome, kind=kind)
+        told += after_attempt(record, URL, ["books"], before=health, after=after)
+        health = after
+    return [each.type.removeprefix("relayd.endpoint.") for each in told]
+
+
+def test_each_outage_is_told_once_and_its_end_once() -> None:
+    assert _tell("xx.xx.") == []
+    assert _tell("xxxxxxxxxx") == ["failing"]
+    assert _tell("xxxxx..xx.xxxx.") == ["failing", "recovered", "failing", "recovered"]
+
+
+def test_relayds_own_events_make_none() -> None:
+    assert _tell("xxxxx.xxxx", kind="relayd.endpoint.failing") == []
+    exhausted = _record(FAILED, (), "relayd.delivery.exhausted")
+    assert after_attempt(exhausted, URL, ["books"], before=Health(), after=Health()) == []
+
+
+def test_an_exhausted_delivery_is_told() -> None:
+    [told] = after_attempt(_record(FAILED, ()), URL, ["books"], before=Health(), after=Health())
+    assert told.type == "relayd.delivery.exhausted"
+    assert told.data["object"] == {
+        "id": "dlv_1",
+        "event_id": "evt_1",
+        "event_type": "order.created",
+        "subscription": "books",
+        "attempts": 1,
+        "last_failure": "answered 503",
+    }
+
+
+def test_rejections_are_told_by_their_code_with_a_count() -> None:
+    def row(code: str, seq: int) -> RejectedRow:
+        columns = SpoolRow(seq, b"evt", b"t", b"{", 1, None, None)
+        return RejectedRow("spool market", columns, Rejection(code, f"reason {seq}"))
+
+    told = after_rejection(
+        [row("invalid_json", 1), row("invalid_id", 2), row("invalid_json", 3)], 5
+    )
+    assert [each.data["object"] for each in told] == [
+        {"source": "spool market", "code": "invalid_json", "reason": "reason 1", "count": 2},
+        {"source": "spool market", "code": "invalid_id", "reason": "reason 2", "count": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted"),
+    [
+        (("*",), set()),
+        (("order.*",), set()),
+        (("relayd.*",), set(RELAYD_TYPES)),
+        (("*", "relayd.endpoint.*"), {"relayd.endpoint.failing", "relayd.endpoint.recovered"}),
+    ],
+)
+def test_only_what_somebody_asks_for_is_made(patterns: tuple[str, ...], wanted: set[str]) -> None:
+    assert wanted_types([Selection(("user.created",)), Selection(patterns)]) == wanted
+
+
+def test_what_is_told_has_the_shape_of_the_catalogues_samples() -> None:
+    failing = Health(3, 8.0, 8.0, "answered 503", None, 0.0, 1)
+    rejected = RejectedRow(
+        "s", SpoolRow(1, b"e", b"t", b"{", 1, None, None), Rejection("invalid_json", "no")
+    )
+    told = [
+        *after_attempt(_record(FAILED, ()), URL, ["books"], before=Health(), after=failing),
+        *after_attempt(_record(OK), URL, ["books"], before=failing, after=Health()),
+        *after_rejection([rejected], 5.0),
+    ]
+    assert {each.type for each in told} == set(RELAYD_TYPES)
+    for each in told:
+        expected = sample(each.type)["object"]
+        found = each.data["object"]
+        assert isinstance(expected, dict)
+        assert isinstance(found, dict)
+        assert found.keys() == expected.keys()
+        event = own_event(
+            each.type,
+            each.data,
+            event_id="evt_relayd_1",
+            created=each.created,
+            defaults=EventDefaults("m", "v"),
+        )
+        assert event.type == each.type

@@ -1,0 +1,91 @@
+"""How everything stands, read from queue files that the daemon's own code wrote."""
+
+from pathlib import Path
+
+import pytest
+from test_reading import START, change, path, reading
+
+from relayd.core.delivery import Hold
+from relayd.core.endpoint import Health
+from relayd.queue import overview, statistics
+from relayd.queue.overview import SubscriptionStanding, count_due, read_overview
+from relayd.queue.reading import Reading, open_reading
+
+__all__ = ["path", "reading"]
+
+NOW = START + 321
+BOOKS, SHOP = "https://books.example/", "https://shop.example/"
+
+
+def test_what_waits_and_for_what(reading: Reading, path: Path) -> None:
+    found = read_overview(reading, path, now=NOW)
+    assert [each.url for each in found.endpoints] == [BOOKS, SHOP]
+    books, shop = (each.subscriptions for each in found.endpoints)
+    assert books == (SubscriptionStanding("books", BOOKS, None, 1, START + 321, START + 321),)
+    # evt_1 failed at START + 100, and is due two minutes later.
+    assert shop == (SubscriptionStanding("shop", SHOP, None, 1, START + 100, START + 220),)
+    assert count_due(reading, now=NOW) == {BOOKS: 1, SHOP: 1}
+    assert count_due(reading, now=START + 200) == {}
+    queue = found.queue
+    assert (queue.deliveries, queue.waiting, queue.rejected) == (5, 2, 0)
+    assert queue.oldest_event_at == START
+    assert queue.size_bytes >= path.stat().st_size
+
+
+def test_what_came_of_the_attempts(reading: Reading, path: Path) -> None:
+    books, shop = (each.tallies for each in read_overview(reading, path, now=NOW).endpoints)
+    assert (books.last_hour.delivered, books.last_hour.failed, books.last_hour.exhausted) == (
+        0,
+        2,
+        1,
+    )
+    assert books.last_hour.response_s(0.5) == pytest.approx(0.25, rel=0.1)
+    assert (shop.last_day.delivered, shop.last_day.failed) == (2, 1)
+    later = read_overview(reading, path, now=NOW + 2 * 3600)
+    assert [each.tallies.last_hour.attempts for each in later.endpoints] == [0, 0]
+    assert [each.tallies.last_day.attempts for each in later.endpoints] == [2, 3]
+    later = read_overview(reading, path, now=NOW + 2 * 86_400)
+    assert [each.tallies.last_day.attempts for each in later.endpoints] == [0, 0]
+
+
+def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
+    change(
+        path,
+        "INSERT OR REPLACE INTO endpoints VALUES"
+        f" ('{SHOP}', 0, NULL, NULL, '', {START + 150}, 0.0, 1),"
+        f" ('{BOOKS}', 5, 1.0, 1.0, 'refused', NULL, {START + 900}, 1)",
+    )
+    with open_reading(path) as opened:
+        books, shop = read_overview(opened, path, now=NOW).endpoints
+        # What was scheduled before the endpoint came back is due since then.
+        assert shop.subscriptions[0].next_due_at == START + 150
+        assert books.subscriptions[0].next_due_at == START + 900
+        assert books.health == Health(5, 1.0, 1.0, "refused", None, START + 900, 1)
+    change(path, "UPDATE subscriptions SET paused_at = 1.0 WHERE name = 'shop'")
+    change(path, "UPDATE subscriptions SET presence = 'removed' WHERE name = 'books'")
+    with open_reading(path) as opened:
+        books, shop = read_overview(opened, path, now=NOW).endpoints
+        assert shop.subscriptions[0].hold is Hold.PAUSED
+        assert shop.subscriptions[0].next_due_at is None
+        assert shop.subscriptions[0].waiting == 1
+        assert books.subscriptions[0].hold is Hold.REMOVED
+        assert count_due(opened, now=NOW) == {}
+    change(
+        path,
+        "UPDATE deliveries SET state = 'cancelled', due_at = NULL, ended_at = 1.0"
+        " WHERE due_at IS NOT NULL",
+    )
+    with open_reading(path) as opened:
+        # Gone, and nothing waits for it: it is not shown any more.
+        assert [each.url for each in read_overview(opened, path, now=NOW).endpoints] == [SHOP]
+
+
+def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
+    for sql, values in (
+        (overview._WAITING, ()),
+        (overview._DUE, (1.0,)),
+        (overview._ACCEPTED, (1,)),
+        (statistics._SUM, (300, 0)),
+    ):
+        plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN s"], plan
