@@ -8,6 +8,7 @@ import trio
 
 from relayd.config.config import Config
 from relayd.core.addresses import Network
+from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
@@ -93,9 +94,13 @@ class Dispatch:
     def wake(self, subscriptions: Iterable[str]) -> None:
         """Say that something new is due for these subscriptions."""
         for name in subscriptions:
-            running = self._running.get(self._urls.get(name, ""))
-            if running is not None:
-                running.task.wake(name)
+            self.note(name, NOW)
+
+    def note(self, subscription: str, at: float) -> None:
+        """Say that something is due for a subscription at `at`, in Unix seconds, or NOW."""
+        running = self._running.get(self._urls.get(subscription, ""))
+        if running is not None:
+            running.task.note(subscription, at)
 
     def wake_all(self) -> None:
         """Have every endpoint look again at what is due."""
@@ -148,6 +153,7 @@ class Dispatch:
             transport=transport,
             health=self._health.get(endpoint.url, Health()),
             in_flight=self._in_flight,
+            note_elsewhere=self.note,
             clock=self._clock,
             jitter=self._jitter,
         )

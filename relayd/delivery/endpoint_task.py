@@ -78,7 +78,8 @@ class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
 
     `in_flight` has the numbers of the deliveries under way by subscription, those of other
-    endpoints' tasks too. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
+    endpoints' tasks too. `note_elsewhere` says when something is due for a subscription that is
+    delivered somewhere else now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class EndpointTask:
         transport: httpx.AsyncBaseTransport,
         health: Health,
         in_flight: defaultdict[str, set[int]],
+        note_elsewhere: Callable[[str, float], object],
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
@@ -103,6 +105,7 @@ class EndpointTask:
         self.health = health
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
+        self._note_elsewhere = note_elsewhere
         self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
         self._promised = 0
         self._rounds = 0
@@ -114,11 +117,16 @@ class EndpointTask:
         self._log_name = endpoint_name(endpoint.url)
         self._log = _log.bind(endpoint=self._log_name)
 
-    def wake(self, subscription: str) -> None:
-        """Say that something new is due for one of the endpoint's subscriptions."""
-        if subscription in self._subscriptions:
-            self._agenda.note(subscription, NOW)
-            self._changed.set()
+    def note(self, subscription: str, at: float) -> bool:
+        """Say that something is due for a subscription at `at`; False when it is not delivered here.
+
+        `at` is in Unix seconds, or NOW.
+        """
+        if subscription not in self._subscriptions:
+            return False
+        self._agenda.note(subscription, at)
+        self._changed.set()
+        return True
 
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
         """Go on under another configuration of the same URL. A reload grants no tokens."""
@@ -270,11 +278,11 @@ class EndpointTask:
         as_decided = await self._record(
             Recording(record, self._endpoint.url, changed, self._own_events(record, before))
         )
-        if not as_decided:
-            # Replayed while this attempt was under way, it may be due now.
-            self.wake(subscription.name)
-        elif record.due_at is not None and subscription.name in self._subscriptions:
-            self._agenda.note(subscription.name, record.due_at)
+        # Replayed while this attempt was under way, it may be due now.
+        due_at = record.due_at if as_decided else NOW
+        if due_at is not None and not self.note(subscription.name, due_at):
+            # A reload moved the subscription to another endpoint in the meantime.
+            self._note_elsewhere(subscription.name, due_at)
         if changed is not None and changed.released_at != before.released_at:
             self._agenda.keep(self._subscriptions)
         self._tell(record, before, subscription)

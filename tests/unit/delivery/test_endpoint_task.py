@@ -12,6 +12,7 @@ import trio
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
+from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Selection
@@ -61,6 +62,10 @@ class Bench:
     under_way: int = 0
     most_under_way: int = 0
     answer: Answer | None = None
+    noted_elsewhere: list[tuple[str, float]] = field(default_factory=list)
+
+    def elsewhere(self, name: str, at: float) -> None:
+        self.noted_elsewhere.append((name, at))
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         self.starts.append(now() - EPOCH)
@@ -88,6 +93,7 @@ class Bench:
             transport=httpx.MockTransport(self.handle),
             health=health or Health(),
             in_flight=defaultdict(set),
+            note_elsewhere=self.elsewhere,
             clock=now,
             jitter=lambda: 0.0,
         )
@@ -183,7 +189,7 @@ async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_delive
     async with bench.running() as task:
         await trio.sleep(10)
         bench.queue.add(now())
-        task.wake("books")
+        task.note("books", NOW)
         await trio.sleep(289)
         assert len(bench.starts) == 1
         await trio.sleep(2)
@@ -202,8 +208,8 @@ async def test_410_holds_the_subscription_and_no_other(autojump_clock: MockClock
     async with bench.running(subscriptions=each) as task:
         await trio.sleep(1)
         second, third = bench.queue.add(now(), "books"), bench.queue.add(now(), "mail")
-        task.wake("books")
-        task.wake("mail")
+        task.note("books", NOW)
+        task.note("mail", NOW)
         await trio.sleep(100_000)
     assert bench.queue.states() == {
         first: State.RETRYING,
@@ -299,7 +305,7 @@ async def test_one_poisonous_event_does_not_make_the_endpoint_failing(
         for _ in range(100):
             await trio.sleep(10)
             bench.queue.add(now())
-            task.wake("books")
+            task.note("books", NOW)
         poison = [each for each in bench.queue.records if each.delivery.seq == 1]
         assert [each.started_at - EPOCH for each in poison] == pytest.approx([0, 120, 720], abs=0.1)
         assert not task.health.failing
@@ -314,7 +320,7 @@ async def test_fresh_events_pass_a_backlog_within_two_tokens(autojump_clock: Moc
         await trio.sleep(60)
         for _ in range(10):
             seq = bench.queue.add(now())
-            task.wake("books")
+            task.note("books", NOW)
             added = now()
             while bench.queue.rows[seq].delivery.state is not State.DELIVERED:
                 await trio.sleep(0.05)
@@ -411,9 +417,27 @@ async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(
     bench = Bench()
     async with bench.running(subscriptions=(subscription("mail"),)) as task:
         seq = bench.queue.add(now(), "books")
-        task.wake("books")
+        task.note("books", NOW)
         await trio.sleep(1000)
         assert bench.starts == []
         task.apply(Endpoint(URL, FAST, 8), {"books": subscription("books")})
         await trio.sleep(1)
     assert bench.queue.states() == {seq: State.DELIVERED}
+
+
+async def test_a_retry_of_a_subscription_that_moved_away_is_noted_where_it_is_now(
+    autojump_clock: MockClock,
+) -> None:
+    async def slow_failure(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5)
+        return httpx.Response(500)
+
+    bench = Bench(answer=slow_failure)
+    bench.queue.add(EPOCH)
+    async with bench.running() as task:
+        await trio.sleep(1)
+        task.apply(Endpoint(URL, FAST, 8), {"mail": subscription("mail")})
+        await trio.sleep(10)
+    [(name, at)] = bench.noted_elsewhere
+    assert name == "books"
+    assert at == pytest.approx(EPOCH + 5 + 120, abs=0.1)

@@ -68,6 +68,7 @@ async def test_a_test_takes_no_token_that_was_promised(
         transport=httpx.MockTransport(bench.handle),
         health=Health(),
         in_flight=defaultdict(set),
+        note_elsewhere=lambda *_: None,
         clock=lambda: EPOCH + trio.current_time(),
         jitter=lambda: 0.0,
     )
