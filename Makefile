@@ -45,7 +45,7 @@ bench-lock:  ## resolves what the benchmarks need anew (needs uv)
 	  benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:  ## removes what the targets made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 # Debian packs the venv module apart from Python (python3-venv): say so, or install it where we may.
 .venv/ready: pyproject.toml requirements-dev.lock

@@ -54,7 +54,11 @@ def measure(arguments: argparse.Namespace, commit: str) -> int:
             scale_repeats=arguments.repeats,
         )
     raise_open_files()
-    installed = packages.ensure(peers=not arguments.no_peers)
+    try:
+        installed = packages.ensure(peers=not arguments.no_peers)
+    except RefusedError as error:
+        say(str(error))
+        return 1
     if installed:
         say(f"installed {', '.join(installed)}")
     began, started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), time.monotonic()

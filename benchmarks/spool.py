@@ -58,11 +58,16 @@ class Load:
 
 
 class Producer:
-    """A process that inserts at a fixed rate."""
+    """A process that inserts at a fixed rate.
+
+    `commits_ms` holds what each of its own transactions took, once it has finished: where those
+    are slow, the disk was, whatever relayd did.
+    """
 
     def __init__(
         self, folder: Path, spool: Path, rate: float, event_ids: Sequence[str], data: Sequence[str]
     ) -> None:
+        self.commits_ms: list[float] = []
         self._times = folder / f"{event_ids[0]}.times"
         load = Load(str(spool), rate, tuple(event_ids), tuple(data), str(self._times))
         plan = folder / f"{event_ids[0]}.load"
@@ -79,13 +84,14 @@ class Producer:
             time.sleep(0.02)
         self.program.stop()
         found = [line.split() for line in self._times.read_text().splitlines()]
-        return {event_id: float(at) for event_id, at in found}
+        self.commits_ms = [float(took_s) * 1000 for _, _, took_s in found]
+        return {event_id: float(at) for event_id, at, _ in found}
 
 
 def main() -> None:
     """Insert what the load says."""
     load = json.loads(Path(sys.argv[1]).read_text())
-    moments: list[tuple[str, float]] = []
+    moments: list[tuple[str, float, float]] = []
     with closing(sqlite3.connect(load["spool"], isolation_level=None, timeout=60)) as db:
         began = time.monotonic() + 0.05
         for index, event_id in enumerate(load["ids"]):
@@ -93,9 +99,11 @@ def main() -> None:
             if early_s > 0:
                 time.sleep(early_s)
             data = load["data"][index % len(load["data"])]
+            before = time.time()
             db.execute(_INSERT, (event_id, EVENT_TYPE, data, CREATED))
-            moments.append((event_id, time.time()))
-    lines = [f"{event_id} {at:.6f}\n" for event_id, at in moments]
+            at = time.time()
+            moments.append((event_id, at, at - before))
+    lines = [f"{event_id} {at:.6f} {took_s:.6f}\n" for event_id, at, took_s in moments]
     Path(load["times"]).write_text("".join(lines))
 
 

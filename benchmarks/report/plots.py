@@ -7,6 +7,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogFormatter
 
 from benchmarks.figures import Bars, Curve, Section, middle
 
@@ -60,6 +61,8 @@ def _draw_curve(curve: Curve, path: Path) -> None:
     axes.set_xscale("log")
     if curve.log_y:
         axes.set_yscale("log")
+        for axis_of in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            axis_of(LogFormatter(minor_thresholds=(1.5, 0.5)))
     else:
         axes.set_ylim(bottom=0)
     if curve.bound is not None:

@@ -23,29 +23,47 @@ _COLUMNS = (
 
 
 def run(bench: Bench) -> Section:
-    """Measure both at each size, on copies of one file."""
-    rows: dict[int, dict[str, tuple[float, ...]]] = {}
-    for size in bench.plan.waiting:
-        with bench.folder() as folder:
-            built = folder / "built.db"
-            with queue_file.building(built, {"waiting": f"{bench.receiver.url}/waiting"}) as queue:
-                waiting = queue.waiting(size, events.data())
-            own, beside = [], []
-            for _ in range(bench.plan.scale_repeats):
-                own.append(_worked_off(bench, built, waiting))
-                beside.append(_beside(bench, built))
-                bench.say(
-                    f"{size:,} waiting: start {own[-1].start_s:.2f} s, {own[-1].rate:,.0f}/s, "
-                    f"beside it {beside[-1].rate:,.0f}/s, p50 {beside[-1].p50_ms:.1f} ms, "
-                    f"{max(own[-1].memory_mib, beside[-1].memory_mib):.0f} MiB"
-                )
-        rows[size] = {
-            **probe.cells(beside),
-            "start": tuple(each.start_s for each in own),
-            "own": tuple(each.rate for each in own),
-            "memory": tuple(each.memory_mib for each in (*own, *beside)),
+    """Measure both at each size, on copies of a file that is built once."""
+    own: dict[int, list[Probed]] = {size: [] for size in bench.plan.waiting}
+    beside: dict[int, list[Probed]] = {size: [] for size in bench.plan.waiting}
+    with bench.folder() as folder:
+        waiting = {}
+        for size in bench.plan.waiting:
+            url = f"{bench.receiver.url}/waiting"
+            with queue_file.building(folder / f"{size}.db", {"waiting": url}) as queue:
+                waiting[size] = queue.waiting(size, events.data())
+        for _ in range(bench.plan.scale_repeats):
+            for size in bench.plan.waiting:
+                built = folder / f"{size}.db"
+                own[size].append(_steadied(bench, built, waiting[size]))
+                beside[size].append(_beside(bench, built))
+                _say(bench, size, own[size][-1], beside[size][-1])
+    return _section(
+        {
+            size: {
+                **probe.cells(beside[size]),
+                "start": tuple(each.start_s for each in own[size]),
+                "own": tuple(each.rate for each in own[size]),
+                "memory": tuple(each.memory_mib for each in (*own[size], *beside[size])),
+            }
+            for size in bench.plan.waiting
         }
-    return _section(rows)
+    )
+
+
+def _say(bench: Bench, size: int, own: Probed, beside: Probed) -> None:
+    bench.say(
+        f"{size:,} waiting: start {own.start_s:.2f} s, {own.rate:,.0f}/s, beside it "
+        f"{beside.rate:,.0f}/s, p50 {beside.p50_ms:.1f} ms, "
+        f"{max(own.memory_mib, beside.memory_mib):.0f} MiB"
+    )
+
+
+def _steadied(bench: Bench, built: Path, waiting: list[str]) -> Probed:
+    """Work off what waits: where that takes only a moment, the middle one of three times."""
+    times = 3 if len(waiting) < bench.plan.scale_events else 1
+    found = [_worked_off(bench, built, waiting) for _ in range(times)]
+    return sorted(found, key=lambda each: each.rate)[times // 2]
 
 
 def _worked_off(bench: Bench, built: Path, waiting: list[str]) -> Probed:
@@ -93,7 +111,8 @@ def _section(rows: dict[int, dict[str, tuple[float, ...]]]) -> Section:
         (
             (
                 "Start and own backlog: deliveries that wait for one endpoint are worked off, from the "
-                "process's start; the rate is that of the first 10,000 or fewer."
+                "process's start; the rate is that of the first 10,000 or fewer, less a tenth (of the "
+                "middle one of three times, where it is fewer)."
             ),
             "Beside it: what waits stays (its rate_limit is 1/d), and another endpoint gets events.",
         ),

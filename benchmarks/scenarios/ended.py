@@ -3,25 +3,28 @@
 from benchmarks import events, queue_file
 from benchmarks.bench import Bench
 from benchmarks.figures import Section, Target, middle, pairwise
-from benchmarks.probe import Probed, probe, say
+from benchmarks.probe import Probed, probe
 from benchmarks.scenarios import growth
 
 
 def run(bench: Bench) -> Section:
     """Look at relayd on queues with so many ended deliveries."""
-    found: dict[int, list[Probed]] = {}
-    subscription = {"all": bench.subscription()}
-    for size in bench.plan.ended:
-        with bench.folder() as folder:
+    with bench.folder() as parent:
+        for size in bench.plan.ended:
             url = f"{bench.receiver.url}/hook"
+            folder = parent / str(size)
+            folder.mkdir()
             with queue_file.building(folder / "queue.db", {"all": url}) as queue:
                 queue.ended(size, events.data())
-            for _ in range(bench.plan.scale_repeats):
-                each = probe(
-                    bench, folder, subscription, [events.data()], count=bench.plan.scale_events
-                )
-                found.setdefault(size, []).append(each)
-                say(bench, f"{size:,} ended deliveries", each)
+
+        def look(size: int) -> Probed:
+            subscriptions = {"all": bench.subscription()}
+            folder, count = parent / str(size), bench.plan.scale_events
+            return probe(bench, folder, subscriptions, [events.data()], count=count)
+
+        found = growth.probed(
+            bench, bench.plan.ended, "ended deliveries", look, bench.plan.scale_repeats
+        )
     least, most = min(found), max(found)
     flat = middle(
         pairwise([each.rate for each in found[most]], [each.rate for each in found[least]])

@@ -19,10 +19,10 @@ MEMORY_MIB = 150
 def probed(
     bench: Bench, sizes: Sequence[int], what: str, look: Callable[[int], Probed], repeats: int
 ) -> dict[int, list[Probed]]:
-    """Look so often at each size, and tell how it goes on."""
+    """Look at all sizes, so many times over, and tell how it goes on."""
     found: dict[int, list[Probed]] = {}
-    for size in sizes:
-        for _ in range(repeats):
+    for _ in range(repeats):
+        for size in sizes:
             found.setdefault(size, []).append(look(size))
             say(bench, f"{size:,} {what}", found[size][-1])
     return found

@@ -44,6 +44,7 @@ class Claim:
     backlog_first: bool
 
 
+# Ordered by due_at alone, as the index is: a second key would sort all that are due at one moment.
 # Each part is one seek in the index of what waits, and ends after :n rows, however many wait.
 # A fresh delivery has no upper bound to its time: a clock that was set back delays none.
 _CANDIDATES = """
@@ -53,23 +54,23 @@ WITH want (number, subscription_id, now, released_at) AS (
 SELECT want.number, want.subscription_id, 1, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'pending' AND due_at > want.now - :fresh_for
-    ORDER BY due_at, seq LIMIT :n)
+    ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'pending' AND due_at <= want.now - :fresh_for
-    ORDER BY due_at, seq LIMIT :n)
+    ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'retrying' AND due_at <= want.now
-    ORDER BY due_at, seq LIMIT :n)
+    ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d
   ON want.released_at IS NOT NULL AND d.seq IN (
   SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
     AND state = 'retrying' AND due_at > want.now AND scheduled_at <= want.released_at
-    ORDER BY due_at, seq LIMIT :n)
+    ORDER BY due_at LIMIT :n)
 """
 
 _NEXT_DUE = """

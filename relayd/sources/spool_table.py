@@ -6,7 +6,8 @@ may hold anything: text is read as bytes, to tell invalid UTF-8 and NUL, and mem
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ROW_BYTES = 16 * 1024 * 1024
 """A larger row is left where it is: there is no event in it, and it would not fit in memory."""
 
 _COLUMNS = ("seq", "id", "type", "data", "created", "market_id", "api_version")
+_TEXTS = ("data", "id", "type", "market_id", "api_version")
 
 SPOOL_TABLE = """\
 CREATE TABLE {table} (
@@ -58,16 +60,18 @@ class SpoolTable:
         self._path = path
         self._name = name
         self._table = _quoted(name)
+        self._oversized: set[int] = set()
+        """Numbers of rows that were found too large, and are passed over."""
         columns = ", ".join(
             f"iif(typeof({column}) = 'text', CAST({column} AS BLOB), {column})"
             for column in _COLUMNS[1:]
         )
-        size = "coalesce(length(CAST(data AS BLOB)), 0)"
+        size = " + ".join(f"coalesce(length(CAST({column} AS BLOB)), 0)" for column in _TEXTS)
         self._select = (
             f"SELECT {size}, seq, {columns} FROM {self._table}"  # noqa: S608 - quoted
-            f" WHERE {size} <= {ROW_BYTES} ORDER BY seq LIMIT {BATCH_ROWS}"
+            f" WHERE seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT {BATCH_ROWS}"
         )
-        self._count_oversized = f"SELECT count(*) FROM {self._table} WHERE {size} > {ROW_BYTES}"  # noqa: S608 - quoted
+        self._numbers = f"SELECT seq FROM {self._table} ORDER BY seq"  # noqa: S608 - quoted
         self._delete = (
             f"DELETE FROM {self._table} WHERE seq IN ("  # noqa: S608 - quoted
             f"SELECT found.seq FROM json_each(?) AS row JOIN {self._table} AS found"
@@ -77,6 +81,8 @@ class SpoolTable:
 
     def check(self, db: sqlite3.Connection) -> None:
         """Raise `SpoolUnusableError` unless the table is what producers and relayd agree on."""
+        # To learn a text's size, SQLite loads it. A larger value is now an error instead.
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
         found = db.execute(
             "SELECT type FROM sqlite_schema WHERE lower(tbl_name) = lower(?)"
             " AND type IN ('table', 'view', 'trigger')",
@@ -96,33 +102,80 @@ class SpoolTable:
 
     def look(self, db: sqlite3.Connection) -> Look:
         """Return the first rows, all of them that fit in a batch."""
-        version = data_version(db)
+        version = _data_version(db)
+        while True:
+            known = frozenset(self._oversized)
+            try:
+                rows = self._read(db)
+            except sqlite3.DataError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_TOOBIG:
+                    raise
+                rows = []
+                self._find_oversized(db)
+                if self._oversized == known:
+                    raise
+            if not rows:
+                # They may have been mended, or taken away.
+                self._oversized = {seq for seq in self._oversized if self._is_oversized(db, seq)}
+            if rows or self._oversized == known:
+                return Look(version, rows, 0 if rows else len(self._oversized))
+
+    def _read(self, db: sqlite3.Connection) -> list[SpoolRow]:
         rows: list[SpoolRow] = []
         total = 0
-        for size, *values in db.execute(self._select):
+        for size, *values in db.execute(self._select, (json.dumps(list(self._oversized)),)):
+            if size > ROW_BYTES:  # its columns together
+                self._oversized.add(values[0])
+                continue
             total += size
             if rows and total > BATCH_BYTES:
                 break
             rows.append(SpoolRow(*values))
-        oversized = 0 if rows else db.execute(self._count_oversized).fetchone()[0]
-        return Look(version, rows, oversized)
+        return rows
 
-    def delete_and_look(self, db: sqlite3.Connection, rows: Sequence[SpoolRow]) -> Look:
-        """Delete rows that were taken in, and return the next ones.
+    def _find_oversized(self, db: sqlite3.Connection) -> None:
+        """Find the rows that are too large before the next batch of others."""
+        others = 0
+        for (seq,) in db.execute(self._numbers):
+            if seq in self._oversized or self._is_oversized(db, seq):
+                self._oversized.add(seq)
+                continue
+            others += 1
+            if others == BATCH_ROWS:
+                return
+
+    def _is_oversized(self, db: sqlite3.Connection, seq: int) -> bool:
+        """Tell a row's size without loading it."""
+        size = 0
+        for column in _TEXTS:
+            # No such row any more, or a value that is neither text nor bytes.
+            with suppress(sqlite3.OperationalError):
+                with db.blobopen(self._name, column, seq, readonly=True) as blob:
+                    size += len(blob)
+        return size > ROW_BYTES
+
+    def delete_and_look(
+        self, db: sqlite3.Connection, rows: Sequence[SpoolRow], between: Callable[[], None]
+    ) -> Look:
+        """Delete rows that were taken in, call `between`, and return the next rows.
 
         The deletion is one statement, which is its own transaction: producers wait for no more
         than that. By number and id: should the file have been replaced, another row keeps its
         place.
         """
-        keys = [(row.seq, row.id.hex() if isinstance(row.id, bytes) else None) for row in rows]
+        keys = [
+            (row.seq, row.id.hex() if isinstance(row.id, bytes) and len(row.id) < 1024 else None)
+            for row in rows
+        ]
         db.execute(self._delete, (json.dumps(keys),))
+        between()
         return self.look(db)
 
     def _refuse(self, reason: str) -> None:
         raise SpoolUnusableError(f"{self._path}: {reason}")
 
 
-def data_version(db: sqlite3.Connection) -> int:
+def _data_version(db: sqlite3.Connection) -> int:
     """Return SQLite's count of other connections' commits."""
     [(version,)] = db.execute("PRAGMA data_version")
     return int(version)

@@ -14,6 +14,7 @@ from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
 from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.agenda import NOW
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Selection
 from relayd.core.secret import Secret, SourcedSecret
@@ -30,6 +31,7 @@ from relayd.queue.claims import Claim, Want
 from relayd.watchdog import Watchdog
 
 URL = "https://app.example/hook"
+FAST = Rate(1000, 1.0)
 EPOCH = 1_700_000_000.0
 ALLOWED_S = 40.0
 SUBSCRIPTION = Subscription(
@@ -92,7 +94,7 @@ class Bench:
         self.fed += 1
 
     @asynccontextmanager
-    async def running(self, rate: Rate = Rate(1000, 1.0)) -> AsyncIterator[EndpointTask]:
+    async def running(self, rate: Rate = FAST) -> AsyncIterator[EndpointTask]:
         task = EndpointTask(
             Endpoint(URL, rate, 1),
             {"books": SUBSCRIPTION},
@@ -100,6 +102,7 @@ class Bench:
             transport=httpx.MockTransport(self.answer),
             health=Health(),
             in_flight=defaultdict(set),
+            note_elsewhere=lambda *_: None,
             clock=self.now,
             jitter=lambda: 0.0,
         )
@@ -206,7 +209,7 @@ async def test_it_starves_when_a_task_sleeps_though_something_is_due(bench: Benc
         async with fed_meanwhile(bench, expected=False) as reasons:
             pass
         assert reasons[0] == "1 endpoints sleep while deliveries are due"
-        task.wake("books")
+        task.note("books", NOW)
         async with fed_meanwhile(bench, expected=True):
             pass
     assert len(bench.queue.memory.records) == 1
@@ -219,7 +222,7 @@ async def test_it_is_fed_under_load(bench: Bench) -> None:
             while True:
                 bench.queue.memory.add(bench.now())
                 await trio.sleep(0.5)  # the watchdog often looks before the task was woken
-                task.wake("books")
+                task.note("books", NOW)
                 await trio.sleep(0.01)
 
         nursery.start_soon(produce)
