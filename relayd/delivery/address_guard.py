@@ -39,7 +39,7 @@ class AddressGuard:
     def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve | None = None) -> None:
         self._allowed = tuple(allowed)
         self._resolve = self._getaddrinfo if resolve is None else resolve
-        self._limiter = trio.CapacityLimiter(_THREADS)
+        self._limiter: trio.CapacityLimiter | None = None
 
     def allow(self, networks: Sequence[Network]) -> None:
         """Allow these networks beyond the public ones from now on, and no others."""
@@ -91,6 +91,8 @@ class AddressGuard:
         return await self.dial(await self.addresses(host, port, scheme=scheme), port)
 
     async def _getaddrinfo(self, host: str, port: int) -> list[Address]:
+        if self._limiter is None:
+            self._limiter = trio.CapacityLimiter(_THREADS)
         found = await trio.to_thread.run_sync(
             _system_addresses, host, port, abandon_on_cancel=True, limiter=self._limiter
         )

@@ -192,8 +192,11 @@ class EndpointTask:
         return self.health.allowed_in_flight(self._endpoint) - len(self._moved_at)
 
     async def _wait(self, pause_s: float) -> None:
-        with trio.move_on_after(pause_s):
+        if pause_s == math.inf:  # without a scope: thousands of endpoints may wait like this
             await self._changed.wait()
+        else:
+            with trio.move_on_after(pause_s):
+                await self._changed.wait()
         self._changed = trio.Event()
 
     async def _claim(self) -> tuple[Delivery, ...]:
