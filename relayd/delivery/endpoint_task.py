@@ -272,11 +272,11 @@ class EndpointTask:
             jitter=self._jitter(),
         )
         before = self.health
-        self.health = before.after(outcome, self._endpoint, now)
+        after = self.health = before.after(outcome, self._endpoint, now)
         if outcome.gone:
             self._subscriptions.pop(subscription.name, None)
             self._agenda.forget(subscription.name)
-        changed = self.health if self.health != before else None
+        changed = after if after != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(
             Recording(record, self._endpoint.url, changed, self._own_events(record, before))
@@ -288,7 +288,7 @@ class EndpointTask:
             self._note_elsewhere(subscription.name, due_at)
         if changed is not None and changed.released_at != before.released_at:
             self._agenda.keep(self._subscriptions)
-        self._tell(record, before, subscription)
+        self._tell(record, before, after, subscription.name)
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before.failing == self.health.failing:
@@ -327,8 +327,10 @@ class EndpointTask:
                 await trio.sleep(_STORAGE_RETRY_S)
                 self._moved_at[recording.record.delivery.seq] = trio.current_time()
 
-    def _tell(self, record: AttemptRecord, before: Health, subscription: Subscription) -> None:
-        outcome, after = record.outcome, self.health
+    def _tell(
+        self, record: AttemptRecord, before: Health, after: Health, subscription: str
+    ) -> None:
+        outcome = record.outcome
         fields = _identity(record.delivery)
         result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
         if outcome.succeeded:
@@ -344,7 +346,7 @@ class EndpointTask:
         if outcome.gone:
             self._log.error(
                 "subscription_gone",
-                subscription=subscription.name,
+                subscription=subscription,
                 detail="its receiver answered 410 Gone: its deliveries are held until it is "
                 "resumed or its url changes",
             )

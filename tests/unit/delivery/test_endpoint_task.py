@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 import trio
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
@@ -441,3 +442,19 @@ async def test_a_retry_of_a_subscription_that_moved_away_is_noted_where_it_is_no
     [(name, at)] = bench.noted_elsewhere
     assert name == "books"
     assert at == pytest.approx(EPOCH + 5 + 120, abs=0.1)
+
+
+async def test_an_outage_is_logged_once_however_many_fail_together(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(1)
+        return httpx.Response(500)
+
+    bench = Bench(answer=fail)
+    for _ in range(8):
+        bench.queue.add(EPOCH)
+    with structlog.testing.capture_logs() as lines:
+        async with bench.running():
+            await trio.sleep(10)
+    assert [line["event"] for line in lines].count("endpoint_failing") == 1
