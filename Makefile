@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 BIN    := .venv/bin
+TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test lint format types check lock clean bench bench-quick bench-lock
+.PHONY: help demo test lint format types check lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -14,6 +15,9 @@ demo: .venv/ready  ## shows an event's whole path on this machine
 
 test: .venv/ready  ## runs the tests
 	@$(BIN)/python -m pytest
+
+torture: .venv/ready  ## does to relayd what can happen to it, for an hour and a half (best as root, with strace)
+	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 lint: .venv/ready  ## ruff, and the formatter's check
 	@$(BIN)/ruff check .
@@ -32,6 +36,15 @@ lock:  ## resolves the dependencies anew (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
+
+deb: .venv/ready  ## makes the Debian package, in dist/
+	@packaging/build-deb
+
+test-deb: deb  ## installs, upgrades, removes and purges it in fresh Debian trees (as root)
+	@$(TREES) tests/trees/test_deb.py
+
+test-systemd: deb  ## runs it under a real systemd in Debian trees (as root)
+	@$(TREES) tests/trees/test_systemd_tree.py
 
 bench: .venv-bench/ready  ## measures relayd beside its peers, in 20 minutes (nginx and more from Debian, as root)
 	@.venv-bench/bin/python -m benchmarks --output benchmarks/results --update docs/performance.md README.md

@@ -39,6 +39,7 @@ from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared
 from relayd.queue.reserve import reserve_of
+from relayd.queue.wal_watch import WalWatch
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer
@@ -146,6 +147,7 @@ class Daemon:
                 )
                 taking_in.start_soon(keeping.run, step)
                 taking_in.start_soon(self._pruning.run)
+                taking_in.start_soon(WalWatch(config.queue.path).run)
                 await self._serve_control(taking_in)
                 if self._service.watchdog_s is not None:
                     taking_in.start_soon(self._watchdog(self._service.watchdog_s).run)

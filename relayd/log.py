@@ -9,13 +9,18 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
 from typing import Literal, Self, TextIO
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
+from relayd.core.line_limit import LineLimit
+
 Format = Literal["auto", "json", "text"]
+
+_log = structlog.get_logger()
 
 _KEPT_LINES = 10_000
 """Lines that may wait for a slow reader of the log; further ones are dropped, and counted."""
@@ -138,10 +143,11 @@ class Log:
 
     def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
         self._writer = LineWriter(stream)
+        self._limit = LineLimit()
         self.configure(level)
         priorities = _is_the_journal(stream)
         structlog.configure(
-            processors=_processors(form, stream),
+            processors=[self._limited, *_processors(form, stream)],
             wrapper_class=_Logger,
             logger_factory=lambda *_: _LineLogger(self._writer, priorities=priorities),
         )
@@ -154,7 +160,24 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for kind, count in self._limit.left_out().items():
+            _tell_left_out(kind, count)
         self._writer.close()
+
+    def _limited(
+        self, _: object, __: str, fields: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        kind = fields["event"]
+        left_out = self._limit.admit(kind, time.monotonic())
+        if left_out is None:
+            raise structlog.DropEvent
+        if left_out:
+            _tell_left_out(kind, left_out)
+        return fields
+
+
+def _tell_left_out(kind: str, count: int) -> None:
+    _log.warning("lines_left_out", of=kind, count=count, detail="the queue has what they told")
 
 
 def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor]:

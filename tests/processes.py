@@ -153,6 +153,7 @@ async def started(
     env: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
     module: str = "relayd",
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[RelaydProcess]:
     """Start a daemon without waiting for anything; at the end it is killed if it still runs.
 
@@ -166,6 +167,7 @@ async def started(
         env=_environment(env),
         cwd=config.parent,
         start_new_session=True,
+        pass_fds=pass_fds,
     )
     relayd = RelaydProcess(process)
     async with trio.open_nursery() as nursery:
@@ -188,9 +190,10 @@ async def running(
     env: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
     module: str = "relayd",
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[RelaydProcess]:
     """Run a daemon that has started; at the end it must stop well, unless it has ended before."""
-    async with started(config, env=env, under=under, module=module) as relayd:
+    async with started(config, env=env, under=under, module=module, pass_fds=pass_fds) as relayd:
         with trio.fail_after(START_S):
             await relayd.logged("started")
         yield relayd
@@ -243,5 +246,11 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith("RELAYD_") and key != "NOTIFY_SOCKET"
     }
-    settings = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "PYTHONPATH": f"{_TESTS}:{_TESTS.parent}"}
+    settings = {
+        "COLUMNS": "80",
+        "NO_COLOR": "1",
+        "TZ": "UTC",
+        # Of the tree in which the test stands, with the variants that are broken on purpose.
+        "PYTHONPATH": f"{_TESTS}:{_TESTS.parent}",
+    }
     return {**inherited, **settings, **(more or {})}

@@ -1,6 +1,5 @@
 """What systemd is to a service: it hears what the service tells, and passes it sockets."""
 
-import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -63,6 +62,7 @@ import os, sys
 given, *program = sys.argv[1:]
 for target, descriptor in enumerate(map(int, given.split(",")), 3):
     os.dup2(descriptor, target)
+    os.close(descriptor)
 count = given.count(",") + 1
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count))
 os.execvp(program[0], program)
@@ -82,9 +82,3 @@ def passing(*sockets: socket.socket) -> tuple[str, ...]:
 def environment(manager: ServiceManager, **more: str) -> dict[str, str]:
     """Return what systemd sets for a service that it listens to."""
     return {"NOTIFY_SOCKET": manager.address, **more}
-
-
-def stream_is_journal(descriptor: int) -> str:
-    """Return the JOURNAL_STREAM of a descriptor."""
-    found = os.fstat(descriptor)
-    return f"{found.st_dev}:{found.st_ino}"

@@ -73,10 +73,11 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
             "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),
         },
-        "Your shell": {
+        "Your shell and editor": {
             "completion": Entry(
                 "relayd.cli.completion:completion", "Print a script that completes commands."
             ),
+            "schema": Entry("relayd.cli.schema:schema", "Print the configuration's JSON Schema."),
         },
     }
 )

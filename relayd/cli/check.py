@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from relayd.cli.check_difference import show_difference
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.spool_files import look_into
@@ -28,19 +29,28 @@ _LABEL = 11  # columns before the values
 Examples:
   relayd check
   relayd check --config /etc/relayd/config.yaml --json
+  sudo relayd check --diff
 """,
+)
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Say what a reload of the running daemon would change, and what becomes of what waits.",
 )
 @json_option
 @config_option
-def check(as_json: bool, config_path: Path) -> None:
+def check(diff: bool, as_json: bool, config_path: Path) -> None:
     """Validate the configuration, and print what it means.
 
     Each subscription with its events, its limits, when it retries, and where its secret comes from,
     though never the secret. All errors are told in one go, each with its line; exit status 78 then.
 
     It reads what relayd would read: run it as relayd's user, with relayd's environment, where
-    secrets come from files or variables.
+    secrets come from files or variables. With --diff, the running daemon reads it.
     """
+    if diff:
+        show_difference(config_path, as_json=as_json)
+        return
     config = load_config(config_path, environ=os.environ)
     notes = _notes(config)
     if as_json:

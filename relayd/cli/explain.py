@@ -90,10 +90,8 @@ def _running(queue: QueueConfig) -> bool:
 
 
 def _print(event: EventDetail, explained: Sequence[Explanation]) -> None:
-    click.echo(
-        f"{event.id}  {event.type}, accepted at {clock_time(event.accepted_at)}"
-        f" from {printable(event.source)}"
-    )
+    click.echo(f"{event.id}  {event.type}")
+    click.echo(f"accepted at {clock_time(event.accepted_at)} from {printable(event.source)}")
     for each in explained:
         click.echo("")
         click.echo(click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome)))

@@ -160,6 +160,7 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
             f", which is failing since {clock_time(health.failing_since)} and tried with one"
             " attempt at a time"
         )
+        return words
     endpoint = circumstances.endpoints.get(url)
     if due > 1 and endpoint is not None:
         wait_s = due / endpoint.rate.refill_per_s

@@ -1,10 +1,13 @@
 """`run`, the daemon in the foreground, and `reload`, which has it take up a new configuration."""
 
+import faulthandler
 import gc
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,13 @@ def run(config_path: Path) -> None:
 
     What happens is logged to standard output: JSON lines, or readable text on a terminal.
     """
-    sys.exit(run_to_the_end(load_config(config_path, environ=os.environ)))
+    # Until the daemon takes the signals over, a hang-up would end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    config = load_config(config_path, environ=os.environ)
+    with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
+        # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
+        faulthandler.enable()
+    sys.exit(run_to_the_end(config))
 
 
 @click.command(

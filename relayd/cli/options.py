@@ -17,7 +17,7 @@ PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 """Where a configuration is looked for that no option and no variable names."""
 
 _GIVEN: Final = "relayd.config"
-_TYPE: Final = click.Path(path_type=Path)
+_TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it is told better
 
 
 def named_config(ctx: click.Context, given: Path | None) -> Path | None:

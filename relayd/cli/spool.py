@@ -1,5 +1,6 @@
 """`spool`: prints the table, makes a file with it, and tells what waits in the configured ones."""
 
+import grp
 import re
 import socket
 import sys
@@ -12,7 +13,13 @@ from relayd.cli.moments import about, iso
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, print_table, printable, wrapped
 from relayd.cli.places import read_places
-from relayd.cli.spool_files import SpoolFileError, SpoolLook, create_spool, look_into
+from relayd.cli.spool_files import (
+    SpoolFileError,
+    SpoolLook,
+    create_spool,
+    is_shared_folder,
+    look_into,
+)
 from relayd.config.config import SpoolConfig
 from relayd.sources.spool_table import SPOOL_TABLE
 
@@ -35,6 +42,15 @@ def _mode(_: click.Context, parameter: click.Parameter, text: str) -> int:
     return int(text, 8)
 
 
+def _group_number(name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise click.ClickException(f"there is no group {name}: `groupadd` makes one") from None
+
+
 _table_option = click.option(
     "--table",
     default=DEFAULT_TABLE,
@@ -49,7 +65,7 @@ _table_option = click.option(
     epilog="""\b
 Examples:
   relayd spool sql >> migrations/0007_relayd.sql
-  relayd spool create /var/lib/relayd/spool.db
+  relayd spool create /var/lib/relayd/spool/spool.db
   relayd spool status
 """,
 )
@@ -73,8 +89,8 @@ def sql(table: str) -> None:
 @spool.command(
     epilog="""\b
 Examples:
-  relayd spool create /var/lib/relayd/spool.db
-  relayd spool create ./spool.db --mode 0600
+  relayd spool create /var/lib/relayd/spool/spool.db
+  sudo relayd spool create /srv/spool/spool.db --group relayd
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))
@@ -87,17 +103,31 @@ Examples:
     metavar="MODE",
     help="Who may use it: 0660 is its owner and its group.",
 )
+@click.option(
+    "--group",
+    metavar="GROUP",
+    help="Whose group's it is; its folder is made for that group where it is not there.",
+)
 @json_option
-def create(path: Path, table: str, mode: int, as_json: bool) -> None:
-    """Make a SQLite file with a spool's table in it. A file that is there is left as it is."""
+def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) -> None:
+    """Make a SQLite file with a spool's table in it. A file that is there is left as it is.
+
+    Programs that run as other users share a spool through a group: `--group`. The folder must be
+    that group's as well, and be used for nothing else: whoever may write in a folder may also
+    remove what stands in it.
+    """
+    number = _group_number(group)
     try:
-        create_spool(path, table, mode)
+        create_spool(path, table, mode, number)
     except SpoolFileError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         print_json({"path": str(path.absolute()), "table": table, "mode": f"{mode:04o}"})
         return
     click.echo(f"Made {printable(str(path))} with the table {table} (mode {mode:04o}).")
+    if number is not None and is_shared_folder(path.parent, number):
+        click.echo(wrapped(f"relayd and the producers can use it once they are in group {group}."))
+        return
     click.echo(
         wrapped(
             "relayd and every producer need to write to it and to its directory, where SQLite "

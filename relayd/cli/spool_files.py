@@ -15,17 +15,29 @@ from relayd.sources.spool_table import ROW_BYTES, SPOOL_TABLE
 _BUSY_TIMEOUT_S: Final = 5.0
 _LATEST: Final = 253_402_300_800  # the year 10000, where dates end
 _COLUMNS: Final = ("seq", "id", "type", "data", "created", "market_id", "api_version")
+_FOLDER_MODE: Final = 0o2770
 
 
 class SpoolFileError(Exception):
     """A spool cannot be made; says why, and what to do."""
 
 
-def create_spool(path: Path, table: str, mode: int) -> None:
+def create_spool(path: Path, table: str, mode: int, group: int | None = None) -> None:
     """Make a SQLite file with a spool's table. `mode` is the file's, as 0o660.
 
-    Raises `SpoolFileError`, and leaves nothing half made. What is there already stays as it is.
+    With a `group`, by its number, the file is that group's, and a folder that is not there is made
+    for it. Raises `SpoolFileError`, and leaves nothing half made. What is there stays as it is.
     """
+    made = group is not None and _make_folder(path.parent, group)
+    try:
+        _create(path, table, mode, group)
+    except SpoolFileError:
+        if made:
+            path.parent.rmdir()
+        raise
+
+
+def _create(path: Path, table: str, mode: int, group: int | None) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -37,16 +49,49 @@ def create_spool(path: Path, table: str, mode: int) -> None:
         raise SpoolFileError(f"cannot make {path}: {error.strerror}") from None
     try:
         # Before SQLite opens it: -wal and -shm take the database's mode.
+        if group is not None:
+            os.fchown(descriptor, -1, group)
         os.fchmod(descriptor, mode)
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             # Readers and writers do not wait for each other in this mode; the file remembers it.
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(SPOOL_TABLE.format(table=f'"{table}"' if table != "relayd_spool" else table))
+    except PermissionError:
+        path.unlink()
+        raise SpoolFileError(f"user {user_name()} is not in that group: use sudo") from None
     except (sqlite3.Error, OSError) as error:
         path.unlink()
         raise SpoolFileError(f"cannot make {path}: {error}") from None
     finally:
         os.close(descriptor)
+
+
+def _make_folder(folder: Path, group: int) -> bool:
+    """Make a folder in which a group's programs can use a spool; False where there is one."""
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise SpoolFileError(f"cannot make {folder}: {error.strerror}") from None
+    try:
+        os.chown(folder, -1, group)
+        folder.chmod(_FOLDER_MODE)
+    except OSError as error:
+        folder.rmdir()
+        raise SpoolFileError(
+            f"user {user_name()} cannot give {folder} to that group ({error.strerror}): use sudo"
+        ) from None
+    return True
+
+
+def is_shared_folder(folder: Path, group: int) -> bool:
+    """Tell whether a group's programs can use a spool in this folder, whoever of them is first.
+
+    SQLite's files beside the spool must come to belong to the group, not to who makes them.
+    """
+    found = folder.stat()
+    return found.st_gid == group and found.st_mode & _FOLDER_MODE == _FOLDER_MODE
 
 
 @dataclass(frozen=True, slots=True)

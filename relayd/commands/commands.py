@@ -7,6 +7,7 @@ import trio
 
 from relayd import __version__
 from relayd.commands.deliveries import DeliveryCommands
+from relayd.commands.difference import DifferenceCommand
 from relayd.commands.receivers import ReceiverCommands
 from relayd.commands.rejected import RejectedCommands
 from relayd.commands.requests import Answer, Request, answering
@@ -42,6 +43,7 @@ class Commands:
         self._started_at = clock()
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
         self._rejected = RejectedCommands(config, queue, intake, clock)
+        self._difference = DifferenceCommand(config, queue)
         self._receivers = ReceiverCommands(config, dispatch, make_transport, clock)
 
     def apply(self, config: Config) -> None:
@@ -50,6 +52,7 @@ class Commands:
         self._deliveries.config = config
         self._rejected.config = config
         self._receivers.config = config
+        self._difference.config = config
 
     def by_name(self) -> dict[str, Command]:
         """Return the commands as the control socket takes them."""
@@ -63,6 +66,7 @@ class Commands:
             "resubmit": self._rejected.resubmit,
             "drop": self._rejected.drop,
             "test": self._receivers.test,
+            "difference": self._difference.difference,
         }
         return {name: answering(command) for name, command in commands.items()}
 

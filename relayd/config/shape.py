@@ -63,7 +63,7 @@ _ITEM_STAND_INS: Final[dict[str | int, object]] = {
 _EXAMPLES: Final = {
     "market_id": "market_123",
     "queue": "{path: queue.db}",
-    "path": "/var/lib/relayd/spool.db",
+    "path": "/var/lib/relayd/spool/spool.db",
     "url": "https://your-app.com/webhooks",
     "events": "[order.created]",
     "secret": "{file: PATH}",

@@ -5,7 +5,9 @@ has a limit, lines are answered before more are read, and a peer that never read
 slowed, then let go. How many may be connected, and how long one may stay silent, is bounded too.
 """
 
+import errno
 import json
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -22,6 +24,10 @@ AnswerLines = Callable[[Sequence[bytes | TooLong]], Awaitable[Answers]]
 
 _READ_BYTES = 65_536
 _SEND_TIMEOUT_S = 30.0
+
+_NO_CAPACITY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_RETRY_S = 0.2
+_TELL_S = 60.0
 
 
 class LineServer:
@@ -45,7 +51,21 @@ class LineServer:
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Serve until cancelled; what a connection's peer does ends no more than its connection."""
-        await trio.serve_listeners(self._connection, [listener])
+        async with listener, trio.open_nursery() as connections:
+            told_at = -math.inf
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as error:
+                    if error.errno not in _NO_CAPACITY:
+                        raise
+                    # Who wants to connect waits in the listener's backlog meanwhile.
+                    if trio.current_time() - told_at >= _TELL_S:
+                        told_at = trio.current_time()
+                        _log.error("socket_not_accepting", source=self._name, detail=_words(error))
+                    await trio.sleep(_RETRY_S)
+                else:
+                    connections.start_soon(self._connection, stream)
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:
@@ -78,6 +98,16 @@ class LineServer:
                     await stream.send_all(answers)
                 if sending.cancelled_caught:
                     return
+
+
+def _words(error: OSError) -> str:
+    """Say what is lacking, and what to do."""
+    if error.errno == errno.EMFILE:
+        return (
+            "relayd has no file descriptor left for a connection: raise its limit (LimitNOFILE= of"
+            " its unit, ulimit -n), or have producers close theirs"
+        )
+    return f"no connection can be taken: {error.strerror}"
 
 
 def encoded(answers: Answers) -> bytes:

@@ -85,6 +85,15 @@ class Spool:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[Database, FileWatch]]:
         path = self._config.path
+        if barred := _barred(path):
+            # SQLite would open what it may only read, and make files beside it that then keep the
+            # producers out.
+            raise SpoolUnusableError(
+                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
+                f" group in common, which may write to {path} and in {path.parent}, and the folder"
+                " must give it to its files (chmod g+rwxs); under systemd, ReadWritePaths= must"
+                " name a folder outside of /var/lib/relayd"
+            )
         with FileWatch(path) as watch:
             async with Database.open(
                 path,
@@ -177,15 +186,8 @@ class Spool:
 
     def _explain(self, error: DatabaseError) -> str:
         path = self._config.path
-        if not isinstance(error, DatabaseFailedError):
-            return str(error)
-        if barred := _barred(path):
-            return (
-                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
-                f" group in common, and {path.parent} must give it to its files (chmod g+rwxs);"
-                " under systemd, ReadWritePaths= must name a folder outside of /var/lib/relayd"
-            )
-        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
+        missing = not os.path.exists(path)  # noqa: PTH110 - Path.exists raises where it may not look
+        if isinstance(error, DatabaseFailedError) and missing:
             return f"{path} is not there; `relayd spool create {path}` makes it"
         return str(error)
 

@@ -149,9 +149,11 @@ class SpoolTable:
         size = 0
         for column in _TEXTS:
             # No such row any more, or a value that is neither text nor bytes.
-            with suppress(sqlite3.OperationalError):
-                with db.blobopen(self._name, column, seq, readonly=True) as blob:
-                    size += len(blob)
+            with (
+                suppress(sqlite3.OperationalError),
+                db.blobopen(self._name, column, seq, readonly=True) as blob,
+            ):
+                size += len(blob)
         return size > ROW_BYTES
 
     def delete_and_look(

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -33,7 +35,7 @@ def bind_unix(path: Path, mode: int) -> trio.SocketListener:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise SocketPathError(f"{path}: cannot listen there: {error.strerror}") from error
+        raise SocketPathError(f"{path}: {_words(error, path)}") from error
     return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
 
@@ -49,6 +51,15 @@ def passed_listener(path: Path, passed: Iterable[socket.socket]) -> trio.SocketL
         if isinstance(address, str) and os.path.realpath(address) == os.path.realpath(path):
             return trio.SocketListener(trio.socket.from_stdlib_socket(one.dup()))
     return None
+
+
+def _words(error: OSError, path: Path) -> str:
+    if not isinstance(error, PermissionError):
+        return f"cannot listen there: {error.strerror}"
+    user = os.geteuid()
+    with suppress(KeyError):  # a user without a name
+        return f"user {pwd.getpwuid(user).pw_name} may not make a socket in {path.parent}"
+    return f"user {user} may not make a socket in {path.parent}"
 
 
 def _remove_stale(path: Path) -> None:

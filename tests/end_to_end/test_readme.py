@@ -13,9 +13,7 @@ import yaml
 from processes import command, run_command, running
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-SNIPPETS = dict(re.findall(
-        r"<!-- snippet: (\S+) -->\n```\w+\n(.*?)```", README, flags=re.DOTALL
-    ))
+SNIPPETS = dict(re.findall(r"<!-- snippet: (\S+) -->\n```\w+\n(.*?)```", README, flags=re.DOTALL))
 INTERPRETERS = {
     ".py": sys.executable,
     ".js": "node",

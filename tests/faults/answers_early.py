@@ -10,6 +10,8 @@ from relayd.queue import queue
 
 if __name__ == "__main__":
     assert "synchronous = FULL" in queue._PRAGMAS
-    queue._PRAGMAS = tuple(each.replace("FULL", "NORMAL") for each in queue._PRAGMAS)
+    setattr(  # noqa: B010 - mypy knows the tuple's length
+        queue, "_PRAGMAS", tuple(each.replace("FULL", "NORMAL") for each in queue._PRAGMAS)
+    )
     sys.argv[0] = "relayd"
     main()

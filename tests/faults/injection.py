@@ -7,16 +7,20 @@ takes what `traced` and `limited` return; both keep the process number of relayd
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+_FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
+@cache
 def _lacks_strace() -> str:
     if shutil.which("strace") is None:
         return "strace is missing (apt install strace)"
@@ -27,10 +31,19 @@ def _lacks_strace() -> str:
     return "" if probe.returncode == 0 else "strace may not trace here"
 
 
+@cache
+def _lacks_mounts() -> str:
+    if os.geteuid() != 0:
+        return "only root can mount a file system"
+    # Containers may forbid it to root, too.
+    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    return "" if probe.returncode == 0 else "root may not mount a file system here"
+
+
 needs_strace = pytest.mark.skipif(bool(_lacks_strace()), reason=_lacks_strace())
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+needs_root = pytest.mark.skipif(bool(_lacks_mounts()), reason=_lacks_mounts())
 needs_faketime = pytest.mark.skipif(
-    not _FAKETIME.exists(), reason=f"{_FAKETIME} is missing (apt install faketime)"
+    _FAKETIME is None, reason="libfaketime is missing (apt install faketime)"
 )
 needs_prlimit = pytest.mark.skipif(
     shutil.which("prlimit") is None, reason="prlimit is missing (apt install util-linux)"
@@ -46,7 +59,7 @@ def traced(output: Path, *options: str, calls: Sequence[str]) -> list[str]:
     strace runs beside relayd (-D), so that signals and the exit status are relayd's own.
     """
     chosen = ",".join(calls)
-    quiet = ["-D", "-f", "--seccomp-bpf", "-y", "-s", "4096", "-o", str(output)]
+    quiet = ["-D", "-f", "--seccomp-bpf", "-y", "-s", "70000", "-o", str(output)]
     return ["strace", *quiet, "-e", f"trace={chosen}", "-e", "signal=none", *options]
 
 
@@ -68,6 +81,42 @@ def limited(**limits: int) -> list[str]:
     return ["prlimit", *(f"--{name}={value}" for name, value in limits.items())]
 
 
+_BLOCK = 4096
+
+_CGROUPS = (
+    # Version 1, then 2: the folder, and the file that takes the limit.
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+    (Path("/sys/fs/cgroup"), "memory.max"),
+)
+
+
+@contextmanager
+def little_memory(pid: int, limit: int) -> Iterator[None]:
+    """Let a process have no more than `limit` bytes beyond what it has. Skips where it cannot."""
+    for folder, name in _CGROUPS:
+        group = folder / f"relayd_test_{pid}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            if not (group / name).exists():
+                continue
+            (group / name).write_text(str(limit))
+            (group / "cgroup.procs").write_text(str(pid))
+            yield
+        finally:
+            while True:
+                try:
+                    group.rmdir()
+                    break
+                except OSError:
+                    # Until the kernel has put the process away.
+                    time.sleep(0.02)
+        return
+    pytest.skip("no memory cgroup can be made here")
+
+
 @contextmanager
 def small_disk(path: Path, size: str) -> Iterator[Path]:
     """Mount a tmpfs of this size, such as `8m`, at `path`."""
@@ -79,22 +128,63 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Mount a folder read-only over itself."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def nobody() -> list[str]:
+    """Return the command that runs something as the user nobody. Skips where it cannot."""
+    command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    probe = subprocess.run([*command, sys.executable, "-c", ""], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip("nobody may not run this Python")
+    return command
+
+
+def reachable(folder: Path) -> None:
+    """Let every user into a test's folder, and into those above it."""
+    while folder != folder.parent and folder.owner() == "root" and folder != Path("/tmp"):
+        folder.chmod(folder.stat().st_mode | 0o055)
+        folder = folder.parent
+
+
 def fill(folder: Path, leave: int = 0) -> Path:
-    """Fill a file system but for `leave` bytes, and return the file that does it."""
+    """Fill a file system but for `leave` bytes, and return the file that does it.
+
+    Others may write at the same time.
+    """
     filler = folder / "filler"
-    with filler.open("ab", buffering=0) as file:
+    with filler.open("ab", buffering=0) as file, suppress(OSError):
         free = os.statvfs(folder)
-        size = free.f_bavail * free.f_frsize - leave
-        if size > 0:
-            os.posix_fallocate(file.fileno(), 0, size)
-        if not leave:
-            # What is left below one block.
+        size = max(0, free.f_bavail * free.f_frsize - leave)
+        while size >= _BLOCK:
             try:
-                while file.write(b"\0" * 4096):
-                    pass
+                os.posix_fallocate(file.fileno(), file.tell(), size)
+                file.seek(0, os.SEEK_END)
             except OSError:
-                pass
+                size //= 2
+            else:
+                break
+        while not leave:  # what is left below one block
+            file.write(bytes(_BLOCK))
     return filler
+
+
+def can_trace() -> bool:
+    """Whether strace can be used here."""
+    return not _lacks_strace()
+
+
+def can_mount() -> bool:
+    """Whether a file system can be mounted here."""
+    return not _lacks_mounts()
 
 
 @dataclass(slots=True)

@@ -31,6 +31,18 @@ class Producer:
         except trio.BrokenResourceError:
             raise EOFError from None
 
+    async def hand_over_until_it_ends(self, count: int, size: int = 10) -> set[str]:
+        """Hand over events until relayd ends; return those that were accepted. Fails if it does not."""
+        accepted: set[str] = set()
+        try:
+            for number in range(count):
+                event_id = f"evt_until_{number}"
+                if (await self.hand_over(event_id, filler="x" * size))["ok"]:
+                    accepted.add(event_id)
+        except EOFError:
+            return accepted
+        raise AssertionError(f"relayd bore {count} events")
+
     async def answer(self) -> dict[str, Any]:
         while True:
             try:
@@ -65,7 +77,9 @@ def states(queue: Path) -> dict[str, str]:
     """Return the state of each event's one delivery, by the event's id."""
     with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True, timeout=10)) as db:
         return dict(
-            db.execute("SELECT e.id, d.state FROM deliveries d JOIN events e ON e.seq = d.event_seq")
+            db.execute(
+                "SELECT e.id, d.state FROM deliveries d JOIN events e ON e.seq = d.event_seq"
+            )
         )
 
 
@@ -78,8 +92,20 @@ def integrity(queue: Path) -> str:
             return str(error)
 
 
+def all_delivered(queue: Path) -> bool:
+    """Return whether nothing in the queue waits any more."""
+    return set(states(queue).values()) <= {"delivered"}
+
+
 async def until(condition: Any, timeout_s: float = 15.0, every_s: float = 0.02) -> None:
     """Wait until `condition()` is true."""
     with trio.fail_after(timeout_s):
         while not condition():
             await trio.sleep(every_s)
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process has had, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024

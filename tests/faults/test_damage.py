@@ -3,13 +3,12 @@
 import os
 import random
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
-from faults.injection import needs_root
+from faults.injection import needs_root, read_only
 from faults.producing import integrity, producer, states, until
 from processes import RelaydProcess, make_spool, running, started, write_config
 from receivers import answer, open_receiver
@@ -131,9 +130,7 @@ async def test_damage_that_is_met_later_ends_relayd(tmp_path: Path) -> None:
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 pages = queue.stat().st_size // PAGE
                 overwrite(queue, PAGE, random.Random(1).randbytes(PAGE * (pages - 1)))
-                with pytest.raises(EOFError):
-                    for number in range(20_000):
-                        await each.hand_over(f"evt_later_{number}", filler="x" * 10_000)
+                await each.hand_over_until_it_ends(20_000, size=10_000)
             assert await relayd.wait() == 1
     assert "damaged" in the_one_line(relayd)
 
@@ -177,13 +174,9 @@ async def test_a_read_only_file_system_is_told_at_the_start(tmp_path: Path) -> N
     disk = tmp_path / "disk"
     disk.mkdir()
     config = await filled(disk, events=1)
-    subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
+    with read_only(disk):
         async with started(config) as relayd:
             assert await relayd.wait() == 1
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
     reason = the_one_line(relayd)
     assert str(disk) in reason
     assert "ead-only file system" in reason

@@ -148,12 +148,13 @@ class FillingIntake:
         self._disk = disk
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+        assert source == "spool market"
         self.calls += 1
         fill(self._disk)
         return [Acceptance.ACCEPTED for _ in events]
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
-        raise AssertionError("nothing is to be rejected")
+        raise AssertionError(f"nothing is to be rejected, least of all {rejected}")
 
 
 async def test_rows_that_cannot_be_deleted_are_not_handed_in_again(tmp_path: Path) -> None:

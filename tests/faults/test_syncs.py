@@ -4,12 +4,13 @@ import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from faults.injection import failing_at, killed_at, long_form, needs_strace, traced
-from faults.producing import Producer, insert, integrity, producer, states, until
+from faults.producing import Producer, all_delivered, insert, integrity, producer, states, until
 from processes import make_spool, running, started, write_config
 from receivers import Receiver, open_receiver
 
@@ -134,17 +135,19 @@ async def killed_at_sync(folder: Path, count: int, receiver: Receiver) -> Handed
     """Run relayd under load until its SQLite thread is killed at its `count`th sync."""
     config = folder / "config.yaml"
     handed = Handed(set(), set())
-    async with started(config, under=killed_at("fdatasync", count)) as relayd:
-        async with trio.open_nursery() as nursery:
+    async with (
+        started(config, under=killed_at("fdatasync", count)) as relayd,
+        trio.open_nursery() as nursery,
+    ):
 
-            async def produce() -> None:
-                while relayd.process.returncode is None and not relayd.events("started"):
-                    await trio.sleep(0.01)
-                await hand_over_until_it_ends(folder, handed)
+        async def produce() -> None:
+            while relayd.process.returncode is None and not relayd.events("started"):
+                await trio.sleep(0.01)
+            await hand_over_until_it_ends(folder, handed)
 
-            nursery.start_soon(produce)
-            status = await relayd.wait(30)
-            nursery.cancel_scope.deadline = trio.current_time() + 5
+        nursery.start_soon(produce)
+        status = await relayd.wait(30)
+        nursery.cancel_scope.deadline = trio.current_time() + 5
     assert status == -signal.SIGKILL, (status, relayd.errors)
     assert "Traceback" not in relayd.errors
     return handed
@@ -159,11 +162,12 @@ async def sweep(tmp_path: Path, counts: list[int]) -> int:
         make_spool(folder / "spool.db")
         async with open_receiver() as receiver:
             config = write_config(
-                folder, {"books": {"url": receiver.url, "rate_limit": "1000/s", "retry": ["1s"] * 9}}
+                folder,
+                {"books": {"url": receiver.url, "rate_limit": "1000/s", "retry": ["1s"] * 9}},
             )
             handed = await killed_at_sync(folder, count, receiver)
             async with running(config):
-                await until(lambda: set(states(folder / "queue.db").values()) <= {"delivered"})
+                await until(partial(all_delivered, folder / "queue.db"))
             queue = states(folder / "queue.db")
             got = {request.header("X-LocallyGrown-Delivery") for request in receiver.requests}
         assert handed.acknowledged <= queue.keys(), f"sync {count}: lost"
@@ -203,7 +207,7 @@ async def fails_at_a_sync(tmp_path: Path, under: list[str]) -> Handed:
             assert "IOERR" in line["detail"]
             assert relayd.errors.count("\n") == 1, "one line for a person, and no traceback"
         async with running(config):
-            await until(lambda: set(states(tmp_path / "queue.db").values()) <= {"delivered"})
+            await until(partial(all_delivered, tmp_path / "queue.db"))
     assert handed.acknowledged <= states(tmp_path / "queue.db").keys()
     assert integrity(tmp_path / "queue.db") == "ok"
     return handed

@@ -1,4 +1,4 @@
-"""Both ends of a relay under torture: producers and a receiver that write down what they saw."""
+"""Both ends of a relay under torture: producers and receivers that write down what they saw."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +16,27 @@ from typing import Any
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
 
+PAYLOAD = "Tomatoes, größer ☂"
+"""Stands in every event, and in no line of a log."""
+
+TYPES = {"c": "order.created", "d": "order.completed", "u": "user.created"}
+_SHARES = (6, 3, 1)
+
+HUNG_S = 3.0
+"""How long a receiver hangs: longer than the timeout that it is delivered with."""
+
+
+def event_type(event_id: str) -> str:
+    """Return the type of an event that a producer here made: its id ends with a letter for it."""
+    return TYPES[event_id[-1]]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One complete request, as the receiver saw it. `at` is a monotonic time in seconds."""
+    """One complete request, as the receiver saw it. `at` is a monotonic time in seconds.
+
+    `status` is the answer's; 0 where none was sent.
+    """
 
     at: float
     event_id: str
@@ -29,14 +47,45 @@ class Request:
     status: int
 
 
-class Receiver:
-    """A receiver that fails a share of its requests by a seeded plan, and records all of them."""
+class Act:
+    """What a receiver does with a request."""
 
-    def __init__(self, secret: str, *, seed: int, failing: float) -> None:
+    TAKE, SLOW, LAST, FAIL, WAIT, ELSEWHERE, RESET, HANG, GARBAGE = range(9)
+
+
+STATUS = {
+    Act.TAKE: 200,
+    Act.SLOW: 200,
+    Act.LAST: 200,
+    Act.FAIL: 500,
+    Act.WAIT: 503,
+    Act.ELSEWHERE: 302,
+}
+
+UNRULY: Mapping[int, int] = {
+    Act.TAKE: 700, Act.SLOW: 30, Act.LAST: 60, Act.FAIL: 120, Act.WAIT: 3, Act.ELSEWHERE: 20,
+    Act.RESET: 40, Act.HANG: 3, Act.GARBAGE: 24,
+}  # fmt: skip
+"""How often a receiver of no manners does what, of 1,000."""
+
+
+class Receiver:
+    """A receiver that misbehaves by a seeded plan, and records all requests.
+
+    `failing` is the share of plain failures; `acts` has weights of whatever it does instead.
+    `down` has it close what comes, unread; `meek` has it take everything from then on.
+    """
+
+    def __init__(
+        self, secret: str, *, seed: int, failing: float = 0.0, acts: Mapping[int, int] | None = None
+    ) -> None:
         self.requests: list[Request] = []
+        self.down = False
+        self.meek = False
         self._secret = Secret(secret)
         self._plan = random.Random(seed)
-        self._failing = failing
+        weights = acts or {Act.TAKE: round((1 - failing) * 1000), Act.FAIL: round(failing * 1000)}
+        self._acts, self._weights = list(weights), list(weights.values())
         self._lock = threading.Lock()
         receiver = self
 
@@ -45,9 +94,31 @@ class Receiver:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
+                if receiver.down:
+                    self.close_connection = True
+                    return
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = receiver.record(self.headers, body)
-                self.send_response(status)
+                self.perform(receiver.record(self.headers, body))
+
+            def perform(self, act: int) -> None:
+                if act == Act.SLOW:
+                    time.sleep(0.2)
+                if act == Act.HANG:
+                    time.sleep(HUNG_S)
+                if act in (Act.HANG, Act.RESET):
+                    self.close_connection = True
+                    return
+                if act == Act.GARBAGE:
+                    self.wfile.write(b"220 not HTTP at all\r\n\r\n")
+                    self.close_connection = True
+                    return
+                self.send_response(STATUS[act])
+                if act == Act.WAIT:
+                    self.send_header("Retry-After", "1")
+                if act == Act.ELSEWHERE:
+                    self.send_header("Location", "http://127.0.0.1:9/")
+                if act == Act.LAST:
+                    self.send_header("Connection", "close")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -57,6 +128,9 @@ class Receiver:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             request_queue_size = 256
+
+            def verify_request(self, *_: Any) -> bool:
+                return not receiver.down
 
             def handle_error(self, *_: Any) -> None:
                 # The relay was killed with a connection open: that is the point.
@@ -68,20 +142,25 @@ class Receiver:
         self._thread.start()
 
     def record(self, headers: Any, body: bytes) -> int:
+        """Write down a request, and return what to do with it."""
+        at = time.monotonic()
+        signature_ok = verify(body, headers["X-LocallyGrown-Signature"], self._secret)
         with self._lock:
-            status = 500 if self._plan.random() < self._failing else 200
+            [act] = self._plan.choices(self._acts, self._weights)
+            if self.meek:
+                act = Act.TAKE
             self.requests.append(
                 Request(
-                    at=time.monotonic(),
+                    at=at,
                     event_id=json.loads(body)["id"],
                     delivery_id=headers["X-LocallyGrown-Delivery"],
                     attempt=int(headers["X-LocallyGrown-Attempt"]),
                     body_hash=hashlib.sha256(body).hexdigest(),
-                    signature_ok=verify(body, headers["X-LocallyGrown-Signature"], self._secret),
-                    status=status,
+                    signature_ok=signature_ok,
+                    status=STATUS.get(act, 0),
                 )
             )
-        return status
+        return act
 
     def close(self) -> None:
         self._server.shutdown()
@@ -94,51 +173,109 @@ class Produced:
     """What producers know: `committed` events are in the spool, or acknowledged on the socket.
 
     `in_doubt` were written to a socket that broke before its answer: they may be either.
+    `refused` counts those that relayd, or a full disk, did not take.
     """
 
     committed: set[str] = field(default_factory=set)
     in_doubt: set[str] = field(default_factory=set)
+    refused: int = 0
 
 
-def _data(number: int) -> dict[str, Any]:
-    return {"object": {"id": f"order_{number}", "total": number, "name": "Tomatoes, größer ☂"}}
+class _Producer(threading.Thread):
+    """Makes events by a seeded plan until `stopping` is set. `error` is what ended it early."""
 
-
-class SpoolProducer(threading.Thread):
-    """Inserts events into the spool, one transaction each, until stopped."""
-
-    def __init__(self, spool: Path, produced: Produced, pause_s: float) -> None:
-        super().__init__()
-        self._spool = spool
+    def __init__(self, name: str, produced: Produced, pause_s: float, seed: int) -> None:
+        super().__init__(name=name, daemon=True)
+        self.stopping = threading.Event()
+        self.error: Exception | None = None
         self._produced = produced
         self._pause_s = pause_s
-        self.stopping = threading.Event()
+        self._plan = random.Random(seed)
+        self._number = 0
 
     def run(self) -> None:
+        try:
+            self._produce()
+        except Exception as error:  # noqa: BLE001 - the harness tells it
+            self.error = error
+
+    def _produce(self) -> None:
+        raise NotImplementedError
+
+    def _new_events(self, most: int) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the ids, types and data of up to `most` new events."""
+        letters = self._plan.choices(list(TYPES), _SHARES, k=self._plan.randint(1, most))
+        events = []
+        for letter in letters:
+            self._number += 1
+            data = {
+                "object": {"id": f"order_{self._number}", "total": self._number, "name": PAYLOAD}
+            }
+            if self._plan.random() < 0.02:
+                data["object"]["notes"] = "x" * self._plan.randrange(200_000)
+            events.append((f"evt_{self.name}_{self._number}_{letter}", TYPES[letter], data))
+        return events
+
+
+class SpoolProducer(_Producer):
+    """Inserts events into a spool, some in one transaction, until stopped."""
+
+    def __init__(
+        self,
+        spool: Path,
+        produced: Produced,
+        pause_s: float,
+        *,
+        name: str = "spool",
+        seed: int = 0,
+        most: int = 1,
+    ) -> None:
+        super().__init__(name, produced, pause_s, seed)
+        self._spool = spool
+        self._most = most
+
+    def _produce(self) -> None:
         db = sqlite3.connect(self._spool, isolation_level=None, timeout=30)
-        number = 0
         while not self.stopping.wait(self._pause_s):
-            number += 1
-            [(event_id,)] = db.execute(
-                "INSERT INTO relayd_spool (type, data) VALUES ('order.created', ?) RETURNING id",
-                (json.dumps(_data(number)),),
-            ).fetchall()
-            self._produced.committed.add(event_id)
+            events = self._new_events(self._most)
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(
+                    "INSERT INTO relayd_spool (id, type, data) VALUES (?, ?, ?)",
+                    [(event_id, kind, json.dumps(data)) for event_id, kind, data in events],
+                )
+                db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                    raise
+                # Nothing of it is in the spool.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                self._produced.refused += len(events)
+                self.stopping.wait(0.2)
+                continue
+            self._produced.committed.update(event_id for event_id, _, _ in events)
         db.close()
 
 
-class SocketProducer(threading.Thread):
-    """Writes events to the socket and waits for each answer; connects anew when it breaks."""
+class SocketProducer(_Producer):
+    """Writes events to the socket and waits for the answers; connects anew when it breaks."""
 
-    def __init__(self, path: Path, produced: Produced, pause_s: float) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        path: Path,
+        produced: Produced,
+        pause_s: float,
+        *,
+        name: str = "socket",
+        seed: int = 0,
+        most: int = 1,
+    ) -> None:
+        super().__init__(name, produced, pause_s, seed)
         self._path = path
-        self._produced = produced
-        self._pause_s = pause_s
-        self.stopping = threading.Event()
+        self._most = most
 
-    def run(self) -> None:
-        number = 0
+    def _produce(self) -> None:
         while not self.stopping.is_set():
             try:
                 with socket.socket(socket.AF_UNIX) as connection:
@@ -146,19 +283,27 @@ class SocketProducer(threading.Thread):
                     connection.connect(str(self._path))
                     answers = connection.makefile("rb")
                     while not self.stopping.wait(self._pause_s):
-                        number += 1
-                        self._hand_over(connection, answers, number)
+                        self._hand_over(connection, answers)
             except (OSError, EOFError):
                 self.stopping.wait(0.02)
 
-    def _hand_over(self, connection: socket.socket, answers: Any, number: int) -> None:
-        event_id = f"evt_socket_{number}"
-        event = {"id": event_id, "type": "order.created", "data": _data(number)}
-        self._produced.in_doubt.add(event_id)
-        connection.sendall(json.dumps(event).encode() + b"\n")
-        line = answers.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError
-        assert json.loads(line) == {"ok": True, "id": event_id}, line
-        self._produced.committed.add(event_id)
-        self._produced.in_doubt.discard(event_id)
+    def _hand_over(self, connection: socket.socket, answers: Any) -> None:
+        events = self._new_events(self._most)
+        ids = [event_id for event_id, _, _ in events]
+        self._produced.in_doubt.update(ids)
+        lines = [
+            json.dumps({"id": event_id, "type": kind, "data": data})
+            for event_id, kind, data in events
+        ]
+        connection.sendall("".join(f"{line}\n" for line in lines).encode())
+        for event_id in ids:
+            line = answers.readline()
+            if not line.endswith(b"\n"):
+                raise EOFError
+            answer = json.loads(line)
+            self._produced.in_doubt.discard(event_id)
+            if answer == {"ok": True, "id": event_id}:
+                self._produced.committed.add(event_id)
+                continue
+            assert answer["code"] == "unavailable", answer
+            self._produced.refused += 1

@@ -34,6 +34,7 @@ URL = "https://app.example/hook"
 FAST = Rate(1000, 1.0)
 EPOCH = 1_700_000_000.0
 ALLOWED_S = 40.0
+FAST = Rate(1000, 1.0)
 SUBSCRIPTION = Subscription(
     name="books",
     url=URL,
@@ -112,13 +113,12 @@ class Bench:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(task.run)
             nursery.start_soon(watchdog.run)
-            yield task
-            nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def bench(autojump_clock: MockClock) -> Bench:
-    return Bench(autojump_clock)
+            try:
+                yield task
+            finally:
+                if self.hang is not None:
+                    self.hang.set()
+                nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -135,13 +135,17 @@ async def fed_meanwhile(bench: Bench, *, expected: bool) -> AsyncIterator[list[s
     assert bool(reasons) != expected, reasons
 
 
-async def test_it_is_fed_while_nothing_happens(bench: Bench) -> None:
+async def test_it_is_fed_while_nothing_happens(autojump_clock: MockClock) -> None:
+    bench = Bench(autojump_clock)
     async with bench.running(), fed_meanwhile(bench, expected=True):
         pass
     assert bench.queue.accepted >= 9, "each time the way of an event was gone"
 
 
-async def test_it_is_fed_while_an_endpoint_is_down_limited_or_held(bench: Bench) -> None:
+async def test_it_is_fed_while_an_endpoint_is_down_limited_or_held(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench(autojump_clock)
     bench.status = 503
     async with bench.running(Rate(1, 3600.0)):
         for _ in range(5):
@@ -150,7 +154,8 @@ async def test_it_is_fed_while_an_endpoint_is_down_limited_or_held(bench: Bench)
             pass
 
 
-async def test_it_starves_when_the_queue_hangs(bench: Bench) -> None:
+async def test_it_starves_when_the_queue_hangs(autojump_clock: MockClock) -> None:
+    bench = Bench(autojump_clock)
     async with bench.running():
         await trio.sleep(ALLOWED_S)
         bench.queue.hangs = True
@@ -161,14 +166,16 @@ async def test_it_starves_when_the_queue_hangs(bench: Bench) -> None:
 
 @pytest.mark.parametrize("kind", [DatabaseBusyError, DatabaseFullError])
 async def test_it_is_fed_while_the_disk_is_full_or_locked(
-    bench: Bench, kind: type[DatabaseError]
+    autojump_clock: MockClock, kind: type[DatabaseError]
 ) -> None:
+    bench = Bench(autojump_clock)
     bench.queue.error = kind(Path("queue.db"), "not now")
     async with bench.running(), fed_meanwhile(bench, expected=True):
         pass
 
 
-async def test_a_broken_queue_ends_the_daemon(bench: Bench) -> None:
+async def test_a_broken_queue_ends_the_daemon(autojump_clock: MockClock) -> None:
+    bench = Bench(autojump_clock)
     bench.queue.error = DatabaseFailedError(Path("queue.db"), "it was moved")
     with pytest.raises(ExceptionGroup) as raised:
         async with bench.running():
@@ -176,7 +183,10 @@ async def test_a_broken_queue_ends_the_daemon(bench: Bench) -> None:
     assert raised.value.split(DatabaseFailedError)[1] is None
 
 
-async def test_it_starves_when_an_attempt_hangs_past_its_deadline(bench: Bench) -> None:
+async def test_it_starves_when_an_attempt_hangs_past_its_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench(autojump_clock)
     bench.hang = trio.Event()
     async with bench.running():
         bench.queue.memory.add(EPOCH)
@@ -184,14 +194,15 @@ async def test_it_starves_when_an_attempt_hangs_past_its_deadline(bench: Bench) 
         assert bench.fed >= 9
         async with fed_meanwhile(bench, expected=False) as reasons:
             pass
-        assert reasons[0].startswith("an attempt hangs since 12")
+        assert reasons[0] == "an attempt hangs since 130 s"
         bench.hang.set()
         await trio.sleep(ALLOWED_S)
         async with fed_meanwhile(bench, expected=True):
             pass
 
 
-async def test_an_outcome_that_waits_for_the_disk_does_not_hang(bench: Bench) -> None:
+async def test_an_outcome_that_waits_for_the_disk_does_not_hang(autojump_clock: MockClock) -> None:
+    bench = Bench(autojump_clock)
     full = DatabaseFullError(Path("queue.db"), "the disk is full")
     bench.queue.memory.record_errors = [full] * 1000
     async with bench.running():
@@ -202,7 +213,10 @@ async def test_an_outcome_that_waits_for_the_disk_does_not_hang(bench: Bench) ->
     assert bench.queue.memory.records == []
 
 
-async def test_it_starves_when_a_task_sleeps_though_something_is_due(bench: Bench) -> None:
+async def test_it_starves_when_a_task_sleeps_though_something_is_due(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench(autojump_clock)
     async with bench.running() as task:
         await trio.sleep(ALLOWED_S)
         bench.queue.memory.add(bench.now())  # and nobody wakes the task
@@ -215,7 +229,8 @@ async def test_it_starves_when_a_task_sleeps_though_something_is_due(bench: Benc
     assert len(bench.queue.memory.records) == 1
 
 
-async def test_it_is_fed_under_load(bench: Bench) -> None:
+async def test_it_is_fed_under_load(autojump_clock: MockClock) -> None:
+    bench = Bench(autojump_clock)
     async with bench.running() as task, trio.open_nursery() as nursery:
 
         async def produce() -> None:

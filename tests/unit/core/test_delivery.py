@@ -96,7 +96,7 @@ def test_every_state_that_is_stored_can_be_reached_from_the_first() -> None:
 
 
 @pytest.mark.parametrize("hold", [None, *Hold])
-@pytest.mark.parametrize("state", WAITING | ENDED)
+@pytest.mark.parametrize("state", sorted(WAITING | ENDED))
 def test_only_what_waits_is_held(state: State, hold: Hold | None) -> None:
     expected = State.HELD if hold is not None and state in WAITING else state
     assert shown_state(state, hold) is expected
@@ -105,7 +105,7 @@ def test_only_what_waits_is_held(state: State, hold: Hold | None) -> None:
 # What an outcome makes of a delivery
 
 
-@pytest.mark.parametrize("state", WAITING)
+@pytest.mark.parametrize("state", sorted(WAITING))
 @pytest.mark.parametrize("step", range(6))
 def test_a_success_ends_it(state: State, step: int) -> None:
     record = after(OK, replace(DELIVERY, state=state, step=step))
@@ -114,7 +114,7 @@ def test_a_success_ends_it(state: State, step: int) -> None:
     assert record.step == step
 
 
-@pytest.mark.parametrize("state", WAITING)
+@pytest.mark.parametrize("state", sorted(WAITING))
 @pytest.mark.parametrize("failure", Failure)
 def test_a_failure_is_retried_after_its_steps_wait(state: State, failure: Failure) -> None:
     outcome = Outcome(duration_s=0.1, failure=failure)
@@ -125,7 +125,7 @@ def test_a_failure_is_retried_after_its_steps_wait(state: State, failure: Failur
         assert record.due_at == NOW + wait_s
 
 
-@pytest.mark.parametrize("state", WAITING)
+@pytest.mark.parametrize("state", sorted(WAITING))
 @pytest.mark.parametrize("step", [5, 6, 100])
 def test_without_a_step_left_it_is_exhausted(state: State, step: int) -> None:
     record = after(REFUSED, replace(DELIVERY, state=state, step=step))
@@ -150,7 +150,7 @@ def test_retry_after_is_a_lower_bound(retry_after_s: float | None, wait_s: float
     assert record.step == 1
 
 
-@pytest.mark.parametrize("state", WAITING)
+@pytest.mark.parametrize("state", sorted(WAITING))
 @pytest.mark.parametrize("step", [0, 3, 5])
 def test_gone_ends_nothing_and_burns_no_retry(state: State, step: int) -> None:
     record = after(GONE, replace(DELIVERY, state=state, step=step))
@@ -160,14 +160,14 @@ def test_gone_ends_nothing_and_burns_no_retry(state: State, step: int) -> None:
     assert record.due_at == NOW
 
 
-@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("state", sorted(ENDED))
 def test_an_attempt_of_a_delivery_that_has_ended_is_a_defect(state: State) -> None:
     for outcome in (REFUSED, GONE):
         with pytest.raises(KeyError):
             after(outcome, replace(DELIVERY, state=state))
 
 
-@pytest.mark.parametrize("state", ENDED - {State.CANCELLED})
+@pytest.mark.parametrize("state", sorted(ENDED - {State.CANCELLED}))
 def test_what_has_ended_by_itself_cannot_succeed_again(state: State) -> None:
     with pytest.raises(KeyError):
         after(OK, replace(DELIVERY, state=state))

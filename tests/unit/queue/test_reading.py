@@ -128,7 +128,6 @@ def test_the_newest_come_first(reading: Reading) -> None:
         (DeliveryFilter(states=frozenset({State.RETRYING}), types=("order.*",)), []),
         (DeliveryFilter(states=frozenset({State.RETRYING}), since=START), [3]),
     ],
-    ids=str,
 )
 def test_filters(reading: Reading, wanted: DeliveryFilter, positions: list[int]) -> None:
     assert listed(reading, wanted) == [ALL[position] for position in positions]

@@ -1,0 +1,71 @@
+"""Say what a reload would change, what waits included, without changing anything."""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+import trio
+
+from relayd.commands.requests import Answer, Request, text_of
+from relayd.config.config import Config
+from relayd.config.difference import Difference, difference
+from relayd.config.load import ConfigError, load_config
+from relayd.queue.affected import Waiting, read_waiting
+from relayd.queue.queue import Queue
+
+Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
+"""What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;
+follow what is new; or are not touched by it."""
+
+_FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
+
+
+class DifferenceCommand:
+    """Compares a file with the configuration that the daemon runs with."""
+
+    def __init__(self, config: Config, queue: Queue) -> None:
+        self.config = config
+        self._queue = queue
+
+    async def difference(self, request: Request) -> Answer:
+        """Compare with the file `config`, read with the daemon's rights and environment.
+
+        A file that a reload would refuse is answered as `reload` does.
+        """
+        path = Path(text_of(request, "config"))
+        try:
+            new = await trio.to_thread.run_sync(lambda: load_config(path, environ=os.environ))
+        except ConfigError as error:
+            problems = [str(problem) for problem in error.problems]
+            return {"ok": False, "code": "configuration", "problems": problems}
+        old = self.config
+        found = difference(old, new)
+        changes = found.subscriptions
+        names = (*changes.added, *changes.removed, *changes.changed)
+        waiting = await self._queue.look(lambda db: read_waiting(db, names))
+        return {
+            "config": str(old.path),
+            "changes": found.lines(),
+            "needs_restart": list(found.needs_restart),
+            "deliveries": [
+                {
+                    "subscription": name,
+                    "waiting": each.count,
+                    "then": what_becomes(name, each, found, new),
+                }
+                for name in names
+                if (each := waiting.get(name)) is not None and each.count
+            ],
+        }
+
+
+def what_becomes(name: str, waiting: Waiting, found: Difference, new: Config) -> Then:
+    """Return what becomes of a changed subscription's waiting deliveries."""
+    keys = found.subscriptions.changed.get(name, ())
+    subscription = new.subscriptions.get(name)
+    stays_gone = waiting.gone and not ("url" in keys or name in found.subscriptions.added)
+    if subscription is None or not subscription.active or waiting.paused or stays_gone:
+        return "stay_held" if waiting.held else "hold"
+    if waiting.held:
+        return "go_on"
+    return "stay" if _FOR_NEW_EVENTS.issuperset(keys) else "follow"

@@ -1,0 +1,395 @@
+"""Who may do what: real users, as which real processes run. Needs root.
+
+`relayd` stands for the daemon's user, `market` for an application in relayd's group, `stranger` for
+everybody else on the machine.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+from processes import RelaydProcess, running, write_config
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("useradd", "setpriv"))),
+    reason="users can be made by root alone, with useradd and setpriv",
+)
+
+INSERT = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
+db.execute("INSERT INTO relayd_spool (id, type, data) VALUES (?, 'order.created', '{}')", sys.argv[2:])
+sys.stdout.write("inserted\\n")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+TOUCH = """
+import os, socket, sqlite3, sys
+path = sys.argv[1]
+for name, attempt in {
+    "read": lambda: open(path, "rb").read(1),
+    "write": lambda: open(path, "ab").write(b"x"),
+    "connect": lambda: socket.socket(socket.AF_UNIX).connect(path),
+    "rename": lambda: os.rename(path, path + ".moved"),
+    "beside": lambda: open(path + "-beside", "x"),
+    "unlink": lambda: os.unlink(path),
+}.items():
+    try:
+        attempt()
+    except OSError:
+        continue
+    print(name)
+"""
+
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as relay:
+    relay.connect(sys.argv[1])
+    relay.sendall(b'{"type":"order.created","data":{}}\\n')
+    print(relay.makefile().readline(), end="")
+"""
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+    group: str
+
+    @property
+    def under(self) -> tuple[str, ...]:
+        """The beginning of a command that runs what follows as this user."""
+        return ("setpriv", "--reuid", self.name, "--regid", self.group, "--init-groups", "--")
+
+    def runs(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*self.under, *command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd="/",
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+
+    def python(self, script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+        return self.runs(sys.executable, "-c", script, *map(str, arguments))
+
+    def relayd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self.runs(sys.executable, "-m", "relayd", *arguments)
+
+
+@dataclass(frozen=True)
+class People:
+    relayd: User
+    market: User
+    stranger: User
+
+
+def admin(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[People]:
+    tag = f"rt{os.getpid() % 100_000}"
+    relayd = User(f"{tag}relayd", f"{tag}relayd")
+    market = User(f"{tag}market", f"{tag}market")
+    stranger = User(f"{tag}other", f"{tag}other")
+    try:
+        for user in (relayd, market, stranger):
+            admin("useradd", "--system", "--user-group", "--no-create-home", user.name)
+        admin("usermod", "--append", "--groups", relayd.group, market.name)
+        tried = stranger.python("import relayd.daemon")
+        if tried.returncode != 0:
+            pytest.skip(f"other users cannot run {sys.executable}: {tried.stderr[-100:]}")
+        yield People(relayd, market, stranger)
+    finally:
+        for user in (relayd, market, stranger):
+            subprocess.run(
+                ["userdel", "--force", user.name], check=False, capture_output=True, timeout=60
+            )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The folders as the package makes them, under one that everybody may enter."""
+
+    root: Path
+    people: People
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "state/spool/spool.db"
+
+    @property
+    def queue(self) -> Path:
+        return self.root / "state/queue.db"
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "run/relayd.sock"
+
+    @property
+    def secret(self) -> Path:
+        return self.root / "etc/secrets/books"
+
+    def configured(self, **other: object) -> Path:
+        subscriptions: dict[str, Mapping[str, object]] = {
+            "books": {"url": "https://books.example/", "secret": {"file": str(self.secret)}}
+        }
+        config = write_config(
+            self.root / "etc",
+            subscriptions,
+            spools={"market": {"path": str(self.spool)}},
+            socket={"path": str(self.socket)},
+            queue={"path": str(self.queue)},
+            **other,
+        )
+        give(config, self.people.relayd, 0o600)
+        return config
+
+
+def give(path: Path, user: User, mode: int) -> None:
+    shutil.chown(path, user.name, user.group)
+    path.chmod(mode)
+
+
+@pytest.fixture
+def machine(people: People) -> Iterator[Machine]:
+    # Not pytest's own folder, which is root's alone.
+    root = Path(tempfile.mkdtemp(prefix="relayd-test-"))
+    root.chmod(0o755)
+    try:
+        for name, mode in {
+            "state": 0o750,
+            "state/spool": 0o2770,
+            "run": 0o755,
+            "etc": 0o755,
+            "etc/secrets": 0o700,
+        }.items():
+            (root / name).mkdir()
+            give(root / name, people.relayd, mode)
+        machine = Machine(root, people)
+        machine.secret.write_text("a-secret-of-the-tests")
+        give(machine.secret, people.relayd, 0o400)
+        made = people.relayd.relayd("spool", "create", str(machine.spool))
+        assert made.returncode == 0, made.stderr
+        yield machine
+    finally:
+        shutil.rmtree(root)
+
+
+def daemon(machine: Machine, config: Path) -> AbstractAsyncContextManager[RelaydProcess]:
+    # As the unit has it: what the daemon makes is its own, but for what must be shared.
+    umask = ("sh", "-c", 'umask 0077; exec "$@"', "sh")
+    return running(config, under=(*umask, *machine.people.relayd.under))
+
+
+class Insertion:
+    """A process of the market that has inserted an event, and keeps its connection open."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+
+    async def leaves(self) -> None:
+        assert self._process.stdin is not None
+        await self._process.stdin.aclose()
+        with trio.fail_after(20):
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def inserting(machine: Machine, event_id: str, umask: int) -> AsyncIterator[Insertion]:
+    """Insert as the market; at the end the process is killed if it has not left."""
+    process = await trio.lowlevel.open_process(
+        [*machine.people.market.under, sys.executable, "-c", INSERT, str(machine.spool), event_id],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        umask=umask,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with process.stdin, process.stdout:
+        try:
+            with trio.fail_after(20):
+                assert await process.stdout.receive_some() == b"inserted\n"
+            yield Insertion(process)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+async def accepted(relayd: RelaydProcess, event_id: str) -> None:
+    with trio.fail_after(20):
+        await relayd.logged("event_accepted", event_id=event_id)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+async def test_the_spool_is_shared_whoever_comes_first_and_goes_last(
+    machine: Machine, umask: int
+) -> None:
+    config = machine.configured()
+    beside = [Path(f"{machine.spool}-wal"), Path(f"{machine.spool}-shm")]
+    async with inserting(machine, "evt_1", umask) as first:
+        assert {each.owner() for each in beside} == {machine.people.market.name}
+        async with daemon(machine, config) as relayd:
+            await accepted(relayd, "evt_1")
+            async with inserting(machine, "evt_2", umask) as second:
+                await accepted(relayd, "evt_2")
+                await first.leaves()
+                await second.leaves()
+    # The last to leave has removed what stood beside it. Now relayd comes first.
+    assert not any(each.exists() for each in beside)
+    async with daemon(machine, config) as relayd, inserting(machine, "evt_3", umask) as third:
+        await accepted(relayd, "evt_3")
+        assert {each.owner() for each in beside} == {machine.people.relayd.name}
+        assert {stat.S_IMODE(each.stat().st_mode) for each in beside} == {0o660}
+        assert await relayd.stop() == 0
+        # The market goes on with what relayd has left to it, and relayd with that.
+        async with inserting(machine, "evt_4", umask) as fourth:
+            await third.leaves()
+            async with daemon(machine, config) as again:
+                await accepted(again, "evt_4")
+                await fourth.leaves()
+
+
+async def test_what_keeps_relayd_out_of_a_spool_is_named(machine: Machine) -> None:
+    spool, state = machine.spool, machine.spool.parent.parent
+    config = machine.configured()
+    spool.parent.chmod(0o770)
+    async with inserting(machine, "evt_1", 0o022), daemon(machine, config) as relayd:
+        with trio.fail_after(20):
+            line = await relayd.logged("spool_waiting")
+            assert f"{spool}-wal" in line["detail"]
+            assert "chmod g+rwxs" in line["detail"]
+            give(spool.parent, machine.people.stranger, 0o755)
+            await relayd.logged("spool_waiting", after=len(relayd.lines))
+            line = relayd.events("spool_waiting")[-1]
+            assert f"write to {spool.parent}:" in line["detail"]
+    # As ProtectHome= has it.
+    moved = machine.root / "home/spool"
+    (machine.root / "home").mkdir(mode=0o700)
+    moved.mkdir()
+    write_config(
+        machine.root / "etc",
+        spools={"market": {"path": str(moved / "spool.db")}},
+        queue={"path": str(state / "queue.db")},
+        socket=None,
+    )
+    async with daemon(machine, config) as relayd:
+        with trio.fail_after(20):
+            line = await relayd.logged("spool_waiting")
+        assert f"write to {moved.parent}:" in line["detail"]
+
+
+async def test_a_spool_that_it_may_only_read_is_left_to_the_market(machine: Machine) -> None:
+    # As SQLite makes a file of the market's own, whose group relayd is in.
+    folder = machine.root / "market"
+    folder.mkdir()
+    spool = folder / "market.db"
+    shutil.copy(machine.spool, spool)
+    market = User(machine.people.market.name, machine.people.relayd.group)
+    give(folder, market, 0o2770)
+    give(spool, market, 0o640)
+    config = machine.configured()
+    config.write_text(config.read_text().replace(str(machine.spool), str(spool)))
+    async with daemon(machine, config) as relayd:
+        with trio.fail_after(20):
+            line = await relayd.logged("spool_waiting")
+        assert f"write to {spool}:" in line["detail"]
+        for number in range(5):
+            said = await trio.to_thread.run_sync(market.python, INSERT, spool, f"evt_{number}")
+            assert said.stdout == "inserted\n", said.stderr
+        spool.chmod(0o660)
+        await accepted(relayd, "evt_4")
+
+
+async def test_the_socket_is_the_groups(machine: Machine) -> None:
+    async with daemon(machine, machine.configured()) as relayd:
+        answered = machine.people.market.python(SEND, machine.socket)
+        assert json.loads(answered.stdout)["ok"] is True
+        refused = machine.people.stranger.python(SEND, machine.socket)
+        assert "PermissionError" in refused.stderr
+        refused = machine.people.stranger.python(INSERT, machine.spool, "evt_1")
+        assert "unable to open database file" in refused.stderr
+        with trio.fail_after(20):
+            await relayd.logged("event_accepted", source="socket")
+
+
+async def test_the_rest_is_relayds_alone(machine: Machine) -> None:
+    config = machine.configured()
+    async with daemon(machine, config) as relayd:
+        assert "true" in machine.people.market.python(SEND, machine.socket).stdout
+        with trio.fail_after(20):
+            await relayd.logged("event_accepted")
+        state = set((machine.root / "state").iterdir()) - {machine.spool.parent}
+        names = {each.name.removeprefix("queue.db") for each in state}
+        assert names >= {"", "-wal", "-shm", ".lock", ".control", ".reserve"}, names
+        private = [*state, config, machine.secret, machine.root / "state/new"]
+        for user in (machine.people.market, machine.people.stranger):
+            for path in private:
+                tried = user.python(TOUCH, path)
+                assert (tried.returncode, tried.stdout) == (0, ""), (user.name, path)
+        for command in (["reload"], ["deliveries"], ["status"]):
+            said = machine.people.market.relayd(*command, "--config", str(config))
+            assert said.returncode != 0
+            assert machine.people.market.name in said.stderr, said.stderr
+
+
+def test_a_secret_that_others_may_read_is_an_error_at_check(machine: Machine) -> None:
+    config = machine.configured()
+    check = ("check", "--config", str(config))
+    assert machine.people.relayd.relayd(*check).returncode == 0
+    give(machine.secret, machine.people.relayd, 0o404)
+    said = machine.people.relayd.relayd(*check)
+    assert said.returncode == 78
+    assert "may be read by everybody on this machine" in said.stderr
+    machine.secret.chmod(0o400)
+    os.chown(machine.secret, 0, 0)
+    said = machine.people.relayd.relayd(*check)
+    assert said.returncode == 78
+    assert f"cannot be opened by user {machine.people.relayd.name}" in said.stderr
+    assert "a-secret-of-the-tests" not in said.stderr
+
+
+def test_spool_create_for_a_group(machine: Machine) -> None:
+    people = machine.people
+    path = machine.root / "shared/spool.db"
+    options = ("--group", people.relayd.group)
+    said = subprocess.run(
+        [sys.executable, "-m", "relayd", "spool", "create", str(path), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert f"in group {people.relayd.group}" in said.stdout
+    for user in (people.market, people.relayd):
+        assert user.python(INSERT, path, f"evt_{user.name}").stdout == "inserted\n"
+    assert "unable to open" in people.stranger.python(INSERT, path, "evt_x").stderr
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM relayd_spool").fetchall() == [(2,)]
+    # Who is not in the group cannot give it anything, and leaves nothing behind.
+    home = machine.root / "home"
+    home.mkdir()
+    give(home, people.stranger, 0o700)
+    for target in (home / "spool.db", home / "new/spool.db"):
+        refused = people.stranger.relayd("spool", "create", str(target), *options)
+        assert refused.returncode == 1
+        assert "use sudo" in refused.stderr
+        assert list(home.iterdir()) == []

@@ -1,0 +1,27 @@
+"""relayd, broken on purpose: its queue hangs at the first event that it takes in.
+
+The watchdog must starve then, or it would prove nothing of the real one.
+"""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+
+from relayd.cli import main
+from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.queue import acceptance
+
+_accept = acceptance.accept
+
+
+def _hang(db: sqlite3.Connection, news: Sequence[NewEvent], **more: object) -> list[Acceptance]:
+    if news:
+        time.sleep(60)
+    return _accept(db, news, **more)  # type: ignore[arg-type]  # passed on as it is
+
+
+if __name__ == "__main__":
+    acceptance.accept = _hang  # type: ignore[assignment]  # that is the defect
+    sys.argv[0] = "relayd"
+    main()

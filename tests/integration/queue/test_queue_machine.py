@@ -1,0 +1,274 @@
+"""The queue against a simple model of it, through whatever order of events, crashes and reloads."""
+
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from events import make_event
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origins
+from relayd.core.outcome import Failure, Outcome
+from relayd.queue import acceptance, claims, operations, records
+from relayd.queue.acceptance import Numbers
+from relayd.queue.claims import Want
+from relayd.queue.records import Declared, Recording
+from relayd.queue.schema import migrate, read_version
+
+SCHEDULE = (10.0, 60.0)
+URLS = {"books": "https://a.example/", "mail": "https://a.example/", "shop": "https://b.example/"}
+OUTCOMES = {
+    "ok": Outcome(0.1, status=200),
+    "failed": Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500"),
+    "later": Outcome(0.1, status=503, failure=Failure.STATUS, retry_after_s=300.0),
+    "gone": Outcome(0.1, status=410, failure=Failure.STATUS),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the model knows of a delivery."""
+
+    event_id: str
+    subscription: str
+    state: State = State.PENDING
+    attempts: int = 0
+    step: int = 0
+    scheduled_at: float = 0.0
+    due_at: float | None = 0.0
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Each rule does one thing to the queue and to the model; then both must agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="relayd-machine-"))
+        self.now = 1_700_000_000.0
+        self.digests: dict[str, bytes] = {}
+        self.model: dict[int, Model] = {}
+        self.in_flight: dict[int, Delivery] = {}
+        self.active: set[str] = set()
+        self.gone: set[str] = set()
+        self.db = self.opened()
+        self.db.execute("BEGIN IMMEDIATE")
+        migrate(self.db, read_version(self.db), "tag")
+        self.db.execute("COMMIT")
+        self.numbers = Numbers.read(self.db)
+
+    def opened(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.folder / "queue.db", isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = OFF")  # a crash here is one of the process alone
+        return db
+
+    def teardown(self) -> None:
+        self.db.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(names=st.sets(st.sampled_from(sorted(URLS)), min_size=1))
+    def start(self, names: set[str]) -> None:
+        self.reload(names)
+
+    @rule(names=st.sets(st.sampled_from(sorted(URLS))))
+    def reload(self, names: set[str]) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        declared = [Declared(name, URLS[name], active=True) for name in sorted(names)]
+        found = records.declare(self.db, declared)
+        self.db.execute("COMMIT")
+        self.ids = {name: number for name, (number, _) in found.items()}
+        self.active = names
+        held = {name for name, (_, hold) in found.items() if hold is not None}
+        assert held == (self.ids.keys() - names) | (self.gone & self.ids.keys())
+
+    @rule(
+        numbers=st.lists(st.integers(0, 12), min_size=1, max_size=5),
+        other=st.booleans(),
+        data=st.data(),
+    )
+    def accept(self, numbers: list[int], other: bool, data: st.DataObject) -> None:
+        wanted = data.draw(st.sets(st.sampled_from(sorted(self.active)))) if self.active else ()
+        news = [
+            NewEvent(
+                make_event(f"evt_{number}", data={"object": {"other": other}}),
+                "socket",
+                tuple(sorted(wanted)),
+            )
+            for number in numbers
+        ]
+        first = self.numbers.delivery
+        self.db.execute("BEGIN IMMEDIATE")
+        results = acceptance.accept(
+            self.db, news, now=self.now, numbers=self.numbers, subscription_ids=self.ids
+        )
+        self.db.execute("COMMIT")
+        for new, result in zip(news, results, strict=True):
+            event = new.event
+            known = self.digests.get(event.id)
+            if known is None:
+                assert result is Acceptance.ACCEPTED
+                self.digests[event.id] = event.digest
+                for name in new.subscriptions:
+                    self.model[first] = Model(
+                        event.id, name, scheduled_at=self.now, due_at=self.now
+                    )
+                    first += 1
+            else:
+                same = known == event.digest
+                assert result is (Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
+
+    @rule(count=st.integers(0, 4), released=st.booleans(), backlog_first=st.booleans())
+    def claim(self, count: int, released: bool, backlog_first: bool) -> None:
+        names = tuple(sorted(self.active - self.gone))
+        if not names:
+            return
+        released_at = self.now if released else None
+        want = Want(names, count, self.now, frozenset(self.in_flight), released_at, backlog_first)
+        [found] = claims.claim(self.db, [want], tag="tag", subscription_ids=self.ids)
+        due = {
+            seq
+            for seq, each in self.model.items()
+            if each.subscription in names
+            and seq not in self.in_flight
+            and each.due_at is not None
+            and (each.state is State.PENDING or each.due_at <= self.now or released)
+        }
+        claimed = [each.seq for each in found.deliveries]
+        assert len(claimed) == len(set(claimed)) == min(count, len(due))
+        assert set(claimed) <= due
+        for each in found.deliveries:
+            model = self.model[each.seq]
+            assert (each.state, each.attempts, each.step) == (
+                model.state, model.attempts, model.step
+            )  # fmt: skip
+            assert each.event_id == model.event_id
+        for name in names:
+            of_it = {seq for seq, each in self.model.items() if each.subscription == name}
+            left = (due - set(claimed)) & of_it
+            later = [
+                due_at
+                for seq in of_it - due
+                if self.model[seq].state is State.RETRYING
+                and (due_at := self.model[seq].due_at or 0.0) > self.now
+            ]
+            if left:
+                assert found.next_due[name] <= self.now
+            elif later and not released:
+                assert found.next_due[name] == min(later)
+            else:
+                assert found.next_due.get(name, self.now) >= self.now
+        self.in_flight |= {each.seq: each for each in found.deliveries}
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), name=st.sampled_from(sorted(OUTCOMES)), jitter=st.floats(-1.0, 1.0))
+    def finish(self, data: st.DataObject, name: str, jitter: float) -> None:
+        seq = data.draw(st.sampled_from(sorted(self.in_flight)))
+        delivery = self.in_flight.pop(seq)
+        outcome = OUTCOMES[name]
+        decided = decide(
+            delivery, outcome, SCHEDULE, started_at=self.now, now=self.now, jitter=jitter
+        )
+        self.db.execute("BEGIN IMMEDIATE")
+        url = URLS[delivery.subscription]
+        [stands] = records.record(self.db, [Recording(decided, url, None)])
+        self.db.execute("COMMIT")
+        before = self.model[seq]
+        unchanged = (before.state, before.step) == (delivery.state, delivery.step)
+        attempts = max(before.attempts, delivery.attempts + 1)
+        if unchanged or (outcome.succeeded and before.state in origins(Change.SUCCEED)):
+            self.model[seq] = replace(
+                before,
+                state=decided.state,
+                attempts=attempts,
+                step=decided.step,
+                scheduled_at=self.now,
+                due_at=decided.due_at,
+            )
+        else:
+            assert not stands
+            self.model[seq] = replace(before, attempts=attempts)
+        if outcome.gone:
+            self.gone.add(delivery.subscription)
+
+    @rule()
+    def crash(self) -> None:
+        """The process ends within a transaction: nothing of it was, and nothing is in flight."""
+        self.db.execute("BEGIN IMMEDIATE")
+        self.db.execute("UPDATE deliveries SET attempts = attempts + 1")
+        self.db.close()
+        self.db = self.opened()
+        self.numbers = Numbers.read(self.db)
+        self.in_flight.clear()
+        self.reload(self.active)
+
+    @rule(seconds=st.sampled_from([1.0, 9.0, 11.0, 70.0, 400.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), replaying=st.booleans())
+    def operate(self, data: st.DataObject, replaying: bool) -> None:
+        seqs = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=4, unique=True))
+        operation = operations.replay if replaying else operations.cancel
+        self.db.execute("BEGIN IMMEDIATE")
+        changed = operation(self.db, self.ids, seqs, now=self.now)
+        self.db.execute("COMMIT")
+        touched = 0
+        for seq in seqs:
+            each = self.model[seq]
+            if replaying and each.state in (State.EXHAUSTED, State.CANCELLED):
+                touched += 1
+                self.model[seq] = replace(
+                    each, state=State.PENDING, step=0, scheduled_at=self.now, due_at=self.now - 60.0
+                )
+            elif not replaying and each.state in WAITING:
+                touched += 1
+                self.model[seq] = replace(each, state=State.CANCELLED, due_at=None)
+        assert changed.count == touched
+
+    @rule(name=st.sampled_from(sorted(URLS)))
+    def resume(self, name: str) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        resumed = operations.resume(self.db, name)
+        self.db.execute("COMMIT")
+        assert resumed == (name in self.gone)
+        self.gone.discard(name)
+
+    @invariant()
+    def the_queue_agrees_with_the_model(self) -> None:
+        rows = self.db.execute(
+            "SELECT d.seq, e.id, s.name, d.state, d.attempts, d.step, d.due_at FROM deliveries d"
+            " JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id"
+        )
+        found = {
+            seq: (event_id, name, State(state), attempts, step, due_at)
+            for seq, event_id, name, state, attempts, step, due_at in rows
+        }
+        assert found == {
+            seq: (
+                each.event_id,
+                each.subscription,
+                each.state,
+                each.attempts,
+                each.step,
+                each.due_at,
+            )
+            for seq, each in self.model.items()
+        }
+        [(events,)] = self.db.execute("SELECT count(*) FROM events")
+        assert events == len(self.digests), "accepted events are there, and no others"
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,152 @@
+"""Times that move with the clock, on a real queue."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from events import make_event
+
+from relayd.core.acceptance import NewEvent
+from relayd.core.delivery import decide
+from relayd.core.endpoint import Health
+from relayd.core.outcome import Failure, Outcome
+from relayd.database import DatabaseBusyError, sqlite_loop
+from relayd.queue import rescheduling
+from relayd.queue.claims import Want
+from relayd.queue.queue import Queue, open_queue
+from relayd.queue.records import Declared, Recording
+from relayd.queue.rescheduling import move_endpoints, move_retries, newest
+
+URL = "https://app.example/hook"
+NOW = 1_700_000_000.0
+HOUR = 3600.0
+FAILED = Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500")
+
+
+@asynccontextmanager
+async def opened(path: Path, now: float = NOW) -> AsyncIterator[Queue]:
+    async with sqlite_loop(), open_queue(path, lambda: now) as queue:
+        await queue.declare([Declared("books", URL, True)])
+        yield queue
+
+
+async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None = None) -> None:
+    """Accept an event, and record a first attempt that failed, to be retried after 100 s."""
+    await queue.accept([NewEvent(make_event(event_id), "socket", ("books",))])
+    want = Want(("books",), 1_000, NOW, frozenset(), None, backlog_first=False)
+    claim = await queue.claim(want)
+    [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
+    decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
+    await queue.record(Recording(decided, URL, health))
+
+
+async def times(queue: Queue) -> dict[str, tuple[float, float | None]]:
+    def read(db: sqlite3.Connection) -> dict[str, tuple[float, float | None]]:
+        rows = db.execute(
+            "SELECT e.id, d.scheduled_at, d.due_at FROM deliveries d"
+            " JOIN events e ON e.seq = d.event_seq"
+        )
+        return {event_id: (scheduled, due) for event_id, scheduled, due in rows}
+
+    return await queue.look(read)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+async def test_retries_from_before_a_step_move_with_it_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    monkeypatch.setattr(rescheduling, "STEP_ROWS", 2)
+    async with opened(tmp_path / "queue.db") as queue:
+        for number in range(5):
+            await fail(queue, f"evt_{number}", now=NOW - number)
+        await fail(queue, "evt_new", now=NOW + step + 0.1)
+        await queue.accept([NewEvent(make_event("evt_pending"), "socket", ("books",))])
+        before = await times(queue)
+        assert await move_retries(queue, step, NOW + step) == 5
+        after = await times(queue)
+        for number in range(5):
+            scheduled_at, due_at = after[f"evt_{number}"]
+            assert scheduled_at == NOW - number + step
+            assert due_at == NOW - number + step + 100.0
+        assert after["evt_new"] == before["evt_new"]
+        assert after["evt_pending"] == before["evt_pending"]
+
+
+async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescheduling, "STEP_ROWS", 1)
+    async with opened(tmp_path / "queue.db") as queue:
+        await fail(queue, "evt_1", now=NOW - 2)
+        await fail(queue, "evt_2", now=NOW - 1)
+        operate = queue.operate
+        moved = 0
+
+        async def interrupted(operation: object) -> object:
+            nonlocal moved
+            result = await operate(operation)  # type: ignore[arg-type]  # whatever it is
+            moved += 1
+            if moved == 1:
+                # Attempted between two steps, by the new clock.
+                new = (NOW + HOUR + 5, NOW + HOUR + 105)
+                await operate(
+                    lambda db, *_: db.execute(
+                        "UPDATE deliveries SET scheduled_at = ?, due_at = ? WHERE seq = 2", new
+                    ).fetchall()
+                )
+            return result
+
+        monkeypatch.setattr(queue, "operate", interrupted)
+        await move_retries(queue, HOUR, NOW + HOUR)
+        assert await times(queue) == {
+            "evt_1": (NOW - 2 + HOUR, NOW + 98 + HOUR),
+            "evt_2": (NOW + HOUR + 5, NOW + HOUR + 105),
+        }
+
+
+async def test_a_locked_queue_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescheduling, "_STORAGE_RETRY_S", 0.01)
+    async with opened(tmp_path / "queue.db") as queue:
+        await fail(queue, "evt_1", now=NOW)
+        operate = queue.operate
+        errors: list[Exception] = [DatabaseBusyError(tmp_path, "another process holds its lock")]
+
+        async def busy_once(operation: object) -> object:
+            if errors:
+                raise errors.pop()
+            return await operate(operation)  # type: ignore[arg-type]  # whatever it is
+
+        monkeypatch.setattr(queue, "operate", busy_once)
+        assert await move_retries(queue, HOUR, NOW + HOUR) == 1
+        assert (await times(queue))["evt_1"] == (NOW + HOUR, NOW + 100 + HOUR)
+
+
+async def test_the_newest_time_is_of_what_waits_and_of_endpoints(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        assert await queue.look(newest) == 0.0
+        await fail(queue, "evt_1", now=NOW - 7)
+        assert await queue.look(newest) == NOW - 7
+        health = Health(failures=1, failed_at=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
+        await fail(queue, "evt_2", now=NOW, health=health)
+        assert await queue.look(newest) == NOW + 9
+
+
+async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        health = Health(failures=1, failed_at=NOW, held_until=NOW + 60)
+        await fail(queue, "evt_1", now=NOW, health=health)
+        await move_endpoints(queue, -HOUR)
+        moved = (await queue.health())[URL]
+        assert (moved.failed_at, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
+        assert moved.released_at is None
+
+
+async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_at=NOW))
+        await move_endpoints(queue, HOUR)
+        assert (await queue.health())[URL].held_until == 0.0

@@ -1,0 +1,171 @@
+"""The long form: `python -m torture --minutes N --seed S`.
+
+First the tests that take long, then each parser is fuzzed, then rounds of random faults under load
+until the time is over. Each round has a seed of its own, that follows from S and the round's
+number; `--round SEED` runs that round alone. Ends with a table, and with status 1 for any violation.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from torture.fuzzing import fuzz, parsers
+from torture.harness import Report, impossible_here, torture, violations
+from torture.plan import Fault, make_plan
+
+STEPS = 55
+"""Faults in a round, which takes some 90 s: long enough for a retention of 60 s to remove events."""
+
+_TESTS = Path(__file__).parents[1]
+
+
+class Totals:
+    """What all rounds saw together."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.events = 0
+        self.requests = 0
+        self.delivered = 0
+        self.twice = 0
+        self.kills = 0
+        self.peak_memory = 0
+        self.open_files = 0
+        self.faults: Counter[Fault] = Counter()
+        self.broken: list[str] = []
+
+    def add(self, report: Report, found: list[str]) -> None:
+        self.rounds += 1
+        self.events += len(report.produced.committed)
+        self.kills += report.kills
+        self.faults += report.faults
+        self.peak_memory = max(self.peak_memory, report.peak_memory)
+        self.open_files = max(self.open_files, report.open_files)
+        for name, requests in report.requests.items():
+            taken = sum(each.status == 200 for each in requests)
+            self.requests += len(requests)
+            self.delivered += len(report.taken(name))
+            self.twice += taken - len(report.taken(name))
+        self.broken += [f"round {report.plan.seed}: {each}" for each in found]
+
+    def table(self, minutes: float) -> str:
+        lines = [
+            "| | |",
+            "| --- | --- |",
+            f"| minutes | {minutes:.0f} |",
+            f"| rounds | {self.rounds} |",
+            f"| events accepted | {self.events:,} |",
+            f"| deliveries | {self.delivered:,} |",
+            f"| requests | {self.requests:,} |",
+            f"| received twice | {self.twice:,} |",
+            f"| SIGKILLs | {self.kills:,} |",
+            f"| most memory | {self.peak_memory / 1e6:.0f} MB |",
+            f"| most open files | {self.open_files} |",
+            *(f"| {fault.value} | {count} |" for fault, count in sorted(self.faults.items())),
+            f"| violations | {len(self.broken)} |",
+        ]
+        return "\n".join(lines)
+
+
+def main() -> int:
+    """Torture for as long as was asked, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m torture")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of faults under load")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--round", type=int, help="run the round with this seed, and no other")
+    parser.add_argument("--fuzz-minutes", type=float, default=10.0, help="for each parser")
+    parser.add_argument("--load", type=float, default=2.0, help="times 200 events a second")
+    parser.add_argument(
+        "--no-tests", action="store_true", help="leave out the tests that take long"
+    )
+    options = parser.parse_args()
+    if options.round is not None:
+        return 1 if run_round(options.round, options.load, Totals()) else 0
+
+    failed = 0
+    if not options.no_tests:
+        failed += run_tests()
+    failed += fuzz_all(options.fuzz_minutes * 60, options.seed)
+    totals = Totals()
+    began = time.monotonic()
+    number = 0
+    while time.monotonic() - began < options.minutes * 60:
+        number += 1
+        run_round(options.seed * 1_000_000 + number, options.load, totals)
+    print(totals.table((time.monotonic() - began) / 60))
+    for each in totals.broken:
+        print(each)
+    return 1 if totals.broken or failed else 0
+
+
+def run_round(seed: int, load: float, totals: Totals) -> list[str]:
+    """Run one round; its folder is kept when something was violated."""
+    plan = make_plan(seed, STEPS, without=impossible_here())
+    with _Folder() as folder:
+        try:
+            report = torture(folder.path, plan, load=load)
+        except Exception as error:  # noqa: BLE001 - the other rounds go on
+            folder.keep = True
+            found = [f"the harness itself failed: {error!r}; its files: {folder.path}"]
+            print(f"round {seed}: {found[0]}", flush=True)
+            totals.broken += found
+            return found
+        found = violations(report)
+        folder.keep = bool(found)
+        totals.add(report, found)
+        print(
+            f"round {seed}: {report.kills} SIGKILLs, {len(report.produced.committed):,} events,"
+            f" {sum(map(len, report.requests.values())):,} requests,"
+            f" {report.peak_memory / 1e6:.0f} MB; {'; '.join(found) or 'all well'}",
+            flush=True,
+        )
+        if found:
+            print(
+                f"  its files: {folder.path}; again: python -m torture --round {seed}", flush=True
+            )
+    return found
+
+
+class _Folder:
+    """A temporary folder that stays where there is something to look at."""
+
+    def __init__(self) -> None:
+        self.keep = False
+        self.path = Path(tempfile.mkdtemp(prefix="relayd-torture-"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if not self.keep and kind is None:
+            shutil.rmtree(self.path)
+
+
+def fuzz_all(seconds: float, seed: int) -> int:
+    """Fuzz each parser, and return how many did not bear it."""
+    example = (_TESTS.parent / "config.example.yaml").read_bytes()
+    failed = 0
+    for name in parsers(example):
+        number, finding = fuzz(name, seconds, seed, example) if seconds else (0, None)
+        print(f"fuzzing {name}: {number:,} inputs; {finding or 'all well'}", flush=True)
+        failed += finding is not None
+    return failed
+
+
+def run_tests() -> int:
+    """Run the tests that the suite leaves out, and return whether they failed."""
+    command = [sys.executable, "-m", "pytest", "-q", str(_TESTS / "faults")]
+    return subprocess.run(
+        command, env={**os.environ, "RELAYD_TORTURE": "1"}, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
