@@ -52,7 +52,7 @@ async def test_waits_stay_what_they_were_while_it_runs(tmp_path: Path, set_by: f
             attempts = len(receiver.requests)
             before = dues(tmp_path)
             clock.set(set_by)
-            with trio.fail_after(5):
+            with trio.fail_after(15):
                 line = await relayd.logged("clock_stepped")
             assert line["step_s"] == pytest.approx(set_by, abs=1.0)
             assert line["retries"] == 20
@@ -80,8 +80,8 @@ async def test_retries_come_in_their_own_time_after_a_step(tmp_path: Path, set_b
             with trio.fail_after(20):
                 await relayd.logged("attempt_succeeded", attempt=3)
         first, second, third = (request.at for request in receiver.requests)
-        assert 2.6 < second - first < 5.0
-        assert 2.6 < third - second < 5.0
+        assert 2.6 < second - first < 9.0
+        assert 2.6 < third - second < 9.0
 
 
 async def test_new_events_go_out_at_once_whatever_the_clock_does(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_new_events_go_out_at_once_whatever_the_clock_does(tmp_path: Path)
             for number, offset in enumerate([HOUR, -HOUR, 0.0, 5 * HOUR]):
                 clock.set(offset)
                 assert (await each.hand_over(f"evt_{number}"))["ok"]
-                with trio.fail_after(3):
+                with trio.fail_after(10):
                     await relayd.logged("attempt_succeeded", event_id=f"evt_{number}")
 
 

@@ -31,7 +31,7 @@ from receivers import (
 )
 from trustme import CA
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 3.0
 BOMB = gzip.compress(b"\0" * 300_000_000, 9)  # 292 KB
 
 
@@ -116,12 +116,12 @@ async def test_each_attempt_ends_as_it_must_and_delays_no_other(tmp_path: Path) 
                     lines[name] = await relayd.logged(event, subscription=name)
             memory = peak_memory(relayd.pid)
     # Here, outside of the many nurseries, in which a failure would be hard to read.
-    assert max(waits) < TIMEOUT_S / 2
+    assert max(waits) < TIMEOUT_S * 2 / 3
     assert memory < 150_000_000
     assert not relayd.events("attempt_defect")
     assert "\x1b" not in str(relayd.lines)
     for name, line in lines.items():
-        assert line["duration_ms"] < TIMEOUT_S * 1000 + 700, (name, line)
+        assert line["duration_ms"] < TIMEOUT_S * 1000 + 1500, (name, line)
         if name in MISBEHAVING:
             assert line["failure"] == MISBEHAVING[name][1], (name, line)
     for name, receiver in found.items():
@@ -135,7 +135,7 @@ async def test_a_hanging_endpoint_is_tried_less_and_holds_up_nobody(
 ) -> None:
     make_spool(tmp_path / "spool.db")
     async with open_receiver(act) as hung, open_receiver() as well:
-        limits = {"rate_limit": "1000/s", "retry": ["1s"] * 20, "timeout": "1s"}
+        limits = {"rate_limit": "1000/s", "retry": ["1s"] * 20, "timeout": "3s"}
         config = write_config(
             tmp_path, {"hung": {"url": hung.url, **limits}, "well": {"url": well.url, **limits}}
         )
@@ -149,7 +149,7 @@ async def test_a_hanging_endpoint_is_tried_less_and_holds_up_nobody(
             waits = sorted(
                 received.at - at for received, at in zip(well.requests, sent, strict=True)
             )
-            assert waits[int(len(waits) * 0.99)] < 0.5
+            assert waits[int(len(waits) * 0.99)] < 1.5
             with trio.fail_after(5):
                 await relayd.logged("endpoint_failing")
             assert hung.accepted <= 20, "tried one at a time, once it is failing"

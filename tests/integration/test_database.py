@@ -135,7 +135,7 @@ async def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
     path.write_text("not a database, but long enough to have a header" * 100)
     async with sqlite_loop(), Database.open(path) as database:
-        with pytest.raises(DatabaseDamagedError, match="keep a copy|Keep a copy"):
+        with pytest.raises(DatabaseDamagedError, match=r"keep a copy|Keep a copy"):
             await database.run(count)
 
 
