@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test lint format types check lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test faults lint format types check lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -17,7 +17,11 @@ test: .venv/ready  ## runs the tests
 	@$(BIN)/python -m pytest
 
 torture: .venv/ready  ## does to relayd what can happen to it, for an hour and a half (best as root, with strace)
-	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
+	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
+	  --update ../docs/reliability.md
+
+faults: .venv/ready  ## runs the fault matrix and the short torture runs (as root)
+	@$(BIN)/python -m pytest tests/faults tests/torture
 
 lint: .venv/ready  ## ruff, and the formatter's check
 	@$(BIN)/ruff check .
@@ -40,8 +44,8 @@ lock:  ## resolves the dependencies anew (needs uv)
 deb: .venv/ready  ## makes the Debian package, in dist/
 	@packaging/build-deb
 
-test-deb: deb  ## installs, upgrades, removes and purges it in fresh Debian trees (as root)
-	@$(TREES) tests/trees/test_deb.py
+test-deb: deb  ## installs and removes it in fresh Debian trees, and tries pipx there (as root)
+	@$(TREES) tests/trees/test_deb.py tests/trees/test_pipx.py
 
 test-systemd: deb  ## runs it under a real systemd in Debian trees (as root)
 	@$(TREES) tests/trees/test_systemd_tree.py

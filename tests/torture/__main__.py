@@ -85,6 +85,7 @@ def main() -> int:
     parser.add_argument(
         "--no-tests", action="store_true", help="leave out the tests that take long"
     )
+    parser.add_argument("--update", type=Path, help="write the table into this page")
     options = parser.parse_args()
     if options.round is not None:
         return 1 if run_round(options.round, options.load, Totals()) else 0
@@ -99,10 +100,21 @@ def main() -> int:
     while time.monotonic() - began < options.minutes * 60:
         number += 1
         run_round(options.seed * 1_000_000 + number, options.load, totals)
-    print(totals.table((time.monotonic() - began) / 60))
+    table = totals.table((time.monotonic() - began) / 60)
+    print(table)
+    if options.update is not None:
+        update(options.update, table, options.seed)
     for each in totals.broken:
         print(each)
     return 1 if totals.broken or failed else 0
+
+
+def update(page: Path, table: str, seed: int) -> None:
+    """Write the table between the page's markers."""
+    head, _, rest = page.read_text().partition("<!-- torture -->")
+    _, _, tail = rest.partition("<!-- /torture -->")
+    text = f"The last run, with seed {seed}:\n\n{table}\n"
+    page.write_text(f"{head}<!-- torture -->\n{text}<!-- /torture -->{tail}")
 
 
 def run_round(seed: int, load: float, totals: Totals) -> list[str]:

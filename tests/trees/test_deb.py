@@ -77,6 +77,15 @@ def test_installed_upgraded_removed_and_purged(tree: Tree) -> None:
     assert (tree.path / "etc/relayd/config.yaml").read_text() == before
     assert tree.python(COUNT) == "1\n"
 
+    # Another python3: what was compiled for the last one is compiled for it.
+    compiled = list(tree.path.glob("usr/lib/relayd/any/relayd/__pycache__/*.pyc"))
+    assert compiled
+    for each in compiled:
+        each.unlink()
+    tree.run("dpkg-trigger", "--by-package=python3-minimal", "/usr/bin/python3")
+    tree.run("dpkg", "--triggers-only", "--pending")
+    assert all(each.exists() for each in compiled)
+
     tree.run("apt-get", "remove", "-y", "relayd")
     assert not (tree.path / "usr/lib/relayd").exists()
     assert not (tree.path / "usr/bin/relayd").exists()
