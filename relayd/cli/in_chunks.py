@@ -79,6 +79,4 @@ def _watched(total: int) -> bool:
 
 
 def _how_far(done: int, total: int) -> str:
-    if not done:
-        return ""
     return f" after {done:,} of {total:,}; give the command again for the rest"
