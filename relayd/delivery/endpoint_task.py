@@ -154,7 +154,7 @@ class EndpointTask:
         return Pulse(
             rounds=self._rounds,
             waits=self._agenda.next_at > now and not self._stopping,
-            want=self._want(0, now),
+            want=self._want(tuple(self._subscriptions), 0, now),
             moved_at=min(self._moved_at.values(), default=None),
         )
 
@@ -210,16 +210,7 @@ class EndpointTask:
             return ()
         self._promised = count
         try:
-            claim = await self._queue.claim(
-                Want(
-                    subscriptions=names,
-                    count=count,
-                    now=now,
-                    busy=frozenset().union(*(self._in_flight[name] for name in names)),
-                    released_at=self.health.released_at,
-                    backlog_first=self._backlog_first,
-                )
-            )
+            claim = await self._queue.claim(self._want(names, count, now))
         except (DatabaseBusyError, DatabaseFullError) as error:
             self._log.warning("queue_unavailable", detail=str(error))
             self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
@@ -239,12 +230,12 @@ class EndpointTask:
             self._moved_at[delivery.seq] = now
         return deliveries
 
-    def _want(self, count: int, now: float) -> Want:
+    def _want(self, names: tuple[str, ...], count: int, now: float) -> Want:
         return Want(
-            subscriptions=tuple(self._subscriptions),
+            subscriptions=names,
             count=count,
             now=now,
-            busy=frozenset().union(*(self._in_flight[name] for name in self._subscriptions)),
+            busy=frozenset().union(*(self._in_flight[name] for name in names)),
             released_at=self.health.released_at,
             backlog_first=self._backlog_first,
         )
