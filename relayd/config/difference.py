@@ -35,16 +35,6 @@ class Difference:
     settings: tuple[str, ...]
     needs_restart: tuple[str, ...]
 
-    @property
-    def socket_changed(self) -> bool:
-        """Whether there is a socket now and was none, or its path or mode is new."""
-        return any(key.startswith("socket") for key in self.settings)
-
-    @property
-    def log_changed(self) -> bool:
-        """Whether something else is logged, or in another way."""
-        return any(key.startswith("log.") for key in self.settings)
-
     def __bool__(self) -> bool:
         return bool(self.subscriptions or self.spools or self.settings)
 

@@ -50,8 +50,3 @@ def parse_rate(text: str) -> Rate | None:
     if match is None or int(match[1]) > MAX_RATE_LIMIT:
         return None
     return Rate(int(match[1]), _PERIODS_S[match[2]])
-
-
-def format_rate(rate: Rate) -> str:
-    """Return a rate as the configuration writes it."""
-    return str(rate)

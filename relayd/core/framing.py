@@ -34,8 +34,3 @@ class LineReader:
         else:
             self._part += rest
         return lines
-
-    @property
-    def in_line(self) -> bool:
-        """Whether a line was begun and not ended."""
-        return self._skipping or bool(self._part)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.config.values import format_duration, format_rate, parse_duration, parse_rate
+from relayd.config.values import format_duration, parse_duration, parse_rate
 from relayd.core.token_bucket import Rate
 
 
@@ -86,7 +86,7 @@ def test_what_is_formatted_parses_to_the_same(milliseconds: int) -> None:
 )
 def test_rates(text: str, rate: Rate) -> None:
     assert parse_rate(text) == rate
-    assert format_rate(rate) == text
+    assert str(rate) == text
 
 
 @pytest.mark.parametrize(
