@@ -109,6 +109,14 @@ class SpoolRow:
     api_version: Column
 
 
+class _RefusedError(Exception):
+    """It is no event. It never leaves this module."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code)
+        self.rejection = Rejection(code, reason)
+
+
 def event_from_line(
     line: bytes, defaults: EventDefaults, *, new_id: str, now: int
 ) -> Event | Rejection:
@@ -117,22 +125,21 @@ def event_from_line(
     `type` and `data` are needed; for the others null is the same as absent: `new_id` is the id
     then, and `now` (Unix seconds) the time. Never raises, whatever the bytes.
     """
-    parsed = _parsed(line, "the line", MAX_DEPTH)
-    if isinstance(parsed, Rejection):
-        return parsed
-    found = parsed.value
-    if not isinstance(found, dict):
-        return Rejection(
-            "not_an_object",
-            f"the line holds {_kind(found)}; it must be a JSON object with the event's keys: "
-            + ", ".join(_KEYS),
+    try:
+        parsed = _parsed(line, "the line", MAX_DEPTH)
+        found = _object(parsed.value)
+        created = found.get("created")
+        return _event(
+            event_id=new_id if found.get("id") is None else _checked_id(found["id"]),
+            kind=_checked_type(found.get("type"), own=False),
+            created=now if created is None else _checked_created(created),
+            data=_checked_data(found.get("data")),
+            market=_label("market_id", found.get("market_id"), defaults.market_id),
+            version=_label("api_version", found.get("api_version"), defaults.api_version),
+            unfaithful=parsed.unfaithful,
         )
-    for key in found:
-        if key not in _KEYS:
-            return _unknown_key(key)
-    values: dict[str, object] = {"id": new_id, "created": now}
-    values |= {key: value for key, value in found.items() if value is not None}
-    return _event(values, defaults, parsed.unfaithful)
+    except _RefusedError as refused:
+        return refused.rejection
 
 
 def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event | Rejection:
@@ -140,23 +147,35 @@ def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event
 
     Never raises, whatever the row holds.
     """
-    values: dict[str, object] = {"created": now}
-    unfaithful: tuple[str, ...] = ()
-    for key in _KEYS:
-        column: Column = getattr(row, key)
-        if key == "data" and isinstance(column, bytes):
+    try:
+        event_id = _checked_id(_text(row.id, "the row's id"))
+        kind = _checked_type(_text(row.type, "the row's type"), own=False)
+        created = row.created
+        if created is not None:
+            created = _checked_created(_text(created, "the row's created"))
+        value: object = row.data
+        unfaithful: tuple[str, ...] = ()
+        if isinstance(value, bytes):
             # In the body it stands one level deeper.
-            parsed = _parsed(column, "the row's data", MAX_DEPTH - 1)
-            if isinstance(parsed, Parsed):
-                values[key] = parsed.value
+            parsed = _parsed(value, "the row's data", MAX_DEPTH - 1)
+            value = parsed.value
+            if parsed.unfaithful:
                 unfaithful = tuple(f"data.{path}" for path in parsed.unfaithful)
-            else:
-                values[key] = parsed
-        elif isinstance(column, bytes):
-            values[key] = _decoded(column, f"the row's {key}")
-        elif column is not None:
-            values[key] = column
-    return _event(values, defaults, unfaithful)
+        data = _checked_data(value)
+        market = _text(row.market_id, "the row's market_id")
+        market = _label("market_id", market, defaults.market_id)
+        version = _text(row.api_version, "the row's api_version")
+        return _event(
+            event_id=event_id,
+            kind=kind,
+            created=now if created is None else created,
+            data=data,
+            market=market,
+            version=_label("api_version", version, defaults.api_version),
+            unfaithful=unfaithful,
+        )
+    except _RefusedError as refused:
+        return refused.rejection
 
 
 def own_event(
@@ -172,43 +191,39 @@ def own_event(
     What a file name or an error brought that is no Unicode becomes `?`. Raises ValueError when
     this makes no event: relayd's own are right, or there is a defect.
     """
-    parsed = _parsed(stringify(data).encode("utf-8", "replace"), "the data", MAX_DEPTH - 1)
-    values: dict[str, object] = {"id": event_id, "type": event_type, "created": created}
-    values["data"] = parsed.value if isinstance(parsed, Parsed) else parsed
-    made = _event(values, defaults, (), own=True)
-    if isinstance(made, Rejection):
-        raise ValueError(f"no event of relayd's own: {made.reason}")  # noqa: TRY004 - not about types
-    return made
+    text = stringify(data).encode("utf-8", "replace")
+    try:
+        return _event(
+            event_id=_checked_id(event_id),
+            kind=_checked_type(event_type, own=True),
+            created=_checked_created(created),
+            data=_checked_data(_parsed(text, "the data", MAX_DEPTH - 1).value),
+            market=defaults.market_id,
+            version=defaults.api_version,
+            unfaithful=(),
+        )
+    except _RefusedError as refused:
+        raise ValueError(f"no event of relayd's own: {refused.rejection.reason}") from None
 
 
 def _event(
-    values: Mapping[str, object],
-    defaults: EventDefaults,
-    unfaithful: tuple[str, ...],
     *,
-    own: bool = False,
-) -> Event | Rejection:
-    """Check the values, each of which may be a Rejection already, and put them together."""
-    checked = (
-        _checked_id(values.get("id")),
-        _checked_type(values.get("type"), own=own),
-        _checked_created(values.get("created")),
-        _checked_data(values.get("data")),
-        _checked_label("market_id", values.get("market_id", defaults.market_id)),
-        _checked_label("api_version", values.get("api_version", defaults.api_version)),
-    )
-    match checked:
-        case (str(event_id), str(kind), int(created), dict(data), str(market), str(version)):
-            pass
-        case _:
-            return next(each for each in checked if isinstance(each, Rejection))
+    event_id: str,
+    kind: str,
+    created: int,
+    data: dict[str, JsonValue],
+    market: str,
+    version: str,
+    unfaithful: tuple[str, ...],
+) -> Event:
+    """Put together what was checked."""
     data_text = stringify(data)
     body = (
         f'{{"id":"{event_id}","type":"{kind}","created":{created},"data":{data_text},'
         f'"market_id":{stringify(market)},"api_version":{stringify(version)}}}'
     ).encode()
     if len(body) > MAX_BODY_BYTES:
-        return Rejection(
+        raise _RefusedError(
             "too_large",
             f"the event's body has {len(body)} bytes; it may have {MAX_BODY_BYTES} (1 MiB)",
         )
@@ -216,68 +231,80 @@ def _event(
     return Event(event_id, kind, created, data, market, version, body, unfaithful, digest)
 
 
-def _parsed(raw: bytes, what: str, max_depth: int) -> Parsed | Rejection:
+def _parsed(raw: bytes, what: str, max_depth: int) -> Parsed:
     if len(raw) > MAX_INPUT_BYTES:
-        return _too_large(what)
-    text = _decoded(raw, what)
-    if isinstance(text, Rejection):
-        return text
-    parsed = parse_json(text, max_depth=max_depth, max_bytes=MAX_BODY_BYTES)
-    match parsed:
-        case JsonProblem(code="too_large"):
-            return _too_large(what)
-        case JsonProblem(code=code, reason=reason):
-            return Rejection(code, f"{what} cannot be read: {reason}")
-        case Parsed():
-            return parsed
+        raise _too_large(what)
+    parsed = parse_json(_decoded(raw, what), max_depth=max_depth, max_bytes=MAX_BODY_BYTES)
+    if isinstance(parsed, JsonProblem):
+        if parsed.code == "too_large":
+            raise _too_large(what)
+        raise _RefusedError(parsed.code, f"{what} cannot be read: {parsed.reason}")
+    return parsed
 
 
-def _decoded(raw: bytes, what: str) -> str | Rejection:
+def _object(value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise _RefusedError(
+            "not_an_object",
+            f"the line holds {_kind(value)}; it must be a JSON object with the event's keys: "
+            + ", ".join(_KEYS),
+        )
+    for key in value:
+        if key not in _KEYS:
+            raise _unknown_key(key)
+    return value
+
+
+def _text(column: Column, what: str) -> object:
+    return _decoded(column, what) if isinstance(column, bytes) else column
+
+
+def _decoded(raw: bytes, what: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        return Rejection("invalid_text", f"{what} is not valid UTF-8 from byte {error.start} on")
+        raise _RefusedError(
+            "invalid_text", f"{what} is not valid UTF-8 from byte {error.start} on"
+        ) from None
 
 
-def _too_large(what: str) -> Rejection:
-    return Rejection(
+def _too_large(what: str) -> _RefusedError:
+    return _RefusedError(
         "too_large", f"{what} is too long; an event's body may have {MAX_BODY_BYTES} bytes (1 MiB)"
     )
 
 
-def _unknown_key(key: str) -> Rejection:
+def _unknown_key(key: str) -> _RefusedError:
     nearest = get_close_matches(key[:_SHOWN], _KEYS, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"an event has {', '.join(_KEYS)}"
-    return Rejection("unknown_key", f"an event has no key {_shown(key)}; {hint}")
+    return _RefusedError("unknown_key", f"an event has no key {_shown(key)}; {hint}")
 
 
-def _checked_id(value: object) -> str | Rejection:
-    if isinstance(value, Rejection):
-        return value
-    if value is None:
-        return Rejection("missing_key", "the event has no id; give it one, such as evt_1")
+def _checked_id(value: object) -> str:
     if isinstance(value, str) and _ID.fullmatch(value):
         return value
-    return Rejection(
+    if value is None:
+        raise _RefusedError("missing_key", "the event has no id; give it one, such as evt_1")
+    raise _RefusedError(
         "invalid_id",
         f"the id is {_shown(value)}; it must be 1 to {_MAX_NAME} letters of a-z and A-Z, digits, "
         "_, - or :",
     )
 
 
-def _checked_type(value: object, *, own: bool) -> str | Rejection:
-    if isinstance(value, Rejection):
-        return value
+def _checked_type(value: object, *, own: bool) -> str:
     if value is None:
-        return Rejection("missing_key", "the event has no type; give it one, such as order.created")
+        raise _RefusedError(
+            "missing_key", "the event has no type; give it one, such as order.created"
+        )
     if not (isinstance(value, str) and len(value) <= _MAX_NAME and _TYPE.fullmatch(value)):
-        return Rejection(
+        raise _RefusedError(
             "invalid_type",
             f"the type is {_shown(value)}; it must be lower-case words joined by dots, such as "
             f"order.created, and at most {_MAX_NAME} characters",
         )
     if value.startswith(RELAYD_PREFIX) is not own:
-        return Rejection(
+        raise _RefusedError(
             "invalid_type",
             f"the type is {_shown(value)}; types that begin with {RELAYD_PREFIX} are for "
             "relayd's own events, and for them only",
@@ -285,37 +312,40 @@ def _checked_type(value: object, *, own: bool) -> str | Rejection:
     return value
 
 
-def _checked_created(value: object) -> int | Rejection:
-    if isinstance(value, Rejection):
-        return value
+def _checked_created(value: object) -> int:
     # JavaScript knows no difference between 1640995200 and 1640995200.0.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_CREATED:
         return value
     found = "another number" if isinstance(value, int | float) else _kind(value)
-    return Rejection(
+    raise _RefusedError(
         "invalid_created",
         f"created is {found}; it must be a whole number of Unix seconds, such as 1640995200",
     )
 
 
-def _checked_data(value: object) -> dict[str, JsonValue] | Rejection:
-    if isinstance(value, dict | Rejection):
+def _checked_data(value: object) -> dict[str, JsonValue]:
+    if isinstance(value, dict):
         return value
     example = 'such as {"object":{"id":"order_456"}}'
     if value is None:
-        return Rejection("missing_key", f"the event has no data; give it a JSON object, {example}")
-    return Rejection("invalid_data", f"data is {_kind(value)}; it must be a JSON object, {example}")
+        raise _RefusedError(
+            "missing_key", f"the event has no data; give it a JSON object, {example}"
+        )
+    raise _RefusedError(
+        "invalid_data", f"data is {_kind(value)}; it must be a JSON object, {example}"
+    )
 
 
-def _checked_label(key: str, value: object) -> str | Rejection:
-    if isinstance(value, Rejection):
-        return value
+def _label(key: str, value: object, default: str) -> str:
+    """Check a market_id or an api_version; the configuration's is checked already."""
+    if value is None:
+        return default
     if isinstance(value, str) and _LABEL.fullmatch(value):
         return value
     found = "empty, too long or unprintable" if isinstance(value, str) else _kind(value)
-    return Rejection(
+    raise _RefusedError(
         f"invalid_{key}",
         f"{key} is {found}; it must be text of 1 to 256 characters without control characters",
     )

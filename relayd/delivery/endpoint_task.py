@@ -5,7 +5,6 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 """
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.delivery.transport import attempt, build_request
+from relayd.delivery.slots import Slots
+from relayd.delivery.telling import identity, tell
+from relayd.delivery.transport import build_request, exchange, timed_out
 from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
@@ -72,6 +73,16 @@ class Pulse:
     waits: bool
     want: Want
     moved_at: float | None
+
+
+@dataclass(slots=True)
+class _Begun:
+    """One attempt under way."""
+
+    delivery: Delivery
+    subscription: Subscription
+    started_at: float = 0.0
+    request: httpx.Request | None = None
 
 
 class EndpointTask:
@@ -168,15 +179,22 @@ class EndpointTask:
 
     async def run(self) -> None:
         """Deliver until stopped. When cancelled, attempts in flight count for nothing."""
-        async with trio.open_nursery() as attempts:
+        async with trio.open_nursery() as nursery:
+            slots = Slots(
+                nursery,
+                timeout_s=lambda begun: begun.subscription.timeout_s,
+                make=self._make,
+                settle=self._settle,
+            )
             while not self._stopping:
                 self._rounds += 1
                 # Looked at once more after the wait: anything may have changed by then.
                 if (pause_s := self._pause_s()) > 0:
+                    slots.release()
                     await self._wait(pause_s)
-                    continue
-                for delivery in await self._claim():
-                    attempts.start_soon(self._deliver, delivery)
+                else:
+                    slots.start(await self._claim())
+            slots.close()
 
     def _pause_s(self) -> float:
         """Return how long nothing can start, as things stand: 0 when something can."""
@@ -199,7 +217,7 @@ class EndpointTask:
                 await self._changed.wait()
         self._changed = trio.Event()
 
-    async def _claim(self) -> tuple[Delivery, ...]:
+    async def _claim(self) -> tuple[_Begun, ...]:
         now = self._clock()
         count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
         # Off the agenda before the queue is asked: what wakes us meanwhile is noted anew.
@@ -219,16 +237,18 @@ class EndpointTask:
             self._promised = 0
         self._agenda.note_all(claim.next_due)
         # A reload or a 410 may have taken a subscription away in the meantime.
-        deliveries = tuple(
-            each for each in claim.deliveries if each.subscription in self._subscriptions
+        begun = tuple(
+            _Begun(each, self._subscriptions[each.subscription])
+            for each in claim.deliveries
+            if each.subscription in self._subscriptions
         )
         self._backlog_first = claim.backlog_first
-        self._bucket = self._bucket.at(trio.current_time()).take(len(deliveries))
         now = trio.current_time()
-        for delivery in deliveries:
+        self._bucket = self._bucket.at(now).take(len(begun))
+        for delivery in (each.delivery for each in begun):
             self._in_flight[delivery.subscription].add(delivery.seq)
             self._moved_at[delivery.seq] = now
-        return deliveries
+        return begun
 
     def _want(self, names: tuple[str, ...], count: int, now: float) -> Want:
         return Want(
@@ -240,25 +260,45 @@ class EndpointTask:
             backlog_first=self._backlog_first,
         )
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        subscription = self._subscriptions.get(delivery.subscription)
+    async def _make(self, begun: _Begun) -> Outcome:
+        delivery = begun.delivery
+        began = trio.current_time()
+        begun.started_at = now = self._clock()
         try:
-            if subscription is not None:
-                await self._attempt(delivery, subscription)
+            headers = signed_headers(
+                delivery, begun.subscription, attempt=delivery.attempts + 1, now=now
+            )
+            begun.request = build_request(self._url, headers, delivery.body)
+            return await exchange(self._transport, begun.request, now=now)
+        except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
+            # A poisonous delivery ends, the daemon does not.
+            self._log.exception("attempt_defect", **identity(delivery))
+            return Outcome(
+                duration_s=trio.current_time() - began,
+                failure=Failure.DEFECT,
+                detail="relayd itself failed; its log has the traceback",
+            )
+
+    async def _settle(self, begun: _Begun, outcome: Outcome | None) -> None:
+        try:
+            if outcome is None:
+                assert begun.request is not None  # nothing is awaited before it is made
+                outcome = timed_out(begun.request, begun.subscription.timeout_s)
+            await self._decide(begun, outcome)
         finally:
+            delivery = begun.delivery
             self._in_flight[delivery.subscription].discard(delivery.seq)
             del self._moved_at[delivery.seq]
             self._changed.set()
 
-    async def _attempt(self, delivery: Delivery, subscription: Subscription) -> None:
-        started_at = self._clock()
-        outcome = await self._outcome(delivery, subscription, started_at)
+    async def _decide(self, begun: _Begun, outcome: Outcome) -> None:
+        subscription = begun.subscription
         now = self._clock()
         record = decide(
-            delivery,
+            begun.delivery,
             outcome,
             subscription.retry,
-            started_at=started_at,
+            started_at=begun.started_at,
             now=now,
             jitter=self._jitter(),
         )
@@ -279,30 +319,13 @@ class EndpointTask:
             self._note_elsewhere(subscription.name, due_at)
         if changed is not None and changed.released_at != before.released_at:
             self._agenda.keep(self._subscriptions)
-        self._tell(record, before, after, subscription.name)
+        tell(self._log, record, before, after)
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before.failing == self.health.failing:
             return ()
         url, names = self._log_name, tuple(self._subscriptions)
         return tuple(after_attempt(record, url, names, before=before, after=self.health))
-
-    async def _outcome(self, delivery: Delivery, subscription: Subscription, now: float) -> Outcome:
-        began = trio.current_time()
-        try:
-            headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
-            request = build_request(self._url, headers, delivery.body)
-            return await attempt(
-                self._transport, request, timeout_s=subscription.timeout_s, now=now
-            )
-        except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
-            # A poisonous delivery ends, the daemon does not.
-            self._log.exception("attempt_defect", **_identity(delivery))
-            return Outcome(
-                duration_s=trio.current_time() - began,
-                failure=Failure.DEFECT,
-                detail="relayd itself failed; its log has the traceback",
-            )
 
     async def _record(self, recording: Recording) -> bool:
         while True:
@@ -313,55 +336,7 @@ class EndpointTask:
                 self._log.warning(
                     "queue_unavailable",
                     detail=str(error),
-                    **_identity(recording.record.delivery),
+                    **identity(recording.record.delivery),
                 )
                 await trio.sleep(_STORAGE_RETRY_S)
                 self._moved_at[recording.record.delivery.seq] = trio.current_time()
-
-    def _tell(
-        self, record: AttemptRecord, before: Health, after: Health, subscription: str
-    ) -> None:
-        outcome = record.outcome
-        fields = _identity(record.delivery)
-        result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
-        if outcome.succeeded:
-            self._log.info("attempt_succeeded", **fields, **result)
-        else:
-            self._log.warning(
-                "attempt_failed",
-                **fields,
-                **result,
-                failure=outcome.failure,
-                detail=outcome.detail,
-            )
-        if outcome.gone:
-            self._log.error(
-                "subscription_gone",
-                subscription=subscription,
-                detail="its receiver answered 410 Gone: its deliveries are held until it is "
-                "resumed or its url changes",
-            )
-        elif record.state is State.RETRYING:
-            self._log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
-        elif record.state is State.EXHAUSTED:
-            self._log.error("delivery_exhausted", **fields, detail="no attempt is left")
-        if after.failing and not before.failing:
-            self._log.error("endpoint_failing", detail=after.last_failure)
-        elif before.failing and not after.failing:
-            self._log.info("endpoint_recovered", failing_since=_iso(before.failing_since))
-
-
-def _identity(delivery: Delivery) -> dict[str, object]:
-    return {
-        "event_id": delivery.event_id,
-        "event_type": delivery.event_type,
-        "delivery_id": delivery.id,
-        "subscription": delivery.subscription,
-        "attempt": delivery.attempts + 1,
-    }
-
-
-def _iso(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

@@ -182,28 +182,39 @@ async def attempt(
     timeout_s: float,
     now: float,
 ) -> Outcome:
+    """Make one attempt within `timeout_s`, and return what came of it: see `exchange`.
+
+    The deadline lies over the whole of it: name, connection, TLS, request and answer.
+    """
+    with trio.move_on_after(timeout_s):
+        return await exchange(transport, request, now=now)
+    return timed_out(request, timeout_s)
+
+
+async def exchange(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, *, now: float
+) -> Outcome:
     """Make one attempt and return what came of it. Never raises for what the network does.
 
-    The deadline lies over the whole of it: name, connection, TLS, request and answer. `now` is in
-    Unix seconds, for a Retry-After that names a date. Cancellation passes through; so does an
-    exception that no network failure explains.
+    There is no time limit: who cancels it for one has `timed_out` to tell so. `now` is in Unix
+    seconds, for a Retry-After that names a date. Cancellation passes through; so does an exception
+    that no network failure explains.
     """
     started = trio.current_time()
-    with trio.move_on_after(timeout_s):
-        try:
-            response = await transport.handle_async_request(request)
-            answer = await _beginning(response)
-        except httpx.TransportError as error:
-            failed = named(error)
-            return Outcome(
-                trio.current_time() - started, failure=failed.failure, detail=failed.detail
-            )
-        return _answered(response, answer, trio.current_time() - started, now)
+    try:
+        response = await transport.handle_async_request(request)
+        answer = await _beginning(response)
+    except httpx.TransportError as error:
+        failed = named(error)
+        return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
+    return _answered(response, answer, trio.current_time() - started, now)
+
+
+def timed_out(request: httpx.Request, timeout_s: float) -> Outcome:
+    """Return what came of an attempt that was cancelled after `timeout_s`."""
     missing = request.extensions.get(WAITING_FOR, "answer")
     return Outcome(
-        trio.current_time() - started,
-        failure=Failure.TIMEOUT,
-        detail=f"no {missing} within {timeout_s:g} s",
+        timeout_s, failure=Failure.TIMEOUT, detail=f"no {missing} within {timeout_s:g} s"
     )
 
 

@@ -7,7 +7,7 @@ process leaves each of its deliveries due as it was.
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -45,44 +45,37 @@ class Claim:
 
 
 # Ordered by due_at alone, as the index is: a second key would sort all that are due at one moment.
-# Each part is one seek in the index of what waits, and ends after :n rows, however many wait.
+# Each part is one seek in the index of what waits, and ends after :n rows, however many wait. One
+# statement for each subscription: one over a list of them cost eight times as much for one of it.
 # A fresh delivery has no upper bound to its time: a clock that was set back delays none.
-_CANDIDATES = """
-WITH want (number, subscription_id, now, released_at) AS (
-  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:wants)
-)
-SELECT want.number, want.subscription_id, 1, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
-  SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
-    AND state = 'pending' AND due_at > want.now - :fresh_for
+_DUE = """
+SELECT 1, due_at, seq FROM (
+  SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
+    AND state = 'pending' AND due_at > :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
-SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
-  SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
-    AND state = 'pending' AND due_at <= want.now - :fresh_for
+SELECT 0, due_at, seq FROM (
+  SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
+    AND state = 'pending' AND due_at <= :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
-SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d ON d.seq IN (
-  SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
-    AND state = 'retrying' AND due_at <= want.now
-    ORDER BY due_at LIMIT :n)
-UNION ALL
-SELECT want.number, want.subscription_id, 0, d.seq, d.due_at FROM want JOIN deliveries d
-  ON want.released_at IS NOT NULL AND d.seq IN (
-  SELECT seq FROM deliveries WHERE subscription_id = want.subscription_id
-    AND state = 'retrying' AND due_at > want.now AND scheduled_at <= want.released_at
+SELECT 0, due_at, seq FROM (
+  SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
+    AND state = 'retrying' AND due_at <= :now
     ORDER BY due_at LIMIT :n)
 """
 
+_RELEASED = """
+SELECT 0, due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
+  AND state = 'retrying' AND due_at > :now AND scheduled_at <= :released_at
+  ORDER BY due_at LIMIT :n
+"""
+
 _NEXT_DUE = """
-WITH want (number, subscription_id, now, released_at) AS (
-  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:wants)
-)
-SELECT number, subscription_id, (
-  SELECT due_at FROM deliveries WHERE subscription_id = want.subscription_id
-    AND state = 'retrying' AND due_at > want.now
-    AND (want.released_at IS NULL OR scheduled_at > want.released_at)
-    ORDER BY due_at LIMIT 1)
-FROM want
+SELECT due_at FROM deliveries WHERE subscription_id = :subscription_id
+  AND state = 'retrying' AND due_at > :now
+  AND (:released_at IS NULL OR scheduled_at > :released_at)
+  ORDER BY due_at LIMIT 1
 """
 
 _LOAD = """
@@ -93,8 +86,7 @@ JOIN events e ON e.seq = d.event_seq
 """
 
 
-_Row = tuple[int, int, float, float | None]  # a want's number, a subscription's, now, released_at
-_Candidate = tuple[float, int, int]  # due_at, a delivery's number, its subscription's
+_Candidate = tuple[float, int, int]  # due since, a delivery's number, its subscription's
 
 
 def claim(
@@ -105,59 +97,54 @@ def claim(
     subscription_ids: Mapping[str, int],
 ) -> list[Claim]:
     """Answer many endpoints' wants at once, each with one `Claim`, in order."""
-    names = {subscription_ids[name]: name for want in wants for name in want.subscriptions}
-    rows: list[_Row] = [
-        (number, subscription_ids[name], want.now, want.released_at)
-        for number, want in enumerate(wants)
-        for name in want.subscriptions
-    ]
-    fresh, backlog = _candidates(db, wants, rows)
-    admissions = [
-        admit(sorted(new), sorted(old), want.count, backlog_first=want.backlog_first)
-        for want, new, old in zip(wants, fresh, backlog, strict=True)
-    ]
-    loaded = _load(db, [seq for admitted, _ in admissions for _, seq, _ in admitted], tag, names)
-
-    more: set[tuple[int, int]] = set()
-    claims: list[Claim] = []
-    for number, (admitted, backlog_first) in enumerate(admissions):
-        left = Counter(each[2] for each in chain(fresh[number], backlog[number]))
-        left.subtract(each[2] for each in admitted)
-        due = [subscription_id for subscription_id, count in left.items() if count > 0]
-        more.update((number, subscription_id) for subscription_id in due)
-        claims.append(
-            Claim(
-                deliveries=tuple(loaded[seq] for _, seq, _ in admitted if seq in loaded),
-                next_due={names[each]: wants[number].now for each in due},
-                backlog_first=backlog_first,
-            )
-        )
-    for number, subscription_id, due_at in _next_due(
-        db, [row for row in rows if row[:2] not in more]
-    ):
-        claims[number].next_due[names[subscription_id]] = due_at
-    return claims
+    return [_claim(db, want, tag, subscription_ids) for want in wants]
 
 
-def _candidates(
-    db: sqlite3.Connection, wants: Sequence[Want], rows: Sequence[_Row]
-) -> tuple[list[list[_Candidate]], list[list[_Candidate]]]:
-    """Return what is fresh and what is backlog, for each want."""
-    fresh: list[list[_Candidate]] = [[] for _ in wants]
-    backlog: list[list[_Candidate]] = [[] for _ in wants]
-    found = db.execute(
-        _CANDIDATES,
-        {
-            "wants": json.dumps(rows),
-            "fresh_for": FRESH_FOR_S,
-            # One more than any may take, to know whether more is due.
-            "n": max(want.count + len(want.busy) for want in wants) + 1,
-        },
+def _claim(
+    db: sqlite3.Connection, want: Want, tag: str, subscription_ids: Mapping[str, int]
+) -> Claim:
+    names = {subscription_ids[name]: name for name in want.subscriptions}
+    fresh: list[_Candidate] = []
+    backlog: list[_Candidate] = []
+    for subscription_id in names:
+        for is_fresh, since, seq in _due(db, want, subscription_id):
+            if seq not in want.busy:
+                (fresh if is_fresh else backlog).append((since, seq, subscription_id))
+    admitted, backlog_first = admit(
+        sorted(fresh), sorted(backlog), want.count, backlog_first=want.backlog_first
     )
-    for number, subscription_id, is_fresh, seq, due_at in found:
-        if seq not in wants[number].busy:
-            (fresh if is_fresh else backlog)[number].append((due_at, seq, subscription_id))
-    return fresh, backlog
+    loaded = _load(db, [seq for _, seq, _ in admitted], tag, names)
+
+    left = Counter(each[2] for each in chain(fresh, backlog))
+    left.subtract(each[2] for each in admitted)
+    next_due: dict[str, float] = {}
+    for subscription_id, name in names.items():
+        if left[subscription_id] > 0:
+            next_due[name] = want.now
+        elif (due_at := _next_due(db, want, subscription_id)) is not None:
+            next_due[name] = due_at
+    return Claim(
+        deliveries=tuple(loaded[seq] for _, seq, _ in admitted if seq in loaded),
+        next_due=next_due,
+        backlog_first=backlog_first,
+    )
+
+
+def _due(
+    db: sqlite3.Connection, want: Want, subscription_id: int
+) -> Iterator[tuple[int, float, int]]:
+    """Return what is due: whether it is fresh, since when, and its number."""
+    parameters = {
+        "subscription_id": subscription_id,
+        "now": want.now,
+        "released_at": want.released_at,
+        "fresh_for": FRESH_FOR_S,
+        # One more than may be taken, to know whether more is due.
+        "n": want.count + len(want.busy) + 1,
+    }
+    yield from db.execute(_DUE, parameters)
+    if want.released_at is not None:
+        yield from db.execute(_RELEASED, parameters)
 
 
 def _load(
@@ -183,8 +170,12 @@ def _load(
     }
 
 
-def _next_due(db: sqlite3.Connection, rows: Sequence[_Row]) -> list[tuple[int, int, float]]:
-    if not rows:
-        return []
-    found = db.execute(_NEXT_DUE, {"wants": json.dumps(rows)})
-    return [row for row in found if row[2] is not None]
+def _next_due(db: sqlite3.Connection, want: Want, subscription_id: int) -> float | None:
+    """Return when the next retry comes up that is not due yet."""
+    parameters = {
+        "subscription_id": subscription_id,
+        "now": want.now,
+        "released_at": want.released_at,
+    }
+    row: tuple[float] | None = db.execute(_NEXT_DUE, parameters).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,58 @@
+"""What the log says of an attempt, of its delivery, and of its endpoint."""
+
+import time
+
+import structlog
+
+from relayd.core.delivery import AttemptRecord, Delivery, State
+from relayd.core.endpoint import Health
+
+
+def tell(
+    log: structlog.typing.FilteringBoundLogger,
+    record: AttemptRecord,
+    before: Health,
+    after: Health,
+) -> None:
+    """Tell what one attempt came to. `before` and `after` are the endpoint's health around it."""
+    outcome = record.outcome
+    fields = identity(record.delivery)
+    result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
+    if outcome.succeeded:
+        log.info("attempt_succeeded", **fields, **result)
+    else:
+        log.warning(
+            "attempt_failed", **fields, **result, failure=outcome.failure, detail=outcome.detail
+        )
+    if outcome.gone:
+        log.error(
+            "subscription_gone",
+            subscription=record.delivery.subscription,
+            detail="its receiver answered 410 Gone: its deliveries are held until it is "
+            "resumed or its url changes",
+        )
+    elif record.state is State.RETRYING:
+        log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
+    elif record.state is State.EXHAUSTED:
+        log.error("delivery_exhausted", **fields, detail="no attempt is left")
+    if after.failing and not before.failing:
+        log.error("endpoint_failing", detail=after.last_failure)
+    elif before.failing and not after.failing:
+        log.info("endpoint_recovered", failing_since=_iso(before.failing_since))
+
+
+def identity(delivery: Delivery) -> dict[str, object]:
+    """Return what names a delivery's next attempt in a log."""
+    return {
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "delivery_id": delivery.id,
+        "subscription": delivery.subscription,
+        "attempt": delivery.attempts + 1,
+    }
+
+
+def _iso(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
