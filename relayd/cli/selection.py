@@ -36,9 +36,15 @@ class Selection:
 @contextmanager
 def reading_queue(queue: QueueConfig) -> Iterator[Reading]:
     """Open the queue to read; end the command where it cannot be."""
+    with readable(), open_reading(queue.path) as reading:
+        yield reading
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """End the command where the queue cannot be read inside the block."""
     try:
-        with open_reading(queue.path) as reading:
-            yield reading
+        yield
     except QueueUnreadableError as error:
         raise click.ClickException(str(error)) from error
 
