@@ -35,10 +35,11 @@ class SocketConfig:
 
 @dataclass(frozen=True, slots=True)
 class QueueConfig:
-    """relayd's own database."""
+    """relayd's own database. `max_bytes` limits what is in use of it; None is no limit."""
 
     path: Path
     retention_s: float
+    max_bytes: int | None = None
 
     @property
     def control_path(self) -> Path:

@@ -134,6 +134,7 @@ def _settings(config: Config) -> dict[str, object]:
         "socket.mode": None if socket is None else socket.mode,
         "queue.path": config.queue.path,
         "queue.retention": config.queue.retention_s,
+        "queue.max_size": config.queue.max_bytes,
         "log.level": config.log.level,
         "log.format": config.log.format,
         "allow_networks": config.allow_networks,
