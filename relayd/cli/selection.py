@@ -9,7 +9,7 @@ import click
 
 from relayd.cli.filters import known
 from relayd.cli.output import printable
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
 from relayd.queue.listing import DeliveryFilter, ListedDelivery
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading

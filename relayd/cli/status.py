@@ -13,7 +13,7 @@ from relayd.cli.output import pause, print_json
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import reading_queue
 from relayd.cli.status_views import Live, status_document, status_lines
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.queue.overview import Overview, read_overview
 from relayd.queue.reading import user_name

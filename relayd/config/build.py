@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
-from relayd.config.config import Config, LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.config import Config
 from relayd.config.findings import Findings
 from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
+from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
-from relayd.core.matching import OWN_PREFIX
+from relayd.core.patterns import OWN_PREFIX
 from relayd.core.subscription import Subscription
 
 MAX_SOCKET_PATH: Final = 107

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from relayd.config.config import Config, SpoolConfig
+from relayd.config.config import Config
+from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 

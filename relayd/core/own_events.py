@@ -14,7 +14,8 @@ from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
 from relayd.core.event import RELAYD_PREFIX
-from relayd.core.matching import Selection, pattern_matches
+from relayd.core.matching import Selection
+from relayd.core.patterns import pattern_matches
 
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"

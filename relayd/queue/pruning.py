@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 import trio
 
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.database import Database, DatabaseBusyError, DatabaseFullError
 from relayd.queue import statistics
 from relayd.queue.queue import Queue

@@ -22,6 +22,7 @@ from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.health import read_health
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.reserve import reserve_of
@@ -87,7 +88,7 @@ class Queue:
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._reader.run(records.read_health)
+        return await self._reader.run(read_health)
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""

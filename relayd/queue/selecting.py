@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
-from relayd.core.matching import pattern_matches
+from relayd.core.patterns import pattern_matches
 from relayd.queue.listing import (
     DeliveryFilter,
     ListedDelivery,

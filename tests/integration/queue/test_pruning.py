@@ -10,7 +10,7 @@ import trio
 from events import make_event
 from test_operations import NOW, OK, URL, opened, replay, rows_of
 
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import decide
 from relayd.database import Database

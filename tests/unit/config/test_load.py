@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from relayd.config.config import Config, LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config, parse_config
 from relayd.config.problem import MAX_PROBLEMS
+from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Selection, compile_where
