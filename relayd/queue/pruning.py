@@ -93,9 +93,19 @@ _REMOVALS = (
     "DELETE FROM deliveries WHERE event_seq IN (SELECT value FROM json_each(:seqs))",
     """DELETE FROM events WHERE seq IN (SELECT value FROM json_each(:seqs))
   AND accepted_at < :known""",
-    """UPDATE events SET body = NULL WHERE seq IN (SELECT value FROM json_each(:seqs))
-  AND body IS NOT NULL""",
 )
+
+# What stays of a younger one, its id above all. It is removed and put back, since SQLite frees no
+# room for a row that only becomes shorter: of 144,000 events of 600 bytes, 26 MB came free.
+_REST = """
+SELECT seq, id, type, created, accepted_at, source, digest FROM events
+WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq"""
+
+_REMOVE_REST = "DELETE FROM events WHERE seq IN (SELECT value FROM json_each(:seqs))"
+
+_PUT_BACK = """
+INSERT INTO events (seq, id, type, created, accepted_at, source, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"""
 
 
 def find_step(db: sqlite3.Connection, horizon: Horizon, cursor: Cursor) -> Step:
@@ -129,6 +139,9 @@ def remove(db: sqlite3.Connection, horizon: Horizon, events: tuple[int, ...]) ->
     values["seqs"] = json.dumps(still)
     for statement in _REMOVALS:
         db.execute(statement, values)
+    rest = db.execute(_REST, values).fetchall()
+    db.execute(_REMOVE_REST, values)
+    db.executemany(_PUT_BACK, rest)
     return len(still)
 
 

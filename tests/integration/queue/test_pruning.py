@@ -253,6 +253,31 @@ async def test_above_its_size_the_oldest_that_ended_go(
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("days", [20, 40])
+async def test_what_goes_gives_its_room_back(tmp_path: Path, days: int) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        data = {"object": {"text": "x" * 600}}
+        news = [
+            NewEvent(make_event(f"evt_{number:032}", data=data), "socket", ("books",))
+            for number in range(5_000)
+        ]
+        empty = await used(path)
+        await queue.accept(news)
+        full = await used(path)
+        await queue.operate(
+            lambda db, *_: [
+                db.execute("UPDATE events SET accepted_at = ?", (NOW - days * DAY,)).rowcount,
+                db.execute(
+                    "UPDATE deliveries SET state = 'exhausted', due_at = NULL, ended_at = 1.0"
+                ).rowcount,
+            ]
+        )
+        assert await prune(queue, path, 1) == 5_000
+        # Of the younger ones the ids stay, in two indexes.
+        assert (await used(path) - empty) / (full - empty) < (0.4 if days < 30 else 0.02)
+
+
 async def test_a_queue_that_stays_too_large_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +331,10 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
         pass
     values = {"ended": 1, "known": 1, "accepted_at": 0, "type": "", "seq": 0, "seqs": "[1]"}
     with closing(sqlite3.connect(path)) as db:
-        for statement in (pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS):
+        for statement in (
+            *(pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS),
+            *(pruning._REST, pruning._REMOVE_REST),
+        ):
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
                 plan
