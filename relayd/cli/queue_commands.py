@@ -23,8 +23,9 @@ from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
 from relayd.queue.details import LARGEST_SEQ, find
+from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.following import open_following
-from relayd.queue.listing import DeliveryFilter, ListedDelivery, list_deliveries
+from relayd.queue.listing import ListedDelivery, list_deliveries
 from relayd.queue.reading import Reading
 from relayd.queue.selecting import matches
 

@@ -11,7 +11,8 @@ from relayd.cli.filters import known
 from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
-from relayd.queue.listing import DeliveryFilter, ListedDelivery
+from relayd.queue.filtering import DeliveryFilter
+from relayd.queue.listing import ListedDelivery
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
 from relayd.queue.selecting import Named, count_by_subscription, described, find_named, select
 

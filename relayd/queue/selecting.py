@@ -6,13 +6,8 @@ from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
 from relayd.core.patterns import pattern_matches
-from relayd.queue.listing import (
-    DeliveryFilter,
-    ListedDelivery,
-    conditions_on_events,
-    load,
-    query_for,
-)
+from relayd.queue.filtering import DeliveryFilter, conditions_on_events, query_for
+from relayd.queue.listing import ListedDelivery, load
 from relayd.queue.reading import Reading
 
 _NO_LIMIT = 2**62

@@ -17,7 +17,8 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
 from relayd.queue.claims import Want
 from relayd.queue.details import find
-from relayd.queue.listing import _LOAD, DeliveryFilter, list_deliveries, query_for
+from relayd.queue.filtering import DeliveryFilter, query_for
+from relayd.queue.listing import _LOAD, list_deliveries
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
 from relayd.queue.records import Declared, Recording
