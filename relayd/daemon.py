@@ -106,7 +106,7 @@ class Daemon:
         self._dispatch: Dispatch
         self._intake: Intake
         self._commands: Commands
-        self._pruning = Pruning(queue, config.queue.path, config.queue.retention_s, clock.now)
+        self._pruning = Pruning(queue, config.queue, clock.now)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
@@ -141,6 +141,7 @@ class Daemon:
                     dispatch=self._dispatch,
                     intake=self._intake,
                     sources=self._sources,
+                    pruning=self._pruning,
                     changing=self._reloading,
                     make_transport=self._make_transport,
                     clock=self._clock.now,
@@ -214,7 +215,7 @@ class Daemon:
         self._dispatch.apply(config, holds)
         sources.apply(config, prepared)
         self._commands.apply(config)
-        self._pruning.apply(config.queue.retention_s)
+        self._pruning.apply(config.queue)
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))

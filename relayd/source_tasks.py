@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import structlog
 import trio
 
-from relayd.config.config import Config, SocketConfig, SpoolConfig
+from relayd.config.config import Config
+from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
 from relayd.sources.line_server import LineServer

@@ -1,9 +1,12 @@
 """A queue in memory, for tests on virtual time: a SQLite thread would look idle to their clock."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import AttemptRecord, Delivery, State
+from relayd.core.endpoint import Health
+from relayd.core.own_events import OwnEvent
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
@@ -22,6 +25,8 @@ class MemoryQueue:
     rows: dict[int, _Row] = field(default_factory=dict)
     records: list[AttemptRecord] = field(default_factory=list)
     record_errors: list[Exception] = field(default_factory=list)
+    healths: dict[str, Health] = field(default_factory=dict)
+    told: list[OwnEvent] = field(default_factory=list)
 
     def add(
         self, now: float, subscription: str = "books", event_type: str = "order.created"
@@ -74,6 +79,14 @@ class MemoryQueue:
             next_due={**later, **more},
             backlog_first=backlog_first,
         )
+
+    async def record_health(
+        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+    ) -> None:
+        if self.record_errors:
+            raise self.record_errors.pop(0)
+        self.healths[url] = health()
+        self.told += own_events
 
     async def record(self, recording: Recording) -> bool:
         if self.record_errors:

@@ -46,6 +46,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             "reload": Entry(
                 "relayd.cli.operating:reload", "Have the daemon read its configuration anew."
             ),
+            "backup": Entry("relayd.cli.backup:backup", "Copy the queue while it is used."),
         },
         "Events in": {
             "emit": Entry("relayd.cli.producing:emit", "Hand over an event."),

@@ -19,7 +19,7 @@ from relayd.cli.selection import (
     select_targets,
 )
 from relayd.core.delivery import State
-from relayd.queue.listing import DeliveryFilter
+from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.selecting import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)

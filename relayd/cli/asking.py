@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.control import DaemonConnection, NoDaemonError, connected
 from relayd.queue.reading import user_name
 

@@ -14,7 +14,7 @@ from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.spool_files import look_into
 from relayd.config.config import Config
 from relayd.config.load import load_config
-from relayd.config.values import format_duration
+from relayd.config.values import format_duration, format_size
 from relayd.core.conditions import Among, Condition, Glob, Operators
 from relayd.core.endpoint import Endpoint
 from relayd.core.secret import SourcedSecret
@@ -95,7 +95,9 @@ def _file_lines(config: Config) -> Iterator[str]:
     if config.socket is not None:
         yield _line("socket", f"{config.socket.path} (mode {config.socket.mode:04o})")
     kept = format_duration(config.queue.retention_s)
-    yield _line("queue", f"{config.queue.path}, what has ended is kept {kept}")
+    size = config.queue.max_bytes
+    most = "" if size is None else f", up to {format_size(size)} in all"
+    yield _line("queue", f"{config.queue.path}, what has ended is kept {kept}{most}")
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
@@ -226,7 +228,11 @@ def _document(config: Config, notes: Sequence[str]) -> dict[str, object]:
         "socket": None
         if config.socket is None
         else {"path": str(config.socket.path), "mode": f"{config.socket.mode:04o}"},
-        "queue": {"path": str(config.queue.path), "retention_s": config.queue.retention_s},
+        "queue": {
+            "path": str(config.queue.path),
+            "retention_s": config.queue.retention_s,
+            "max_size_bytes": config.queue.max_bytes,
+        },
         "log": {"level": config.log.level, "format": config.log.format},
         "allow_networks": [str(network) for network in config.allow_networks],
         "subscriptions": [

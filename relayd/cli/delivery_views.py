@@ -26,7 +26,7 @@ _HOLD_WORDS = {
 def page_document(page: Page) -> dict[str, object]:
     """Return a page of deliveries; `older_before` is what `--before` takes for the next page."""
     return {
-        "deliveries": [_delivery_document(each) for each in page.deliveries],
+        "deliveries": [delivery_document(each) for each in page.deliveries],
         "older_before": page.deliveries[-1].id if page.more else None,
     }
 
@@ -42,7 +42,7 @@ def event_document(event: EventDetail) -> dict[str, object]:
         "body": None if event.body is None else event.body.decode(),
         "deliveries": [
             {
-                **_delivery_document(each.delivery),
+                **delivery_document(each.delivery),
                 "history": [_attempt_document(attempt) for attempt in each.attempts],
             }
             for each in event.deliveries
@@ -50,7 +50,8 @@ def event_document(event: EventDetail) -> dict[str, object]:
     }
 
 
-def _delivery_document(delivery: ListedDelivery) -> dict[str, object]:
+def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
+    """Return one delivery."""
     return {
         "id": delivery.id,
         "event_id": delivery.event_id,
@@ -60,6 +61,7 @@ def _delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         "hold": delivery.hold,
         "attempts": delivery.attempts,
         **_moment("accepted_at", delivery.accepted_at),
+        **_moment("changed_at", delivery.changed_at),
         **_moment("due_at", delivery.due_at),
         **_moment("ended_at", delivery.ended_at),
         **_moment("last_attempt_at", delivery.last_started_at),
@@ -112,6 +114,28 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()
+
+
+class ChangeLines:
+    """Makes lines of deliveries as they change, under columns that grow with what comes."""
+
+    def __init__(self) -> None:
+        self._widths = [8, 9, 0, 0, 0, 1]
+
+    def line(self, delivery: ListedDelivery, now: float) -> str:
+        """Return a line: when, its state, for whom, of what, its id, its attempts, what came last."""
+        cells = (
+            short_time(delivery.changed_at, now),
+            delivery.state.value,
+            delivery.subscription,
+            delivery.event_type,
+            delivery.id,
+            str(delivery.attempts),
+        )
+        self._widths = list(map(max, self._widths, map(len, cells)))
+        padded = map(str.ljust, cells, self._widths)
+        why = _last(delivery) if delivery.hold is None else delivery.hold.value
+        return f"{'  '.join(padded)}  {why}".rstrip()
 
 
 def _next_or_last(delivery: ListedDelivery, now: float) -> str:

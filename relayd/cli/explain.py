@@ -16,13 +16,13 @@ from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import reading_queue
 from relayd.cli.wanting import Wanting, read_wanting
-from relayd.config.config import QueueConfig, SpoolConfig
 from relayd.config.problem import ConfigError
+from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.queue.details import EventDetail, find
+from relayd.queue.health import read_health
 from relayd.queue.overview import count_due
 from relayd.queue.reading import Reading
-from relayd.queue.records import read_health
 from relayd.queue.rejected import find_rejected
 
 _COLOURS = {

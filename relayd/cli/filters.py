@@ -8,9 +8,8 @@ import click
 
 from relayd.cli.moments import parse_moment
 from relayd.cli.options import complete_subscriptions
-from relayd.core.catalogue import suggest
 from relayd.core.delivery import State
-from relayd.core.matching import is_pattern
+from relayd.core.patterns import is_pattern
 from relayd.queue.reading import Reading
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -83,6 +82,8 @@ def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names, all of which the queue knows; end the command where it does not."""
     for name in names:
         if name not in reading.subscriptions:
+            from relayd.core.catalogue import suggest  # noqa: PLC0415 - only a mistake needs it
+
             near = suggest(name, reading.subscriptions)
             hint = f"did you mean {near}?" if near else "`relayd status` lists those there are"
             raise click.ClickException(f"the queue knows no subscription {name!r}; {hint}")

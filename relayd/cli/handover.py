@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.queue.reading import user_name
 
 AT_ONCE = 100

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import select
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Sequence
 
 import click
@@ -44,6 +46,18 @@ def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def pause(seconds: float) -> bool:
+    """Wait, and tell whether anybody still reads what is printed: a pipe may be closed meanwhile."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or no file at all
+        time.sleep(seconds)
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors and hang-ups are told without being asked for
+    return not poll.poll(seconds * 1000)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from relayd.config.build import build_config
-from relayd.config.config import QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.problem import ConfigError, Problem
 from relayd.config.reading import Unreadable, read_file
+from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.shape import read_shape
 from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
 

@@ -22,7 +22,7 @@ from relayd.cli.moments import parse_moment
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
-from relayd.config.config import SocketConfig, SpoolConfig
+from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
 

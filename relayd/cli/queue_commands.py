@@ -1,23 +1,37 @@
 """`deliveries` and `show`: what is in the queue, whether the daemon runs or not."""
 
+import json
+import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
-from relayd.cli.delivery_views import event_document, event_lines, page_document, table_lines
+from relayd.cli.delivery_views import (
+    ChangeLines,
+    delivery_document,
+    event_document,
+    event_lines,
+    page_document,
+    table_lines,
+)
 from relayd.cli.filters import filter_options, known
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import print_json
+from relayd.cli.output import pause, print_json
 from relayd.cli.queue_place import queue_place
+from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
 from relayd.queue.details import LARGEST_SEQ, find
-from relayd.queue.listing import DeliveryFilter, list_deliveries
-from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
+from relayd.queue.filtering import DeliveryFilter
+from relayd.queue.following import open_following
+from relayd.queue.listing import ListedDelivery, list_deliveries
+from relayd.queue.reading import Reading
+from relayd.queue.selecting import matches
 
 MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 50
+LOOK_EVERY_S = 0.25
 
 
 @click.command(
@@ -25,11 +39,23 @@ MAX_LIMIT = 10_000
 Examples:
   relayd deliveries --state retrying --state held
   relayd deliveries --subscription bookkeeping --type 'order.*' --since 2h
+  relayd deliveries --follow --state retrying --state exhausted
 """,
 )
 @filter_options(State)
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIMIT),
+    show_default=f"{DEFAULT_LIMIT}, with --follow none",
+    help="How many to list.",
+)
 @click.option("--before", metavar="ID", help="Only those made before this delivery.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on with each that is new or changes its state, until Ctrl-C.",
+)
 @json_option
 @config_option
 def deliveries(
@@ -39,14 +65,22 @@ def deliveries(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
-    limit: int,
+    limit: int | None,
     before: str | None,
+    follow: bool,
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """List deliveries, the newest first, with what is next for each or what came of it last."""
-    with _queue(config_path) as reading:
-        wanted = DeliveryFilter(
+    """List deliveries, the newest first, with what is next for each or what came of it last.
+
+    With --follow, what comes from now on, a line for each change (with --json an object a line):
+    when, the state, the subscription, the type, the id, the attempts, what came of the last one.
+    """
+    if follow and before is not None:
+        raise click.UsageError("--follow goes on from now; --before has no meaning with it.")
+
+    def wanted_of(reading: Reading) -> DeliveryFilter:
+        return DeliveryFilter(
             subscriptions=known(reading, subscription),
             states=frozenset(map(State, state)),
             types=types,
@@ -54,7 +88,13 @@ def deliveries(
             until=until,
             before=None if before is None else _seq(reading, before),
         )
-        page = list_deliveries(reading, wanted, limit)
+
+    queue = queue_place(config_path)
+    if follow:
+        _follow(queue.path, wanted_of, limit or 0, as_json=as_json)
+        return
+    with reading_queue(queue) as reading:
+        page = list_deliveries(reading, wanted_of(reading), limit or DEFAULT_LIMIT)
     if as_json:
         print_json(page_document(page))
     elif not page.deliveries:
@@ -63,6 +103,36 @@ def deliveries(
         _print(table_lines(page.deliveries, time.time()))
         if page.more:
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
+
+
+def _follow(
+    path: Path, wanted_of: Callable[[Reading], DeliveryFilter], first: int, *, as_json: bool
+) -> None:
+    lines = ChangeLines()
+
+    def tell(deliveries: Iterable[ListedDelivery]) -> None:
+        for each in deliveries:
+            if as_json:
+                click.echo(json.dumps(delivery_document(each), ensure_ascii=False))
+            else:
+                click.echo(lines.line(each, time.time()))
+
+    try:
+        with readable(), open_following(path) as following:
+            with following.reading() as reading:
+                wanted = wanted_of(reading)
+                if first:
+                    tell(reversed(list_deliveries(reading, wanted, first).deliveries))
+            while True:
+                look = following.look()
+                if look.missed:
+                    click.echo(f"{look.missed:,} changes before these were missed.", err=True)
+                tell(each for each in look.deliveries if matches(wanted, each))
+                sys.stdout.flush()
+                if not look.more and not pause(LOOK_EVERY_S):
+                    return
+    except KeyboardInterrupt:
+        return
 
 
 @click.command(
@@ -81,7 +151,7 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
 
     With a delivery's id, that delivery alone.
     """
-    with _queue(config_path) as reading:
+    with reading_queue(queue_place(config_path)) as reading:
         event = find(reading, identifier)
         if event is None:
             foreign = (
@@ -95,15 +165,6 @@ def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> Non
         print_json(event_document(event))
     else:
         _print(event_lines(event, time.time(), pretty=pretty))
-
-
-@contextmanager
-def _queue(config_path: Path) -> Iterator[Reading]:
-    try:
-        with open_reading(queue_place(config_path).path) as reading:
-            yield reading
-    except QueueUnreadableError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _seq(reading: Reading, identifier: str) -> int:

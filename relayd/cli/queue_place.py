@@ -6,8 +6,8 @@ Checking takes pydantic and httpx, which take three times as long to load as a s
 import os
 from pathlib import Path
 
-from relayd.config.config import QueueConfig
 from relayd.config.reading import FileContent, read_file
+from relayd.config.sections import QueueConfig
 from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
 
 

@@ -14,7 +14,7 @@ from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import confirm, reading_queue
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.core.event import Column
 from relayd.queue.rejected import (
     ListedInput,

@@ -9,9 +9,10 @@ import click
 
 from relayd.cli.filters import known
 from relayd.cli.output import printable
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
-from relayd.queue.listing import DeliveryFilter, ListedDelivery
+from relayd.queue.filtering import DeliveryFilter
+from relayd.queue.listing import ListedDelivery
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
 from relayd.queue.selecting import Named, count_by_subscription, described, find_named, select
 
@@ -36,9 +37,15 @@ class Selection:
 @contextmanager
 def reading_queue(queue: QueueConfig) -> Iterator[Reading]:
     """Open the queue to read; end the command where it cannot be."""
+    with readable(), open_reading(queue.path) as reading:
+        yield reading
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """End the command where the queue cannot be read inside the block."""
     try:
-        with open_reading(queue.path) as reading:
-            yield reading
+        yield
     except QueueUnreadableError as error:
         raise click.ClickException(str(error)) from error
 

@@ -20,7 +20,7 @@ from relayd.cli.spool_files import (
     is_shared_folder,
     look_into,
 )
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.sources.spool_table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.queue.reading import user_name
 from relayd.sources.spool_table import ROW_BYTES, SPOOL_TABLE
 

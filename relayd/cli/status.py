@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import print_json
+from relayd.cli.output import pause, print_json
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import reading_queue
 from relayd.cli.status_views import Live, status_document, status_lines
-from relayd.config.config import QueueConfig
+from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.queue.overview import Overview, read_overview
 from relayd.queue.reading import user_name
@@ -59,7 +59,8 @@ def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
         for shown in _again_and_again(queue, as_json=as_json):
             click.echo(shown)
             sys.stdout.flush()
-            time.sleep(every)
+            if not pause(every):
+                return
     except KeyboardInterrupt:
         return
 

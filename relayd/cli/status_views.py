@@ -11,6 +11,7 @@ import click
 
 from relayd.cli.moments import about, clock_time, iso
 from relayd.cli.output import printable, wrapped
+from relayd.config.values import format_size
 from relayd.core.delivery import Hold
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
@@ -45,6 +46,8 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "path": path,
             "size_bytes": queue.size_bytes,
             "free_bytes": queue.free_bytes,
+            "max_size_bytes": None if live is None else live["queue"]["max_size_bytes"],
+            "too_large": None if live is None else live["queue"]["too_large"],
             **_moment("oldest_event_at", queue.oldest_event_at),
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
@@ -142,7 +145,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
         else:
             text = f"waits for: {source['waits_for']}"
             yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
-    yield from _queue_lines(overview, path)
+    yield from _queue_lines(overview, live, path)
 
 
 def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
@@ -212,24 +215,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _queue_lines(overview: Overview, path: str) -> Iterator[str]:
+def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[str]:
     queue = overview.queue
     oldest = queue.oldest_event_at
     since = "" if oldest is None else f" of events since {clock_time(oldest)[:10]}"
     yield wrapped(
         f"queue: {queue.deliveries:,} deliveries{since}, of which {queue.waiting:,} wait;"
-        f" {_size(queue.size_bytes)} in {path}",
+        f" {format_size(queue.size_bytes)} in {path}",
         "  ",
         first="",
     )
+    most = None if live is None else live["queue"]["max_size_bytes"]
+    if live is not None and live["queue"]["too_large"] and most is not None:
+        text = (
+            f"it is larger than queue.max_size ({format_size(most)}), and nothing is left in it"
+            " that has ended"
+        )
+        yield click.style(wrapped(text, "  ", first="  "), fg="yellow")
     if queue.rejected:
         text = f"rejected input: {queue.rejected:,} (see `relayd rejected list`)"
         yield click.style(text, fg="yellow")
-
-
-def _size(size: float) -> str:
-    for unit in ("bytes", "KB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -46,7 +46,8 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     """Send a sample event to a subscription's receiver now, and print what came back.
 
     It goes past the queue: no retry, no trace in it; its id begins with evt_test_. It is signed
-    as deliveries are. Exit status: 0 when the receiver took it, 1 when it did not.
+    as deliveries are. When the endpoint was failing and takes it, the retries that wait for it are
+    due at once, within its rate limit. Exit status: 0 when the receiver took it, 1 when it did not.
     """
     try:
         with connected(queue_place(config_path).control_path) as connection:
@@ -67,6 +68,8 @@ def _print(sent: Mapping[str, Any]) -> None:
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"It was taken: {sent['status']} after {took}.", fg="green"))
+        if sent["recovered"]:
+            click.echo("The endpoint was failing: what waits for it is due now.")
     else:
         words = f"It was not taken: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
@@ -114,6 +117,6 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         url = httpx.URL(subscription.url)
         async with Transport(url, guard=guard, tls=tls_context()) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
-        return sent.document()
+        return {**sent.document(), "recovered": False}
 
     return trio.run(send)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.config.build import build_config
-from relayd.config.config import SpoolConfig
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.problem import ConfigError, Problem
 from relayd.config.reading import Unreadable, read_file
+from relayd.config.sections import SpoolConfig
 from relayd.config.shape import read_shape
 from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
 from relayd.core.endpoint import Endpoint

@@ -15,6 +15,7 @@ from relayd.config.config import Config
 from relayd.control import Command
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.intake import Intake
+from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue
 from relayd.source_tasks import SourceTasks
 
@@ -33,6 +34,7 @@ class Commands:
         dispatch: Dispatch,
         intake: Intake,
         sources: SourceTasks,
+        pruning: Pruning,
         changing: trio.Lock,
         make_transport: MakeTransport,
         clock: Callable[[], float],
@@ -40,6 +42,7 @@ class Commands:
         self._config = config
         self._dispatch = dispatch
         self._sources = sources
+        self._pruning = pruning
         self._started_at = clock()
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
         self._rejected = RejectedCommands(config, queue, intake, clock)
@@ -89,6 +92,10 @@ class Commands:
                 for url, standing in self._dispatch.standing().items()
             },
             "sources": self._sources_now(),
+            "queue": {
+                "max_size_bytes": config.queue.max_bytes,
+                "too_large": self._pruning.too_large,
+            },
         }
 
     def _sources_now(self) -> list[Answer]:

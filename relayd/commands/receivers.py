@@ -36,8 +36,9 @@ class ReceiverCommands:
     async def test(self, request: Request) -> Answer:
         """Send a sample of `type`, or of one that the subscription wants, and say what came back.
 
-        It takes a token of the endpoint's bucket, so that the limit is kept; it counts for nothing
-        else, and also goes to a subscription that is held.
+        It takes a token of the endpoint's bucket, so that the limit is kept, and also goes to a
+        subscription that is held. Where the endpoint was failing and takes it, that ends the
+        outage, and what waits is due at once: `recovered` says so. It counts for nothing else.
         """
         name = configured(request, self.config)
         config = self.config
@@ -68,4 +69,5 @@ class ReceiverCommands:
             failure=result.failure,
             detail=result.detail,
         )
-        return sent.document()
+        recovered = await self._dispatch.after_test(subscription.url, result)
+        return {**sent.document(), "recovered": recovered}

@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
-from relayd.config.config import Config, LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.config import Config
 from relayd.config.findings import Findings
 from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
-from relayd.config.values import parse_duration
+from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
-from relayd.core.matching import OWN_PREFIX
+from relayd.core.patterns import OWN_PREFIX
 from relayd.core.subscription import Subscription
 
 MAX_SOCKET_PATH: Final = 107
@@ -39,7 +40,11 @@ def build_config(
     directory = path.parent
     allowed = _allowed(file, findings)
     event_types = _event_types(file, findings)
-    queue = QueueConfig(directory / file.queue.path, parse_duration(file.queue.retention) or 0.0)
+    queue = QueueConfig(
+        directory / file.queue.path,
+        parse_duration(file.queue.retention) or 0.0,
+        parse_size(file.queue.max_size),
+    )
     _check_socket_path(("queue", "path"), queue.control_path, findings, "the control socket's")
     spools = tuple(_spool(name, section, file, directory) for name, section in file.spools.items())
     socket = None if file.socket is None else _socket(file.socket, directory, findings)

@@ -36,8 +36,8 @@ from relayd.core.matching import (
     ConditionErrors,
     Selection,
     compile_where,
-    is_pattern,
 )
+from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import RESERVED_HEADERS
 from relayd.core.subscription import Subscription

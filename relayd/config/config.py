@@ -4,59 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
 
 from relayd.config.problem import Problem
+from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
-
-LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["auto", "json", "text"]
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolConfig:
-    """A table from which events are taken. The market and version are those of its events."""
-
-    name: str
-    path: Path
-    table: str
-    market_id: str
-    api_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class SocketConfig:
-    """The Unix socket from which events are taken. `mode` is the file's, as 0o660."""
-
-    path: Path
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueConfig:
-    """relayd's own database."""
-
-    path: Path
-    retention_s: float
-
-    @property
-    def control_path(self) -> Path:
-        """The socket through which commands talk to the daemon."""
-        return Path(f"{self.path}.control")
-
-    @property
-    def lock_path(self) -> Path:
-        """The file whose lock keeps a second daemon away."""
-        return Path(f"{self.path}.lock")
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    """The least level that is logged, and how. `auto`: json under systemd, text on a terminal."""
-
-    level: LogLevel
-    format: LogFormat
 
 
 @dataclass(frozen=True, slots=True)

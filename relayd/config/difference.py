@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from relayd.config.config import Config, SpoolConfig
+from relayd.config.config import Config
+from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 
@@ -134,6 +135,7 @@ def _settings(config: Config) -> dict[str, object]:
         "socket.mode": None if socket is None else socket.mode,
         "queue.path": config.queue.path,
         "queue.retention": config.queue.retention_s,
+        "queue.max_size": config.queue.max_bytes,
         "log.level": config.log.level,
         "log.format": config.log.format,
         "allow_networks": config.allow_networks,

@@ -12,15 +12,22 @@ from relayd.config.values import (
     DURATION_PATTERN,
     NAME_PATTERN,
     RATE_PATTERN,
+    SIZE_PATTERN,
     format_duration,
+    format_size,
     parse_duration,
     parse_rate,
+    parse_size,
 )
 
 _DAY_S: Final = 86_400.0
 
 WRONG_VALUE: Final = "wrong_value"
 """The type of the errors raised here; their context holds `message` and `hint`."""
+
+UNLIMITED: Final = "unlimited"
+SMALLEST_SIZE: Final = 10_000_000
+"""Bytes that a queue may be limited to: less than that is soon full of what waits."""
 
 Check = Callable[[str], str]
 
@@ -58,6 +65,17 @@ def _duration(shortest_s: float, longest_s: float) -> Check:
 def _check_rate(text: str) -> str:
     if parse_rate(text) is None:
         raise wrong_value("must be a whole number and a period", "as 100/min, 5/s, 1000/h or 500/d")
+    return text
+
+
+def _check_size(text: str) -> str:
+    if text == UNLIMITED:
+        return text
+    size = parse_size(text)
+    if size is None:
+        raise wrong_value(f"must be a number and a unit, or {UNLIMITED}", "as 500MB or 2GB")
+    if size < SMALLEST_SIZE:
+        raise wrong_value(f"must be at least {format_size(SMALLEST_SIZE)}")
     return text
 
 
@@ -120,6 +138,11 @@ Retention = Annotated[
     str,
     AfterValidator(_duration(60.0, 3650 * _DAY_S)),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+Size = Annotated[
+    str,
+    AfterValidator(_check_size),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"const": UNLIMITED}]}),
 ]
 Timeout = Annotated[
     str,

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from relayd.config.fields import (
+    UNLIMITED,
     Credential,
     EventType,
     HeaderName,
@@ -21,6 +22,7 @@ from relayd.config.fields import (
     Path,
     RateLimit,
     Retention,
+    Size,
     Table,
     Timeout,
     Variable,
@@ -112,6 +114,11 @@ class QueueSection(_Section):
     retention: Retention = Field(
         default=DEFAULT_RETENTION,
         description="How long events, and deliveries that have ended, are kept.",
+    )
+    max_size: Size = Field(
+        default=UNLIMITED,
+        description="How much room events, deliveries and attempts may take, as 2GB: above it, the "
+        "oldest that have ended go before the retention is over.",
     )
 
 

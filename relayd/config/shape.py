@@ -71,6 +71,7 @@ _EXAMPLES: Final = {
 _NUMBER_HINTS: Final = {
     "timeout": "add a unit, as 10s",
     "retention": "add a unit, as 30d",
+    "max_size": "add a unit, as 2GB",
     "retry": "add a unit, as 2m",
     "rate_limit": "add a period, as 100/min",
 }

@@ -1,4 +1,4 @@
-"""Durations, rates and names: from text to values, and back to text for people."""
+"""Durations, sizes, rates and names: from text to values, and back to text for people."""
 
 import re
 from typing import Final
@@ -11,11 +11,15 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
 RATE_PATTERN: Final = r"^[1-9][0-9]*/(s|min|h|d)$"
 
+SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(MB|GB)$"
+
 _LONGEST: Final = 24
-"""Characters of a duration or rate that are looked at."""
+"""Characters of a duration, size or rate that are looked at."""
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(MB|GB)", re.ASCII)
+_UNITS_BYTES: Final = {"MB": 1_000_000, "GB": 1_000_000_000}
 _RATE = re.compile(r"([1-9][0-9]*)/(s|min|h|d)", re.ASCII)
 _PERIODS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 MAX_RATE_LIMIT: Final = 1_000_000
@@ -42,6 +46,21 @@ def format_duration(seconds: float) -> str:
     if milliseconds > 1000:
         return f"{milliseconds / 1000:.3f}".rstrip("0") + "s"
     return f"{milliseconds}ms"
+
+
+def parse_size(text: str) -> int | None:
+    """Return the bytes that `500MB`, `2GB` or `1.5GB` stand for, or None for anything else."""
+    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
+    return None if match is None else round(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes for people: `512 bytes`, `20 MB`, `1.5 GB`."""
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 def parse_rate(text: str) -> Rate | None:

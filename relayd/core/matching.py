@@ -1,20 +1,16 @@
 """Which subscriptions an event goes to: patterns of event types, and conditions on its content.
 
-A pattern is an exact type (`order.created`), everything below a word (`order.*`, which is not
-`order` itself), or `*`. `*` is every type but relayd's own `relayd.*`: a chat's webhook on `*`
-would otherwise be told of its own failures. Those are subscribed to by name, or as `relayd.*`.
-
 An event costs what it matches, not what is configured: selections are found by the event's type,
 and below that by the value at one path that they compare for equality.
 """
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from relayd.core.conditions import Among, Condition, key_of, listing
+from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.where import ConditionErrors, compile_where
 
 __all__ = [
@@ -24,28 +20,7 @@ __all__ = [
     "Selection",
     "Verdict",
     "compile_where",
-    "is_pattern",
-    "pattern_matches",
 ]
-
-OWN_PREFIX: Final = "relayd."
-"""The types of relayd's own events begin with this."""
-
-_PATTERN: Final = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?")
-
-
-def is_pattern(text: str) -> bool:
-    """Tell whether `text` is a well-formed pattern of event types."""
-    return _PATTERN.fullmatch(text) is not None
-
-
-def pattern_matches(pattern: str, event_type: str) -> bool:
-    """Tell whether a well-formed pattern matches an event type."""
-    if pattern == "*":
-        return not event_type.startswith(OWN_PREFIX)
-    if pattern.endswith(".*"):
-        return event_type.startswith(pattern.removesuffix("*"))
-    return pattern == event_type
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
 from relayd.core.event import RELAYD_PREFIX
-from relayd.core.matching import Selection, pattern_matches
+from relayd.core.matching import Selection
+from relayd.core.patterns import pattern_matches
 
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"
@@ -48,43 +49,12 @@ def after_attempt(
     before: Health,
     after: Health,
 ) -> list[OwnEvent]:
-    """Return what there is to say after an attempt to `url`, which `subscriptions` share.
-
-    There is one `failing` and one `recovered` for each outage: the changes of the health itself.
-    """
+    """Return what there is to say after an attempt to `url`, which `subscriptions` share."""
     delivery = record.delivery
     if delivery.event_type.startswith(RELAYD_PREFIX):
         return []
     now = int(record.decided_at)
-    names: list[JsonValue] = list(subscriptions)
-    told: list[OwnEvent] = []
-    if after.failing and not before.failing:
-        told.append(
-            _own_event(
-                FAILING,
-                now,
-                {
-                    "url": url,
-                    "subscriptions": names,
-                    "failures": after.failures,
-                    "failing_since": _seconds(after.failing_since),
-                    "last_failure": after.last_failure,
-                },
-            )
-        )
-    elif before.failing and not after.failing:
-        told.append(
-            _own_event(
-                RECOVERED,
-                now,
-                {
-                    "url": url,
-                    "subscriptions": names,
-                    "failing_since": _seconds(before.failing_since),
-                    "recovered_at": now,
-                },
-            )
-        )
+    told = after_change(url, subscriptions, now, before=before, after=after)
     if record.state is State.EXHAUSTED:
         told.append(
             _own_event(
@@ -101,6 +71,34 @@ def after_attempt(
             )
         )
     return told
+
+
+def after_change(
+    url: str, subscriptions: Sequence[str], now: int, *, before: Health, after: Health
+) -> list[OwnEvent]:
+    """Return what there is to say of a change of an endpoint's health, at `now` in Unix seconds.
+
+    There is one `failing` and one `recovered` for each outage: the changes of the health itself.
+    """
+    names: list[JsonValue] = list(subscriptions)
+    if after.failing and not before.failing:
+        failing: dict[str, JsonValue] = {
+            "url": url,
+            "subscriptions": names,
+            "failures": after.failures,
+            "failing_since": _seconds(after.failing_since),
+            "last_failure": after.last_failure,
+        }
+        return [_own_event(FAILING, now, failing)]
+    if before.failing and not after.failing:
+        recovered: dict[str, JsonValue] = {
+            "url": url,
+            "subscriptions": names,
+            "failing_since": _seconds(before.failing_since),
+            "recovered_at": now,
+        }
+        return [_own_event(RECOVERED, now, recovered)]
+    return []
 
 
 def after_rejection(rejected: Sequence[RejectedRow], now: float) -> list[OwnEvent]:

@@ -12,6 +12,7 @@ from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
+from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Pulse, Standing
 from relayd.delivery.transport import Transport
@@ -131,6 +132,11 @@ class Dispatch:
             if (wait_s := running.task.take_token()) == 0.0:
                 return
             await trio.sleep(wait_s)
+
+    async def after_test(self, url: str, outcome: Outcome) -> bool:
+        """Take up what came of an attempt past the queue; say whether it ended an outage."""
+        running = self._running.get(url)
+        return running is not None and await running.task.after_test(outcome)
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight are through."""

@@ -6,7 +6,7 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,13 +18,13 @@ from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
-from relayd.core.own_events import OwnEvent, after_attempt
+from relayd.core.own_events import OwnEvent, after_attempt, after_change
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.slots import Slots
-from relayd.delivery.telling import identity, tell
+from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.transport import build_request, exchange, timed_out
 from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
@@ -48,6 +48,11 @@ class DeliveryQueue(Protocol):
 
         False when the delivery does not stand as decided: the operator changed it meanwhile.
         """
+
+    async def record_health(
+        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+    ) -> None:
+        """Write an endpoint's health, as it is when it is written, and what is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,28 @@ class EndpointTask:
             self._bucket = self._bucket.take(1)
             return 0.0
         return self._bucket.wait_s or 1.0 / self._endpoint.rate.refill_per_s
+
+    async def after_test(self, outcome: Outcome) -> bool:
+        """Take up what came of an attempt past the queue; say whether it ended an outage.
+
+        One that succeeded does, as any attempt would; nothing else of it counts.
+        """
+        before, now = self.health, self._clock()
+        if not (outcome.succeeded and before.failing):
+            return False
+        after = self.health = before.after(outcome, self._endpoint, now)
+        self._agenda.keep(self._subscriptions)
+        self._changed.set()
+        told = after_change(
+            self._log_name, tuple(self._subscriptions), int(now), before=before, after=after
+        )
+        tell_health(self._log, before, after)
+        try:
+            await self._queue.record_health(self._endpoint.url, lambda: self.health, told)
+        except (DatabaseBusyError, DatabaseFullError) as error:
+            # The next attempt that changes it writes it.
+            self._log.warning("queue_unavailable", detail=str(error))
+        return True
 
     async def run(self) -> None:
         """Deliver until stopped. When cancelled, attempts in flight count for nothing."""

@@ -9,8 +9,8 @@ import httpx
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, sample
 from relayd.core.delivery import Delivery, State
 from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_row, own_event
-from relayd.core.matching import OWN_PREFIX, pattern_matches
 from relayd.core.outcome import Outcome
+from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.delivery.transport import attempt, build_request

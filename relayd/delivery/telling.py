@@ -35,6 +35,11 @@ def tell(
         log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
     elif record.state is State.EXHAUSTED:
         log.error("delivery_exhausted", **fields, detail="no attempt is left")
+    tell_health(log, before, after)
+
+
+def tell_health(log: structlog.typing.FilteringBoundLogger, before: Health, after: Health) -> None:
+    """Tell when an endpoint began to fail, or recovered."""
     if after.failing and not before.failing:
         log.error("endpoint_failing", detail=after.last_failure)
     elif before.failing and not after.failing:

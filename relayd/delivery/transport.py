@@ -19,7 +19,7 @@ import trio
 from relayd import __version__
 from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
-from relayd.core.retry import parse_retry_after
+from relayd.core.retry_after import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.answer import MAX_ANSWER_BYTES
 from relayd.delivery.connection import Connection

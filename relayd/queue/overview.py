@@ -8,8 +8,8 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.queue.health import read_health
 from relayd.queue.reading import Reading
-from relayd.queue.records import read_health
 from relayd.queue.statistics import Tallies, Tally, read_tallies
 
 

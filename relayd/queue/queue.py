@@ -17,11 +17,12 @@ import trio
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.core.own_events import OutboxRow, after_rejection
+from relayd.core.own_events import OutboxRow, OwnEvent, after_rejection
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.health import read_health, write_health
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.reserve import reserve_of
@@ -87,7 +88,7 @@ class Queue:
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._reader.run(records.read_health)
+        return await self._reader.run(read_health)
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
@@ -111,6 +112,18 @@ class Queue:
     async def record(self, recording: Recording) -> bool:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
+
+    async def record_health(
+        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+    ) -> None:
+        """Write an endpoint's health, as it is when it is written, and what relayd has to say of it."""
+
+        def work(db: sqlite3.Connection) -> int:
+            write_health(db, {url: health()})
+            return outbox.put(db, own_events, self._own_types)
+
+        if await self._writer.write(work):
+            self._outbox_filled.set()
 
     async def outbox(self) -> Sequence[OutboxRow]:
         """Return the first of relayd's own events on their way in, once there are some."""

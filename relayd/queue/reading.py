@@ -51,6 +51,16 @@ def open_reading(path: Path) -> Iterator[Reading]:
 
     Raises `QueueUnreadableError`, also for what goes wrong inside the block.
     """
+    with open_file(path) as db:
+        yield begin_reading(db)
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the queue's file to read from, with no transaction begun.
+
+    Raises `QueueUnreadableError`, also for what goes wrong inside the block.
+    """
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise QueueUnreadableError(path, _missing(path))
     try:
@@ -62,18 +72,23 @@ def open_reading(path: Path) -> Iterator[Reading]:
         )
         try:
             _check(db, path)
-            db.execute("BEGIN")
-            [tag] = db.execute("SELECT tag FROM queue").fetchone() or [""]
-            rows = db.execute("SELECT id, name, url, hold FROM subscriptions ORDER BY name")
-            known = {
-                name: KnownSubscription(number, name, url, None if hold is None else Hold(hold))
-                for number, name, url, hold in rows
-            }
-            yield Reading(db, tag, known)
+            yield db
         finally:
             db.close()
     except sqlite3.Error as error:
         raise QueueUnreadableError(path, _explain(error, path)) from error
+
+
+def begin_reading(db: sqlite3.Connection) -> Reading:
+    """Begin a transaction, which shows the queue as it is now until it is ended."""
+    db.execute("BEGIN")
+    [tag] = db.execute("SELECT tag FROM queue").fetchone() or [""]
+    rows = db.execute("SELECT id, name, url, hold FROM subscriptions ORDER BY name")
+    known = {
+        name: KnownSubscription(number, name, url, None if hold is None else Hold(hold))
+        for number, name, url, hold in rows
+    }
+    return Reading(db, tag, known)
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Writes what came of attempts, and what is known of endpoints and subscriptions."""
+"""Writes what came of attempts, and what is known of subscriptions."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from relayd.core.delivery import AttemptRecord, Change, Hold, origins
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OwnEvent
 from relayd.queue import statistics
+from relayd.queue.health import write_health
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,6 @@ WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
 
-_UPSERT_ENDPOINT = """
-INSERT OR REPLACE INTO endpoints
-  (url, failures, failed_at, failing_since, last_failure, released_at, held_until, ramp)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
 INSERT INTO subscriptions (name, url, presence) VALUES (?, ?, ?)
@@ -76,8 +72,7 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
         results = [not _count_attempt(db, each) for each in records]
     statistics.count(db, ((each.url, each.record) for each in recordings))
     health = {each.url: each.health for each in recordings if each.health is not None}
-    if health:
-        db.executemany(_UPSERT_ENDPOINT, [(url, *astuple(value)) for url, value in health.items()])
+    write_health(db, health)
     gone = [(each.decided_at, each.delivery.subscription) for each in records if each.outcome.gone]
     if gone:
         db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
@@ -132,12 +127,3 @@ def declare(
     )
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
-
-
-def read_health(db: sqlite3.Connection) -> Mapping[str, Health]:
-    """Return what was last known of each endpoint, by URL."""
-    rows = db.execute(
-        "SELECT url, failures, failed_at, failing_since, last_failure, released_at, held_until,"
-        " ramp FROM endpoints"
-    )
-    return {url: Health(*values) for url, *values in rows}

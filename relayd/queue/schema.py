@@ -56,6 +56,19 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, due_at, scheduled_at)
   WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_of_event ON deliveries (event_seq);
+-- What the operator looks for among millions that were delivered.
+CREATE INDEX deliveries_given_up ON deliveries (seq, subscription_id, state)
+  WHERE state IN ('exhausted', 'cancelled');
+
+-- Which deliveries changed last, in order, for those who follow them. New ones are known by their
+-- numbers. What is older than the last hundred thousand changes goes with each new one.
+CREATE TABLE changes (
+  seq          INTEGER PRIMARY KEY,
+  delivery_seq INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER deliveries_change AFTER UPDATE OF state ON deliveries BEGIN
+  INSERT INTO changes (delivery_seq) VALUES (NEW.seq); DELETE FROM changes
+  WHERE seq <= last_insert_rowid() - 100000; END;
 
 CREATE TABLE attempts (
   delivery_seq INTEGER NOT NULL REFERENCES deliveries (seq),
@@ -163,5 +176,5 @@ def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    # executescript would commit the caller's transaction first.
+    # executescript would commit the caller's transaction first. (A trigger's inner statements end in "; ".)
     return [part.strip() for part in script.split(";\n") if part.strip()]

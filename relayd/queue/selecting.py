@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
-from relayd.core.matching import pattern_matches
-from relayd.queue.listing import (
-    DeliveryFilter,
-    ListedDelivery,
-    conditions_on_events,
-    load,
-    query_for,
-)
+from relayd.core.patterns import pattern_matches
+from relayd.queue.filtering import DeliveryFilter, conditions_on_events, query_for
+from relayd.queue.listing import ListedDelivery, load
 from relayd.queue.reading import Reading
 
 _NO_LIMIT = 2**62
@@ -60,14 +55,15 @@ def select(reading: Reading, wanted: DeliveryFilter, named: Named | None) -> lis
     With `named`, of those alone.
     """
     if named is not None:
-        return [each.seq for each in described(reading, named.deliveries) if _matches(wanted, each)]
+        return [each.seq for each in described(reading, named.deliveries) if matches(wanted, each)]
     query = query_for(reading, wanted, _NO_LIMIT)
     if query is None:
         return []
     return [seq for (seq,) in reading.db.execute(*query)][::-1]
 
 
-def _matches(wanted: DeliveryFilter, delivery: ListedDelivery) -> bool:
+def matches(wanted: DeliveryFilter, delivery: ListedDelivery) -> bool:
+    """Tell whether a delivery is one that `list_deliveries` would list; `before` is not looked at."""
     return (
         (not wanted.subscriptions or delivery.subscription in wanted.subscriptions)
         and (not wanted.states or delivery.state in wanted.states)

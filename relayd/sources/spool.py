@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow, conflict
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
 from relayd.database import (

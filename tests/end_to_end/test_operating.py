@@ -321,6 +321,29 @@ async def test_a_receiver_is_tried(tmp_path: Path, daemon: bool) -> None:
         assert (request.header("X-LocallyGrown-Delivery") or "").startswith("dlv_test_")
 
 
+async def test_a_test_that_succeeds_lets_what_waits_go(tmp_path: Path) -> None:
+    switch = Switch(503)
+    async with open_receiver(switch) as receiver:
+        config = write_config(
+            tmp_path,
+            {
+                "books": {"url": receiver.url, "events": "order.*", "retry": ["1h"]},
+                "chat": {"url": f"{receiver.url}-chat", "events": "relayd.endpoint.recovered"},
+            },
+        )
+        async with running(config) as relayd:
+            await emit(config, "evt_1", "evt_2", "evt_3")
+            await logged(relayd, "endpoint_failing")
+            switch.status = 200
+            assert "what waits for it is due now" in await command("test", "books", config=config)
+            for event_id in ("evt_1", "evt_2", "evt_3"):
+                await logged(relayd, "attempt_succeeded", event_id=event_id, attempt=2)
+            await logged(relayd, "attempt_succeeded", event_type="relayd.endpoint.recovered")
+            status = await asked("status", config=config)
+            assert [each["state"] for each in status["endpoints"]] == ["healthy", "healthy"]
+            assert "due now" not in await command("test", "books", config=config)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -11,7 +11,7 @@ from faults.producing import Producer, insert, integrity, producer, states, unti
 from processes import make_spool, running, write_config
 from receivers import Conversation, answer, open_receiver
 
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.database import sqlite_loop

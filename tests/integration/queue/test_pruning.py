@@ -5,16 +5,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 from events import make_event
 from test_operations import NOW, OK, URL, opened, replay, rows_of
 
+from relayd.config.sections import QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import decide
 from relayd.database import Database
 from relayd.queue import pruning
 from relayd.queue.claims import Want
-from relayd.queue.pruning import Cursor, Horizon, Pruning, find_step, remove
+from relayd.queue.pruning import Cursor, Horizon, Pruning, find_step, remove, used_bytes
 from relayd.queue.queue import Queue
 from relayd.queue.records import Recording
 
@@ -176,16 +178,151 @@ async def test_the_task_takes_a_new_retention_at_once(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await make(path, queue, "evt_1", accepted=50, ended=45)
-        task = Pruning(queue, path, 60 * DAY, lambda: NOW)
+        task = Pruning(queue, QueueConfig(path, 60 * DAY), lambda: NOW)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(task.run)
             await trio.sleep(0.1)
             assert left(path) == ["evt_1"]
-            task.apply(40 * DAY)
+            task.apply(QueueConfig(path, 40 * DAY))
             with trio.fail_after(10):
                 while left(path):
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
+
+
+async def fill(queue: Queue, path: Path, count: int, *, ended: bool) -> None:
+    """Make events of 100 KB, of which each was accepted a day after the one before."""
+    data = {"object": {"text": "x" * 100_000}}
+    first = len(left(path))
+    for number in range(first, first + count):
+        await queue.accept(
+            [NewEvent(make_event(f"evt_{number}", data=data), "socket", ("books", "mail"))]
+        )
+    await queue.operate(
+        lambda db, *_: [
+            db.execute(
+                "UPDATE events SET accepted_at = ? + seq * ? WHERE seq > ?",
+                (NOW - 40 * DAY, DAY / 10, first),
+            ).rowcount,
+            *(
+                db.execute(
+                    "UPDATE deliveries SET state = 'delivered', due_at = NULL, ended_at = ?"
+                    " WHERE event_seq > ?",
+                    (NOW - DAY, first),
+                ).rowcount
+                for _ in range(ended)
+            ),
+        ]
+    )
+
+
+async def used(path: Path) -> int:
+    async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+        return await reader.run(used_bytes)
+
+
+async def test_above_its_size_the_oldest_that_ended_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEP_BYTES", 200_000)
+    monkeypatch.setattr(pruning, "SIZE_INTERVAL_S", 0.02)
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await fill(queue, path, 5, ended=False)
+        await fill(queue, path, 30, ended=True)
+        size = await used(path)
+        assert size > 3_500_000
+        task = Pruning(queue, QueueConfig(path, 100 * DAY, 2_000_000), lambda: NOW)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            with trio.fail_after(20):
+                while (size := await used(path)) > 2_000_000:
+                    await trio.sleep(0.01)
+            await trio.sleep(0.1)
+            # No more than it must, the oldest first, and nothing that waits.
+            assert await used(path) > 1_700_000
+            names = left(path)
+            assert names[:5] == [f"evt_{number}" for number in range(5)]
+            gone = 35 - len(names)
+            assert names[5:] == [f"evt_{number}" for number in range(5 + gone, 35)]
+            assert not task.too_large
+            # The room is used again: the file does not grow.
+            pages = path.stat().st_size
+            await fill(queue, path, 5, ended=True)
+            assert path.stat().st_size <= pages + 100_000
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("days", [20, 40])
+async def test_what_goes_gives_its_room_back(tmp_path: Path, days: int) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        data = {"object": {"text": "x" * 600}}
+        news = [
+            NewEvent(make_event(f"evt_{number:032}", data=data), "socket", ("books",))
+            for number in range(5_000)
+        ]
+        empty = await used(path)
+        await queue.accept(news)
+        full = await used(path)
+        await queue.operate(
+            lambda db, *_: [
+                db.execute("UPDATE events SET accepted_at = ?", (NOW - days * DAY,)).rowcount,
+                db.execute(
+                    "UPDATE deliveries SET state = 'exhausted', due_at = NULL, ended_at = 1.0"
+                ).rowcount,
+            ]
+        )
+        assert await prune(queue, path, 1) == 5_000
+        # Of the younger ones the ids stay, in two indexes.
+        assert (await used(path) - empty) / (full - empty) < (0.4 if days < 30 else 0.02)
+
+
+async def test_a_queue_that_stays_too_large_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "SIZE_INTERVAL_S", 0.02)
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await fill(queue, path, 5, ended=False)
+        config = QueueConfig(path, 100 * DAY, 300_000)
+        task = Pruning(queue, config, lambda: NOW)
+        with structlog.testing.capture_logs() as logs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.run)
+                with trio.fail_after(20):
+                    while not task.too_large:
+                        await trio.sleep(0.01)
+                await trio.sleep(0.2)
+                [line] = logs
+                assert (line["event"], line["max_bytes"]) == ("queue_too_large", 300_000)
+                assert line["bytes"] == await used(path)
+                assert len(left(path)) == 5
+                # It goes on where more may go: here, since the limit is higher.
+                task.apply(QueueConfig(path, 100 * DAY, 3_000_000))
+                with trio.fail_after(20):
+                    while task.too_large:
+                        await trio.sleep(0.01)
+                assert [each["event"] for each in logs] == ["queue_too_large", "queue_fits_again"]
+                nursery.cancel_scope.cancel()
+
+
+async def test_the_size_takes_bodies_and_leaves_ids_and_what_ended_just_now(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await make(path, queue, "evt_old", accepted=31, ended=1)
+        await make(path, queue, "evt_1", accepted=5, ended=4)
+        await make(path, queue, "evt_now", accepted=2, ended=pruning.SETTLED_S / DAY / 2)
+        task = Pruning(queue, QueueConfig(path, 30 * DAY, 1), lambda: NOW)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            with trio.fail_after(20):
+                while not task.too_large:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        rows = rows_of(path, "SELECT id, body IS NULL FROM events ORDER BY seq")
+        assert rows == [("evt_1", 1), ("evt_now", 0)]
+        assert len(rows_of(path, "SELECT * FROM attempts")) == 1
 
 
 async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
@@ -194,7 +331,10 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
         pass
     values = {"ended": 1, "known": 1, "accepted_at": 0, "type": "", "seq": 0, "seqs": "[1]"}
     with closing(sqlite3.connect(path)) as db:
-        for statement in (pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS):
+        for statement in (
+            *(pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS),
+            *(pruning._REST, pruning._REMOVE_REST),
+        ):
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
                 plan

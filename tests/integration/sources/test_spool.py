@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.database import DatabaseFullError, sqlite_loop

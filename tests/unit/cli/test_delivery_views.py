@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.cli.delivery_views import (
+    ChangeLines,
     event_document,
     event_lines,
     json_printable,
@@ -31,6 +32,7 @@ RETRYING = ListedDelivery(
     hold=None,
     attempts=1,
     accepted_at=NOW - 60,
+    changed_at=NOW - 49.5,
     due_at=NOW + 120,
     ended_at=None,
     last_started_at=NOW - 59.5,
@@ -66,6 +68,8 @@ def test_the_documents_keys_are_the_contract() -> None:
                 "attempts": 1,
                 "accepted_at": "2023-11-14T22:12:20.000Z",
                 "accepted_at_unix": NOW - 60,
+                "changed_at": "2023-11-14T22:12:30.500Z",
+                "changed_at_unix": NOW - 49.5,
                 "due_at": "2023-11-14T22:15:20.000Z",
                 "due_at_unix": NOW + 120,
                 "ended_at": None,
@@ -173,3 +177,18 @@ def test_shown_json_is_still_the_same_json(value: object) -> None:
     shown = json_printable(text)
     assert shown.isprintable()
     assert json.loads(shown) == value
+
+
+def test_lines_of_changes_stand_in_columns_that_grow() -> None:
+    lines = ChangeLines()
+    first = lines.line(RETRYING, NOW)
+    assert first.split()[1:] == [
+        *("retrying", "bookkeeping", "order.created", "dlv_9f3a1c02_17", "1", "timeout"),
+    ]
+    longer = replace(DELIVERED, subscription="a-longer-name-of-one", id="dlv_9f3a1c02_1234567")
+    second, third = lines.line(longer, NOW), lines.line(RETRYING, NOW)
+    assert second.endswith("  1  204")
+    assert second.index("order.created") == third.index("order.created") > first.index("order.c")
+    assert len(first) <= 80
+    held = replace(RETRYING, state=State.HELD, hold=Hold.PAUSED)
+    assert lines.line(held, NOW).endswith("  1  paused")

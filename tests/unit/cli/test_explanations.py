@@ -25,6 +25,7 @@ DELIVERY = ListedDelivery(
     hold=None,
     attempts=0,
     accepted_at=NOW - 60,
+    changed_at=NOW - 60,
     due_at=NOW - 60,
     ended_at=None,
     last_started_at=None,

@@ -17,7 +17,7 @@ from processes import make_spool, write_config
 
 from relayd.cli.handover import AT_ONCE, HandoverError, Outgoing, connect, over_socket
 from relayd.cli.producing import choose_spool, emit
-from relayd.config.config import SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample
 from relayd.core.event import Event, EventDefaults, event_from_line
 

@@ -86,6 +86,7 @@ def test_equal_files_do_not_differ() -> None:
         ),
         ("relayd.sock}", 'relayd.sock, mode: "0600"}', ["socket.mode changed"]),
         ("queue.db}", "queue.db, retention: 40d}", ["queue.retention changed"]),
+        ("queue.db}", "queue.db, max_size: 2GB}", ["queue.max_size changed"]),
         (
             "market_id: market_1",
             "market_id: market_2",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from relayd.config.config import Config, LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config, parse_config
 from relayd.config.problem import MAX_PROBLEMS
+from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Selection, compile_where
@@ -87,7 +88,7 @@ spools:
   b: {path: b.db}
   a: {path: /srv/a.db, table: own_table, market_id: market_2, api_version: "2026-01-01"}
 socket: {path: run/relayd.sock, mode: "0600"}
-queue: {path: /srv/queue.db, retention: 40d}
+queue: {path: /srv/queue.db, retention: 40d, max_size: 1.5GB}
 log: {level: debug, format: json}
 allow_networks: [10.0.0.0/8, "::1/128"]
 event_types: [basket.abandoned]
@@ -129,7 +130,7 @@ def test_every_key_has_its_effect() -> None:
         SpoolConfig("a", Path("/srv/a.db"), "own_table", "market_2", "2026-01-01"),
     )
     assert config.socket == SocketConfig(Path("/etc/relayd/run/relayd.sock"), 0o600)
-    assert config.queue == QueueConfig(Path("/srv/queue.db"), 40 * 86_400.0)
+    assert config.queue == QueueConfig(Path("/srv/queue.db"), 40 * 86_400.0, 1_500_000_000)
     assert config.queue.control_path == Path("/srv/queue.db.control")
     assert config.queue.lock_path == Path("/srv/queue.db.lock")
     assert config.log == LogConfig("debug", "json")
@@ -189,7 +190,7 @@ spools:
   market: {path: spool.db, tabel: x}
   two: {path: ./spool.db}
 socket: {path: queue.db.control, mode: 0660}
-queue: {path: queue.db, retention: 3}
+queue: {path: queue.db, retention: 3, max_size: 20}
 log: {level: warn}
 defaults:
   retry: 2m
@@ -240,6 +241,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             " (put it in quotes, or write it without the 0)"
         ),
         "8:36: queue.retention: must be text, and is a number (add a unit, as 30d)",
+        "8:49: queue.max_size: must be text, and is a number (add a unit, as 2GB)",
         "9:14: log.level: must be debug, info, warning or error (did you mean warning?)",
         "11:10: defaults.retry: must be a list, and is text (as [first, second])",
         (

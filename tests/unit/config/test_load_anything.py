@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relayd.config.build_subscriptions import matching_patterns
 from relayd.config.load import ConfigError, parse_config
-from relayd.core.matching import is_pattern, pattern_matches
+from relayd.core.patterns import is_pattern, pattern_matches
 
 EXAMPLE = (Path(__file__).parents[3] / "config.example.yaml").read_text()
 FILE = Path("/etc/relayd/config.yaml")

@@ -1,10 +1,16 @@
-"""Durations and rates, there and back."""
+"""Durations, sizes and rates, there and back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.config.values import format_duration, parse_duration, parse_rate
+from relayd.config.values import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 from relayd.core.token_bucket import Rate
 
 
@@ -108,3 +114,30 @@ def test_rates(text: str, rate: Rate) -> None:
 )
 def test_what_is_no_rate(text: str) -> None:
     assert parse_rate(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("10MB", 10_000_000),
+        ("1.5GB", 1_500_000_000),
+        ("0MB", 0),
+        ("10", None),
+        ("10 MB", None),
+        ("10mb", None),
+        ("10KB", None),
+        ("-1GB", None),
+        ("9" * 5000 + "GB", None),
+        ("unlimited", None),
+    ],
+)
+def test_sizes(text: str, size: int | None) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (20_000, "20 KB"), (1.5e6, "2 MB"), (1.25e9, "1.2 GB")],
+)
+def test_sizes_in_words(size: float, text: str) -> None:
+    assert format_size(size) == text

@@ -16,9 +16,8 @@ from relayd.core.matching import (
     Selection,
     Verdict,
     compile_where,
-    is_pattern,
-    pattern_matches,
 )
+from relayd.core.patterns import is_pattern, pattern_matches
 
 
 def envelope(event_type: str = "order.created", **fields: object) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.retry import JITTER, MAX_RETRY_AFTER_S, parse_retry_after, retry_wait_s
+from relayd.core.retry import JITTER, retry_wait_s
+from relayd.core.retry_after import MAX_RETRY_AFTER_S, parse_retry_after
 
 DEFAULT = (120.0, 600.0, 2700.0, 14_400.0, 68_400.0)
 NOW = 1_700_000_000.0

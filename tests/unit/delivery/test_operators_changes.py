@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,9 @@ from trio.testing import MockClock
 
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
+from relayd.core.outcome import Failure, Outcome
 from relayd.core.token_bucket import Rate
+from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
@@ -93,3 +96,47 @@ async def test_a_test_takes_no_token_that_was_promised(
     zero = trio.current_time() - 1000
     starts = sorted([*(each - zero for each in taken), *bench.starts])
     assert all(sum(begin <= start < begin + 60 for start in starts) <= limit for begin in starts)
+
+
+async def test_a_test_that_succeeds_ends_an_outage(autojump_clock: MockClock) -> None:
+    works = False
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if works else 503)
+
+    bench = Bench(answer=answer)
+    for _ in range(20):
+        bench.queue.add(EPOCH)
+    taken = Outcome(0.1, 200)
+    async with bench.running(subscriptions=(subscription(retry=(10_000.0,)),)) as task:
+        assert not await task.after_test(taken)  # it does not fail yet
+        await trio.sleep(100)
+        assert task.health.failing
+        assert set(bench.queue.states().values()) == {State.RETRYING}
+        failed = len(bench.starts)
+        # One that fails counts for nothing.
+        before = task.health
+        assert not await task.after_test(Outcome(0.1, 500, Failure.STATUS, "answered 500"))
+        assert task.health == before
+
+        works = True
+        assert await task.after_test(taken)
+        assert bench.queue.healths[URL].released_at == task.health.released_at is not None
+        assert [each.type for each in bench.queue.told] == ["relayd.endpoint.recovered"]
+        await trio.sleep(1)
+        assert set(bench.queue.states().values()) == {State.DELIVERED}
+        assert len(bench.starts) == failed + 20
+        assert not await task.after_test(taken)  # it is through
+
+
+async def test_an_outage_ends_though_the_disk_is_full(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.queue.add(EPOCH)
+    bench.queue.record_errors.append(DatabaseFullError(Path("queue.db"), "the disk is full"))
+    health = Health(9, EPOCH, EPOCH, "refused", None, EPOCH + 10_000, 1)
+    async with bench.running(health=health) as task:
+        assert await task.after_test(Outcome(0.1, 200))
+        await trio.sleep(1)
+        # A Retry-After holds all the same.
+        assert bench.starts == []
+        assert not task.health.failing

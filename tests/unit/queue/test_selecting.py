@@ -6,7 +6,7 @@ import pytest
 from test_reading import START, path, reading
 
 from relayd.core.delivery import State
-from relayd.queue.listing import DeliveryFilter
+from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.reading import Reading
 from relayd.queue.selecting import (
     Named,

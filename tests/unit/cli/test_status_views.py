@@ -1,0 +1,51 @@
+"""What `status` says of the queue's size."""
+
+import pytest
+
+from relayd.cli.status_views import Live, status_document, status_lines
+from relayd.queue.overview import Overview, QueueStanding
+
+QUEUE = QueueStanding(2_100_000_000, 0, None, deliveries=900, waiting=900, rejected=0)
+OVERVIEW = Overview((), QUEUE)
+NOW = 1_700_000_000.0
+
+
+def live(max_size_bytes: int | None, *, too_large: bool) -> Live:
+    return {
+        "version": "1",
+        "pid": 1,
+        "config": "config.yaml",
+        "started_at": NOW,
+        "endpoints": {},
+        "sources": [],
+        "queue": {"max_size_bytes": max_size_bytes, "too_large": too_large},
+    }
+
+
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def said(told: Live | None) -> str:
+    lines = "\n".join(status_lines(OVERVIEW, told, "/var/lib/relayd/queue.db", NOW))
+    assert max(map(len, lines.splitlines())) <= 90  # with colours
+    return " ".join(lines.split())
+
+
+def test_a_queue_that_is_too_large_is_told() -> None:
+    told = live(2_000_000_000, too_large=True)
+    expected = "it is larger than queue.max_size (2.0 GB), and nothing is left in it that has ended"
+    assert expected in said(told)
+    for other in (live(2_000_000_000, too_large=False), live(None, too_large=True), None):
+        assert "max_size" not in said(other)
+
+
+def test_programs_are_told_as_well() -> None:
+    document = status_document(OVERVIEW, live(2_000_000_000, too_large=True), "queue.db", NOW)
+    assert isinstance(document, dict)
+    queue = document["queue"]
+    assert (queue["max_size_bytes"], queue["too_large"]) == (2_000_000_000, True)
+    document = status_document(OVERVIEW, None, "queue.db", NOW)
+    assert isinstance(document, dict)
+    assert document["queue"]["too_large"] is None
