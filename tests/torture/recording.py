@@ -19,8 +19,13 @@ from relayd.core.signature import verify
 PAYLOAD = "Tomatoes, größer ☂"
 """Stands in every event, and in no line of a log."""
 
-TYPES = {"c": "order.created", "d": "order.completed", "u": "user.created"}
-_SHARES = (6, 3, 1)
+TYPES = {
+    "c": "order.created",
+    "d": "order.completed",
+    "u": "user.created",
+    "i": "inventory.updated",
+}
+_SHARES = (60, 28, 10, 2)
 
 HUNG_S = 3.0
 """How long a receiver hangs: longer than the timeout that it is delivered with."""
