@@ -23,8 +23,11 @@ from torture.harness import impossible_here, torture
 from torture.plan import Fault, make_plan
 from torture.violations import Report, violations
 
-STEPS = 55
-"""Faults in a round, which takes some 90 s: long enough for a retention of 60 s to remove events."""
+STEPS = 60
+"""Faults in a round, which takes some three minutes: a retention of 60 s removes events."""
+
+LONGEST_WAIT_S = 3.6
+"""Between two faults: half of the time goes into work, and not into starts."""
 
 _TESTS = Path(__file__).parents[1]
 
@@ -133,7 +136,7 @@ def update(page: Path, table: str, seed: int) -> None:
 
 def run_round(seed: int, load: float, totals: Totals) -> list[str]:
     """Run one round; its folder is kept when something was violated."""
-    plan = make_plan(seed, STEPS, without=impossible_here())
+    plan = make_plan(seed, STEPS, impossible_here(), LONGEST_WAIT_S)
     with _Folder() as folder:
         try:
             report = torture(folder.path, plan, load=load)

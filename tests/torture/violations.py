@@ -90,7 +90,8 @@ def _of_events(report: Report) -> Iterator[str]:
         reached = report.taken(name)
         if name == "hopeless":
             reached = {each.event_id for each in report.requests[name]}
-        if lost := report.wanted(name) - reached - report.still_in_spool:
+        waits = {each for each in report.wanted(name) if f"{each} to {name}" in report.unended}
+        if lost := report.wanted(name) - reached - report.still_in_spool - waits:
             yield f"lost: {len(lost)} committed events never reached {name}: {_some(lost)}"
         known = {each for each in made if event_type(each) in types}
         if phantoms := {each.event_id for each in report.requests[name]} - known:
@@ -107,14 +108,17 @@ def _of_attempts(report: Report) -> Iterator[str]:
         deliveries: dict[str, list[Request]] = defaultdict(list)
         for each in requests:
             deliveries[each.event_id].append(each)
+        wrong: list[str] = []
         for event_id, attempts in deliveries.items():
             again += len(attempts) - len({each.attempt for each in attempts})
             twice += max(0, sum(each.status == 200 for each in attempts) - 1)
-            for wrong in _of_a_delivery(attempts):
-                yield f"{event_id} to {name}: {wrong}"
-            if name == "hopeless":
-                for wrong in _of_a_schedule(attempts):
-                    yield f"{event_id} to {name}: {wrong}"
+            found = [*_of_a_delivery(attempts)]
+            if name == "hopeless" and f"{event_id} to {name}" not in report.unended:
+                found += _of_a_schedule(attempts)
+            wrong += (f"{event_id} to {name}: {each}" for each in found)
+        yield from wrong[:5]
+        if len(wrong) > 5:
+            yield f"and {len(wrong) - 5} more like these"
     if again > report.cut_off:
         yield f"attempts made again: {again}, where at most {report.cut_off} were cut off"
     if twice > report.cut_off:
