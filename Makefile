@@ -13,14 +13,14 @@ help:  ## what can be made
 demo: .venv/ready  ## shows an event's whole path on this machine
 	@$(BIN)/relayd demo
 
-test: .venv/ready  ## runs the tests
-	@$(BIN)/python -m pytest
+test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 torture: .venv/ready  ## does to relayd what can happen to it, for an hour and a half (best as root, with strace)
 	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
 	  --update ../docs/reliability.md
 
-faults: .venv/ready  ## runs the fault matrix and the short torture runs (as root)
+faults: .venv/ready  ## runs the fault matrix and the short torture runs alone, one at a time
 	@$(BIN)/python -m pytest tests/faults tests/torture
 
 lint: .venv/ready  ## ruff, and the formatter's check
