@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test faults lint format types check lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test faults lint format types check audit lock audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -13,14 +13,14 @@ help:  ## what can be made
 demo: .venv/ready  ## shows an event's whole path on this machine
 	@$(BIN)/relayd demo
 
-test: .venv/ready  ## runs the tests
-	@$(BIN)/python -m pytest
+test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 torture: .venv/ready  ## does to relayd what can happen to it, for an hour and a half (best as root, with strace)
 	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
 	  --update ../docs/reliability.md
 
-faults: .venv/ready  ## runs the fault matrix and the short torture runs (as root)
+faults: .venv/ready  ## runs the fault matrix and the short torture runs alone, one at a time
 	@$(BIN)/python -m pytest tests/faults tests/torture
 
 lint: .venv/ready  ## ruff, and the formatter's check
@@ -40,6 +40,17 @@ lock:  ## resolves the dependencies anew (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
+
+audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the lock, and writes the SBOM to dist/
+	@mkdir -p build
+	@$(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock > build/runtime.txt
+	@PYTHONPATH=. .venv-audit/bin/python packaging/audit/audit.py requirements-dev.lock build/runtime.txt \
+	  pyproject.toml dist/relayd.cdx.json
+
+audit-lock:  ## resolves what the audit needs anew (needs uv)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --python-version 3.11 --custom-compile-command "make audit-lock" \
+	  packaging/audit/requirements.in -o packaging/audit/requirements.lock
 
 deb: .venv/ready  ## makes the Debian package, in dist/
 	@packaging/build-deb
@@ -62,7 +73,7 @@ bench-lock:  ## resolves what the benchmarks need anew (needs uv)
 	  benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:  ## removes what the targets made
-	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-bench .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 # Debian packs the venv module apart from Python (python3-venv): say so, or install it where we may.
 .venv/ready: pyproject.toml requirements-dev.lock
@@ -86,4 +97,11 @@ clean:  ## removes what the targets made
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-audit/ready: packaging/audit/requirements.lock
+	@echo "Setting up .venv-audit with the audit's locked dependencies (once)…"
+	@$(PYTHON) -m venv --clear .venv-audit
+	@echo '*' > .venv-audit/.gitignore
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r packaging/audit/requirements.lock
 	@touch $@

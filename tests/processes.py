@@ -125,6 +125,17 @@ class RelaydProcess:
         self.signal(signal.SIGTERM)
         return await self.wait()
 
+    async def tell_how_it_stands(self, error: Exception) -> None:
+        """Add to a test's error whether relayd still runs, and what it said last.
+
+        What a test sees first, a connection that ended say, tells little of the reason.
+        """
+        with trio.move_on_after(1.0, shield=True):
+            await self.process.wait()
+        status = self.process.returncode
+        state = "still runs" if status is None else f"ended with {status}"
+        error.add_note(f"relayd {state}; {self.lines[-5:]} {self.errors}")
+
     async def read_log(self) -> None:
         assert self.process.stdout is not None
         reader = LineReader(1_000_000)
@@ -196,7 +207,11 @@ async def running(
     async with started(config, env=env, under=under, module=module, pass_fds=pass_fds) as relayd:
         with trio.fail_after(START_S):
             await relayd.logged("started")
-        yield relayd
+        try:
+            yield relayd
+        except Exception as error:
+            await relayd.tell_how_it_stands(error)
+            raise
         if relayd.process.returncode is None:
             assert await relayd.stop() == 0, relayd.errors
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from kill_recording import Produced, Receiver, SpoolProducer
 from processes import RelaydProcess, make_spool, running, write_config
+from torture.recording import Produced, Receiver, SpoolProducer
 
 SECRET = "a-secret-for-reloading"
 

@@ -1,5 +1,6 @@
 """A full disk stops what comes in, tells so, and goes on by itself; what waits is delivered."""
 
+import json
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import trio
 from faults.injection import fill, long_form, needs_root, small_disk
 from faults.producing import Producer, insert, integrity, producer, states, until
-from processes import make_spool, running, write_config
+from processes import command, make_spool, running, write_config
 from receivers import Conversation, answer, open_receiver
 
 from relayd.config.sections import SpoolConfig
@@ -54,6 +55,11 @@ async def test_a_full_disk_refuses_what_comes_and_delivers_what_waits(tmp_path: 
                 with trio.fail_after(10):
                     line = await relayd.logged("spool_waiting")
                 assert "full" in line["detail"]
+                status = json.loads(await command("status", "--json", config=config))
+                assert status["running"]
+                assert "full" in next(
+                    source["waits_for"] for source in status["sources"] if source["waits_for"]
+                )
 
                 gate.open.set()
                 await until(lambda: delivered(disk) >= 50)

@@ -2,12 +2,14 @@
 
 First the tests that take long, then each parser is fuzzed, then rounds of random faults under load
 until the time is over. Each round has a seed of its own, that follows from S and the round's
-number; `--round SEED` runs that round alone. Ends with a table, and with status 1 for any violation.
+number; `--round SEED` runs that round alone. Ends with a table, and with status 1 for any violation;
+Ctrl-C or SIGTERM end it with the table of the rounds so far, and with status 130.
 """
 
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,11 +19,15 @@ from pathlib import Path
 from typing import Self
 
 from torture.fuzzing import fuzz, parsers
-from torture.harness import Report, impossible_here, torture, violations
+from torture.harness import impossible_here, torture
 from torture.plan import Fault, make_plan
+from torture.violations import Report, violations
 
-STEPS = 55
-"""Faults in a round, which takes some 90 s: long enough for a retention of 60 s to remove events."""
+STEPS = 60
+"""Faults in a round, which takes some three minutes: a retention of 60 s removes events."""
+
+LONGEST_WAIT_S = 3.6
+"""Between two faults: half of the time goes into work, and not into starts."""
 
 _TESTS = Path(__file__).parents[1]
 
@@ -59,7 +65,7 @@ class Totals:
         lines = [
             "| | |",
             "| --- | --- |",
-            f"| minutes | {minutes:.0f} |",
+            f"| minutes | {minutes:.1f} |",
             f"| rounds | {self.rounds} |",
             f"| events accepted | {self.events:,} |",
             f"| deliveries | {self.delivered:,} |",
@@ -81,7 +87,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--round", type=int, help="run the round with this seed, and no other")
     parser.add_argument("--fuzz-minutes", type=float, default=10.0, help="for each parser")
-    parser.add_argument("--load", type=float, default=2.0, help="times 200 events a second")
+    parser.add_argument("--load", type=float, default=2.0, help="times 300 events a second")
     parser.add_argument(
         "--no-tests", action="store_true", help="leave out the tests that take long"
     )
@@ -90,22 +96,33 @@ def main() -> int:
     if options.round is not None:
         return 1 if run_round(options.round, options.load, Totals()) else 0
 
-    failed = 0
-    if not options.no_tests:
-        failed += run_tests()
-    failed += fuzz_all(options.fuzz_minutes * 60, options.seed)
+    # A shell's background job begins with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     totals = Totals()
+    failed = 0
     began = time.monotonic()
-    number = 0
-    while time.monotonic() - began < options.minutes * 60:
-        number += 1
-        run_round(options.seed * 1_000_000 + number, options.load, totals)
+    interrupted = False
+    try:
+        if not options.no_tests:
+            failed += run_tests()
+        failed += fuzz_all(options.fuzz_minutes * 60, options.seed)
+        began = time.monotonic()
+        while time.monotonic() - began < options.minutes * 60:
+            seed = options.seed * 1_000_000 + totals.rounds + 1
+            run_round(seed, options.load, totals)
+    except KeyboardInterrupt:
+        interrupted = True
     table = totals.table((time.monotonic() - began) / 60)
-    print(table)
-    if options.update is not None:
+    print(f"\n{table}")
+    # What is kept is a whole run.
+    if options.update is not None and not interrupted:
         update(options.update, table, options.seed)
     for each in totals.broken:
         print(each)
+    if interrupted:
+        print("interrupted: the round that was under way is not counted")
+        return 130
     return 1 if totals.broken or failed else 0
 
 
@@ -119,7 +136,7 @@ def update(page: Path, table: str, seed: int) -> None:
 
 def run_round(seed: int, load: float, totals: Totals) -> list[str]:
     """Run one round; its folder is kept when something was violated."""
-    plan = make_plan(seed, STEPS, without=impossible_here())
+    plan = make_plan(seed, STEPS, impossible_here(), LONGEST_WAIT_S)
     with _Folder() as folder:
         try:
             report = torture(folder.path, plan, load=load)
@@ -127,6 +144,7 @@ def run_round(seed: int, load: float, totals: Totals) -> list[str]:
             folder.keep = True
             found = [f"the harness itself failed: {error!r}; its files: {folder.path}"]
             print(f"round {seed}: {found[0]}", flush=True)
+            totals.rounds += 1
             totals.broken += found
             return found
         found = violations(report)
@@ -156,8 +174,8 @@ class _Folder:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if not self.keep and kind is None:
-            shutil.rmtree(self.path)
+        if not self.keep:
+            shutil.rmtree(self.path, ignore_errors=kind is not None)
 
 
 def fuzz_all(seconds: float, seed: int) -> int:

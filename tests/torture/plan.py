@@ -59,7 +59,9 @@ class Plan:
     seeds: tuple[int, ...]
 
 
-def make_plan(seed: int, count: int, without: Iterable[Fault] = ()) -> Plan:
+def make_plan(
+    seed: int, count: int, without: Iterable[Fault] = (), longest_wait_s: float = 0.9
+) -> Plan:
     """Return the plan of `count` faults that this seed stands for.
 
     A fault that cannot be made here is left out, so that a seed stands for a plan together with
@@ -68,9 +70,19 @@ def make_plan(seed: int, count: int, without: Iterable[Fault] = ()) -> Plan:
     chosen = random.Random(seed)
     faults = [fault for fault in _WEIGHTS if fault not in set(without)]
     weights = [_WEIGHTS[fault] for fault in faults]
+    return _plan(seed, chosen, chosen.choices(faults, weights, k=count), longest_wait_s)
+
+
+def each_once(seed: int, without: Iterable[Fault] = ()) -> Plan:
+    """Return the plan that does each fault once, in this seed's order."""
+    chosen = random.Random(seed)
+    faults = [fault for fault in _WEIGHTS if fault not in set(without)]
+    return _plan(seed, chosen, chosen.sample(faults, len(faults)), 0.9)
+
+
+def _plan(seed: int, chosen: random.Random, faults: Iterable[Fault], longest_wait_s: float) -> Plan:
+    # A start takes about half a second.
     steps = tuple(
-        # From the middle of the start to well under way: a start takes about half a second.
-        Step(chosen.uniform(0.1, 1.3), fault, chosen.random())
-        for fault in chosen.choices(faults, weights, k=count)
+        Step(chosen.uniform(0.1, longest_wait_s), fault, chosen.random()) for fault in faults
     )
     return Plan(seed, steps, tuple(chosen.randrange(2**32) for _ in range(16)))

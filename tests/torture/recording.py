@@ -19,8 +19,13 @@ from relayd.core.signature import verify
 PAYLOAD = "Tomatoes, größer ☂"
 """Stands in every event, and in no line of a log."""
 
-TYPES = {"c": "order.created", "d": "order.completed", "u": "user.created"}
-_SHARES = (6, 3, 1)
+TYPES = {
+    "c": "order.created",
+    "d": "order.completed",
+    "u": "user.created",
+    "i": "inventory.updated",
+}
+_SHARES = (40, 54, 5, 1)
 
 HUNG_S = 3.0
 """How long a receiver hangs: longer than the timeout that it is delivered with."""
@@ -80,6 +85,7 @@ class Receiver:
         self, secret: str, *, seed: int, failing: float = 0.0, acts: Mapping[int, int] | None = None
     ) -> None:
         self.requests: list[Request] = []
+        self.taken = 0
         self.down = False
         self.meek = False
         self._secret = Secret(secret)
@@ -149,6 +155,7 @@ class Receiver:
             [act] = self._plan.choices(self._acts, self._weights)
             if self.meek:
                 act = Act.TAKE
+            self.taken += STATUS.get(act) == 200
             self.requests.append(
                 Request(
                     at=at,
@@ -182,11 +189,15 @@ class Produced:
 
 
 class _Producer(threading.Thread):
-    """Makes events by a seeded plan until `stopping` is set. `error` is what ended it early."""
+    """Makes events by a seeded plan until `stopping` is set, and none while `held`.
+
+    `error` is what ended it early.
+    """
 
     def __init__(self, name: str, produced: Produced, pause_s: float, seed: int) -> None:
         super().__init__(name=name, daemon=True)
         self.stopping = threading.Event()
+        self.held = False
         self.error: Exception | None = None
         self._produced = produced
         self._pause_s = pause_s
@@ -237,6 +248,8 @@ class SpoolProducer(_Producer):
     def _produce(self) -> None:
         db = sqlite3.connect(self._spool, isolation_level=None, timeout=30)
         while not self.stopping.wait(self._pause_s):
+            if self.held:
+                continue
             events = self._new_events(self._most)
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -283,7 +296,8 @@ class SocketProducer(_Producer):
                     connection.connect(str(self._path))
                     answers = connection.makefile("rb")
                     while not self.stopping.wait(self._pause_s):
-                        self._hand_over(connection, answers)
+                        if not self.held:
+                            self._hand_over(connection, answers)
             except (OSError, EOFError):
                 self.stopping.wait(0.02)
 

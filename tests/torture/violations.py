@@ -1,0 +1,175 @@
+"""What a run of torture left, and which invariant it broke."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torture.configuration import (
+    HOPELESS_RETRIES_S,
+    LIMIT,
+    MAX_IN_FLIGHT,
+    PERIOD_S,
+    SECRET,
+    WANTED,
+)
+from torture.plan import KILLS, Fault, Plan
+from torture.recording import PAYLOAD, Produced, Request, event_type
+
+from relayd.core.retry import JITTER
+
+MEMORY = 150_000_000
+OPEN_FILES = 120
+LOG_LINES_PER_S = 400
+
+WINDOW_S = 5.0
+IN_WINDOW = round((LIMIT // 100 + LIMIT / PERIOD_S * WINDOW_S) * 1.1)
+"""Counted over a shorter window, which holds in a short run, too. A tenth is for the arrivals'
+jitter on a machine that is busy."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run left, for `violations` to judge."""
+
+    plan: Plan
+    produced: Produced
+    requests: Mapping[str, Sequence[Request]]
+    faults: Counter[Fault] = field(default_factory=Counter)
+    still_in_spool: set[str] = field(default_factory=set)
+    unended: dict[str, str] = field(default_factory=dict)
+    """Deliveries that did not end as they must, each with its state."""
+    integrity: str = "ok"
+    peak_memory: int = 0
+    open_files: int = 0
+    log: str = field(default="", repr=False)
+    log_lines_per_s: float = 0.0
+    troubles: list[str] = field(default_factory=list)
+    """What went wrong with the run itself, and is no fault of the plan."""
+
+    @property
+    def kills(self) -> int:
+        """How often relayd was killed."""
+        return sum(count for fault, count in self.faults.items() if fault in KILLS)
+
+    @property
+    def cut_off(self) -> int:
+        """How many attempts may have been cut off, and so made again under the same number.
+
+        Also one whose answer came to a stopped process, or to one that could not write it down.
+        """
+        interruptions = self.kills + sum(
+            self.faults[fault] for fault in (Fault.STOP, Fault.TERMINATE, Fault.FILL_DISK)
+        )
+        return interruptions * MAX_IN_FLIGHT * len(WANTED)
+
+    def taken(self, name: str) -> set[str]:
+        """Return the events to which a receiver answered 2xx."""
+        return {each.event_id for each in self.requests[name] if each.status == 200}
+
+    def wanted(self, name: str) -> set[str]:
+        """Return the committed events to which a receiver subscribed."""
+        types = WANTED[name]
+        return {each for each in self.produced.committed if event_type(each) in types}
+
+
+def violations(report: Report) -> list[str]:
+    """Return each invariant that a run broke, in words."""
+    found = [*report.troubles, *_of_events(report), *_of_attempts(report), *_of_resources(report)]
+    if report.integrity != "ok":
+        found.append(f"the queue is damaged: {report.integrity}")
+    if SECRET in report.log or PAYLOAD in report.log:
+        found.append("the log shows a secret or a payload")
+    if "Traceback" in report.log or '"event": "defect"' in report.log:
+        found.append("the log has a defect")
+    return found
+
+
+def _of_events(report: Report) -> Iterator[str]:
+    made = report.produced.committed | report.produced.in_doubt
+    for name, types in WANTED.items():
+        reached = report.taken(name)
+        if name == "hopeless":
+            reached = {each.event_id for each in report.requests[name]}
+        waits = {each for each in report.wanted(name) if f"{each} to {name}" in report.unended}
+        if lost := report.wanted(name) - reached - report.still_in_spool - waits:
+            yield f"lost: {len(lost)} committed events never reached {name}: {_some(lost)}"
+        known = {each for each in made if event_type(each) in types}
+        if phantoms := {each.event_id for each in report.requests[name]} - known:
+            yield f"phantoms: {len(phantoms)} events nobody made: {_some(phantoms)}"
+    if report.unended:
+        yield f"not ended as they must: {len(report.unended)}: {_some(report.unended)}"
+    if report.still_in_spool:
+        yield f"left in the spools: {_some(report.still_in_spool)}"
+
+
+def _of_attempts(report: Report) -> Iterator[str]:
+    again = twice = 0
+    for name, requests in report.requests.items():
+        deliveries: dict[str, list[Request]] = defaultdict(list)
+        for each in requests:
+            deliveries[each.event_id].append(each)
+        wrong: list[str] = []
+        for event_id, attempts in deliveries.items():
+            again += len(attempts) - len({each.attempt for each in attempts})
+            twice += max(0, sum(each.status == 200 for each in attempts) - 1)
+            found = [*_of_a_delivery(attempts)]
+            if name == "hopeless" and f"{event_id} to {name}" not in report.unended:
+                found += _of_a_schedule(attempts)
+            wrong += (f"{event_id} to {name}: {each}" for each in found)
+        yield from wrong[:5]
+        if len(wrong) > 5:
+            yield f"and {len(wrong) - 5} more like these"
+    if again > report.cut_off:
+        yield f"attempts made again: {again}, where at most {report.cut_off} were cut off"
+    if twice > report.cut_off:
+        yield f"duplicates: {twice}, where at most {report.cut_off} attempts were cut off"
+    most = _most_in_a_window(sorted(each.at for each in report.requests["limited"]))
+    if most > IN_WINDOW:
+        yield f"too fast: {most} requests within {WINDOW_S} s, where {IN_WINDOW} may be"
+
+
+def _of_a_delivery(attempts: Sequence[Request]) -> Iterator[str]:
+    """Judge one delivery's attempts, in the order in which they came."""
+    if len({(each.body_hash, each.delivery_id) for each in attempts}) > 1:
+        yield "attempts differ in body or id"
+    if not all(each.signature_ok for each in attempts):
+        yield "a wrong signature"
+    # Some are missing: those that did not come so far as to be read.
+    numbers = [each.attempt for each in attempts]
+    if numbers != sorted(numbers):
+        yield f"attempts out of order: {numbers}"
+
+
+def _of_a_schedule(attempts: Sequence[Request]) -> Iterator[str]:
+    """Judge the attempts of a delivery that failed each time, at a receiver that never recovered."""
+    last_at = {each.attempt: each.at for each in attempts}
+    first_at = {each.attempt: each.at for each in reversed(attempts)}
+    if list(last_at) != list(range(1, len(HOPELESS_RETRIES_S) + 2)):
+        yield f"attempts {list(last_at)}, where its schedule has {len(HOPELESS_RETRIES_S) + 1}"
+        return
+    for number, wait_s in enumerate(HOPELESS_RETRIES_S, start=1):
+        waited_s = first_at[number + 1] - last_at[number]
+        if waited_s < wait_s * (1 - JITTER) - 0.001:
+            yield f"attempt {number + 1} came after {waited_s:.3f} s, and not after {wait_s} s"
+
+
+def _of_resources(report: Report) -> Iterator[str]:
+    if report.peak_memory > MEMORY:
+        yield f"memory: {report.peak_memory} bytes"
+    if report.open_files > OPEN_FILES:
+        yield f"open files: {report.open_files}"
+    if report.log_lines_per_s > LOG_LINES_PER_S:
+        yield f"log: {report.log_lines_per_s:.0f} lines a second"
+
+
+def _most_in_a_window(times: Sequence[float]) -> int:
+    most = begin = 0
+    for end, at in enumerate(times):
+        while times[begin] <= at - WINDOW_S:
+            begin += 1
+        most = max(most, end - begin + 1)
+    return most
+
+
+def _some(ids: object) -> str:
+    return ", ".join(sorted(ids)[:5])  # type: ignore[call-overload]  # strings, in whatever holds them
