@@ -19,35 +19,33 @@ import trio
 
 from relayd.cli import main
 from relayd.core.acceptance import Acceptance
-from relayd.core.delivery import Delivery, decide
+from relayd.core.delivery import decide
 from relayd.core.event import Event
 from relayd.core.outcome import Outcome
-from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.endpoint_task import EndpointTask, _Begun
 from relayd.intake import Intake
 from relayd.queue.records import Recording
 
 WINDOW = Path(os.environ["RELAYD_WINDOW"])
 
 _accept = Intake.accept
-_attempt = EndpointTask._attempt
+_make = EndpointTask._make
 
 held: list[str] = []
 """Whom the window is open for: a producer, or a delivery."""
 
 
-async def _mark_then_send(
-    self: EndpointTask, delivery: Delivery, subscription: Subscription
-) -> None:
-    if subscription.name != "all" or held or WINDOW.exists():
-        await _attempt(self, delivery, subscription)
-        return
+async def _mark_then_send(self: EndpointTask, begun: _Begun) -> Outcome:
+    if begun.subscription.name != "all" or held or WINDOW.exists():
+        return await _make(self, begun)
+    delivery, now = begun.delivery, self._clock()
     held.append(delivery.id)
-    now = self._clock()
     delivered = decide(delivery, Outcome(0.0, status=200), (), started_at=now, now=now, jitter=0.0)
-    await self._record(Recording(delivered, subscription.url, None))
+    await self._record(Recording(delivered, begun.subscription.url, None))
     WINDOW.touch()
-    await trio.sleep_forever()
+    with trio.CancelScope(shield=True):  # its time limit ends it not
+        await trio.sleep_forever()
+    raise AssertionError("it was killed")
 
 
 def _early(kind: str) -> Any:
@@ -70,7 +68,7 @@ def _early(kind: str) -> Any:
 if __name__ == "__main__":
     match os.environ["RELAYD_BROKEN"]:
         case "marks":
-            EndpointTask._attempt = _mark_then_send  # type: ignore[method-assign]  # that is the defect
+            EndpointTask._make = _mark_then_send  # type: ignore[method-assign]  # that is the defect
         case "answers":
             Intake.accept = _early("socket")  # type: ignore[method-assign]  # that is the defect
         case "deletes":
