@@ -289,7 +289,6 @@ class EndpointTask:
 
     async def _make(self, begun: _Begun) -> Outcome:
         delivery = begun.delivery
-        began = trio.current_time()
         begun.started_at = now = self._clock()
         try:
             headers = signed_headers(
@@ -301,7 +300,7 @@ class EndpointTask:
             # A poisonous delivery ends, the daemon does not.
             self._log.exception("attempt_defect", **identity(delivery))
             return Outcome(
-                duration_s=trio.current_time() - began,
+                duration_s=self._clock() - now,
                 failure=Failure.DEFECT,
                 detail="relayd itself failed; its log has the traceback",
             )

@@ -21,7 +21,7 @@ from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.answer import MAX_ANSWER_BYTES
+from relayd.delivery.answer import MAX_ANSWER_BYTES, Headers
 from relayd.delivery.connection import Connection
 from relayd.delivery.failures import WAITING_FOR, named, shown_location
 
@@ -38,6 +38,8 @@ MAX_IDLE_S = 60.0
 _KEEP_ALIVE_MARGIN_S = 1.0
 """A connection is given up this long before the receiver would close it, so that a request does
 not cross the closing on its way."""
+
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"\btimeout\s*=\s*\"?([0-9]{1,9})")
 
 _FIXED_HEADERS = [
     (b"User-Agent", f"relayd/{__version__}".encode()),
@@ -91,14 +93,13 @@ class Transport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.close()
             raise
-        response = httpx.Response(
+        self._give_back(connection, answer.headers)
+        return httpx.Response(
             answer.status,
             headers=answer.headers,
             stream=httpx.ByteStream(answer.body),
             extensions={"http_version": b"HTTP/1.1"},
         )
-        self._give_back(connection, response.headers.get("keep-alive"))
-        return response
 
     def allow(self, networks: Sequence[Network]) -> None:
         """Allow these networks beyond the public ones from now on, and no others.
@@ -138,8 +139,8 @@ class Transport(httpx.AsyncBaseTransport):
             connection.close()
         return None
 
-    def _give_back(self, connection: Connection, keep_alive: str | None) -> None:
-        idle_s = IDLE_S if keep_alive is None else _announced_idle_s(keep_alive)
+    def _give_back(self, connection: Connection, headers: Headers) -> None:
+        idle_s = _announced_idle_s(headers)
         if self._closed or not connection.reusable or idle_s <= 0:
             connection.close()
             return
@@ -261,9 +262,11 @@ def _answered(response: httpx.Response, answer: bytes, duration_s: float, now: f
     return Outcome(duration_s, status, failure, detail, answer, retry_after_s)
 
 
-def _announced_idle_s(keep_alive: str) -> float:
+def _announced_idle_s(headers: Headers) -> float:
     """Return how long a connection may be idle after `Keep-Alive: timeout=N` (RFC 2068, 19.7.1)."""
-    match = re.search(r"\btimeout\s*=\s*\"?(\d{1,9})", keep_alive)
-    if match is None:
-        return IDLE_S
-    return min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
+    for name, value in headers:
+        if name.lower() == b"keep-alive":
+            match = _KEEP_ALIVE_TIMEOUT.search(value)
+            if match is not None:
+                return min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
+    return IDLE_S
