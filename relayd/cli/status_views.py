@@ -161,8 +161,9 @@ def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
             f" {bucket['allowed_in_flight']} under way"
         )
-    yield f"  last hour: {_tally_words(endpoint.tallies.last_hour)}"
-    yield f"  last day:  {_tally_words(endpoint.tallies.last_day)}"
+    tallies = endpoint.tallies
+    yield wrapped(_tally_words(tallies.last_hour), "    ", first="  last hour: ")
+    yield wrapped(_tally_words(tallies.last_day), "    ", first="  last day:  ")
 
 
 def _health_words(endpoint: EndpointStanding, now: float) -> str:
@@ -202,7 +203,8 @@ def _tally_words(tally: Tally) -> str:
         return "no attempts"
     # 100 % only where nothing failed.
     share = f"{min(rate * 100, 100 if tally.failed == 0 else 99.9):.1f}".removesuffix(".0")
-    words = f"{tally.attempts:,} attempts, {share} % succeeded"
+    counted = "1 attempt" if tally.attempts == 1 else f"{tally.attempts:,} attempts"
+    words = f"{counted}, {share} % succeeded"
     if tally.exhausted:
         words += f", {tally.exhausted:,} exhausted"
     half, most = tally.response_s(0.5), tally.response_s(0.95)
