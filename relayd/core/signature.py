@@ -59,7 +59,7 @@ STANDARD_TOLERANCE_S = 300
 
 def sign(body: bytes, secret: Secret) -> str:
     """Return `sha256=` and the hex HMAC-SHA256 of `body` under the secret's UTF-8 text."""
-    return "sha256=" + hmac.digest(secret.key, body, hashlib.sha256).hex()
+    return "sha256=" + secret.mac(body).hexdigest()
 
 
 def verify(body: bytes, signature: str, secret: Secret) -> bool:
