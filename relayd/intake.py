@@ -24,6 +24,7 @@ class Intake:
     def __init__(self, queue: Queue, config: Config, wake: Callable[[Iterable[str]], None]) -> None:
         self._queue = queue
         self._wake = wake
+        self._log = _log.bind()  # a logger that is not bound is made anew for each line
         self.apply(config)
 
     def apply(self, config: Config) -> None:
@@ -67,11 +68,11 @@ class Intake:
         event = new.event
         fields = {"event_id": event.id, "event_type": event.type, "source": new.source}
         if result is not Acceptance.ACCEPTED:
-            _log.info("event_not_new", **fields, result=result.value)
+            self._log.info("event_not_new", **fields, result=result.value)
             return
-        _log.info("event_accepted", **fields, subscriptions=list(new.subscriptions))
+        self._log.info("event_accepted", **fields, subscriptions=list(new.subscriptions))
         if event.unfaithful:
-            _log.warning(
+            self._log.warning(
                 "event_unfaithful",
                 **fields,
                 fields=list(event.unfaithful),
@@ -79,7 +80,7 @@ class Intake:
             )
         if event.type not in self._event_types:
             nearest = suggest(event.type, self._event_types)
-            _log.warning(
+            self._log.warning(
                 "event_type_unknown",
                 **fields,
                 detail=(f"did you mean {nearest}? " if nearest else "")

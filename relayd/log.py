@@ -109,12 +109,14 @@ class _LineLogger:
 
 
 class _Logger(structlog.BoundLoggerBase):
-    """Passes on what is at or above a level that may change at any time.
+    """Passes on what is at or above a level that may change at any time, up to a limit of its kind.
 
-    structlog's own filtering loggers keep the level that they were made with.
+    structlog's own filtering loggers keep the level that they were made with. The limit comes before
+    its processors, since under load most lines are left out.
     """
 
     threshold = logging.INFO
+    limit = LineLimit()
 
     def debug(self, event: str, **fields: object) -> None:
         if self.threshold <= logging.DEBUG:
@@ -137,17 +139,28 @@ class _Logger(structlog.BoundLoggerBase):
     def exception(self, event: str, **fields: object) -> None:
         self._proxy_to_logger("error", event, exc_info=True, **fields)
 
+    def _proxy_to_logger(
+        self, method_name: str, event: str | None = None, **fields: object
+    ) -> None:
+        kind = event or ""
+        left_out = self.limit.admit(kind, time.monotonic())
+        if left_out is None:
+            return
+        if left_out:
+            _tell_left_out(kind, left_out)
+        super()._proxy_to_logger(method_name, event, **fields)
+
 
 class Log:
     """Where the daemon's loggers come from. `level` can be changed by a reload."""
 
     def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
         self._writer = LineWriter(stream)
-        self._limit = LineLimit()
+        _Logger.limit = LineLimit()
         self.configure(level)
         priorities = _is_the_journal(stream)
         structlog.configure(
-            processors=[self._limited, *_processors(form, stream)],
+            processors=_processors(form, stream),
             wrapper_class=_Logger,
             logger_factory=lambda *_: _LineLogger(self._writer, priorities=priorities),
         )
@@ -160,20 +173,9 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kind, count in self._limit.left_out().items():
+        for kind, count in _Logger.limit.left_out().items():
             _tell_left_out(kind, count)
         self._writer.close()
-
-    def _limited(
-        self, _: object, __: str, fields: structlog.typing.EventDict
-    ) -> structlog.typing.EventDict:
-        kind = fields["event"]
-        left_out = self._limit.admit(kind, time.monotonic())
-        if left_out is None:
-            raise structlog.DropEvent
-        if left_out:
-            _tell_left_out(kind, left_out)
-        return fields
 
 
 def _tell_left_out(kind: str, count: int) -> None:
