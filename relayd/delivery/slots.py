@@ -5,7 +5,6 @@ is through waits for the next attempt, and its scope gets a new deadline for eac
 """
 
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -34,7 +33,7 @@ class Slots(Generic[T, R]):
         self._timeout_s = timeout_s
         self._make = make
         self._settle = settle
-        self._begun: deque[T] = deque()
+        self._begun: list[T] = []  # a deque takes ten times the room, for each endpoint
         self._idle = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -58,7 +57,7 @@ class Slots(Generic[T, R]):
         while self._begun:
             with trio.CancelScope() as scope:
                 while True:
-                    attempt, made = self._begun.popleft(), None
+                    attempt, made = self._begun.pop(0), None
                     scope.deadline = trio.current_time() + self._timeout_s(attempt)
                     made = await self._make(attempt)
                     scope.deadline = math.inf
