@@ -255,17 +255,22 @@ async def test_the_spool_is_shared_whoever_comes_first_and_goes_last(
                 await second.leaves()
     # The last to leave has removed what stood beside it. Now relayd comes first.
     assert not any(each.exists() for each in beside)
-    async with daemon(machine, config) as relayd, inserting(machine, "evt_3", umask) as third:
-        await accepted(relayd, "evt_3")
-        assert {each.owner() for each in beside} == {machine.people.relayd.name}
-        assert {stat.S_IMODE(each.stat().st_mode) for each in beside} == {0o660}
-        assert await relayd.stop() == 0
-        # The market goes on with what relayd has left to it, and relayd with that.
-        async with inserting(machine, "evt_4", umask) as fourth:
-            await third.leaves()
-            async with daemon(machine, config) as again:
-                await accepted(again, "evt_4")
-                await fourth.leaves()
+    async with daemon(machine, config) as relayd:
+        # It says that it runs as soon as it is asked to read the spool.
+        with trio.fail_after(20):
+            while not all(each.exists() for each in beside):
+                await trio.sleep(0.01)
+        async with inserting(machine, "evt_3", umask) as third:
+            await accepted(relayd, "evt_3")
+            assert {each.owner() for each in beside} == {machine.people.relayd.name}
+            assert {stat.S_IMODE(each.stat().st_mode) for each in beside} == {0o660}
+            assert await relayd.stop() == 0
+            # The market goes on with what relayd has left to it, and relayd with that.
+            async with inserting(machine, "evt_4", umask) as fourth:
+                await third.leaves()
+                async with daemon(machine, config) as again:
+                    await accepted(again, "evt_4")
+                    await fourth.leaves()
 
 
 async def test_what_keeps_relayd_out_of_a_spool_is_named(machine: Machine) -> None:
