@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from relayd.core.body import MAX_DEPTH, JsonProblem, JsonValue, Parsed, parse_json, stringify
+from relayd.core.patterns import OWN_PREFIX
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A body's largest size: 1 MiB, at which it is still delivered."""
@@ -19,9 +20,6 @@ MAX_BODY_BYTES: Final = 1_048_576
 MAX_INPUT_BYTES: Final = 4 * MAX_BODY_BYTES
 """A longer text is not even parsed. Escapes and spaces shrink on the way to a body: three times
 where a producer writes Cyrillic letters or emoji as escapes, as Python does by default."""
-
-RELAYD_PREFIX: Final = "relayd."
-"""Types that begin so are relayd's own, and no producer's."""
 
 MAX_CREATED: Final = 2**53 - 1
 _MAX_NAME: Final = 128
@@ -303,10 +301,10 @@ def _checked_type(value: object, *, own: bool) -> str:
             f"the type is {_shown(value)}; it must be lower-case words joined by dots, such as "
             f"order.created, and at most {_MAX_NAME} characters",
         )
-    if value.startswith(RELAYD_PREFIX) is not own:
+    if value.startswith(OWN_PREFIX) is not own:
         raise _RefusedError(
             "invalid_type",
-            f"the type is {_shown(value)}; types that begin with {RELAYD_PREFIX} are for "
+            f"the type is {_shown(value)}; types that begin with {OWN_PREFIX} are for "
             "relayd's own events, and for them only",
         )
     return value

@@ -13,9 +13,8 @@ from relayd.core.body import JsonValue
 from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
-from relayd.core.event import RELAYD_PREFIX
 from relayd.core.matching import Selection
-from relayd.core.patterns import pattern_matches
+from relayd.core.patterns import OWN_PREFIX, pattern_matches
 
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"
@@ -51,7 +50,7 @@ def after_attempt(
 ) -> list[OwnEvent]:
     """Return what there is to say after an attempt to `url`, which `subscriptions` share."""
     delivery = record.delivery
-    if delivery.event_type.startswith(RELAYD_PREFIX):
+    if delivery.event_type.startswith(OWN_PREFIX):
         return []
     now = int(record.decided_at)
     told = after_change(url, subscriptions, now, before=before, after=after)
