@@ -17,15 +17,17 @@ import structlog
 import trio
 
 from relayd import __version__
+from relayd.at_work import AtWork, at_work
 from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
 from relayd.control import LINE_BYTES, MODE, ControlLines
 from relayd.core.addresses import Network
-from relayd.core.delivery import Hold
+from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Endpoint
 from relayd.core.own_events import wanted_types
+from relayd.core.poison import obituary
 from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
@@ -62,6 +64,7 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         locked(config.queue.lock_path) as lock,
+        at_work(config.queue.work_path, after_crash=not lock.ended_in_order) as working,
     ):
         reserve_of(config.queue.path).make_room()
         async with sqlite_loop():
@@ -71,7 +74,9 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
                 open_queue(config.queue.path, clock.now) as queue,
                 trio.open_nursery() as nursery,
             ):
-                daemon = Daemon(config, queue, log, service, clock)
+                daemon = Daemon(
+                    config, queue, log=log, service=service, clock=clock, working=working
+                )
                 nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
                 if not checked and not lock.ended_in_order:
                     nursery.start_soon(check_whole, config.queue.path)
@@ -92,13 +97,21 @@ class Daemon:
     """Everything that lives as long as the process does."""
 
     def __init__(
-        self, config: Config, queue: Queue, log: Log, service: Service, clock: Clock
+        self,
+        config: Config,
+        queue: Queue,
+        *,
+        log: Log,
+        service: Service,
+        clock: Clock,
+        working: AtWork,
     ) -> None:
         self._config = config
         self._queue = queue
         self._clock = clock
         self._logging = log
         self._service = service
+        self._at_work = working
         self._tls = tls_context()
         self._stop = trio.Event()
         self._reloading = trio.Lock()
@@ -116,10 +129,11 @@ class Daemon:
             self._queue,
             health=await self._queue.health(),
             make_transport=self._make_transport,
+            at_work=self._at_work,
             clock=self._clock.now,
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
-        self._intake = Intake(self._queue, config, self._dispatch.wake)
+        self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
         holds = await self._declare(config)
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
@@ -131,6 +145,7 @@ class Daemon:
                     self._intake,
                     config,
                     outbox=self._queue,
+                    at_work=self._at_work,
                     clock=self._clock.now,
                     passed=self._service.passed,
                 )
@@ -256,9 +271,19 @@ class Daemon:
             spools=[spool.name for spool in config.spools],
             socket=None if config.socket is None else str(config.socket.path),
         )
+        self._tell_death()
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
         self._service.ready(self._status())
+
+    def _tell_death(self) -> None:
+        """Say what the process before this one died at, if at anything."""
+        key = self._at_work.died_at
+        if key is None:
+            return
+        deaths = self._at_work.deaths.count(key)
+        where = {"delivery_id": delivery_id(self._queue.tag, key)} if key > 0 else {}
+        _log.error("died_at_work", **where, deaths=deaths, detail=obituary(key, deaths))
 
     def _status(self) -> str:
         config = self._config

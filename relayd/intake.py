@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher
+from relayd.core.poison import event_key
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
@@ -21,9 +23,16 @@ class Intake:
     else: what is to be delivered is in the queue.
     """
 
-    def __init__(self, queue: Queue, config: Config, wake: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        config: Config,
+        wake: Callable[[Iterable[str]], None],
+        at_work: AtWork,
+    ) -> None:
         self._queue = queue
         self._wake = wake
+        self._at_work = at_work
         self._log = _log.bind()  # a logger that is not bound is made anew for each line
         self.apply(config)
 
@@ -40,8 +49,14 @@ class Intake:
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         """Make events durable, with their deliveries, and say what became of each, in order."""
+        keys = [event_key(event) for event in events]
+        poison = self._at_work.poison.intersection(keys)
         news = [
-            NewEvent(event, source, tuple(self._matcher.match(event.envelope))) for event in events
+            NewEvent(
+                event, source, tuple(self._at_work.call(key, self._matcher.match, event.envelope))
+            )
+            for key, event in zip(keys, events, strict=True)
+            if key not in poison
         ]
         results = await self._queue.accept(news)
         woken: set[str] = set()
@@ -50,7 +65,10 @@ class Intake:
             if result is Acceptance.ACCEPTED:
                 woken.update(new.subscriptions)
         self._wake(woken)
-        return results
+        if not poison:
+            return results
+        taken = iter(results)
+        return [Acceptance.POISON if key in poison else next(taken) for key in keys]
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events, with the reason, in the queue's rejected list."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 import trio
 
+from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.event import EventDefaults
@@ -47,7 +48,8 @@ class _RunningSocket:
 class SourceTasks:
     """Starts and stops sources inside `nursery`; whoever cancels that stops all of them.
 
-    `outbox` has relayd's own events. `passed` holds the sockets that the service manager opened: one at the configured path is used.
+    `outbox` has relayd's own events. `passed` holds the sockets that the service manager opened: one
+    at the configured path is used.
     """
 
     def __init__(
@@ -57,16 +59,18 @@ class SourceTasks:
         config: Config,
         *,
         outbox: Outbox,
+        at_work: AtWork,
         clock: Callable[[], float],
         passed: Sequence[socket.socket] = (),
     ) -> None:
         self._nursery = nursery
         self._intake = intake
+        self._at_work = at_work
         self._clock = clock
         self._passed = passed
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
-        self._lines = EventLines(intake, _defaults(config), clock)
+        self._lines = EventLines(intake, _defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
         nursery.start_soon(self._own_events.run)
 
@@ -108,7 +112,8 @@ class SourceTasks:
         }
 
     def _start_spool(self, config: SpoolConfig) -> None:
-        running = _RunningSpool(Spool(config, self._intake, self._clock), trio.CancelScope())
+        spool = Spool(config, self._intake, self._clock, self._at_work)
+        running = _RunningSpool(spool, trio.CancelScope())
         self._spools[config] = running
         self._nursery.start_soon(_within, running.scope, running.spool.run)
 

@@ -6,7 +6,7 @@ import structlog
 
 from relayd.commands.requests import Answer, RefusedError, Request, numbers_of
 from relayd.config.config import Config
-from relayd.core.acceptance import Acceptance, conflict
+from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow, event_from_row
 from relayd.intake import Intake
 from relayd.queue.queue import Queue
@@ -45,9 +45,8 @@ class RejectedCommands:
         if isinstance(event, Rejection):
             raise RefusedError(event.code, event.reason)
         [result] = await self._intake.accept([event], source)
-        if result is Acceptance.CONFLICT:
-            refusal = conflict(event.id)
-            raise RefusedError(refusal.code, refusal.reason)
+        if refused := refusal(result, event.id):
+            raise RefusedError(refused.code, refused.reason)
         await self._queue.operate(lambda db, *_: drop_rejected(db, [seq]))
         _log.info("resubmitted", event_id=event.id, event_type=event.type, source=source)
         return {"id": event.id, "duplicate": result is Acceptance.DUPLICATE}

@@ -135,7 +135,7 @@ def _check_paths(
     findings: Findings,
 ) -> None:
     """One file must not be two things, nor one table two spools."""
-    taken = dict.fromkeys((queue.path, queue.control_path, queue.lock_path))
+    taken = dict.fromkeys((queue.path, queue.control_path, queue.lock_path, queue.work_path))
     tables: dict[tuple[str, str], str] = {}
     for spool in spools:
         key = ("spools", spool.name, "path")

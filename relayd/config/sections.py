@@ -48,6 +48,11 @@ class QueueConfig:
         """The file whose lock keeps a second daemon away."""
         return Path(f"{self.path}.lock")
 
+    @property
+    def work_path(self) -> Path:
+        """The file that says what the daemon was at, should it die."""
+        return Path(f"{self.path}.work")
+
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relayd.core.event import Event, Rejection, SpoolRow
+from relayd.core.poison import POISON
 
 
 class Acceptance(StrEnum):
@@ -15,6 +16,8 @@ class Acceptance(StrEnum):
     """This id was accepted before, with the same type and data: nothing is left to do."""
     CONFLICT = "conflict"
     """This id was accepted before with other content: it is refused, never dropped in silence."""
+    POISON = "poison"
+    """relayd died at it too often to try it again: see `core.poison`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,16 @@ class RejectedRow:
     rejection: Rejection
 
 
-def conflict(event_id: str) -> Rejection:
-    """Return the rejection of an event whose id stands for other content."""
-    return Rejection(
-        "id_conflict",
-        f"the id {event_id} was accepted before with another type or other data; "
-        "give each event an id of its own",
-    )
+def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
+    """Return why an event was not taken, or None when it was, now or before."""
+    match acceptance:
+        case Acceptance.CONFLICT:
+            return Rejection(
+                "id_conflict",
+                f"the id {event_id} was accepted before with another type or other data; "
+                "give each event an id of its own",
+            )
+        case Acceptance.POISON:
+            return POISON
+        case _:
+            return None

@@ -145,7 +145,7 @@ def decide(
         change = Change.SUCCEED
     elif outcome.gone:
         change, due_at = Change.RETRY, now
-    elif (wait_s := retry_wait_s(schedule, step, jitter)) is None:
+    elif outcome.final or (wait_s := retry_wait_s(schedule, step, jitter)) is None:
         change = Change.EXHAUST
     else:
         change, step = Change.RETRY, step + 1

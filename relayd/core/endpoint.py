@@ -47,6 +47,8 @@ class Health:
         """Return the health that one more outcome makes of this one."""
         if outcome.succeeded:
             return self._after_success(endpoint, now)
+        if outcome.final:
+            return self  # that is about the delivery: the endpoint was not asked
         failures = self.failures + 1
         failed_at = now if self.failed_at is None else self.failed_at
         failing = failures >= FAILING_AFTER

@@ -27,6 +27,8 @@ class Failure(StrEnum):
     """The answer was no valid HTTP."""
     DEFECT = "defect"
     """relayd itself failed; the log has the traceback."""
+    POISON = "poison"
+    """relayd died at this delivery too often to try it again: see `core.poison`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Outcome:
     def succeeded(self) -> bool:
         """Whether the receiver took the event."""
         return self.failure is None
+
+    @property
+    def final(self) -> bool:
+        """Whether no other attempt may be made, whatever the schedule allows."""
+        return self.failure is Failure.POISON
 
     @property
     def gone(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.core.addresses import Network
 from relayd.core.agenda import NOW
@@ -42,12 +43,14 @@ class Dispatch:
         *,
         health: Mapping[str, Health],
         make_transport: MakeTransport,
+        at_work: AtWork,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._health = dict(health)
         self._make_transport = make_transport
+        self._at_work = at_work
         self._clock = clock
         self._jitter = jitter
         self._running: dict[str, _Running] = {}
@@ -160,6 +163,7 @@ class Dispatch:
             health=self._health.get(endpoint.url, Health()),
             in_flight=self._in_flight,
             note_elsewhere=self.note,
+            at_work=self._at_work,
             clock=self._clock,
             jitter=self._jitter,
         )

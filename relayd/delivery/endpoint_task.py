@@ -14,11 +14,13 @@ import httpx
 import structlog
 import trio
 
+from relayd.at_work import AtWork
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change
+from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
@@ -108,6 +110,7 @@ class EndpointTask:
         health: Health,
         in_flight: defaultdict[str, set[int]],
         note_elsewhere: Callable[[str, float], object],
+        at_work: AtWork,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
@@ -122,6 +125,7 @@ class EndpointTask:
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
+        self._at_work = at_work
         self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
         self._promised = 0
         self._rounds = 0
@@ -290,12 +294,10 @@ class EndpointTask:
     async def _make(self, begun: _Begun) -> Outcome:
         delivery = begun.delivery
         begun.started_at = now = self._clock()
+        if delivery.seq in self._at_work.poison:
+            return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
         try:
-            headers = signed_headers(
-                delivery, begun.subscription, attempt=delivery.attempts + 1, now=now
-            )
-            begun.request = build_request(self._url, headers, delivery.body)
-            return await exchange(self._transport, begun.request, now=now)
+            return await self._at_work.drive(delivery.seq, self._send(begun))
         except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
             # A poisonous delivery ends, the daemon does not.
             self._log.exception("attempt_defect", **identity(delivery))
@@ -304,6 +306,14 @@ class EndpointTask:
                 failure=Failure.DEFECT,
                 detail="relayd itself failed; its log has the traceback",
             )
+
+    async def _send(self, begun: _Begun) -> Outcome:
+        delivery, now = begun.delivery, begun.started_at
+        headers = signed_headers(
+            delivery, begun.subscription, attempt=delivery.attempts + 1, now=now
+        )
+        begun.request = build_request(self._url, headers, delivery.body)
+        return await exchange(self._transport, begun.request, now=now)
 
     async def _settle(self, begun: _Begun, outcome: Outcome | None) -> None:
         try:

@@ -34,7 +34,11 @@ def tell(
     elif record.state is State.RETRYING:
         log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
     elif record.state is State.EXHAUSTED:
-        log.error("delivery_exhausted", **fields, detail="no attempt is left")
+        log.error(
+            "delivery_exhausted",
+            **fields,
+            detail=outcome.detail if outcome.final else "no attempt is left",
+        )
     tell_health(log, before, after)
 
 

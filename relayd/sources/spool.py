@@ -18,9 +18,11 @@ from typing import Protocol
 import structlog
 import trio
 
+from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
-from relayd.core.acceptance import Acceptance, RejectedRow, conflict
+from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.core.poison import POISON, row_key
 from relayd.database import (
     Database,
     DatabaseBusyError,
@@ -56,11 +58,16 @@ class Spool:
     """A source: one spool file. `waits_for` says what keeps it from being read, if anything."""
 
     def __init__(
-        self, config: SpoolConfig, intake: SpoolIntake, clock: Callable[[], float]
+        self,
+        config: SpoolConfig,
+        intake: SpoolIntake,
+        clock: Callable[[], float],
+        at_work: AtWork,
     ) -> None:
         self._config = config
         self._intake = intake
         self._clock = clock
+        self._at_work = at_work
         self._source = f"spool {config.name}"
         self._defaults = EventDefaults(config.market_id, config.api_version)
         self._table = SpoolTable(config.path, config.table)
@@ -162,7 +169,7 @@ class Spool:
         rows: list[SpoolRow] = []
         rejected: list[RejectedRow] = []
         for row in found:
-            read = event_from_row(row, self._defaults, now=now)
+            read = self._read(row, now)
             if isinstance(read, Rejection):
                 rejected.append(RejectedRow(self._source, row, read))
             else:
@@ -173,8 +180,8 @@ class Spool:
                 for row, event, result in zip(
                     rows, events, await self._intake.accept(events, self._source), strict=True
                 ):
-                    if result is Acceptance.CONFLICT:
-                        rejected.append(RejectedRow(self._source, row, conflict(event.id)))
+                    if refused := refusal(result, event.id):
+                        rejected.append(RejectedRow(self._source, row, refused))
             if rejected:
                 await self._intake.reject(rejected)
         except (DatabaseFullError, DatabaseBusyError) as error:
@@ -183,6 +190,11 @@ class Spool:
             self._delayed = True
             return False
         return True
+
+    def _read(self, row: SpoolRow, now: int) -> Event | Rejection:
+        if (key := row_key(row)) in self._at_work.poison:
+            return POISON
+        return self._at_work.call(key, event_from_row, row, self._defaults, now=now)
 
     def _explain(self, error: DatabaseError) -> str:
         path = self._config.path

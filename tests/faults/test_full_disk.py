@@ -12,6 +12,7 @@ from faults.producing import Producer, insert, integrity, producer, states, unti
 from processes import command, make_spool, running, write_config
 from receivers import Conversation, answer, open_receiver
 
+from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
@@ -170,7 +171,7 @@ async def test_rows_that_cannot_be_deleted_are_not_handed_in_again(tmp_path: Pat
         intake = FillingIntake(disk)
         config = SpoolConfig("market", path, "relayd_spool", "market_123", "2024-01-01")
         async with sqlite_loop(), trio.open_nursery() as nursery:
-            spool = Spool(config, intake, lambda: 1_700_000_000.0)
+            spool = Spool(config, intake, lambda: 1_700_000_000.0, AtWork.unrecorded())
             nursery.start_soon(spool.run)
             await until(lambda: spool.waits_for is not None)
             await trio.sleep(2.2)

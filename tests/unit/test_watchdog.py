@@ -13,6 +13,7 @@ import trio
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
+from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.agenda import NOW
 from relayd.core.endpoint import Endpoint, Health
@@ -104,6 +105,7 @@ class Bench:
             health=Health(),
             in_flight=defaultdict(set),
             note_elsewhere=lambda *_: None,
+            at_work=AtWork.unrecorded(),
             clock=self.now,
             jitter=lambda: 0.0,
         )

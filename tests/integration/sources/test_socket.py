@@ -12,8 +12,10 @@ import pytest
 import trio
 from events import CREATED, DEFAULTS
 
+from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance
 from relayd.core.event import Event
+from relayd.core.poison import line_key
 from relayd.database import DatabaseFullError
 from relayd.sources.line_server import LineServer
 from relayd.sources.socket import LINE_BYTES, EventLines
@@ -45,9 +47,14 @@ class Intake:
 
 @asynccontextmanager
 async def serving(
-    path: Path, intake: Intake, *, connections: int = 500, idle_s: float = 600.0
+    path: Path,
+    intake: Intake,
+    *,
+    connections: int = 500,
+    idle_s: float = 600.0,
+    at_work: AtWork | None = None,
 ) -> AsyncIterator[None]:
-    lines = EventLines(intake, DEFAULTS, lambda: CREATED)
+    lines = EventLines(intake, DEFAULTS, lambda: CREATED, at_work or AtWork.unrecorded())
     server = LineServer(
         lines.answer,
         name="socket",
@@ -111,6 +118,23 @@ async def test_duplicates_conflicts_and_a_full_disk_are_told(tmp_path: Path) -> 
         assert (full["ok"], full["code"]) == (False, "unavailable")
         assert "disk is full" in str(full["error"])
         assert bad["code"] == "missing_key"
+
+
+async def test_a_line_or_an_event_that_relayd_died_at_three_times_is_refused(
+    tmp_path: Path,
+) -> None:
+    path, intake = tmp_path / "s", Intake(result=Acceptance.POISON)
+    at_work = AtWork.unrecorded(deaths=[line_key(EVENT[:-1])] * 3)
+    other = EVENT.replace(b"{", b"{ ", 1)
+    async with (
+        serving(path, intake, at_work=at_work),
+        await trio.open_unix_socket(path) as stream,
+    ):
+        await stream.send_all(EVENT + other)
+        unread, refused = await answers(stream, 2)
+        assert len(intake.events) == 1
+        assert unread == refused
+        assert (unread["ok"], unread["code"]) == (False, "poison")
 
 
 async def test_a_part_of_a_line_is_dropped_with_its_connection(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
@@ -65,7 +66,7 @@ class Intake:
 async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> AsyncIterator[Spool]:
     config = SpoolConfig("market", path, table, "market_123", "2024-01-01")
     async with sqlite_loop(), trio.open_nursery() as nursery:
-        spool = Spool(config, intake, lambda: 1_700_000_000.0)
+        spool = Spool(config, intake, lambda: 1_700_000_000.0, AtWork.unrecorded())
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()

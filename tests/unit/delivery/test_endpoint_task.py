@@ -13,6 +13,7 @@ import trio
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
+from relayd.at_work import AtWork
 from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
@@ -64,6 +65,7 @@ class Bench:
     most_under_way: int = 0
     answer: Answer | None = None
     noted_elsewhere: list[tuple[str, float]] = field(default_factory=list)
+    at_work: AtWork = field(default_factory=AtWork.unrecorded)
 
     def elsewhere(self, name: str, at: float) -> None:
         self.noted_elsewhere.append((name, at))
@@ -95,6 +97,7 @@ class Bench:
             health=health or Health(),
             in_flight=defaultdict(set),
             note_elsewhere=self.elsewhere,
+            at_work=self.at_work,
             clock=now,
             jitter=lambda: 0.0,
         )
@@ -380,6 +383,27 @@ async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(
     assert by_seq[1].outcome.failure is Failure.DEFECT
     assert by_seq[1].state is State.RETRYING
     assert by_seq[2].state is State.DELIVERED
+
+
+async def test_what_relayd_died_at_three_times_is_never_sent(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench(at_work=AtWork.unrecorded(deaths=[2, 1, 2, 2, 1]))
+    for _ in range(3):
+        bench.queue.add(EPOCH)
+    healthy = Health()
+    async with bench.running(health=healthy) as task:
+        await trio.sleep(1)
+        assert task.health == healthy  # the endpoint was not asked
+    assert bench.queue.states() == {
+        1: State.DELIVERED,
+        2: State.EXHAUSTED,
+        3: State.DELIVERED,
+    }
+    sent = [request.headers["X-LocallyGrown-Delivery"] for request in bench.requests]
+    assert sorted(sent) == ["dlv_test_1", "dlv_test_3"]
+    [outcome] = [each.outcome for each in bench.queue.records if each.delivery.seq == 2]
+    assert outcome.failure is Failure.POISON
 
 
 async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(

@@ -11,6 +11,7 @@ from memory_queue import MemoryQueue
 from test_endpoint_task import EPOCH, URL, Bench, subscription
 from trio.testing import MockClock
 
+from relayd.at_work import AtWork
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
@@ -72,6 +73,7 @@ async def test_a_test_takes_no_token_that_was_promised(
         health=Health(),
         in_flight=defaultdict(set),
         note_elsewhere=lambda *_: None,
+        at_work=AtWork.unrecorded(),
         clock=lambda: EPOCH + trio.current_time(),
         jitter=lambda: 0.0,
     )

@@ -1,0 +1,54 @@
+"""What relayd died at: keys that name it, and when it is not tried again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_line
+from relayd.core.poison import DEATHS, NOTHING, event_key, line_key, obituary, poisonous, row_key
+
+DEFAULTS = EventDefaults("market_123", "2024-01-01")
+
+
+def row(seq: int, data: bytes | int | None) -> SpoolRow:
+    return SpoolRow(seq, b"evt_1", b"order.created", data, 0, None, None)
+
+
+def event(line: bytes, new_id: str) -> Event:
+    read = event_from_line(line, DEFAULTS, new_id=new_id, now=0)
+    assert isinstance(read, Event)
+    return read
+
+
+@given(st.lists(st.integers(-4, 4)))
+def test_three_deaths_and_no_less_make_poison(deaths: list[int]) -> None:
+    assert poisonous(deaths) == {key for key in set(deaths) if deaths.count(key) >= 3}
+
+
+@given(st.binary(), st.integers(-(2**63), 2**63 - 1))
+def test_an_inputs_key_is_a_negative_number_of_64_bits(data: bytes, seq: int) -> None:
+    for key in (line_key(data), row_key(row(seq, data))):
+        assert -(2**63) <= key < NOTHING
+
+
+def test_keys_tell_inputs_apart_and_are_the_same_after_each_start() -> None:
+    assert line_key(b"abc") == -(1 + (0x352441C2 | 3 << 32))
+    assert len({line_key(b"a"), line_key(b"b"), line_key(b"aa")}) == 3
+    rows = [row(1, b"{}"), row(2, b"{}"), row(1, b"[]"), row(1, None), row(2, 7)]
+    assert len({row_key(each) for each in rows}) == len(rows)
+
+
+def test_an_events_key_is_that_of_its_content() -> None:
+    line = b'{"type":"order.created","data":{"object":{"id":1}}}'
+    once, again = event(line, "evt_1"), event(line, "evt_2")
+    other = event(line.replace(b"1", b"2"), "evt_1")
+    assert event_key(once) == event_key(again) < NOTHING
+    assert event_key(once) != event_key(other)
+
+
+def test_it_is_told_how_often_and_what_comes_then() -> None:
+    assert obituary(7, 1) == (
+        "the relayd before this one died at a delivery, once by now; at 3 times it is set aside"
+    )
+    assert obituary(-7, DEATHS) == (
+        "the relayd before this one died while it read an event, 3 times by now; it is set aside"
+    )
