@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,23 @@ def test_a_bare_or_shortened_digest_is_wrong() -> None:
     for wrong in (signature.removeprefix("sha256="), signature[:-1], signature.upper(), ""):
         assert not verify(BODY, wrong, SECRET)
     assert not verify(BODY, signature, Secret("whisper "))
+
+
+def test_comparing_takes_the_same_time_wherever_they_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def same(expected: bytes, given: bytes) -> bool:
+        compared.append((expected, given))
+        return expected == given
+
+    signature = sign(BODY, SECRET)
+    monkeypatch.setattr(hmac, "compare_digest", same)
+    assert not verify(BODY, f"sha256={'0' * 64}", SECRET)
+    assert not verify_standard(BODY, "evt_1", "1700000000", "v1,a v1,b", SECRET, now=1_700_000_000)
+    assert [given for _, given in compared] == [f"sha256={'0' * 64}".encode(), b"v1,a", b"v1,b"]
+    assert compared[0][0] == signature.encode()
 
 
 # Standard Webhooks
