@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from relayd.core.body import MAX_DEPTH, parse_json, stringify
 from relayd.core.event import (
     MAX_BODY_BYTES,
-    MAX_CREATED,
     MAX_INPUT_BYTES,
     Column,
     Event,
@@ -23,6 +22,7 @@ from relayd.core.event import (
     event_from_row,
     own_event,
 )
+from relayd.core.event_fields import MAX_CREATED
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01")
 ROW = SpoolRow(
