@@ -15,7 +15,8 @@ import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.delivery.endpoint_task import EndpointTask, Pulse
+from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.standing import Pulse
 from relayd.queue.claims import Claim, Want
 
 _log = structlog.get_logger()

@@ -15,7 +15,8 @@ from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask, Pulse, Standing
+from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
+from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0

@@ -7,7 +7,6 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
@@ -16,18 +15,17 @@ import trio
 
 from relayd.at_work import AtWork
 from relayd.core.agenda import NOW, Agenda
-from relayd.core.delivery import AttemptRecord, Delivery, State, decide
+from relayd.core.delivery import AttemptRecord, State, decide
 from relayd.core.endpoint import Endpoint, Health
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change
-from relayd.core.poison import DELIVERY_DETAIL
-from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.delivery.attempt import Attempt, Sender
 from relayd.delivery.slots import Slots
+from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
-from relayd.delivery.transport import build_request, exchange, timed_out
 from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
@@ -57,41 +55,6 @@ class DeliveryQueue(Protocol):
         """Write an endpoint's health, as it is when it is written, and what is to be said of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How an endpoint stands: attempts left in its bucket and under way, its limits and health."""
-
-    tokens: float
-    in_flight: int
-    endpoint: Endpoint
-    health: Health
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What shows whether a task goes on: see `watchdog`.
-
-    `rounds` counts how often its loop went round. `waits` says that it believes that nothing is
-    due; `want` asks the queue whether that is so. `moved_at` is when that delivery under way moved
-    on last for which it is the longest ago, on trio's clock; None without any.
-    """
-
-    rounds: int
-    waits: bool
-    want: Want
-    moved_at: float | None
-
-
-@dataclass(slots=True)
-class _Begun:
-    """One attempt under way."""
-
-    delivery: Delivery
-    subscription: Subscription
-    started_at: float = 0.0
-    request: httpx.Request | None = None
-
-
 class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
 
@@ -117,15 +80,12 @@ class EndpointTask:
         self._endpoint = endpoint
         self._subscriptions = dict(subscriptions)
         self._queue = queue
-        self._transport = transport
-        self._url = httpx.URL(endpoint.url)
         self._clock = clock
         self._jitter = jitter
         self.health = health
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
-        self._at_work = at_work
         self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
         self._promised = 0
         self._rounds = 0
@@ -136,6 +96,7 @@ class EndpointTask:
         self._changed = trio.Event()
         self._log_name = endpoint_name(endpoint.url)
         self._log = _log.bind(endpoint=self._log_name)
+        self._sender = Sender(endpoint.url, transport, at_work, clock, self._log)
 
     def note(self, subscription: str, at: float) -> bool:
         """Say that something is due for a subscription at `at`; False when it is not delivered here.
@@ -213,8 +174,8 @@ class EndpointTask:
         async with trio.open_nursery() as nursery:
             slots = Slots(
                 nursery,
-                timeout_s=lambda begun: begun.subscription.timeout_s,
-                make=self._make,
+                timeout_s=lambda attempt: attempt.timeout_s,
+                make=self._sender.make,
                 settle=self._settle,
             )
             while not self._stopping:
@@ -248,7 +209,7 @@ class EndpointTask:
                 await self._changed.wait()
         self._changed = trio.Event()
 
-    async def _claim(self) -> tuple[_Begun, ...]:
+    async def _claim(self) -> tuple[Attempt, ...]:
         now = self._clock()
         count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
         # Off the agenda before the queue is asked: what wakes us meanwhile is noted anew.
@@ -269,7 +230,7 @@ class EndpointTask:
         self._agenda.note_all(claim.next_due)
         # A reload or a 410 may have taken a subscription away in the meantime.
         begun = tuple(
-            _Begun(each, self._subscriptions[each.subscription])
+            Attempt(each, self._subscriptions[each.subscription])
             for each in claim.deliveries
             if each.subscription in self._subscriptions
         )
@@ -291,50 +252,23 @@ class EndpointTask:
             backlog_first=self._backlog_first,
         )
 
-    async def _make(self, begun: _Begun) -> Outcome:
-        delivery = begun.delivery
-        begun.started_at = now = self._clock()
-        if delivery.seq in self._at_work.poison:
-            return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
+    async def _settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
         try:
-            return await self._at_work.drive(delivery.seq, self._send(begun))
-        except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
-            # A poisonous delivery ends, the daemon does not.
-            self._log.exception("attempt_defect", **identity(delivery))
-            return Outcome(
-                duration_s=self._clock() - now,
-                failure=Failure.DEFECT,
-                detail="relayd itself failed; its log has the traceback",
-            )
-
-    async def _send(self, begun: _Begun) -> Outcome:
-        delivery, now = begun.delivery, begun.started_at
-        headers = signed_headers(
-            delivery, begun.subscription, attempt=delivery.attempts + 1, now=now
-        )
-        begun.request = build_request(self._url, headers, delivery.body)
-        return await exchange(self._transport, begun.request, now=now)
-
-    async def _settle(self, begun: _Begun, outcome: Outcome | None) -> None:
-        try:
-            if outcome is None:
-                assert begun.request is not None  # nothing is awaited before it is made
-                outcome = timed_out(begun.request, begun.subscription.timeout_s)
-            await self._decide(begun, outcome)
+            await self._decide(attempt, attempt.timed_out() if outcome is None else outcome)
         finally:
-            delivery = begun.delivery
+            delivery = attempt.delivery
             self._in_flight[delivery.subscription].discard(delivery.seq)
             del self._moved_at[delivery.seq]
             self._changed.set()
 
-    async def _decide(self, begun: _Begun, outcome: Outcome) -> None:
-        subscription = begun.subscription
+    async def _decide(self, attempt: Attempt, outcome: Outcome) -> None:
+        subscription = attempt.subscription
         now = self._clock()
         record = decide(
-            begun.delivery,
+            attempt.delivery,
             outcome,
             subscription.retry,
-            started_at=begun.started_at,
+            started_at=attempt.started_at,
             now=now,
             jitter=self._jitter(),
         )

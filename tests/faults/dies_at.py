@@ -15,7 +15,7 @@ from relayd.cli import main
 from relayd.core.event import event_from_line, event_from_row
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
-from relayd.delivery import endpoint_task
+from relayd.delivery import attempt
 from relayd.delivery.transport import exchange
 from relayd.sources import socket, spool
 
@@ -54,9 +54,9 @@ FAULTS: dict[str, tuple[object, str, object]] = {
     "row": (spool, "event_from_row", _fault(lambda row, *_: b"deadly" in row.id, event_from_row, _die)),
     "line": (socket, "event_from_line", _fault(lambda line, *_: b"deadly" in line, event_from_line, _die)),
     "match": (Matcher, "match", _fault(lambda _, event: "deadly" in event["id"], Matcher.match, _die)),
-    "sign": (endpoint_task, "signed_headers", _fault(_delivers_deadly, signed_headers, _die)),
-    "hang": (endpoint_task, "signed_headers", _fault(_delivers_deadly, signed_headers, _hang)),
-    "answer": (endpoint_task, "exchange", _exchange),
+    "sign": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _die)),
+    "hang": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _hang)),
+    "answer": (attempt, "exchange", _exchange),
 }  # fmt: skip
 
 if __name__ == "__main__":

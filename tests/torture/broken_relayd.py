@@ -22,30 +22,37 @@ from relayd.core.acceptance import Acceptance
 from relayd.core.delivery import decide
 from relayd.core.event import Event
 from relayd.core.outcome import Outcome
-from relayd.delivery.endpoint_task import EndpointTask, _Begun
+from relayd.delivery.attempt import Attempt
+from relayd.delivery.endpoint_task import EndpointTask
 from relayd.intake import Intake
 from relayd.queue.records import Recording
 
 WINDOW = Path(os.environ["RELAYD_WINDOW"])
 
 _accept = Intake.accept
-_make = EndpointTask._make
+_init = EndpointTask.__init__
 
 held: list[str] = []
 """Whom the window is open for: a producer, or a delivery."""
 
 
-async def _mark_then_send(self: EndpointTask, begun: _Begun) -> Outcome:
-    if begun.subscription.name != "all" or held or WINDOW.exists():
-        return await _make(self, begun)
-    delivery, now = begun.delivery, self._clock()
-    held.append(delivery.id)
-    delivered = decide(delivery, Outcome(0.0, status=200), (), started_at=now, now=now, jitter=0.0)
-    await self._record(Recording(delivered, begun.subscription.url, None))
-    WINDOW.touch()
-    with trio.CancelScope(shield=True):  # its time limit ends it not
-        await trio.sleep_forever()
-    raise AssertionError("it was killed")
+def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
+    _init(self, *args, **kwargs)
+    make = self._sender.make
+
+    async def mark_then_send(attempt: Attempt) -> Outcome:
+        if attempt.subscription.name != "all" or held or WINDOW.exists():
+            return await make(attempt)
+        held.append(attempt.delivery.id)
+        now, done = self._clock(), Outcome(0.0, status=200)
+        delivered = decide(attempt.delivery, done, (), started_at=now, now=now, jitter=0.0)
+        await self._record(Recording(delivered, attempt.subscription.url, None))
+        WINDOW.touch()
+        with trio.CancelScope(shield=True):  # its time limit ends it not
+            await trio.sleep_forever()
+        raise AssertionError("it was killed")
+
+    self._sender.make = mark_then_send  # type: ignore[method-assign]  # that is the defect
 
 
 def _early(kind: str) -> Any:
@@ -68,7 +75,7 @@ def _early(kind: str) -> Any:
 if __name__ == "__main__":
     match os.environ["RELAYD_BROKEN"]:
         case "marks":
-            EndpointTask._make = _mark_then_send  # type: ignore[method-assign]  # that is the defect
+            EndpointTask.__init__ = _mark_first  # type: ignore[method-assign]  # that is the defect
         case "answers":
             Intake.accept = _early("socket")  # type: ignore[method-assign]  # that is the defect
         case "deletes":
