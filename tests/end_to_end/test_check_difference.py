@@ -10,7 +10,7 @@ from processes import command, running, write_config
 DOWN = {"url": "http://127.0.0.1:9/", "retry": ["1h"], "rate_limit": "1000/s"}
 
 
-def write(folder: Path, *names: str, **other: object) -> Path:
+def write(folder: Path, *names: str, **other: Any) -> Path:
     return write_config(folder, dict.fromkeys(names, DOWN), spools=None, **other)
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -146,7 +147,7 @@ class Machine:
     def secret(self) -> Path:
         return self.root / "etc/secrets/books"
 
-    def configured(self, **other: object) -> Path:
+    def configured(self, **other: Any) -> Path:
         subscriptions: dict[str, Mapping[str, object]] = {
             "books": {"url": "https://books.example/", "secret": {"file": str(self.secret)}}
         }

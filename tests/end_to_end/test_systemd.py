@@ -17,6 +17,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -32,7 +33,7 @@ SECURITY = ("systemd-analyze", "security", "--offline=true", "--threshold=12", "
 UNITS = Path(__file__).parents[2] / "systemd"
 
 
-def without_spool(folder: Path, **other: object) -> Path:
+def without_spool(folder: Path, **other: Any) -> Path:
     return write_config(folder, name="config.yaml", spools=None, **other)
 
 

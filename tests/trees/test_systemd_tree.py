@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,18 @@ def journal(system: Tree, *options: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in lines]
 
 
+def listed(system: Tree, event_id: str) -> bool:
+    return event_id in system.run("relayd", "deliveries")
+
+
+def accepted_more(system: Tree, count: int) -> bool:
+    return len(journal(system, "--grep=event_accepted")) > count
+
+
+def runs_as_another(system: Tree, pid: str) -> bool:
+    return shown(system, "MainPID") not in {"0", pid}
+
+
 def drop_in(system: Tree, name: str, text: str) -> None:
     system.write(f"/etc/systemd/system/relayd.service.d/{name}.conf", f"[Service]\n{text}\n")
     system.run("systemctl", "daemon-reload")
@@ -147,7 +160,7 @@ def test_credentials_files_and_names_reach_it(system: Tree) -> None:
     system.python(INSERT, "/var/lib/relayd/spool/spool.db", "evt_spool", user="market")
     assert '"ok":true' in system.python(SEND, "evt_socket", "20", user="market")
     for event_id in ("evt_spool", "evt_socket"):
-        until(lambda each=event_id: each in system.run("relayd", "deliveries"), event_id)
+        until(partial(listed, system, event_id), event_id)
         delivered(system, event_id)
     # relayd's own user cannot read the credential on the disk.
     as_relayd = ("setpriv", "--reuid", "relayd", "--regid", "relayd", "--init-groups")
@@ -186,12 +199,10 @@ def test_no_producer_is_refused_while_it_restarts_or_is_killed(system: Tree) -> 
     restart, kill = ("restart",), ("kill", "--signal=KILL")
     for how in (restart, kill, restart, kill):
         count = len(journal(system, "--grep=event_accepted"))
-        until(
-            lambda count=count: len(journal(system, "--grep=event_accepted")) > count + 10, "events"
-        )
+        until(partial(accepted_more, system, count + 10), "events")
         pid = shown(system, "MainPID")
         system.run("systemctl", *how, "relayd.service")
-        until(lambda pid=pid: shown(system, "MainPID") not in {"0", pid}, "another process")
+        until(partial(runs_as_another, system, pid), "another process")
         active(system)
     system.run("touch", "/tmp/enough")
     until(lambda: shown(system, "SubState", "producer.service") == "exited", "the producer's end")

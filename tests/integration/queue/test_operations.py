@@ -4,7 +4,9 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from events import make_event
@@ -15,6 +17,7 @@ from relayd.core.event import Rejection, SpoolRow
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
 from relayd.queue import operations, records
+from relayd.queue.acceptance import Numbers
 from relayd.queue.claims import Want
 from relayd.queue.operations import Changed
 from relayd.queue.queue import Queue, open_queue
@@ -222,7 +225,7 @@ async def test_a_failed_backfill_leaves_nothing(tmp_path: Path) -> None:
         await accept(queue, "evt_1", to=("mail",))
 
         def broken(db: sqlite3.Connection, numbers: object, ids: object) -> None:
-            assert isinstance(numbers, operations.Numbers)
+            assert isinstance(numbers, Numbers)
             operations.backfill(db, numbers, 1, [1], now=NOW)
             raise sqlite3.OperationalError("as if the disk were full")
 
@@ -269,9 +272,7 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
         rejection = Rejection("invalid_type", "it is no type")
         for row in (odd, plain):
             await queue.reject([RejectedRow("spool market", row, rejection)])
-        newest, first = [
-            await queue.look(lambda db, seq=seq: read_rejected(db, seq)) for seq in (2, 1)
-        ]
+        newest, first = [await queue.look(partial(read_rejected, seq=seq)) for seq in (2, 1)]
         assert newest is not None
         assert first is not None
         assert first.row == replace(odd, seq=first.seq)
@@ -295,7 +296,7 @@ async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path):
         pass
-    statements = {
+    statements: dict[str, Any] = {
         operations._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]"},
         operations._CANCEL: {"now": 1, "seqs": "[1]"},
         operations._LACKING: ("[1]", 1),

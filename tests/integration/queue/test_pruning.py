@@ -2,12 +2,14 @@
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import structlog.testing
 import trio
 from events import make_event
+from faults.producing import until
 from test_operations import NOW, OK, URL, opened, replay, rows_of
 
 from relayd.config.sections import QueueConfig
@@ -50,6 +52,10 @@ async def make(
     )
 
 
+def _remove(db: sqlite3.Connection, *_: object, horizon: Horizon, events: tuple[int, ...]) -> int:
+    return remove(db, horizon, events)
+
+
 async def prune(queue: Queue, path: Path, retention_days: float) -> int:
     """Do what one round of the task does; return how many events were touched."""
     horizon = Horizon.at(NOW, retention_days * DAY)
@@ -58,11 +64,9 @@ async def prune(queue: Queue, path: Path, retention_days: float) -> int:
     async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
         while cursor is not None:
             start = cursor
-            step = await reader.run(lambda db, start=start: find_step(db, horizon, start))
+            step = await reader.run(partial(find_step, horizon=horizon, cursor=start))
             cursor = step.cursor
-            removed += await queue.operate(
-                lambda db, *_, step=step: remove(db, horizon, step.events)
-            )
+            removed += await queue.operate(partial(_remove, horizon=horizon, events=step.events))
     return removed
 
 
@@ -290,9 +294,7 @@ async def test_a_queue_that_stays_too_large_is_told_once(
         with structlog.testing.capture_logs() as logs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(task.run)
-                with trio.fail_after(20):
-                    while not task.too_large:
-                        await trio.sleep(0.01)
+                await until(lambda: task.too_large)
                 await trio.sleep(0.2)
                 [line] = logs
                 assert (line["event"], line["max_bytes"]) == ("queue_too_large", 300_000)
@@ -300,9 +302,7 @@ async def test_a_queue_that_stays_too_large_is_told_once(
                 assert len(left(path)) == 5
                 # It goes on where more may go: here, since the limit is higher.
                 task.apply(QueueConfig(path, 100 * DAY, 3_000_000))
-                with trio.fail_after(20):
-                    while task.too_large:
-                        await trio.sleep(0.01)
+                await until(lambda: not task.too_large)
                 assert [each["event"] for each in logs] == ["queue_too_large", "queue_fits_again"]
                 nursery.cancel_scope.cancel()
 

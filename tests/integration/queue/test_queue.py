@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,12 +140,8 @@ async def test_an_ended_delivery_is_never_due_again(tmp_path: Path) -> None:
         claim = await queue.claim(want(now=NOW + 10**9))
         assert claim == Claim((), {}, claim.backlog_first)
         # What ended while an attempt was under way stays ended, and the attempt is kept.
-        await record(queue, Delivery(**{**_fields(delivery), "attempts": 1}), FAILED)
+        await record(queue, replace(delivery, attempts=1), FAILED)
         assert (await queue.claim(want(now=NOW + 10**9))).deliveries == ()
-
-
-def _fields(delivery: Delivery) -> dict[str, object]:
-    return {name: getattr(delivery, name) for name in Delivery.__slots__}
 
 
 async def test_what_is_in_flight_is_not_claimed_again(tmp_path: Path) -> None:

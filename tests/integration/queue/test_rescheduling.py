@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from events import make_event
@@ -84,9 +85,9 @@ async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
         operate = queue.operate
         moved = 0
 
-        async def interrupted(operation: object) -> object:
+        async def interrupted(operation: Any) -> Any:
             nonlocal moved
-            result = await operate(operation)  # type: ignore[arg-type]  # whatever it is
+            result = await operate(operation)
             moved += 1
             if moved == 1:
                 # Attempted between two steps, by the new clock.
@@ -115,10 +116,10 @@ async def test_a_locked_queue_is_waited_for(
         operate = queue.operate
         errors: list[Exception] = [DatabaseBusyError(tmp_path, "another process holds its lock")]
 
-        async def busy_once(operation: object) -> object:
+        async def busy_once(operation: Any) -> Any:
             if errors:
                 raise errors.pop()
-            return await operate(operation)  # type: ignore[arg-type]  # whatever it is
+            return await operate(operation)
 
         monkeypatch.setattr(queue, "operate", busy_once)
         assert await move_retries(queue, HOUR, NOW + HOUR) == 1

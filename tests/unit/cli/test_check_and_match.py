@@ -182,8 +182,8 @@ def test_match_of_an_unknown_type_warns(config: Path) -> None:
     printed = run("match", "order.craeted", config=config).stdout
     assert "did you mean order.created?" in printed
     assert document("match", "order.craeted", config=config)["known_type"] is False
-    printed = run("match", "relayd.endpoint.failing", config=config)
-    assert printed.exit_code == 1  # no producer's type
+    refused = run("match", "relayd.endpoint.failing", config=config)
+    assert refused.exit_code == 1  # no producer's type
 
 
 @pytest.mark.parametrize(

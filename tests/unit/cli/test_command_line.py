@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -203,7 +204,8 @@ def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -
     assert "\x1b[" in CliRunner().invoke(cli, arguments, color=True).output
     assert "\x1b[" not in CliRunner().invoke(cli, arguments).output
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[" not in CliRunner().invoke(cli, arguments, color=None).output
+    undecided: Any = None
+    assert "\x1b[" not in CliRunner().invoke(cli, arguments, color=undecided).output
     # As on a terminal: the context decides there, and NO_COLOR decides for it.
     context = cli.make_context("relayd", ["events"])
     assert cli.callback is not None

@@ -269,8 +269,9 @@ async def test_a_failing_endpoint_is_tried_one_at_a_time_and_recovers_on_a_ramp(
         await trio.sleep(10)
         assert bench.most_under_way == 1
         await trio.sleep(30)
-        assert task.health.failing
-        assert task.health.failing_since == pytest.approx(EPOCH + 1, abs=0.1)
+        failing = task.health
+        assert failing.failing
+        assert failing.failing_since == pytest.approx(EPOCH + 1, abs=0.1)
         up = True
         recovered = len(bench.starts)
         await trio.sleep(80)
