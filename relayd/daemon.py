@@ -27,7 +27,7 @@ from relayd.core.addresses import Network
 from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Endpoint
 from relayd.core.own_events import wanted_types
-from relayd.core.poison import obituary
+from relayd.core.poison import DEATHS, obituary
 from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
@@ -283,7 +283,8 @@ class Daemon:
             return
         deaths = self._at_work.deaths.count(key)
         where = {"delivery_id": delivery_id(self._queue.tag, key)} if key > 0 else {}
-        _log.error("died_at_work", **where, deaths=deaths, detail=obituary(key, deaths))
+        tell = _log.warning if deaths < DEATHS else _log.error
+        tell("died_at_work", **where, deaths=deaths, detail=obituary(key, deaths))
 
     def _status(self) -> str:
         config = self._config

@@ -58,6 +58,6 @@ def _key(digest: int, size: int) -> int:
 def obituary(key: int, deaths: int) -> str:
     """Say what relayd died at, which it did `deaths` times by now."""
     what = "while it read an event" if key < 0 else "at a delivery"
-    then = "it is set aside" if deaths >= DEATHS else f"at {DEATHS} times it is set aside"
     times = "once" if deaths == 1 else f"{deaths} times"
-    return f"the relayd before this one died {what}, {times} by now; {then}"
+    then = "it is set aside" if deaths >= DEATHS else f"at the {DEATHS}rd death it is set aside"
+    return f"relayd died {what}, {times} since it last ended in order; {then}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torture.configuration import HOPELESS_RETRIES_S
+from torture.configuration import HOPELESS_RETRIES_S, WANTED
 from torture.harness import impossible_here, torture
 from torture.plan import Fault, each_once, make_plan
 from torture.recording import Produced, Request
@@ -81,6 +81,13 @@ ON_TIME = [attempt(number, sum(HOPELESS_RETRIES_S[: number - 1])) for number in 
 def test_what_a_schedule_allows_is_no_violation() -> None:
     assert judged(ON_TIME) == []
     assert judged([ON_TIME[0], *ON_TIME], kills=1) == [], "one that was cut off comes again"
+
+
+def test_an_event_that_was_blamed_for_a_kill_is_found() -> None:
+    report = Report(make_plan(1, 0), Produced(), {name: [] for name in WANTED})
+    assert violations(report) == []
+    report.log = '{"event": "attempt_failed", "failure": "poison"}'
+    assert "put that down to an event" in violations(report)[0]
 
 
 def test_attempts_beyond_a_schedule_are_found() -> None:

@@ -47,8 +47,9 @@ def test_an_events_key_is_that_of_its_content() -> None:
 
 def test_it_is_told_how_often_and_what_comes_then() -> None:
     assert obituary(7, 1) == (
-        "the relayd before this one died at a delivery, once by now; at 3 times it is set aside"
+        "relayd died at a delivery, once since it last ended in order; "
+        "at the 3rd death it is set aside"
     )
     assert obituary(-7, DEATHS) == (
-        "the relayd before this one died while it read an event, 3 times by now; it is set aside"
+        "relayd died while it read an event, 3 times since it last ended in order; it is set aside"
     )
