@@ -18,14 +18,13 @@ DEATHS: Final = 3
 """So often relayd may die at the same thing. Once may be chance: the machine ran out of memory, or
 somebody killed the process. Three times at one out of thousands is not."""
 
-_UNTIL: Final = "until relayd was stopped in order and started again"
-
 POISON: Final = Rejection(
-    "poison", f"relayd died {DEATHS} times while it read this, and does not read it again {_UNTIL}"
+    "poison",
+    f"relayd died {DEATHS} times while it read this; it reads it again after a restart in order",
 )
 
 DELIVERY_DETAIL: Final = (
-    f"relayd died {DEATHS} times at this attempt, and does not make it again {_UNTIL}"
+    f"relayd died at it {DEATHS} times; a replay after a restart tries it again"
 )
 
 

@@ -54,7 +54,7 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
         [delivery] = shown["deliveries"]
         last = delivery["history"][-1]
         assert last["failure"] == "poison"
-        assert "relayd died 3 times" in last["detail"]
+        assert "relayd died at it 3 times" in last["detail"]
         # It has ended in order by now: a relayd without the fault gets it through.
         async with running(config) as relayd:
             await command("replay", told["delivery_id"], "--yes", config=config)
