@@ -17,6 +17,7 @@ from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
 from relayd.delivery.standing import Pulse, Standing
+from relayd.delivery.time_limits import TimeLimits
 from relayd.delivery.transport import Transport
 
 _IDLE_SWEEP_S = 5.0
@@ -60,6 +61,7 @@ class Dispatch:
         # are in flight at the old one.
         self._in_flight: defaultdict[str, set[int]] = defaultdict(set)
         self._tasks: trio.Nursery | None = None
+        self._limits = TimeLimits()
         self._stopped = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -69,6 +71,7 @@ class Dispatch:
         """
         async with trio.open_nursery() as sweeping:
             sweeping.start_soon(self._close_idle_connections)
+            sweeping.start_soon(self._limits.run)
             async with trio.open_nursery() as self._tasks:
                 # Keeps the nursery open while there is no endpoint.
                 self._tasks.start_soon(self._stopped.wait)
@@ -165,6 +168,7 @@ class Dispatch:
             in_flight=self._in_flight,
             note_elsewhere=self.note,
             at_work=self._at_work,
+            limits=self._limits,
             clock=self._clock,
             jitter=self._jitter,
         )

@@ -26,6 +26,7 @@ from relayd.delivery.attempt import Attempt, Sender
 from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
+from relayd.delivery.time_limits import TimeLimits
 from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
@@ -74,6 +75,7 @@ class EndpointTask:
         in_flight: defaultdict[str, set[int]],
         note_elsewhere: Callable[[str, float], object],
         at_work: AtWork,
+        limits: TimeLimits,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
@@ -86,6 +88,7 @@ class EndpointTask:
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
+        self._limits = limits
         self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
         self._promised = 0
         self._rounds = 0
@@ -174,6 +177,7 @@ class EndpointTask:
         async with trio.open_nursery() as nursery:
             slots = Slots(
                 nursery,
+                self._limits,
                 timeout_s=lambda attempt: attempt.timeout_s,
                 make=self._sender.make,
                 settle=self._settle,

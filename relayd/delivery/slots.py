@@ -1,7 +1,7 @@
 """Tasks that make one attempt after the other, each under a time limit.
 
 A task and a cancel scope for each attempt cost as much as to sign it and to send it. So a task that
-is through waits for the next attempt, and its scope gets a new deadline for each.
+is through waits for the next attempt, and keeps its scope until an attempt is cancelled in it.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 import trio
+
+from relayd.delivery.time_limits import TimeLimits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,16 +26,20 @@ class Slots(Generic[T, R]):
     def __init__(
         self,
         nursery: trio.Nursery,
+        limits: TimeLimits,
         *,
         timeout_s: Callable[[T], float],
         make: Callable[[T], Awaitable[R]],
         settle: Callable[[T, R | None], Awaitable[None]],
     ) -> None:
         self._nursery = nursery
+        self._limits = limits
         self._timeout_s = timeout_s
         self._make = make
         self._settle = settle
         self._begun: list[T] = []  # a deque takes ten times the room, for each endpoint
+        self._ends_at: dict[trio.CancelScope, float] = {}
+        self._looks_at = math.inf
         self._idle = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -58,9 +64,11 @@ class Slots(Generic[T, R]):
             with trio.CancelScope() as scope:
                 while True:
                     attempt, made = self._begun.pop(0), None
-                    scope.deadline = trio.current_time() + self._timeout_s(attempt)
-                    made = await self._make(attempt)
-                    scope.deadline = math.inf
+                    self._limit(scope, trio.current_time() + self._timeout_s(attempt))
+                    try:
+                        made = await self._make(attempt)
+                    finally:
+                        del self._ends_at[scope]
                     # The deadline may have come together with the answer: settle it outside.
                     if scope.cancel_called:
                         break
@@ -70,3 +78,21 @@ class Slots(Generic[T, R]):
                     if not self._begun:
                         return
             await self._settle(attempt, made)
+
+    def _limit(self, scope: trio.CancelScope, ends_at: float) -> None:
+        self._ends_at[scope] = ends_at
+        if ends_at < self._looks_at:
+            self._looks_at = ends_at
+            self._limits.look_at(ends_at, self._look)
+
+    def _look(self, now: float) -> None:
+        """Cancel what takes too long, and come back when the next may."""
+        if now < self._looks_at:
+            return  # there is an earlier call than this one, and a later one
+        for scope, ends_at in self._ends_at.items():
+            if ends_at <= now:
+                scope.cancel()
+        left = (ends_at for ends_at in self._ends_at.values() if ends_at > now)
+        self._looks_at = min(left, default=math.inf)
+        if self._looks_at < math.inf:
+            self._limits.look_at(self._looks_at, self._look)

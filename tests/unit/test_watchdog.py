@@ -28,6 +28,7 @@ from relayd.database import (
     DatabaseFullError,
 )
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.time_limits import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.watchdog import Watchdog
 
@@ -97,6 +98,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self, rate: Rate = FAST) -> AsyncIterator[EndpointTask]:
+        limits = TimeLimits()
         task = EndpointTask(
             Endpoint(URL, rate, 1),
             {"books": SUBSCRIPTION},
@@ -106,6 +108,7 @@ class Bench:
             in_flight=defaultdict(set),
             note_elsewhere=lambda *_: None,
             at_work=AtWork.unrecorded(),
+            limits=limits,
             clock=self.now,
             jitter=lambda: 0.0,
         )
@@ -113,6 +116,7 @@ class Bench:
             ALLOWED_S, queue=self.queue, pulses=lambda: {task: task.pulse}, feed=self.feed
         )
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(limits.run)
             nursery.start_soon(task.run)
             nursery.start_soon(watchdog.run)
             try:

@@ -24,6 +24,7 @@ from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.time_limits import TimeLimits
 
 URL = "https://app.example/hook"
 EPOCH = 1_700_000_000.0
@@ -89,6 +90,7 @@ class Bench:
         health: Health | None = None,
     ) -> AsyncIterator[EndpointTask]:
         each = subscriptions or (subscription(),)
+        limits = TimeLimits()
         task = EndpointTask(
             Endpoint(URL, rate, max_in_flight),
             {one.name: one for one in each},
@@ -98,10 +100,12 @@ class Bench:
             in_flight=defaultdict(set),
             note_elsewhere=self.elsewhere,
             at_work=self.at_work,
+            limits=limits,
             clock=now,
             jitter=lambda: 0.0,
         )
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(limits.run)
             nursery.start_soon(task.run)
             yield task
             nursery.cancel_scope.cancel()

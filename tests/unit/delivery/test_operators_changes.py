@@ -18,6 +18,7 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.time_limits import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
@@ -65,6 +66,7 @@ async def test_a_test_takes_no_token_that_was_promised(
     bench = Bench(queue=SlowQueue())
     for _ in range(500):
         bench.queue.add(EPOCH)
+    limits = TimeLimits()
     task = EndpointTask(
         Endpoint(URL, Rate(limit, 60.0), 8),
         {"books": subscription()},
@@ -74,6 +76,7 @@ async def test_a_test_takes_no_token_that_was_promised(
         in_flight=defaultdict(set),
         note_elsewhere=lambda *_: None,
         at_work=AtWork.unrecorded(),
+        limits=limits,
         clock=lambda: EPOCH + trio.current_time(),
         jitter=lambda: 0.0,
     )
@@ -88,6 +91,7 @@ async def test_a_test_takes_no_token_that_was_promised(
             await trio.sleep(max(wait_s, 1.7))
 
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(limits.run)
         nursery.start_soon(task.run)
         nursery.start_soon(take)
         await trio.sleep(1000)

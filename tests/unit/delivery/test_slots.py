@@ -8,8 +8,18 @@ import trio
 from trio.testing import MockClock
 
 from relayd.delivery.slots import Slots
+from relayd.delivery.time_limits import TimeLimits
 
 Settled = list[tuple[str, str | None, float]]
+
+
+@asynccontextmanager
+async def limiting() -> AsyncIterator[TimeLimits]:
+    limits = TimeLimits()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(limits.run)
+        yield limits
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -26,8 +36,8 @@ async def running(
         await trio.sleep(settling_s)
         settled.append((name, made, trio.current_time()))
 
-    async with trio.open_nursery() as nursery:
-        yield Slots(nursery, timeout_s=lambda _: 10.0, make=make, settle=settle)
+    async with limiting() as limits, trio.open_nursery() as nursery:
+        yield Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
 
 
 async def test_attempts_are_made_at_the_same_time(autojump_clock: MockClock) -> None:
@@ -83,8 +93,8 @@ async def test_an_answer_that_comes_with_the_deadline_counts(autojump_clock: Moc
         await trio.lowlevel.checkpoint()
         settled.append(made)
 
-    async with trio.open_nursery() as nursery:
-        slots = Slots(nursery, timeout_s=lambda _: 10.0, make=make, settle=settle)
+    async with limiting() as limits, trio.open_nursery() as nursery:
+        slots = Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
         slots.start("a")
         slots.close()
         await trio.testing.wait_all_tasks_blocked()
@@ -123,4 +133,30 @@ async def test_a_failing_settle_ends_all(autojump_clock: MockClock) -> None:
 
     with pytest.RaisesGroup(RuntimeError):
         async with trio.open_nursery() as nursery:
-            Slots(nursery, timeout_s=lambda _: 1.0, make=make, settle=settle).start("a")
+            Slots(nursery, TimeLimits(), timeout_s=lambda _: 1.0, make=make, settle=settle).start(
+                "a"
+            )
+
+
+async def test_attempts_that_time_out_together_are_ended_one_after_the_other(
+    autojump_clock: MockClock,
+) -> None:
+    settled: Settled = []
+
+    async def make(_: str) -> str:
+        await trio.sleep_forever()
+        raise AssertionError("it has a time limit")
+
+    async def settle(name: str, made: str | None) -> None:
+        await trio.lowlevel.checkpoint()
+        settled.append((name, made, trio.current_time()))
+
+    async with limiting() as limits, trio.open_nursery() as nursery:
+        for number in range(500):
+            slots = Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
+            slots.start([f"{number}"])
+            slots.close()
+    times = [at for *_, at in settled]
+    assert len(set(times)) == 500
+    assert times[0] == 10.0
+    assert times[-1] <= 10.25
