@@ -61,7 +61,7 @@ test-deb: deb  ## installs and removes it in fresh Debian trees, and tries pipx 
 test-systemd: deb  ## runs it under a real systemd in Debian trees (as root)
 	@$(TREES) tests/trees/test_systemd_tree.py
 
-bench: .venv-bench/ready  ## measures relayd beside its peers, in 20 minutes (nginx and more from Debian, as root)
+bench: .venv-bench/ready  ## measures relayd beside its peers, in 15 minutes (nginx and more from Debian, as root)
 	@.venv-bench/bin/python -m benchmarks --output benchmarks/results --update docs/performance.md README.md
 
 bench-quick: .venv-bench/ready  ## the same with fewer events and repeats, in 3 minutes

@@ -106,8 +106,9 @@ def at_work(path: Path, *, after_crash: bool) -> Iterator[AtWork]:
         if after_crash and page[_HEAD] == _MAGIC:
             died_at = page[_NOW] or None
             deaths = [key for key in (page[_NOW], *page[_DEATHS]) if key != NOTHING]
-        _note_deaths(page, deaths)
+        # In this order: a kill in between loses a death, and counts none twice.
         page[_HEAD], page[_NOW] = _MAGIC, NOTHING
+        _note_deaths(page, deaths)
         yield AtWork(page, deaths, died_at)
         _note_deaths(page, [])
 

@@ -1,6 +1,10 @@
 """A secret's text, kept out of every log, error and `repr`."""
 
+import base64
+import binascii
 import hmac
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -8,11 +12,12 @@ from typing import NoReturn
 class Secret:
     """Text that only `reveal` shows. Equal secrets are compared in constant time."""
 
-    __slots__ = ("_mac", "_text")
+    __slots__ = ("_mac", "_standard_mac", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._mac: hmac.HMAC | None = None
+        self._standard_mac: hmac.HMAC | None = None
 
     def reveal(self) -> str:
         """Return the text itself. Callers sign or compare with it, and never print it."""
@@ -23,17 +28,33 @@ class Secret:
         """The text as the bytes to sign with; those of an environment that is not UTF-8 as well."""
         return self._text.encode("utf-8", "surrogateescape")
 
-    def mac(self, body: bytes) -> hmac.HMAC:
-        """Return the HMAC-SHA256 of `body` under the key.
+    @property
+    def standard_key(self) -> bytes:
+        """The Standard Webhooks key: after `whsec_`, base64; any other text is the key itself.
+
+        It is never empty, unless the secret is.
+        """
+        key = b""
+        if self._text.startswith("whsec_"):
+            with suppress(binascii.Error, ValueError):
+                key = base64.b64decode(self._text.removeprefix("whsec_"), validate=True)
+        return key or self.key
+
+    def mac(self, *signed: bytes) -> hmac.HMAC:
+        """Return the HMAC-SHA256 of these bytes, one after the other, under the key.
 
         The key is worked in once. `hmac.digest` does it each time, and gives up Python's lock
         meanwhile, which under load takes longer than to sign.
         """
         if self._mac is None:
             self._mac = hmac.new(self.key, digestmod="sha256")
-        mac = self._mac.copy()
-        mac.update(body)
-        return mac
+        return _of(self._mac, signed)
+
+    def standard_mac(self, *signed: bytes) -> hmac.HMAC:
+        """Return the same under the Standard Webhooks key."""
+        if self._standard_mac is None:
+            self._standard_mac = hmac.new(self.standard_key, digestmod="sha256")
+        return _of(self._standard_mac, signed)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -50,6 +71,13 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere")
+
+
+def _of(keyed: hmac.HMAC, signed: Iterable[bytes]) -> hmac.HMAC:
+    mac = keyed.copy()
+    for part in signed:
+        mac.update(part)
+    return mac
 
 
 @dataclass(frozen=True, slots=True)

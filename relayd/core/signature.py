@@ -5,10 +5,7 @@ those of the Standard Webhooks specification 1.0.0 beside them.
 """
 
 import base64
-import binascii
-import hashlib
 import hmac
-from contextlib import suppress
 
 from relayd.core.delivery import Delivery
 from relayd.core.secret import Secret
@@ -67,24 +64,10 @@ def verify(body: bytes, signature: str, secret: Secret) -> bool:
     return _same(sign(body, secret), signature.strip())
 
 
-def standard_key(secret: Secret) -> bytes:
-    """Return the Standard Webhooks key: after `whsec_`, base64; any other text is the key itself.
-
-    The key is never empty, unless the secret is.
-    """
-    text = secret.reveal()
-    key = b""
-    if text.startswith("whsec_"):
-        with suppress(binascii.Error, ValueError):
-            key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    return key or secret.key
-
-
 def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) -> str:
     """Return `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. `timestamp`: Unix seconds."""
-    signed = f"{event_id}.{timestamp}.".encode() + body
-    mac = hmac.digest(standard_key(secret), signed, hashlib.sha256)
-    return "v1," + base64.b64encode(mac).decode()
+    mac = secret.standard_mac(f"{event_id}.{timestamp}.".encode(), body)
+    return "v1," + base64.b64encode(mac.digest()).decode()
 
 
 def verify_standard(
