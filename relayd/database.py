@@ -109,17 +109,13 @@ class _Files:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, tuple[int, int]] = {}
+        # The -wal is made anew as long as nobody has read from the file.
+        self._known = {str(path): _identity(str(path))}
 
     def check(self) -> None:
         """Raise `DatabaseFailedError` when a path no longer leads where it led at first."""
         for name in (str(self._path), f"{self._path}-wal"):
-            try:
-                found = os.stat(name)  # noqa: PTH116 - Path.stat takes longer, at each commit
-            except OSError:
-                identity = None
-            else:
-                identity = (found.st_dev, found.st_ino)
+            identity = _identity(name)
             known = self._known.get(name)
             if known is None:
                 if identity is not None:
@@ -130,6 +126,14 @@ class _Files:
                     f"{name} was moved, replaced or deleted while it was in use; put it back, with"
                     " what belongs to it (-wal), before relayd starts again",
                 )
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - Path.stat takes longer, at each commit
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 class Database:
@@ -259,7 +263,11 @@ class Database:
                         _PROCEDURE, (procedure,)
                     )
                 except sqlite3.Error as error:
-                    raise _translated(self.path, error) from error
+                    translated = _translated(self.path, error)
+                    if isinstance(translated, DatabaseFailedError):
+                        # SQLite meets a file that was moved away as an I/O error, say.
+                        self._files.check()
+                    raise translated from error
         return result
 
 

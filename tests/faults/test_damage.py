@@ -46,6 +46,7 @@ async def refused(config: Path) -> str:
 def the_one_line(relayd: RelaydProcess) -> str:
     assert "Traceback" not in relayd.errors
     assert not relayd.events("defect")
+    assert len(relayd.events("failed")) == 1, relayd.errors
     [line] = relayd.events("failed")
     assert relayd.errors == f"relayd: {line['detail']}\n"
     return str(line["detail"])

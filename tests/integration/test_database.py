@@ -131,6 +131,18 @@ async def test_a_file_that_is_no_longer_there_takes_no_transaction(path: Path, k
             await database.write(add)
 
 
+async def test_what_follows_from_a_file_that_was_moved_says_so(path: Path) -> None:
+    def fail(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with sqlite_loop(), Database.open(path) as reader:
+        with pytest.raises(DatabaseFailedError, match="disk I/O error"):
+            await reader.run(fail)
+        path.rename(path.with_suffix(".old"))
+        with pytest.raises(DatabaseFailedError, match="moved, replaced or deleted"):
+            await reader.run(fail)
+
+
 async def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
     path.write_text("not a database, but long enough to have a header" * 100)
