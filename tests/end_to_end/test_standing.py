@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from operating import Switch, asked, emit, logged, until
 from processes import command, make_spool, run_command, running, write_config
 from receivers import answer, open_receiver
-from test_operating import Switch, asked, emit, logged, until
 
 
 def endpoint(status: Any, url: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from events import make_event
-from test_operations import opened, rows_of
+from queue_file import opened, rows_of
 
 from relayd.core.acceptance import NewEvent
 from relayd.queue import backup

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from events import make_event
-from test_operations import NOW, OK, URL, opened, replay, rows_of
+from queue_file import NOW, OK, URL, opened, replay, rows_of
 
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide

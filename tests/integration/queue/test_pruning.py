@@ -10,7 +10,7 @@ import structlog.testing
 import trio
 from events import make_event
 from faults.producing import until
-from test_operations import NOW, OK, URL, opened, replay, rows_of
+from queue_file import NOW, OK, URL, opened, replay, rows_of
 
 from relayd.config.sections import QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent

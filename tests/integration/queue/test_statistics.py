@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_operations import FAILED, NOW, OK, URL, accept, claimed, opened, rows_of
+from queue_file import FAILED, NOW, OK, URL, accept, claimed, opened, rows_of
 
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome

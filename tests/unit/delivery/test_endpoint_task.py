@@ -1,120 +1,23 @@
 """One endpoint's loop on virtual time: limits, retries, Retry-After, recovery, stopping."""
 
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import structlog
 import trio
-from memory_queue import MemoryQueue
+from endpoint_bench import EPOCH, FAST, URL, Bench, subscription
 from trio.testing import MockClock
 
 from relayd.at_work import AtWork
 from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
-from relayd.core.matching import Selection
 from relayd.core.outcome import Failure
-from relayd.core.secret import Secret, SourcedSecret
-from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
-from relayd.delivery.endpoint_task import EndpointTask
-from relayd.delivery.time_limits import TimeLimits
-
-URL = "https://app.example/hook"
-EPOCH = 1_700_000_000.0
-FAST = Rate(100_000, 1.0)
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
-
-
-def subscription(name: str = "books", **changes: object) -> Subscription:
-    plain = Subscription(
-        name=name,
-        url=URL,
-        selection=Selection(events=("*",)),
-        active=True,
-        secret=SourcedSecret(Secret("a-secret-of-tests"), "text"),
-        previous_secret=None,
-        signature="locallygrown",
-        timeout_s=10.0,
-        retry=(120.0, 600.0),
-        headers=(),
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]  # the names are the fields'
-
-
-def now() -> float:
-    return EPOCH + trio.current_time() - START
-
-
-START = 0.0
-
-
-@dataclass
-class Bench:
-    """An endpoint's task over a queue in memory and an answer of the test's choice."""
-
-    queue: MemoryQueue = field(default_factory=MemoryQueue)
-    starts: list[float] = field(default_factory=list)
-    requests: list[httpx.Request] = field(default_factory=list)
-    under_way: int = 0
-    most_under_way: int = 0
-    answer: Answer | None = None
-    noted_elsewhere: list[tuple[str, float]] = field(default_factory=list)
-    at_work: AtWork = field(default_factory=AtWork.unrecorded)
-
-    def elsewhere(self, name: str, at: float) -> None:
-        self.noted_elsewhere.append((name, at))
-
-    async def handle(self, request: httpx.Request) -> httpx.Response:
-        self.starts.append(now() - EPOCH)
-        self.requests.append(request)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            return httpx.Response(200) if self.answer is None else await self.answer(request)
-        finally:
-            self.under_way -= 1
-
-    @asynccontextmanager
-    async def running(
-        self,
-        rate: Rate = FAST,
-        max_in_flight: int = 8,
-        subscriptions: tuple[Subscription, ...] = (),
-        health: Health | None = None,
-    ) -> AsyncIterator[EndpointTask]:
-        each = subscriptions or (subscription(),)
-        limits = TimeLimits()
-        task = EndpointTask(
-            Endpoint(URL, rate, max_in_flight),
-            {one.name: one for one in each},
-            queue=self.queue,
-            transport=httpx.MockTransport(self.handle),
-            health=health or Health(),
-            in_flight=defaultdict(set),
-            note_elsewhere=self.elsewhere,
-            at_work=self.at_work,
-            limits=limits,
-            clock=now,
-            jitter=lambda: 0.0,
-        )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(limits.run)
-            nursery.start_soon(task.run)
-            yield task
-            nursery.cancel_scope.cancel()
-
-
-@pytest.fixture(autouse=True)
-def _zero(autojump_clock: MockClock) -> None:
-    global START  # noqa: PLW0603 - the tests' own zero of the virtual clock
-    START = autojump_clock.current_time()
 
 
 def most_in_window(starts: list[float], window_s: float) -> int:
@@ -196,7 +99,7 @@ async def test_retry_after_is_a_lower_bound_and_holds_the_endpoints_other_delive
     bench.queue.add(EPOCH)
     async with bench.running() as task:
         await trio.sleep(10)
-        bench.queue.add(now())
+        bench.queue.add(bench.now())
         task.note("books", NOW)
         await trio.sleep(289)
         assert len(bench.starts) == 1
@@ -215,7 +118,7 @@ async def test_410_holds_the_subscription_and_no_other(autojump_clock: MockClock
     first = bench.queue.add(EPOCH, "books")
     async with bench.running(subscriptions=each) as task:
         await trio.sleep(1)
-        second, third = bench.queue.add(now(), "books"), bench.queue.add(now(), "mail")
+        second, third = bench.queue.add(bench.now(), "books"), bench.queue.add(bench.now(), "mail")
         task.note("books", NOW)
         task.note("mail", NOW)
         await trio.sleep(100_000)
@@ -313,7 +216,7 @@ async def test_one_poisonous_event_does_not_make_the_endpoint_failing(
     async with bench.running(max_in_flight=1) as task:
         for _ in range(100):
             await trio.sleep(10)
-            bench.queue.add(now())
+            bench.queue.add(bench.now())
             task.note("books", NOW)
         poison = [each for each in bench.queue.records if each.delivery.seq == 1]
         assert [each.started_at - EPOCH for each in poison] == pytest.approx([0, 120, 720], abs=0.1)
@@ -328,12 +231,12 @@ async def test_fresh_events_pass_a_backlog_within_two_tokens(autojump_clock: Moc
     async with bench.running(Rate(60, 60.0)) as task:
         await trio.sleep(60)
         for _ in range(10):
-            seq = bench.queue.add(now())
+            seq = bench.queue.add(bench.now())
             task.note("books", NOW)
-            added = now()
+            added = bench.now()
             while bench.queue.rows[seq].delivery.state is not State.DELIVERED:
                 await trio.sleep(0.05)
-            waits.append(now() - added)
+            waits.append(bench.now() - added)
             await trio.sleep(7.3)
     interval_s = 1 / Rate(60, 60.0).refill_per_s
     assert max(waits) <= 2 * interval_s + 0.1
@@ -446,7 +349,7 @@ async def test_a_subscription_that_is_gone_is_not_delivered_until_it_is_back(
 ) -> None:
     bench = Bench()
     async with bench.running(subscriptions=(subscription("mail"),)) as task:
-        seq = bench.queue.add(now(), "books")
+        seq = bench.queue.add(bench.now(), "books")
         task.note("books", NOW)
         await trio.sleep(1000)
         assert bench.starts == []

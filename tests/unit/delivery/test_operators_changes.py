@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from endpoint_bench import EPOCH, URL, Bench, subscription
 from memory_queue import MemoryQueue
-from test_endpoint_task import EPOCH, URL, Bench, subscription
 from trio.testing import MockClock
 
 from relayd.at_work import AtWork

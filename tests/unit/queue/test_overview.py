@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import pytest
-from test_reading import START, change, path, reading
+from written_queue import START, change
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
 from relayd.queue import overview, statistics
 from relayd.queue.overview import SubscriptionStanding, count_due, read_overview
 from relayd.queue.reading import Reading, open_reading
-
-__all__ = ["path", "reading"]
 
 NOW = START + 321
 BOOKS, SHOP = "https://books.example/", "https://shop.example/"

@@ -9,87 +9,18 @@ from pathlib import Path
 import pytest
 import trio
 from events import make_event
+from written_queue import START, Clock, change
 
 from relayd.core.acceptance import NewEvent
-from relayd.core.delivery import Hold, State, decide
-from relayd.core.endpoint import Health
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.delivery import Hold, State
 from relayd.database import sqlite_loop
-from relayd.queue.claims import Want
 from relayd.queue.details import find
 from relayd.queue.filtering import DeliveryFilter, query_for
 from relayd.queue.listing import _LOAD, list_deliveries
-from relayd.queue.queue import Queue, open_queue
+from relayd.queue.queue import open_queue
 from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
-from relayd.queue.records import Declared, Recording
+from relayd.queue.records import Declared
 from relayd.queue.schema import APPLICATION_ID, VERSION
-
-START = 1_700_000_000.0
-SCHEDULE = (120.0,)
-FAILED = Outcome(0.25, 500, Failure.STATUS, "answered 500", b"<h1>no</h1>")
-DELIVERED = Outcome(0.125, 204)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-async def fail_or_deliver(
-    queue: Queue, clock: Clock, outcome: Outcome, name: str, health: Health | None = None
-) -> None:
-    """Claim the one delivery that is due for a subscription, and record this outcome."""
-    want = Want((name,), 1, clock.now, frozenset(), None, backlog_first=False)
-    [delivery] = (await queue.claim(want)).deliveries
-    record = decide(
-        delivery, outcome, SCHEDULE, started_at=clock.now - 1, now=clock.now, jitter=0.0
-    )
-    await queue.record(Recording(record, f"https://{name}.example/", health))
-
-
-async def write_queue(path: Path) -> None:
-    """Write three events: evt_0 delivered to shop and pending at books, evt_1 retrying at shop,
-    evt_2 exhausted at books after two attempts."""
-    clock = Clock()
-    async with sqlite_loop(), open_queue(path, clock) as queue:
-        names = ("shop", "books")
-        await queue.declare(Declared(name, f"https://{name}.example/", True) for name in names)
-        await queue.accept([NewEvent(make_event("evt_0"), "socket", ("shop",))])
-        await fail_or_deliver(queue, clock, DELIVERED, "shop")
-        clock.now += 100
-        await queue.accept(
-            [NewEvent(make_event("evt_1", "payment.failed"), "spool market", ("shop",))]
-        )
-        await fail_or_deliver(queue, clock, FAILED, "shop")
-        clock.now += 100
-        await queue.accept([NewEvent(make_event("evt_2"), "socket", ("books",))])
-        await fail_or_deliver(queue, clock, FAILED, "books")
-        clock.now += 120
-        await fail_or_deliver(queue, clock, FAILED, "books")
-        clock.now += 1
-        await queue.accept([NewEvent(make_event("evt_3"), "socket", ("books", "shop"))])
-        await fail_or_deliver(queue, clock, DELIVERED, "shop")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    trio.run(write_queue, tmp_path / "queue.db")
-    return tmp_path / "queue.db"
-
-
-@pytest.fixture
-def reading(path: Path) -> Iterator[Reading]:
-    with open_reading(path) as opened:
-        yield opened
-
-
-def change(path: Path, sql: str) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute(sql)
-    db.close()
 
 
 def listed(reading: Reading, wanted: DeliveryFilter, limit: int = 50) -> list[tuple[str, str, str]]:

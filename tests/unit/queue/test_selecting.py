@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_reading import START, path, reading
+from written_queue import START
 
 from relayd.core.delivery import State
 from relayd.queue.filtering import DeliveryFilter
@@ -16,8 +16,6 @@ from relayd.queue.selecting import (
     lacking_events,
     select,
 )
-
-__all__ = ["path", "reading"]
 
 ENDED = frozenset({State.DELIVERED, State.EXHAUSTED})
 

@@ -1,0 +1,64 @@
+"""A queue on a real file for tests: what is done to it, and what its rows say."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from events import make_event
+
+from relayd.core.acceptance import NewEvent
+from relayd.core.delivery import Delivery, decide
+from relayd.core.outcome import Failure, Outcome
+from relayd.database import sqlite_loop
+from relayd.queue import operations
+from relayd.queue.claims import Want
+from relayd.queue.operations import Changed
+from relayd.queue.queue import Queue, open_queue
+from relayd.queue.records import Declared, Recording
+
+URL = "https://app.example/hook"
+NOW = 1_700_000_000.0
+OK = Outcome(0.1, status=200)
+FAILED = Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500")
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Queue]:
+    async with sqlite_loop(), open_queue(path, lambda: NOW) as queue:
+        await queue.declare([Declared("books", URL, True), Declared("mail", URL, True)])
+        yield queue
+
+
+async def accept(queue: Queue, *event_ids: str, to: tuple[str, ...] = ("books",)) -> None:
+    await queue.accept([NewEvent(make_event(each), "socket", to) for each in event_ids])
+
+
+async def claimed(queue: Queue, *, now: float = NOW, name: str = "books") -> list[Delivery]:
+    want = Want((name,), 100, now, frozenset(), None, backlog_first=False)
+    return list((await queue.claim(want)).deliveries)
+
+
+async def record(
+    queue: Queue, delivery: Delivery, outcome: Outcome, schedule: tuple[float, ...] = (100.0,)
+) -> bool:
+    decided = decide(delivery, outcome, schedule, started_at=NOW, now=NOW, jitter=0.0)
+    return await queue.record(Recording(decided, URL, None))
+
+
+async def replay(queue: Queue, *seqs: int, now: float = NOW) -> Changed:
+    return await queue.operate(lambda db, _, ids: operations.replay(db, ids, seqs, now=now))
+
+
+async def cancel(queue: Queue, *seqs: int) -> Changed:
+    return await queue.operate(lambda db, _, ids: operations.cancel(db, ids, seqs, now=NOW))
+
+
+def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()
+
+
+def states(path: Path) -> dict[int, tuple[object, ...]]:
+    found = rows_of(path, "SELECT seq, state, attempts, step FROM deliveries")
+    return {int(str(seq)): tuple(rest) for seq, *rest in found}
