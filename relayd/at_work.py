@@ -53,6 +53,34 @@ class AtWork:
         self.poison = poisonous(deaths)
 
     @classmethod
+    @contextmanager
+    def recorded(cls, path: Path, *, after_crash: bool) -> Iterator["AtWork"]:
+        """Yield one that notes in this file. `after_crash`: the process before did not end in order.
+
+        Where the file cannot be had (the disk is full, say), this says so and notes nothing.
+        """
+        try:
+            mapped = _mapped(path)
+        except OSError as error:
+            _log.warning(
+                "work_not_recorded",
+                path=str(path),
+                detail=f"{error.strerror}; an event that ends relayd again and again is not found",
+            )
+            yield cls.unrecorded()
+            return
+        with mapped, memoryview(mapped) as page_bytes, page_bytes.cast("q") as page:
+            died_at, deaths = None, list[int]()
+            if after_crash and page[_HEAD] == _MAGIC:
+                died_at = page[_NOW] or None
+                deaths = [key for key in (page[_NOW], *page[_DEATHS]) if key != NOTHING]
+            # In this order: a kill in between loses a death, and counts none twice.
+            page[_HEAD], page[_NOW] = _MAGIC, NOTHING
+            _note_deaths(page, deaths)
+            yield cls(page, deaths, died_at)
+            _note_deaths(page, [])
+
+    @classmethod
     def unrecorded(cls, deaths: Sequence[int] = ()) -> "AtWork":
         """Return one whose notes nobody reads after a crash."""
         return cls(memoryview(bytearray(_SIZE)).cast("q"), deaths)
@@ -83,34 +111,6 @@ class AtWork:
                 resume, sent = coroutine.send, (yield waits_for)
             except BaseException as thrown:  # noqa: BLE001 - into the coroutine, whatever it is
                 resume, sent = coroutine.throw, thrown
-
-
-@contextmanager
-def at_work(path: Path, *, after_crash: bool) -> Iterator[AtWork]:
-    """Note in this file what is worked on. `after_crash` says that the relayd before did not end.
-
-    Where the file cannot be had (the disk is full, say), this says so and notes nothing.
-    """
-    try:
-        mapped = _mapped(path)
-    except OSError as error:
-        _log.warning(
-            "work_not_recorded",
-            path=str(path),
-            detail=f"{error.strerror}; an event that ends relayd again and again is not found",
-        )
-        yield AtWork.unrecorded()
-        return
-    with mapped, memoryview(mapped) as page_bytes, page_bytes.cast("q") as page:
-        died_at, deaths = None, list[int]()
-        if after_crash and page[_HEAD] == _MAGIC:
-            died_at = page[_NOW] or None
-            deaths = [key for key in (page[_NOW], *page[_DEATHS]) if key != NOTHING]
-        # In this order: a kill in between loses a death, and counts none twice.
-        page[_HEAD], page[_NOW] = _MAGIC, NOTHING
-        _note_deaths(page, deaths)
-        yield AtWork(page, deaths, died_at)
-        _note_deaths(page, [])
 
 
 def _mapped(path: Path) -> mmap.mmap:

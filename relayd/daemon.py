@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from relayd import __version__
-from relayd.at_work import AtWork, at_work
+from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config.difference import difference
@@ -64,24 +64,35 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         locked(config.queue.lock_path) as lock,
-        at_work(config.queue.work_path, after_crash=not lock.ended_in_order) as working,
     ):
         reserve_of(config.queue.path).make_room()
-        async with sqlite_loop():
-            checked = await check_at_start(config.queue.path)
-            clock = Clock()
-            async with (
-                open_queue(config.queue.path, clock.now) as queue,
-                trio.open_nursery() as nursery,
-            ):
-                daemon = Daemon(
-                    config, queue, log=log, service=service, clock=clock, working=working
-                )
-                nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
-                if not checked and not lock.ended_in_order:
-                    nursery.start_soon(check_whole, config.queue.path)
-                await daemon.run()
-                nursery.cancel_scope.cancel()
+        crashed = not lock.ended_in_order
+        with AtWork.recorded(config.queue.work_path, after_crash=crashed) as at_work:
+            await _run(config, log, service, signals, at_work=at_work, crashed=crashed)
+
+
+async def _run(
+    config: Config,
+    log: Log,
+    service: Service,
+    signals: AsyncIterator[int],
+    *,
+    at_work: AtWork,
+    crashed: bool,
+) -> None:
+    async with sqlite_loop():
+        checked = await check_at_start(config.queue.path)
+        clock = Clock()
+        async with (
+            open_queue(config.queue.path, clock.now) as queue,
+            trio.open_nursery() as nursery,
+        ):
+            daemon = Daemon(config, queue, log=log, service=service, clock=clock, at_work=at_work)
+            nursery.start_soon(daemon.obey, signals, nursery.cancel_scope)
+            if not checked and crashed:
+                nursery.start_soon(check_whole, config.queue.path)
+            await daemon.run()
+            nursery.cancel_scope.cancel()
 
 
 class ReloadRefusedError(Exception):
@@ -104,14 +115,14 @@ class Daemon:
         log: Log,
         service: Service,
         clock: Clock,
-        working: AtWork,
+        at_work: AtWork,
     ) -> None:
         self._config = config
         self._queue = queue
         self._clock = clock
         self._logging = log
         self._service = service
-        self._at_work = working
+        self._at_work = at_work
         self._tls = tls_context()
         self._stop = trio.Event()
         self._reloading = trio.Lock()

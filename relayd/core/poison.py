@@ -50,7 +50,7 @@ def event_key(event: Event) -> int:
 
 
 def _key(digest: int, size: int) -> int:
-    # 62 bits of a SQLite integer's 63, so that it stays negative whatever the size.
+    # 62 bits, so that it is negative in 64 whatever the size.
     return -(1 + (digest | (size & 0x3FFFFFFF) << 32))
 
 

@@ -6,17 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 import trio.lowlevel
 from faults.injection import fill, needs_root, small_disk
 
-from relayd.at_work import AtWork, at_work
+from relayd.at_work import AtWork
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
 import trio
-from relayd.at_work import at_work
+from relayd.at_work import AtWork
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +45,7 @@ async def after(working):
     await working.drive(7, wait())
     die()
 
-with at_work(Path(sys.argv[1]), after_crash=True) as working:
+with AtWork.recorded(Path(sys.argv[1]), after_crash=True) as working:
     match sys.argv[2]:
         case "called": working.call(-7, die)
         case "driven": trio.run(during, working)
@@ -64,7 +65,7 @@ def die(path: Path, when: str) -> None:
 def test_what_ran_is_what_it_died_at(tmp_path: Path, when: str, died_at: int | None) -> None:
     path = tmp_path / "work"
     die(path, when)
-    with at_work(path, after_crash=True) as working:
+    with AtWork.recorded(path, after_crash=True) as working:
         assert working.died_at == died_at
         assert list(working.deaths) == ([] if died_at is None else [died_at])
 
@@ -74,20 +75,20 @@ def test_three_deaths_make_poison_and_an_end_in_order_forgets(tmp_path: Path) ->
     for _ in range(2):
         die(path, "driven")
     die(path, "called")
-    with suppress(SystemExit), at_work(path, after_crash=True) as working:
+    with suppress(SystemExit), AtWork.recorded(path, after_crash=True) as working:
         assert (list(working.deaths), working.poison) == ([-7, 7, 7], frozenset())
         raise SystemExit  # not in order
     die(path, "driven")
-    with at_work(path, after_crash=True) as working:
+    with AtWork.recorded(path, after_crash=True) as working:
         assert (working.died_at, working.poison) == (7, frozenset({7}))
-    with at_work(path, after_crash=True) as working:
+    with AtWork.recorded(path, after_crash=True) as working:
         assert (list(working.deaths), working.poison) == ([], frozenset())
 
 
 def test_after_an_end_in_order_nothing_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "work"
     die(path, "driven")
-    with at_work(path, after_crash=False) as working:
+    with AtWork.recorded(path, after_crash=False) as working:
         assert working.died_at is None
         assert not working.deaths
 
@@ -96,7 +97,7 @@ def test_after_an_end_in_order_nothing_is_believed(tmp_path: Path) -> None:
 def test_another_files_bytes_are_nobodys_death(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "work"
     path.write_bytes(content)
-    with at_work(path, after_crash=True) as working:
+    with AtWork.recorded(path, after_crash=True) as working:
         assert working.died_at is None
         assert not working.poison
 
@@ -104,10 +105,10 @@ def test_another_files_bytes_are_nobodys_death(tmp_path: Path, content: bytes) -
 def test_more_deaths_than_are_remembered_forget_the_first(tmp_path: Path) -> None:
     path = tmp_path / "work"
     for key in range(1, 101):
-        with suppress(SystemExit), at_work(path, after_crash=True) as working:
+        with suppress(SystemExit), AtWork.recorded(path, after_crash=True) as working:
             working._page[1] = key  # as if it had died there
             raise SystemExit
-    with at_work(path, after_crash=True) as working:
+    with AtWork.recorded(path, after_crash=True) as working:
         assert list(working.deaths)[:64] == list(range(100, 36, -1))
 
 
@@ -115,9 +116,13 @@ def test_more_deaths_than_are_remembered_forget_the_first(tmp_path: Path) -> Non
 def test_without_room_it_goes_on_unrecorded(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         fill(disk)
-        with at_work(disk / "work", after_crash=True) as working:
+        with (
+            structlog.testing.capture_logs() as logs,
+            AtWork.recorded(disk / "work", after_crash=True) as working,
+        ):
             assert working.call(7, abs, -3) == 3
             assert not working.poison
+    assert [line["event"] for line in logs] == ["work_not_recorded"]
 
 
 class TestDrive:
