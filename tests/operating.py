@@ -1,7 +1,6 @@
 """What an operator does in tests: commands that print JSON, events, and a receiver with a switch."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,6 @@ class Switch:
 async def logged(relayd: RelaydProcess, event: str, **fields: object) -> None:
     with trio.fail_after(15):
         await relayd.logged(event, **fields)  # type: ignore[arg-type]  # none of them is `after`
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
-        while not condition():
-            await trio.sleep(0.02)
 
 
 async def emit(config: Path, *ids: str, event_type: str = "order.created") -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from operating import Switch, asked, emit, logged, until
+from faults.producing import until
+from operating import Switch, asked, emit, logged
 from processes import (
     SECRET,
     command,

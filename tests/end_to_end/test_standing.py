@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from operating import Switch, asked, emit, logged, until
+from faults.producing import until
+from operating import Switch, asked, emit, logged
 from processes import command, make_spool, run_command, running, write_config
 from receivers import answer, open_receiver
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import structlog
 import trio
+from endpoint_bench import EPOCH, URL, subscription
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
@@ -17,9 +18,6 @@ from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.agenda import NOW
 from relayd.core.endpoint import Endpoint, Health
-from relayd.core.matching import Selection
-from relayd.core.secret import Secret, SourcedSecret
-from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 from relayd.database import (
     DatabaseBusyError,
@@ -32,23 +30,8 @@ from relayd.delivery.time_limits import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.watchdog import Watchdog
 
-URL = "https://app.example/hook"
 FAST = Rate(1000, 1.0)
-EPOCH = 1_700_000_000.0
 ALLOWED_S = 40.0
-FAST = Rate(1000, 1.0)
-SUBSCRIPTION = Subscription(
-    name="books",
-    url=URL,
-    selection=Selection(events=("*",)),
-    active=True,
-    secret=SourcedSecret(Secret("a-secret-of-tests"), "text"),
-    previous_secret=None,
-    signature="locallygrown",
-    timeout_s=10.0,
-    retry=(3600.0,),
-    headers=(),
-)
 
 
 @dataclass
@@ -101,7 +84,7 @@ class Bench:
         limits = TimeLimits()
         task = EndpointTask(
             Endpoint(URL, rate, 1),
-            {"books": SUBSCRIPTION},
+            {"books": subscription(retry=(3600.0,))},
             queue=self.queue.memory,
             transport=httpx.MockTransport(self.answer),
             health=Health(),
