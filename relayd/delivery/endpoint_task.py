@@ -99,7 +99,14 @@ class EndpointTask:
         self._changed = trio.Event()
         self._log_name = endpoint_name(endpoint.url)
         self._log = _log.bind(endpoint=self._log_name)
-        self._sender = Sender(endpoint.url, transport, at_work, clock, self._log)
+        self._sender = Sender(
+            endpoint.url,
+            transport,
+            at_work,
+            clock,
+            self._log,
+            another_token=self._another_token,
+        )
 
     def note(self, subscription: str, at: float) -> bool:
         """Say that something is due for a subscription at `at`; False when it is not delivered here.
@@ -149,6 +156,13 @@ class EndpointTask:
             self._bucket = self._bucket.take(1)
             return 0.0
         return self._bucket.wait_s or 1.0 / self._endpoint.rate.refill_per_s
+
+    async def _another_token(self) -> None:
+        """Wait for a token for a request that must be sent once more."""
+        while True:
+            if (wait_s := self.take_token()) == 0.0:
+                return
+            await trio.sleep(wait_s)
 
     async def after_test(self, outcome: Outcome) -> bool:
         """Take up what came of an attempt past the queue; say whether it ended an outage.
