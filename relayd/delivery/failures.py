@@ -118,6 +118,9 @@ _TLS_WORDS = {
 }
 
 
+_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+) \(_ssl\.c")
+
+
 def tls_words(error: BaseException | None, host: str) -> str:
     """Say why TLS with `host` failed.
 
@@ -131,12 +134,21 @@ def tls_words(error: BaseException | None, host: str) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return _TLS_WORDS["UNEXPECTED_EOF_WHILE_READING"]
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or "no reason given"
+        reason = error.reason or _reason_in_words(error)
         words = _TLS_WORDS.get(reason)
         return (
             words.format(host=host) if words else f"TLS failed: {reason.replace('_', ' ').lower()}"
         )
     return "the connection broke off in the TLS handshake"
+
+
+def _reason_in_words(error: ssl.SSLError) -> str:
+    """Return a reason for which Python has no name, in a name's form, out of OpenSSL's words.
+
+    `[SSL] tlsv1 alert no application protocol (_ssl.c:1006)` is one.
+    """
+    match = _OPENSSL_WORDS.search(str(error))
+    return match[1].upper().replace(" ", "_") if match else "no reason given"
 
 
 def shown_location(location: str) -> str:

@@ -1,6 +1,7 @@
 """The transport and its attempts, against receivers that misbehave in every way known."""
 
 import gzip
+import os
 import socket
 import ssl
 import warnings
@@ -21,6 +22,7 @@ from receivers import LOOPBACK, Act, Receiver, answer, head, open_receiver
 from trio.testing import MockClock
 
 from relayd import __version__
+from relayd.config.problem import ConfigError
 from relayd.core.addresses import Address
 from relayd.core.outcome import Failure, Outcome
 from relayd.delivery.address_guard import AddressGuard
@@ -543,7 +545,9 @@ BROKEN_BODIES: dict[str, tuple[dict[str, str], Callable[[bytes], Act]]] = {
     ),
     "endless trailers": (
         CHUNKED,
-        lambda top: receivers.endless(b"X: y\r\n", after=top + b"4\r\nhalf\r\n0\r\n"),
+        lambda top: receivers.endless(
+            b"X: %b\r\n" % (b"y" * 4096), after=top + b"4\r\nhalf\r\n0\r\n"
+        ),
     ),
     "timeout": (
         {"Content-Length": "90"},
@@ -563,10 +567,14 @@ BROKEN_BODIES: dict[str, tuple[dict[str, str], Callable[[bytes], Act]]] = {
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
-@pytest.mark.parametrize("body", [BODY, LARGE_BODY], ids=["small", "large"])
-@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, BODY), (200, LARGE_BODY), (503, BODY)],
+    ids=["200", "200 to a large one", "503"],
+)
 @pytest.mark.parametrize("broken", list(BROKEN_BODIES))
 async def test_a_complete_head_decides_whatever_happens_to_the_body(
+    *,
     broken: str,
     status: int,
     body: bytes,
@@ -979,24 +987,13 @@ async def test_what_comes_later_unasked_is_not_the_next_requests_answer(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-@pytest.mark.parametrize("late_tickets", [False, True])
 async def test_session_tickets_cost_no_connection(
-    version: ssl.TLSVersion,
-    late_tickets: bool,
-    server_tls: ssl.SSLContext,
-    client_tls: ssl.SSLContext,
+    version: ssl.TLSVersion, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     server_tls.minimum_version = server_tls.maximum_version = version
     server_tls.num_tickets = 4
-
-    async def answer_and_wait(conversation: receivers.Conversation) -> None:
-        await answer(200)(conversation)
-        if late_tickets and version is ssl.TLSVersion.TLSv1_3:
-            # trio holds the tickets back until the server sends: they are among the first answer.
-            assert isinstance(conversation.stream, trio.SSLStream)
-
     async with (
-        open_receiver(answer_and_wait, tls=server_tls, name=NAME) as receiver,
+        open_receiver(tls=server_tls, name=NAME) as receiver,
         open_transport(receiver, client_tls) as transport,
     ):
         for _ in range(5):
@@ -1288,6 +1285,9 @@ async def test_a_root_dot_and_an_address_are_verified_too(
         outcome = await send(transport, receiver)
 
     assert outcome.succeeded, outcome.detail
+    # As curl and browsers do: SNI without the dot (and none for an address), Host with it.
+    assert receiver.server_names == [NAME if host == f"{NAME}." else None]
+    assert receiver.requests[0].header("Host") == f"{host}:{receiver.port}"
 
 
 def expired(authority: trustme.CA) -> trustme.LeafCert:
@@ -1395,6 +1395,33 @@ async def test_a_handshake_that_breaks_off_fails_with_words(
     assert (outcome.failure, outcome.detail) == (Failure.TLS, detail)
 
 
+@pytest.mark.parametrize(
+    ("alert", "detail"),
+    [
+        (40, "the receiver shares no TLS parameters with relayd"),
+        (80, "TLS failed: tlsv1 alert internal error"),
+        (112, f"the receiver knows no {NAME}"),
+        (115, "TLS failed: tlsv1 alert unknown psk identity"),
+        (120, "the receiver does not speak HTTP/1.1 over TLS"),
+        (255, "TLS failed: unknown error"),
+    ],
+)
+async def test_an_alert_in_the_handshake_is_named(
+    alert: int, detail: str, client_tls: ssl.SSLContext
+) -> None:
+    async def refuse(conversation: receivers.Conversation) -> None:
+        await conversation.begun()
+        await conversation.send(bytes([0x15, 3, 3, 0, 2, 2, alert]))
+        await conversation.gone()
+
+    async with open_receiver(on_connect=refuse, name=NAME) as receiver:
+        receiver.url = receiver.url.replace("http:", "https:")
+        async with open_transport(receiver, client_tls) as transport:
+            outcome = await send(transport, receiver)
+
+    assert (outcome.failure, outcome.detail) == (Failure.TLS, detail)
+
+
 async def test_a_client_certificate_that_is_asked_for_is_named(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
@@ -1415,6 +1442,7 @@ def test_the_context_verifies_and_speaks_http_1_1_over_new_tls_only(
 ) -> None:
     with authority.cert_pem.tempfile() as path:
         monkeypatch.setenv("SSL_CERT_FILE", path)
+        monkeypatch.setenv("SSL_CERT_DIR", "")
         context = tls_context()
 
     assert context.verify_mode is ssl.CERT_REQUIRED
@@ -1423,6 +1451,37 @@ def test_the_context_verifies_and_speaks_http_1_1_over_new_tls_only(
     subjects = [entry["subject"] for entry in context.get_ca_certs()]
     assert len(subjects) > 50  # certifi's bundle is there, and the variable's file beside it.
     assert any("trustme" in str(subject) for subject in subjects)
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "words"),
+    [
+        ("SSL_CERT_FILE", None, "No such file or directory"),
+        ("SSL_CERT_FILE", "", "no certificate in it"),
+        ("SSL_CERT_FILE", "not a certificate", "no certificate in it"),
+        ("SSL_CERT_DIR", None, "no such directory"),
+        ("SSL_CERT_DIR", "", "no such directory"),
+    ],
+)
+def test_a_variable_that_names_no_certificates_is_refused(
+    variable: str,
+    content: str | None,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = tmp_path / "named"
+    if content is not None:
+        named.write_text(content)
+    value = str(named) if variable == "SSL_CERT_FILE" else f"{tmp_path}{os.pathsep}{named}"
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigError) as caught:
+        tls_context()
+
+    assert str(named) in str(caught.value)
+    assert variable in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_a_transport_needs_an_http_url() -> None:
