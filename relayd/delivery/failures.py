@@ -25,8 +25,9 @@ is complete, so that an attempt whose body runs into the deadline has its status
 ANOTHER_TOKEN = "relayd.another_token"  # noqa: S105 - a token of the rate limit
 """The request's extension with an AnotherToken, for a request that must be sent once more."""
 
-AnotherToken = Callable[[], Awaitable[None]]
-"""Waits for a token of the endpoint's bucket, beyond the one that the attempt was given."""
+AnotherToken = Callable[[], Awaitable[bool]]
+"""Waits for a token of the endpoint's bucket, beyond the one that the attempt was given; False when
+the endpoint starts nothing any more."""
 
 _MAX_LOCATION_CHARACTERS = 200
 

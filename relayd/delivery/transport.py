@@ -97,15 +97,17 @@ class Transport(httpx.AsyncBaseTransport):
         allowed_count = self._allowed_count
         connection = self._take_idle()
         answer: Answer | None = None
+        ended: AttemptFailed | None = None
         if connection is not None:
             try:
                 answer = await self._exchange(connection, request, body)
-            except AttemptFailed:
+            except AttemptFailed as error:
                 if connection.responded:
                     raise
+                ended = error
         if connection is None or answer is None:
-            if connection is not None:
-                await _another_token(request.extensions)
+            if ended is not None and not await _another_token(request.extensions):
+                raise ended
             connection = await self._connect(request.extensions)
             answer = await self._exchange(connection, request, body)
         if allowed_count != self._allowed_count:
@@ -161,7 +163,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     def _give_back(self, connection: Connection, headers: Headers) -> None:
         idle_s = _announced_idle_s(headers)
-        if self._closed or not connection.reusable or idle_s <= 0 or not connection.is_quiet():
+        if self._closed or not connection.reusable or idle_s <= 0:
             connection.close()
             return
         connection.expires_at = trio.current_time() + idle_s
@@ -251,8 +253,8 @@ async def exchange(
         failed = named(error)
         return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
     body = await _beginning(response)
-    answer = Answer(response.status_code, response.headers.raw, body)
-    return _answered(answer, trio.current_time() - started, now)
+    duration_s = trio.current_time() - started
+    return _answered(response.status_code, response.headers, body, duration_s, now)
 
 
 def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcome:
@@ -262,18 +264,21 @@ def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcom
     """
     reader = request.extensions.get(RESPONSE)
     if isinstance(reader, AnswerReader):
-        return _answered(reader.so_far(), timeout_s, now)
+        answer = reader.so_far()
+        headers = httpx.Headers(answer.headers)
+        return _answered(answer.status, headers, answer.body[:KEPT_ANSWER_BYTES], timeout_s, now)
     missing = request.extensions.get(WAITING_FOR, "answer")
     return Outcome(
         timeout_s, failure=Failure.TIMEOUT, detail=f"no {missing} within {timeout_s:g} s"
     )
 
 
-async def _another_token(extensions: MutableMapping[str, Any]) -> None:
-    another_token = extensions.get(ANOTHER_TOKEN)
-    if another_token is not None:
-        extensions[WAITING_FOR] = "token to send it again, after an idle connection was closed,"
-        await another_token()
+async def _another_token(extensions: MutableMapping[str, Any]) -> bool:
+    another_token: AnotherToken | None = extensions.get(ANOTHER_TOKEN)
+    if another_token is None:
+        return True
+    extensions[WAITING_FOR] = "token to send it again, after an idle connection was closed,"
+    return await another_token()
 
 
 async def _body(request: httpx.Request) -> bytes:
@@ -302,11 +307,11 @@ async def _beginning(response: httpx.Response) -> bytes:
     return kept
 
 
-def _answered(answer: Answer, duration_s: float, now: float) -> Outcome:
-    status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
+def _answered(
+    status: int, headers: httpx.Headers, kept: bytes, duration_s: float, now: float
+) -> Outcome:
     if 200 <= status < 300:
         return Outcome(duration_s, status, answer=kept)
-    headers = httpx.Headers(answer.headers)
     retry_after_s = None
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         value = headers.get("retry-after")

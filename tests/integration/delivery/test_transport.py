@@ -1026,10 +1026,11 @@ async def test_a_reused_connection_that_ends_without_a_byte_is_no_failure(
     tls = server_tls if over_tls else None
     tokens = 0
 
-    async def another_token() -> None:
+    async def another_token() -> bool:
         nonlocal tokens
         tokens += 1
         await trio.lowlevel.checkpoint()
+        return True
 
     async with (
         open_receiver(answer(200), end, answer(202), tls=tls, name=NAME) as receiver,
@@ -1095,6 +1096,10 @@ async def test_a_request_is_not_sent_again_once_a_byte_came_back(ending: Act) ->
 
 
 async def test_without_another_token_in_time_the_attempt_fails(hasty_clock: MockClock) -> None:
+    async def never() -> bool:
+        await trio.sleep_forever()
+        raise AssertionError
+
     async with (
         open_receiver(answer(200), receivers.reset(), answer(200)) as receiver,
         open_transport(receiver) as transport,
@@ -1102,13 +1107,30 @@ async def test_without_another_token_in_time_the_attempt_fails(hasty_clock: Mock
         assert (await send(transport, receiver)).succeeded
         request = build_request(httpx.URL(receiver.url), HEADERS, BODY)
         with trio.move_on_after(10):
-            await exchange(transport, request, now=NOW, another_token=trio.sleep_forever)
+            await exchange(transport, request, now=NOW, another_token=never)
         outcome = timed_out(request, 10, now=NOW)
         await until(lambda: receiver.open == 0)
 
     assert outcome.failure is Failure.TIMEOUT
     assert "token" in outcome.detail
     assert [request.connection for request in receiver.requests] == [1, 1]
+
+
+async def test_an_endpoint_that_starts_nothing_sends_nothing_again() -> None:
+    async def none_any_more() -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async with (
+        open_receiver(answer(200), receivers.reset(), answer(200)) as receiver,
+        open_transport(receiver) as transport,
+    ):
+        assert (await send(transport, receiver)).succeeded
+        request = build_request(httpx.URL(receiver.url), HEADERS, BODY)
+        outcome = await exchange(transport, request, now=NOW, another_token=none_any_more)
+
+    assert outcome.detail == "the receiver reset the connection before it answered"
+    assert len(receiver.requests) == 2
 
 
 async def test_other_networks_end_connections_in_use_after_their_request() -> None:
