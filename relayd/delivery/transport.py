@@ -162,7 +162,7 @@ class Transport(httpx.AsyncBaseTransport):
         return None
 
     def _give_back(self, connection: Connection, headers: Headers) -> None:
-        idle_s = _announced_idle_s(headers)
+        idle_s = _idle_s(headers)
         if self._closed or not connection.reusable or idle_s <= 0:
             connection.close()
             return
@@ -327,11 +327,21 @@ def _answered(
     return Outcome(duration_s, status, failure, detail, kept, retry_after_s)
 
 
-def _announced_idle_s(headers: Headers) -> float:
-    """Return how long a connection may be idle after `Keep-Alive: timeout=N` (RFC 2068, 19.7.1)."""
+def _idle_s(headers: Headers) -> float:
+    """Return how long a connection may be idle after a response with these headers; 0: not at all.
+
+    `Keep-Alive: timeout=N` (RFC 2068, 19.7.1) says it. Where a body was coded in more than chunks,
+    others may see its end elsewhere.
+    """
+    idle_s, chunked = IDLE_S, False
     for name, value in headers:
-        if name.lower() == b"keep-alive":
+        lower = name.lower()
+        if lower == b"keep-alive":
             match = _KEEP_ALIVE_TIMEOUT.search(value)
             if match is not None:
-                return min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
-    return IDLE_S
+                idle_s = min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
+        elif lower == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                return 0.0
+            chunked = True
+    return idle_s

@@ -40,7 +40,7 @@ async def silent_after_accept(conversation: Conversation) -> None:
 
 
 MISBEHAVING: dict[str, tuple[Act, str]] = {
-    "drips": (drip(head(200) + b"x" * 1000, interval_s=0.1), "timeout"),
+    "drips": (drip(head(200) + b"x" * 1000, interval_s=0.5), "timeout"),
     "drips_a_refusal": (
         drip(b"x" * 1000, interval_s=0.1, after=head(500, [("Content-Length", "1000")])),
         "status",

@@ -1161,6 +1161,8 @@ async def test_other_networks_end_connections_in_use_after_their_request() -> No
         receivers.raw_answer(head(200, [("Content-Length", "2")]) + b"ok and more"),
         receivers.raw_answer(head(200, [("Content-Length", "2")]) + b"ok", close=True),
         answer(200, headers=[("Connection", "close")]),
+        receivers.raw_answer(head(200, [("Transfer-Encoding", "chunked")] * 2) + b"0\r\n\r\n"),
+        receivers.raw_answer(head(200, [("Transfer-Encoding", "gzip, chunked")]) + b"0\r\n\r\n"),
     ],
 )
 async def test_a_connection_that_cannot_go_on_is_not_used_again(act: Act) -> None:
