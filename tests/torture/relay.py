@@ -4,19 +4,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+GRACE_S = 9.0
+"""A process that takes longer to end after SIGTERM may have cut off attempts."""
 
 
 class Relay:
     """The process under test, in a process group of its own."""
 
-    def __init__(self, folder: Path, log: Path, program: list[str], env: Mapping[str, str]) -> None:
-        self._folder = folder
+    def __init__(self, config: Path, log: Path, program: list[str], env: Mapping[str, str]) -> None:
+        self._config = config
         self._log = log
         self._program = program
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
+        self.interruptions: list[float] = []
+        """When it was killed, or ended without finishing its attempts, in monotonic seconds."""
         self.peak_memory = 0
         self.open_files = 0
 
@@ -24,8 +30,8 @@ class Relay:
         tests = Path(__file__).parents[1]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*under, sys.executable, *self._program, "run", "--config", "config.yaml"],
-                cwd=self._folder,
+                [*under, sys.executable, *self._program, "run", "--config", str(self._config)],
+                cwd=self._config.parent,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -47,19 +53,26 @@ class Relay:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self.interruptions.append(time.monotonic())
 
     def terminate(self) -> int:
         assert self._process is not None
+        began = time.monotonic()
         self._process.terminate()
-        return self._process.wait(timeout=20)
+        status = self._process.wait(timeout=20)
+        if status != 0 or time.monotonic() - began > GRACE_S:
+            self.interruptions.append(time.monotonic())
+        return status
 
     def wait(self, timeout_s: float) -> int | None:
         """Return its exit status, or None when it has not ended by itself by then."""
         assert self._process is not None
         try:
-            return self._process.wait(timeout_s)
+            status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        self.interruptions.append(time.monotonic())
+        return status
 
     def sample(self) -> None:
         """Note how much memory and how many files it has now."""
