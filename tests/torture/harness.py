@@ -44,6 +44,9 @@ OPERATED_BACKLOG = 8000
 
 OBSERVED_EACH_S = 20.0
 
+SAID_EACH = 10
+"""Faults between two lines of progress."""
+
 FINISH_S = 180.0
 
 
@@ -59,8 +62,10 @@ class Run:
         load: float,
         failing: float,
         until_killed: Callable[[], bool] | None,
+        progress: Callable[[str], None],
     ) -> None:
         self._plan = plan
+        self._progress = progress
         self._outside = folder
         self._folder = folder / "disk"
         self._socket = folder / "relayd.sock"
@@ -123,11 +128,13 @@ class Run:
             try:
                 self._wait_until(self._listens)
                 self._operator.start()
-                for step in self._plan.steps:
+                for number, step in enumerate(self._plan.steps, start=1):
                     time.sleep(step.wait_s)
                     self._check_that_it_runs()
                     self._do(step)
                     report.faults[step.fault] += 1
+                    if number % SAID_EACH == 0:
+                        self._say(number)
                 self._finish()
             finally:
                 sampling.set()
@@ -140,6 +147,14 @@ class Run:
                 self._relay.kill()
             self._look(time.monotonic() - began)
         return report
+
+    def _say(self, number: int) -> None:
+        self._progress(
+            f"fault {number} of {len(self._plan.steps)}, {self._operator.done.total()} acts,"
+            f" {len(self.produced.committed):,} events, {waiting(self._file.queue):,} deliveries wait,"
+            f" {self._relay.peak_memory / 1e6:.0f} MB"
+            + "".join(f"; {each}" for each in self.report.troubles + self._operator.troubles)
+        )
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -294,6 +309,7 @@ class Run:
             producer.join()
         self._operator.stopping.set()
         self._operator.join()
+        self._progress("everything goes on now, and is let finish")
         for name, receiver in self.receivers.items():
             receiver.meek = name != "hopeless"
         self._wait_until(self._listens)
@@ -356,14 +372,24 @@ def torture(
     load: float = 1.0,
     failing: float = 0.05,
     until_killed: Callable[[], bool] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Run the relay under load, do the plan's faults to it, let it finish, and report.
 
     `load` is in some 300 events a second, `failing` the share of requests that receivers of good
     manners refuse. SIGKILL at a random moment waits for `until_killed`; without it, for the start.
+    `progress` gets a line now and then.
     """
     relay = Relay(folder / "config.yaml", folder / "relayd.log", list(program), env or {})
-    run = Run(folder, plan, relay=relay, load=load, failing=failing, until_killed=until_killed)
+    run = Run(
+        folder,
+        plan,
+        relay=relay,
+        load=load,
+        failing=failing,
+        until_killed=until_killed,
+        progress=progress,
+    )
     return run.run()
 
 
