@@ -9,6 +9,7 @@ from typing import Final
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
+from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
 from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
@@ -57,6 +58,7 @@ def build_config(
         environ=environ,
         allowed=allowed,
         event_types=event_types,
+        producers=producers_of(spools, socket, queue),
         findings=findings,
     )
     for name, section in file.subscriptions.items():

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
 from relayd.config.models import (
     DEFAULT_MAX_IN_FLIGHT,
@@ -22,7 +23,8 @@ from relayd.config.secrets import (
     credential_secret,
     env_secret,
     file_secret,
-    is_standard_key,
+    mistakes,
+    standard_problem,
     text_secret,
     weaknesses,
 )
@@ -67,6 +69,7 @@ class SubscriptionBuilder:
         environ: Mapping[str, str],
         allowed: Sequence[Network],
         event_types: frozenset[str] | None,
+        producers: Producers,
         findings: Findings,
     ) -> None:
         self.subscriptions: dict[str, Subscription] = {}
@@ -75,6 +78,7 @@ class SubscriptionBuilder:
         self._directory = directory
         self._environ = environ
         self._allowed = allowed
+        self._producers = producers
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._first_of: dict[str, str] = {}
@@ -227,14 +231,20 @@ class SubscriptionBuilder:
 
     def _sourced(self, given: SecretSource, path: KeyPath) -> str:
         read = self._read(given, path)
-        return "" if read is None else read.secret.reveal()
+        if read is None:
+            return ""
+        self._warn(mistakes(read), path)
+        return read.secret.reveal()
 
     def _secret(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
         read = self._read(given, path)
         if read is not None:
-            for weakness in weaknesses(read):
-                self._findings.warning(path, weakness.message, weakness.hint)
+            self._warn(weaknesses(read), path)
         return read
+
+    def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
+        for doubt in doubts:
+            self._findings.warning(path, doubt.message, doubt.hint)
 
     def _read(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
         """Read a secret from where the configuration says; None, with an error, if it cannot be."""
@@ -255,18 +265,15 @@ class SubscriptionBuilder:
                 "as {file: PATH}, or the text itself",
             )
         if given.file is not None:
-            return file_secret(self._directory / given.file)
+            return file_secret(self._directory / given.file, self._producers)
         if given.env is not None:
             return env_secret(given.env, self._environ)
         return credential_secret(given.credential or "", self._environ)
 
     def _check_standard(self, sourced: SourcedSecret | None, path: KeyPath) -> None:
-        if sourced is not None and not is_standard_key(sourced):
-            self._findings.error(
-                path,
-                "must hold base64 after whsec_, for `signature: standard`",
-                "`echo whsec_$(openssl rand -base64 32)` makes one",
-            )
+        problem = None if sourced is None else standard_problem(sourced)
+        if problem is not None:
+            self._findings.error(path, problem.message, problem.hint)
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

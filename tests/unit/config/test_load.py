@@ -19,6 +19,8 @@ from relayd.core.token_bucket import Rate
 
 FILE = Path("/etc/relayd/config.yaml")
 SECRET = "hunter2-hunter2-hunter2"
+WHSEC = "whsec_hunter2Xhunter2Xhunter2Xhunter2X"
+OLD_WHSEC = "whsec_oldoldXXhunter2Xhunter2Xhunter2X"
 
 BASE = f"""\
 market_id: market_1
@@ -120,7 +122,7 @@ subscriptions:
     rate_limit: 7/h
     max_in_flight: 1
 """
-ENVIRON = {"SHOP_SECRET": SECRET, "OLD_SECRET": "old-" + SECRET, "TOKEN": "Bearer " + SECRET}
+ENVIRON = {"SHOP_SECRET": WHSEC, "OLD_SECRET": OLD_WHSEC, "TOKEN": "Bearer " + SECRET}
 
 
 def test_every_key_has_its_effect() -> None:
@@ -147,8 +149,8 @@ def test_every_key_has_its_effect() -> None:
             compile_where({"data.object.total": {"gte": 5}, "data.object.note": None}),
         ),
         active=False,
-        secret=SourcedSecret(Secret(SECRET), "env SHOP_SECRET"),
-        previous_secret=SourcedSecret(Secret("old-" + SECRET), "env OLD_SECRET"),
+        secret=SourcedSecret(Secret(WHSEC), "env SHOP_SECRET"),
+        previous_secret=SourcedSecret(Secret(OLD_WHSEC), "env OLD_SECRET"),
         signature="locallygrown",
         timeout_s=1.0,
         retry=(0.5, 5400.0),
@@ -304,6 +306,10 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         "38:3: subscriptions.g.url: is missing (write `url: https://your-app.com/webhooks`)",
         "39:13: subscriptions.g.events: is empty",
         (
+            "40:13: subscriptions.g.secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"
+        ),
+        (
             "42:17: subscriptions.g.retry[1]: must be a number and a unit"
             " (as 500ms, 10s, 2m, 1.5h or 30d)"
         ),
@@ -400,6 +406,19 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         (f"secret: {SECRET}", "secret: whsec_hunter2\n    signature: standard", [
             ("9:13: subscriptions.shop.secret: must hold base64 after whsec_, for"
             " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {SECRET}\n    signature: standard", [
+            ("9:13: subscriptions.shop.secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {WHSEC}\n    signature: standard\n    previous_secret: hunter2", [
+            ("11:22: subscriptions.shop.previous_secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {WHSEC[:-4]}\n    signature: standard", [
+            ("9:13: subscriptions.shop.secret: must be the base64 of 24 to 64 bytes after whsec_,"
+            " not of 21, for `signature: standard`"
+            " (`echo whsec_$(openssl rand -base64 32)` makes one)"),
         ]),
         (f"secret: {SECRET}", f"secret: {SECRET}\n    headers: {{X-A: a, x-a: b, X B: c}}", [
             "10:23: subscriptions.shop.headers.x-a: stands twice, in other letters (keep one)",
