@@ -28,7 +28,7 @@ from relayd.config.secrets import (
     text_secret,
     weaknesses,
 )
-from relayd.config.urls import BadUrl, normal_url
+from relayd.config.urls import BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
@@ -165,6 +165,9 @@ class SubscriptionBuilder:
         if isinstance(url, BadUrl):
             self._findings.error(path, url.message, url.hint)
             return text
+        doubtful = doubt(url, self._allowed)
+        if doubtful is not None:
+            self._findings.warning(path, doubtful.message, doubtful.hint)
         return url
 
     def _events(self, patterns: Sequence[str], path: KeyPath) -> tuple[str, ...]:
@@ -243,8 +246,8 @@ class SubscriptionBuilder:
         return read
 
     def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
-        for doubt in doubts:
-            self._findings.warning(path, doubt.message, doubt.hint)
+        for each in doubts:
+            self._findings.warning(path, each.message, each.hint)
 
     def _read(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
         """Read a secret from where the configuration says; None, with an error, if it cannot be."""

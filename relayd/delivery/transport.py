@@ -208,7 +208,7 @@ async def exchange(
     except httpx.TransportError as error:
         failed = named(error)
         return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
-    return _answered(response, answer, trio.current_time() - started, now)
+    return _answered(request, response, answer, trio.current_time() - started, now)
 
 
 def timed_out(request: httpx.Request, timeout_s: float) -> Outcome:
@@ -243,7 +243,9 @@ async def _beginning(response: httpx.Response) -> bytes:
     return kept
 
 
-def _answered(response: httpx.Response, answer: bytes, duration_s: float, now: float) -> Outcome:
+def _answered(
+    request: httpx.Request, response: httpx.Response, answer: bytes, duration_s: float, now: float
+) -> Outcome:
     status = response.status_code
     if 200 <= status < 300:
         return Outcome(duration_s, status, answer=answer)
@@ -258,7 +260,7 @@ def _answered(response: httpx.Response, answer: bytes, duration_s: float, now: f
         failure = Failure.REDIRECT
         location = response.headers.get("location")
         if location is not None:
-            detail = f"redirected to {shown_location(location)} (not followed)"
+            detail = f"redirected to {shown_location(location, str(request.url))} (not followed)"
     return Outcome(duration_s, status, failure, detail, answer, retry_after_s)
 
 

@@ -171,7 +171,7 @@ def test_what_may_be_meant_is_not_warned_of(text: str) -> None:
         ("whsec_" + "A" * 84 + "AA==", None),  # 64
         ("whsec_" + "A" * 84 + "AAA=", "not of 65"),
         ("whsec_" + "A" * 84 + "AA", "must hold base64"),
-        ("whsec_" + "A" * 84 + "AB==", "must hold base64"),
+        ("whsec_" + "A" * 84 + "AA==\n", "must hold base64"),
         ("whsec_" + "-_" * 16, "must hold base64"),
         ("whsec_" + "A" * 32 + "\n", "must hold base64"),
         ("whsec_ " + "A" * 32, "must hold base64"),

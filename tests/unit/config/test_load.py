@@ -164,7 +164,7 @@ def test_every_key_has_its_effect() -> None:
     assert (first.timeout_s, first.retry, first.signature) == (5.0, (), "standard")
     assert first.headers == (("X-From", "everybody"), ("X-Other", "default"))
     assert config.endpoints == {url: Endpoint(url, Rate(7, 3600.0), 1)}
-    assert config.warnings == ()
+    assert [warning.key for warning in config.warnings] == ["allow_networks[1]"]
 
 
 def test_no_secret_stands_in_a_configurations_text() -> None:
@@ -545,3 +545,72 @@ def test_a_file_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "everybody" in warning.message
     path.chmod(0o640)
     assert load_config(path, environ={}).warnings == ()
+
+
+HTTP = (
+    BASE.replace("https://shop.example/", "http://{url}/")
+    .replace("market_id: market_1\n", "market_id: market_1\nallow_networks: [{networks}]\n")
+    .replace("{path:", "{{path:")
+    .replace("db}", "db}}")
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "url", "said"),
+    [
+        (
+            "10.0.0.0/8",
+            "shop.example",
+            "is http, which works only while shop.example leads into 10.",
+        ),
+        ("10.0.0.0/8", "shop", "only while shop leads into 10.0.0.0/8"),
+        ("10.0.0.0/8", "10.1.2.3", None),
+        ("127.0.0.0/8", "localhost:8080", None),
+        ('"::1/128"', "[::1]", None),
+        ("10.0.0.0/8, 127.0.0.0/8", "10.1.2.3", "no URL leads into 127.0.0.0/8"),
+        ('10.0.0.0/8, "::1/128"', "shop.internal", "only while shop.internal leads into"),
+        ("0.0.0.0/0", "10.1.2.3", "allows every address"),
+        ("10.0.0.0/8", "[::ffff:10.1.2.3]", None),
+    ],
+)
+def test_http_and_networks_that_may_not_fit_are_warned_of(
+    networks: str, url: str, said: str | None
+) -> None:
+    found = list(map(str, parse(HTTP.format(networks=networks, url=url)).warnings))
+    assert len(found) == (said is not None), found
+    assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://shop.example/", True),
+        ("https://8.8.8.8/", True),
+        ("https://shop.internal/", False),
+        ("https://shop/", False),
+        ("https://10.1.2.3/", False),
+    ],
+)
+def test_networks_that_a_public_set_up_does_not_need(url: str, warned: bool) -> None:
+    text = BASE.replace("https://shop.example/", url)
+    text = text.replace(
+        "market_id: market_1\n", "market_id: market_1\nallow_networks: [10.0.0.0/8]\n"
+    )
+    found = list(map(str, parse(text).warnings))
+    assert bool(found) is warned
+    assert not warned or "no URL leads into 10.0.0.0/8" in found[0]
+
+
+def test_http_to_a_public_address_is_an_error_whatever_is_allowed() -> None:
+    [problem] = problems(HTTP.format(networks="10.0.0.0/8", url="8.8.8.8"))
+    assert "8.8.8.8 is public, and http: is not encrypted" in problem
+
+
+def test_a_host_with_a_dot_at_its_end_is_the_same_endpoint() -> None:
+    config = parse(f"""\
+{BASE}  other:
+    url: https://Shop.example.:443/
+    events: [order.created]
+    secret: {SECRET}
+""")
+    assert list(config.endpoints) == ["https://shop.example/"]
