@@ -19,6 +19,7 @@ import trio
 from relayd import __version__
 from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
+from relayd.commands.consequences import consequences
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
@@ -35,6 +36,7 @@ from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.queue.affected import read_waiting
 from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
 from relayd.queue.pruning import Pruning
@@ -202,7 +204,7 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration anew, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "code": "configuration" or
+        Returns `{"ok": True, "changes": [...], "warnings": [...]}`, or `{"ok": False, "code": "configuration" or
         "failed", "problems": [...]}`.
         """
         async with self._reloading:
@@ -216,7 +218,8 @@ class Daemon:
             finally:
                 self._service.ready(self._status())
             _log.info("reloaded", changes=changes)
-            return {"ok": True, "changes": changes}
+            warnings = [str(warning) for warning in self._config.warnings]
+            return {"ok": True, "changes": changes, "warnings": warnings}
 
     async def _reload(self) -> list[str]:
         sources = self._sources
@@ -231,7 +234,9 @@ class Daemon:
         if changed.needs_restart:
             problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
             raise ReloadRefusedError("configuration", problems)
+        names = (*changed.subscriptions.added, *changed.subscriptions.removed)
         try:
+            waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
             holds = await self._declare(config)
         except (SocketPathError, DatabaseError) as error:
@@ -245,7 +250,7 @@ class Daemon:
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return changed.lines()
+        return changed.lines(consequences(changed, waiting, config))
 
     async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
         subscriptions = config.subscriptions.values()

@@ -49,16 +49,23 @@ class DeliveryCommands:
         self._clock = clock
 
     async def replay(self, request: Request) -> Answer:
-        """Make ended `deliveries` due again, with their whole retry schedule."""
+        """Make ended `deliveries` due again, with their whole retry schedule.
+
+        `held` says for which of their subscriptions they are held all the same, and by what.
+        """
         seqs = numbers_of(request, "deliveries")
-        changed = await self._queue.operate(
-            lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
+        changed, holds = await self._queue.operate(
+            lambda db, _, ids: (
+                operations.replay(db, ids, seqs, now=self._clock()),
+                operations.read_holds(db),
+            )
         )
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
         self._dispatch.wake(changed.subscriptions)
-        return {"changed": changed.count}
+        held = {name: holds[name] for name in sorted(changed.subscriptions) if holds[name]}
+        return {"changed": changed.count, "held": held}
 
     async def cancel(self, request: Request) -> Answer:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
@@ -84,15 +91,17 @@ class DeliveryCommands:
         wanted = await self._wanted(name, numbers_of(request, "events"))
         if request.get("dry_run"):
             return {"events": wanted, "changed": 0}
-        made = await self._queue.operate(
-            lambda db, numbers, ids: operations.backfill(
-                db, numbers, ids[name], wanted, now=self._clock()
+        made, holds = await self._queue.operate(
+            lambda db, numbers, ids: (
+                operations.backfill(db, numbers, ids[name], wanted, now=self._clock()),
+                operations.read_holds(db),
             )
         )
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
-        return {"events": wanted, "changed": made}
+        held = {name: holds[name]} if made and holds[name] else {}
+        return {"events": wanted, "changed": made, "held": held}
 
     async def _wanted(self, name: str, event_seqs: Sequence[int]) -> list[int]:
         matcher = Matcher({name: self.config.subscriptions[name].selection})
