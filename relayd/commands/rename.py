@@ -9,8 +9,6 @@ from relayd.commands.requests import Answer, RefusedError, Request, text_of, unk
 from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.handover import hand_over
-from relayd.queue.operations import read_holds
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
@@ -45,15 +43,12 @@ class RenameCommand:
                 return {}
             # Nothing of `old` is claimed any more, since it is not in the configuration: what is in
             # flight can only end.
-            busy = self._dispatch.in_flight()
-            step, holds = await self._queue.operate(
-                lambda db, _, ids: (
-                    hand_over(db, ids[old], ids[new], after=after, in_flight=busy),
-                    read_holds(db),
-                )
+            step = await self._queue.hand_over(
+                old, new, after=after, in_flight=self._dispatch.in_flight_of(old)
             )
+            hold = self._queue.holds[new]
             if step.holds_moved:
-                self._dispatch.apply(self.config, holds)
+                self._dispatch.apply(self.config, self._queue.holds)
         if step.moved:
             _log.info("renamed", old=old, subscription=new, deliveries=step.moved)
             self._dispatch.wake([new])
@@ -64,13 +59,13 @@ class RenameCommand:
             "in_flight": step.in_flight,
             "through": step.through,
             "last": step.last,
-            "hold": holds[new],
+            "hold": hold,
         }
 
     async def _check(self, old: str, new: str) -> None:
         if old == new:
             raise RefusedError("bad_request", "the two names are the same")
-        known = await self._queue.look(read_holds)
+        known = self._queue.holds
         if old not in known:
             raise unknown(old, known)
         names = self.config.subscriptions
