@@ -41,7 +41,8 @@ class _Total:
 @click.command(
     short_help="Hand what waits over to a subscription's new name.",
     epilog="""\b
-Example, after `bookkeeping:` in the file became `books:`:
+Example:
+  # after `bookkeeping:` became `books:` in the file
   relayd rename bookkeeping books
 """,
 )

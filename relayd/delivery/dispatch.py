@@ -196,7 +196,8 @@ class Dispatch:
 
     async def _run(self, url: str, running: _Running) -> None:
         async with running.transport:
-            part = f"endpoint {endpoint_name(url)}"
+            names = ", ".join(name for name, each in self._urls.items() if each == url)
+            part = f"endpoint {endpoint_name(url)} ({names})"
             await contained(running.task.run, part, clean_up=running.task.forget_under_way)
         if self._running.get(url) is running:
             self._health[url] = running.task.health
