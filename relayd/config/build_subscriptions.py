@@ -28,7 +28,7 @@ from relayd.config.secrets import (
     text_secret,
     weaknesses,
 )
-from relayd.config.urls import BadUrl, doubt, normal_url
+from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
@@ -223,6 +223,12 @@ class SubscriptionBuilder:
                     place, "stands twice, in other letters", "keep one", at_key=True
                 )
             value = given if isinstance(given, str) else self._sourced(given, place)
+            if isinstance(given, str) and PLACEHOLDER.search(given):
+                self._findings.error(
+                    place,
+                    "holds a placeholder, and nothing replaces it",
+                    "write {env: NAME} or {file: PATH}, whose text is the whole value",
+                )
             if not _HEADER_VALUE.fullmatch(value):
                 self._findings.error(
                     place,

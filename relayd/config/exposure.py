@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -53,18 +53,27 @@ def producers_of(
 ) -> Producers:
     """Return the producers of these sources, as the files are now. Blocks on the disk.
 
-    What does not exist yet gives nobody access.
+    A spool that does not exist yet gives nobody access. A socket will have the group that the
+    system gives it, so that a reload judges as the first start did.
     """
-    groups = set[int]()
-    paths = [place for spool in spools for place in (spool.path, spool.path.parent)]
-    for path in [*paths, *(() if socket is None else (socket.path,))]:
-        found = _stat(path)
-        if found is not None and found.st_mode & stat.S_IWGRP:
-            groups.add(found.st_gid)
+    found = [_stat(place) for spool in spools for place in (spool.path, spool.path.parent)]
+    groups = {each.st_gid for each in found if each is not None and each.st_mode & stat.S_IWGRP}
+    if socket is not None:
+        groups.update(_socket_group(socket))
     # `sudo relayd check` looks with root's eyes: the queue's folder names relayd's user.
     folder = _stat(queue.path.parent)
     user = os.geteuid()
     return Producers(groups, folder.st_uid if user == 0 and folder is not None else user)
+
+
+def _socket_group(socket: SocketConfig) -> Iterator[int]:
+    """Yield the group that may write to the socket, where one may."""
+    made, folder = _stat(socket.path), _stat(socket.path.parent)
+    if made is not None:
+        if made.st_mode & stat.S_IWGRP:
+            yield made.st_gid
+    elif socket.mode & stat.S_IWGRP and folder is not None:
+        yield folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
 
 
 def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[str, str] | None:

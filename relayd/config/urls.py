@@ -27,9 +27,10 @@ class BadUrl:
     hint: str = ""
 
 
+PLACEHOLDER: Final = re.compile(r"\$\{|\{\{")
 _UNWELCOME: Final = (
     (
-        re.compile(r"\$\{|\{\{"),
+        PLACEHOLDER,
         BadUrl("holds a placeholder, and nothing replaces it", "write the URL itself"),
     ),
     (

@@ -4,7 +4,6 @@ import grp
 import os
 import pwd
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -28,12 +27,12 @@ def _users(monkeypatch: pytest.MonkeyPatch) -> None:
     users = {"root": 0, "relayd": RELAYD, "market": MARKET}
     groups = {RELAYD: ("relayd", ["market", "gone"]), MARKET: ("market", []), 0: ("root", [])}
 
-    def user(name: str) -> SimpleNamespace:
-        return SimpleNamespace(pw_name=name, pw_uid=users[name], pw_gid=users[name])
+    def user(name: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", users[name], users[name], "", "/", "/bin/sh"))
 
-    def group(number: int) -> SimpleNamespace:
+    def group(number: int) -> grp.struct_group:
         name, members = groups[number]
-        return SimpleNamespace(gr_name=name, gr_mem=members)
+        return grp.struct_group((name, "x", number, members))
 
     monkeypatch.setattr(pwd, "getpwall", lambda: list(map(user, users)))
     monkeypatch.setattr(pwd, "getpwnam", user)
@@ -108,7 +107,7 @@ def test_roots_file_for_relayds_group_is_fine_when_nobody_else_is_in_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        grp, "getgrgid", lambda _: SimpleNamespace(gr_name="relayd", gr_mem=["relayd", "root"])
+        grp, "getgrgid", lambda _: grp.struct_group(("relayd", "x", RELAYD, ["relayd", "root"]))
     )
     assert isinstance(place.secret(0, RELAYD, 0o640), SourcedSecret)
 
@@ -151,11 +150,17 @@ def test_the_sockets_group_counts_too(place: Place) -> None:
     socket = place.root / "relayd.sock"
     socket.touch()
     os.chown(socket, RELAYD, RELAYD)
+    config = SocketConfig(socket, 0o660)
     for mode, kind in ((0o660, NoSecret), (0o600, SourcedSecret)):
         socket.chmod(mode)
-        producers = producers_of(
-            [], SocketConfig(socket, mode), QueueConfig(place.queue / "queue.db", 1.0)
-        )
+        producers = producers_of([], config, QueueConfig(place.queue / "queue.db", 1.0))
+        assert isinstance(file_secret(path, producers), kind)
+    # Before the first start: its folder will give it its group.
+    socket.unlink()
+    os.chown(place.root, 0, RELAYD)
+    for bits, kind in ((0o2755, NoSecret), (0o755, SourcedSecret)):
+        place.root.chmod(bits)
+        producers = producers_of([], config, QueueConfig(place.queue / "queue.db", 1.0))
         assert isinstance(file_secret(path, producers), kind)
 
 

@@ -614,3 +614,30 @@ def test_a_host_with_a_dot_at_its_end_is_the_same_endpoint() -> None:
     secret: {SECRET}
 """)
     assert list(config.endpoints) == ["https://shop.example/"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("queue.db", "$HOME/queue.db", "queue.path: holds a placeholder"),
+        ("queue.db", "'${STATE}/queue.db'", "queue.path: holds a placeholder"),
+        ("queue.db", "'%S/queue.db'", "queue.path: holds a placeholder"),
+        (f"secret: {SECRET}", "secret: {file: $CREDENTIALS_DIRECTORY/shop}", "holds a placeholder"),
+        (
+            f"secret: {SECRET}",
+            f"secret: {SECRET}\n    headers: {{Authorization: 'Bearer ${{TOKEN}}'}}",
+            "headers.Authorization: holds a placeholder, and nothing replaces it",
+        ),
+    ],
+)
+def test_placeholders_that_nothing_replaces_are_refused(old: str, new: str, said: str) -> None:
+    text = BASE.replace(old, new)
+    assert text != BASE
+    assert any(said in problem for problem in problems(text))
+
+
+@pytest.mark.parametrize(
+    "path", ["price$list/queue.db", "a%20b/queue.db", "100%/queue.db", "$/q.db"]
+)
+def test_paths_may_hold_such_signs(path: str) -> None:
+    assert parse(BASE.replace("queue.db", path)).queue.path == FILE.parent / path
