@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -19,7 +19,6 @@ from relayd.core.conditions import Among, Condition, Glob, Operators
 from relayd.core.endpoint import Endpoint
 from relayd.core.secret import SourcedSecret
 from relayd.core.subscription import Subscription
-from relayd.log import endpoint_name
 
 _LABEL = 11  # columns before the values
 
@@ -185,8 +184,10 @@ def _signature(subscription: Subscription) -> str:
 
 
 def _shown_url(url: str) -> str:
-    # A query may be a key.
-    return endpoint_name(url) + ("?…" if urlsplit(url).query else "")
+    # The operator wrote the path a moment ago, and looks for it; a query may be a key.
+    parts = urlsplit(url)
+    shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    return shown + ("?…" if parts.query else "")
 
 
 def _where(conditions: Sequence[Condition]) -> dict[str, object]:

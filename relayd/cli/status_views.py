@@ -13,6 +13,7 @@ from relayd.cli.moments import about, clock_time, iso
 from relayd.cli.output import printable, wrapped
 from relayd.config.values import format_size
 from relayd.core.delivery import Hold
+from relayd.core.endpoint import endpoint_name
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
 
@@ -63,7 +64,7 @@ def _endpoint_document(
     held_until = health.held_until if health.held_until > now else None
     bucket = _bucket(endpoint, live)
     return {
-        "url": endpoint.url,
+        "url": endpoint_name(endpoint.url),
         "state": _state(endpoint, now),
         **_moment("failing_since", health.failing_since),
         "failures": health.failures,
@@ -149,7 +150,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
 
 
 def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
-    yield click.style(printable(endpoint.url), bold=True)
+    yield click.style(printable(endpoint_name(endpoint.url)), bold=True)
     colour = {"healthy": "green", "failing": "red"}.get(_state(endpoint, now), "yellow")
     yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
     for each in endpoint.subscriptions:

@@ -1,7 +1,7 @@
 """The file's models -> a Config: what needs several keys, or the world outside the file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -9,10 +9,12 @@ from typing import Final
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
+from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
 from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
@@ -57,6 +59,7 @@ def build_config(
         environ=environ,
         allowed=allowed,
         event_types=event_types,
+        producers=producers_of(spools, socket, queue),
         findings=findings,
     )
     for name, section in file.subscriptions.items():
@@ -65,6 +68,7 @@ def build_config(
         findings.warning(
             ("subscriptions",), "there is no subscription", "events are kept, and go nowhere"
         )
+    _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
         _warn_of_readers(builder.subscriptions, path, findings)
     return Config(
@@ -163,6 +167,29 @@ def _complain_of_no_source(findings: Findings) -> None:
     findings.error(
         (), "there is no way in for events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
+
+
+def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> None:
+    """`allow_networks` opens one's own network to whoever controls a receiver's name."""
+    if findings.errors:
+        return  # a URL may be missing
+    networks = [ip_network(text) for text in file.allow_networks]
+    idle = idle_networks(urls, networks)
+    for position, network in enumerate(networks):
+        path = ("allow_networks", position)
+        if network.prefixlen == 0:
+            findings.warning(
+                path,
+                "allows every address: this machine's services and a cloud's metadata as well",
+                "name the receivers' networks",
+            )
+        elif network in idle:
+            findings.warning(
+                path,
+                f"no URL leads into {network} as far as can be seen; while it stands here, a"
+                " receiver's name may lead there",
+                "leave it out if all receivers are public",
+            )
 
 
 def _warn_of_readers(

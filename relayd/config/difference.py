@@ -39,13 +39,14 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.subscriptions or self.spools or self.settings)
 
-    def lines(self) -> list[str]:
+    def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         """Return the difference in words, a line for each thing: `spool market: table changed`.
 
-        Endpoints have no lines: what changes one stands in its subscriptions' lines.
+        Endpoints have no lines: what changes one stands in its subscriptions' lines. `notes` stand
+        behind those, by the subscriptions' names.
         """
         return [
-            *_lines("subscription", self.subscriptions),
+            *_lines("subscription", self.subscriptions, notes),
             *_lines("spool", self.spools),
             *(f"{key} changed" for key in self.settings),
         ]
@@ -72,13 +73,17 @@ def difference(old: Config, new: Config) -> Difference:
     )
 
 
-def _lines(kind: str, changes: Changes) -> Iterator[str]:
-    for name in changes.added:
-        yield f"{kind} {name}: added"
-    for name in changes.removed:
-        yield f"{kind} {name}: removed"
-    for name, keys in changes.changed.items():
-        yield f"{kind} {name}: {', '.join(keys)} changed"
+def _lines(
+    kind: str, changes: Changes, notes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    said = {
+        **dict.fromkeys(changes.added, "added"),
+        **dict.fromkeys(changes.removed, "removed"),
+        **{name: f"{', '.join(keys)} changed" for name, keys in changes.changed.items()},
+    }
+    for name, words in said.items():
+        note = f"; {notes[name]}" if name in notes else ""
+        yield f"{kind} {name}: {words}{note}"
 
 
 def _changes(

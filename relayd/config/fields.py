@@ -82,6 +82,8 @@ def _check_size(text: str) -> str:
 def _check_path(text: str) -> str:
     if not text or "\0" in text:
         raise wrong_value("must be a path")
+    if re.match(r"\$\{?\w|%[a-zA-Z]/", text):
+        raise wrong_value("holds a placeholder, and nothing replaces it", "write the whole path")
     if text.startswith("~"):
         raise wrong_value("`~` is not replaced by a home directory here", "write the whole path")
     return text

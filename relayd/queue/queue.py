@@ -22,6 +22,7 @@ from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.handover import Step, hand_over
 from relayd.queue.health import read_health, write_health
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
@@ -105,6 +106,17 @@ class Queue:
     async def resume(self, subscription: str) -> bool:
         """Take back a pause, and a receiver's 410; return whether there was either."""
         return await self._change_hold(lambda db: operations.resume(db, subscription))
+
+    async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
+        """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
+        ids = self._subscription_ids
+        step, self._holds = await self._writer.write(
+            lambda db: (
+                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight),
+                operations.read_holds(db),
+            )
+        )
+        return step
 
     async def _change_hold(self, change: Work[bool]) -> bool:
         changed, self._holds = await self._writer.write(

@@ -18,7 +18,7 @@ subscriptions:
   shop:
     url: https://shop.example/
     events: [order.created]
-    secret: 4f1c9a7d2be84d6fa5c0
+    secret: whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   books:
     url: https://books.example/
     events: ["*"]
@@ -47,7 +47,7 @@ def test_equal_files_do_not_differ() -> None:
     [
         ("https://shop.example/", "https://new.example/", ["subscription shop: url changed"]),
         (
-            "secret: 4f1c9a7d2be84d6fa5c0\n  books",
+            "secret: whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n  books",
             "secret: ROTATED-ROTATED-ROTATED\n    previous_secret: 4f1c9a7d2be84d6fa5c0\n  books",
             ["subscription shop: secret, previous_secret changed"],
         ),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.endpoint import FAILING_AFTER, Endpoint, Health
+from relayd.core.endpoint import FAILING_AFTER, Endpoint, Health, endpoint_name
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.token_bucket import Rate
 
@@ -207,3 +207,18 @@ def test_health_comes_back_in_full(outcomes: list[Outcome], max_in_flight: int) 
     recovered = after([OK] * 8, health, begins_at=5000.0, endpoint=endpoint)
     assert recovered.allowed_in_flight(endpoint) == max_in_flight
     assert replace(recovered, held_until=0.0, released_at=None) == Health()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://hooks.example/services/T0/B0/xyz", "https://hooks.example/…"),
+        ("https://hooks.example/?token=xyz", "https://hooks.example/…"),
+        ("http://[::1]:8080/xyz?xyz#xyz", "http://[::1]:8080/…"),
+        ("https://xyz:xyz@hooks.example/xyz", "https://hooks.example/…"),
+        ("https://hooks.example/", "https://hooks.example/"),
+    ],
+)
+def test_an_endpoints_name_has_neither_path_nor_query(url: str, name: str) -> None:
+    assert endpoint_name(url) == name
+    assert "xyz" not in name
