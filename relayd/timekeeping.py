@@ -11,8 +11,10 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from relayd.core.clock_step import Sighting, step_between, step_since
+from relayd.core.clock_step import Sighting, gap_since, step_between, step_since
+from relayd.core.expiry import TRUSTED_S, Steadiness
 from relayd.delivery.dispatch import Dispatch
+from relayd.queue.clock_marks import read_seen_at
 from relayd.queue.queue import Queue
 from relayd.queue.rescheduling import move_endpoints, move_retries, newest
 
@@ -37,6 +39,8 @@ class Clock:
         self._wall = wall
         self._steady = steady
         self._last = self._look() or Sighting(wall(), steady())
+        self._steady_since = self._last.steady
+        self._stepped = False
 
     def now(self) -> float:
         """Return the time in Unix seconds."""
@@ -49,7 +53,14 @@ class Clock:
             return 0.0
         step = step_between(self._last, now)
         self._last = now
+        if step:
+            self._steady_since = now.steady
+            self._stepped = True
         return step
+
+    def steadiness(self) -> Steadiness:
+        """Return for how long the clock has run evenly: since the start, or since it was set."""
+        return Steadiness(self._steady() - self._steady_since, self._stepped)
 
     def _look(self) -> Sighting | None:
         """Read both clocks; None where something came between the readings each time."""
@@ -62,15 +73,29 @@ class Clock:
 
 
 async def step_at_start(clock: Clock, queue: Queue) -> float:
-    """Look whether the clock was set back while relayd was down, before anything is due.
+    """Look whether the clock was set while relayd was down, before anything is due.
 
-    Returns the step, for `Timekeeping.run`, or 0; the endpoints' times have moved with it. Raises
+    Returns a step back, for `Timekeeping.run`, or 0; the endpoints' times have moved with it. A long
+    gap, of rest or by a clock that is ahead, is dealt with when this returns. Raises
     `DatabaseError`.
     """
-    step = step_since(await queue.look(newest), clock.now())
+    now = clock.now()
+    step = step_since(await queue.look(newest), now)
     if step:
-        await move_endpoints(queue, step)
-    return step
+        await move_endpoints(queue, step, now)
+        return step
+    if gap := gap_since(await queue.look(read_seen_at), now):
+        # Retries first: killed in between, the next start finds the same gap, and moves the rest.
+        moved = await move_retries(queue, gap, now)
+        await move_endpoints(queue, gap, now)
+        _log.warning(
+            "clock_gap",
+            gap_s=round(gap),
+            retries=moved,
+            detail="the clock is this far ahead of the time when relayd last ran: either relayd was"
+            " down so long, or the clock is wrong. Each retry's wait stays what it was",
+        )
+    return 0.0
 
 
 class Timekeeping:
@@ -80,6 +105,7 @@ class Timekeeping:
         self._clock = clock
         self._queue = queue
         self._dispatch = dispatch
+        self._certain = False
 
     async def run(self, step: float = 0.0) -> None:
         """Keep time until cancelled, after a `step` at the start. Raises `DatabaseError`."""
@@ -87,13 +113,16 @@ class Timekeeping:
             await self._move(step)
         while True:
             await trio.sleep(_LOOK_S)
+            self._certain |= self._clock.steadiness().seconds >= TRUSTED_S
             if step := self._clock.follow():
                 self._dispatch.move_times(step)
-                await move_endpoints(self._queue, step)
+                await move_endpoints(self._queue, step, self._clock.now())
                 await self._move(step)
 
     async def _move(self, step: float) -> None:
-        moved = await move_retries(self._queue, step, self._clock.now())
+        moved = await move_retries(self._queue, step, self._clock.now(), certain=self._certain)
+        # After a step forward, each retry's times are by the clock of this process.
+        self._certain |= step > 0
         # What they waited for has a new time.
         self._dispatch.wake_all()
         _log.warning(

@@ -62,8 +62,9 @@ class RejectedCommands:
     def _defaults(self, source: str) -> EventDefaults:
         for spool in self.config.spools:
             if source == f"spool {spool.name}":
-                return EventDefaults(spool.market_id, spool.api_version)
-        return EventDefaults(self.config.market_id, self.config.api_version)
+                return EventDefaults(spool.market_id, spool.api_version, spool.markets)
+        # Its spool is no longer configured: the row's own market is the only one there is.
+        return EventDefaults(self.config.market_id, self.config.api_version, None)
 
 
 def _changes_of(request: Request) -> Mapping[str, str]:

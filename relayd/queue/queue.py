@@ -23,6 +23,7 @@ from relayd.queue import acceptance, claims, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
 from relayd.queue.health import read_health, write_health
+from relayd.queue.migration import finish_migration
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.reserve import reserve_of
@@ -202,6 +203,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
         await writer.set_pragmas(_PRAGMAS)
         tag = secrets.token_hex(4)
         await writer.write(lambda db: migrate(db, version, tag))
+        await finish_migration(writer)
         async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
             rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:

@@ -140,7 +140,7 @@ async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
         health = Health(failures=1, failed_at=NOW, held_until=NOW + 60)
         await fail(queue, "evt_1", now=NOW, health=health)
-        await move_endpoints(queue, -HOUR)
+        await move_endpoints(queue, -HOUR, NOW - HOUR)
         moved = (await queue.health())[URL]
         assert (moved.failed_at, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
         assert moved.released_at is None
@@ -149,5 +149,5 @@ async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
 async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_at=NOW))
-        await move_endpoints(queue, HOUR)
+        await move_endpoints(queue, HOUR, NOW)
         assert (await queue.health())[URL].held_until == 0.0
