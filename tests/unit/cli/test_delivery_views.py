@@ -87,8 +87,8 @@ def test_the_documents_keys_are_the_contract() -> None:
     }
     shown = event_document(EVENT)
     assert list(shown) == [
-        "id", "type", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix", "source",
-        "body", "deliveries",
+        "id", "type", "market_id", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix",
+        "source", "body", "unfaithful", "deliveries",
     ]  # fmt: skip
     [delivery] = json.loads(json.dumps(shown))["deliveries"]
     assert delivery["history"] == [

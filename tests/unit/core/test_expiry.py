@@ -92,23 +92,22 @@ def test_what_is_empty_is_passed_in_one_stride() -> None:
 
 @given(
     now=st.floats(0, 4e9),
-    steady_s=st.floats(0, 1e6),
-    stepped=st.booleans(),
+    steady=st.builds(Steadiness, st.floats(0, 1e6), st.booleans()),
     stood=st.none() | st.floats(0, 4e9),
     newest=st.floats(0, 4e9),
     age=st.floats(0, 1e9),
 )
 def test_one_pass_never_expires_more_than_a_day_of_what_is_kept(
-    now: float, steady_s: float, stepped: bool, stood: float | None, newest: float, age: float
+    now: float, steady: Steadiness, stood: float | None, newest: float, age: float
 ) -> None:
     oldest = newest - age
     evidence = Evidence(stood, newest, oldest)
-    expiry = decide(now, Steadiness(steady_s, stepped), evidence, retention_s=RETENTION_S)
+    expiry = decide(now, steady, evidence, retention_s=RETENTION_S)
     assert expiry.horizon <= now
     before = min(now, newest) if stood is None else stood
     newly = expiry.horizon - max(before, oldest + RETENTION_S)
     assert newly <= CATCH_UP_S + 1e-3
-    if steady_s < AFTER_STEP_S and stepped:
+    if steady.stepped and steady.seconds < AFTER_STEP_S:
         assert expiry.horizon <= before
     assert expiry.waits_s >= 0
     assert expiry.ahead_s >= 0
