@@ -7,16 +7,17 @@ follows the system's once a second; a step of it is told, so that what waits can
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 import trio
 
-from relayd.core.clock_step import Sighting, gap_since, step_between, step_since
+from relayd.core.clock_step import GAP_S, Sighting, is_gap, step_between, step_since
 from relayd.core.expiry import TRUSTED_S, Steadiness
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.clock_marks import read_seen_at
 from relayd.queue.queue import Queue
-from relayd.queue.rescheduling import move_endpoints, move_retries, newest
+from relayd.queue.rescheduling import move_endpoints, move_retries, newest, newest_before
 
 _log = structlog.get_logger()
 
@@ -84,7 +85,12 @@ async def step_at_start(clock: Clock, queue: Queue) -> float:
     if step:
         await move_endpoints(queue, step, now)
         return step
-    if gap := gap_since(await queue.look(read_seen_at), now):
+    seen_at = await queue.look(read_seen_at)
+    if seen_at is not None and is_gap(seen_at, now):
+        # Since the last look, something may have been scheduled. What a start that was killed has
+        # moved already is newer than that.
+        last = await queue.look(partial(newest_before, moment=now - GAP_S / 2))
+        gap = now - max(seen_at, last)
         # Retries first: killed in between, the next start finds the same gap, and moves the rest.
         moved = await move_retries(queue, gap, now)
         await move_endpoints(queue, gap, now)

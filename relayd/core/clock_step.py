@@ -49,14 +49,14 @@ def step_since(newest: float, now: float) -> float:
     return now - newest if newest > now + STEP_S else 0.0
 
 
-def gap_since(seen_at: float | None, now: float) -> float:
-    """Return by how much the clock is ahead of the last time that it was looked at, at a start.
+def is_gap(seen_at: float | None, now: float) -> bool:
+    """Tell whether the clock is `GAP_S` or more ahead of when it was last looked at, at a start.
 
-    0 below `GAP_S`. A clock that is a month ahead cannot be told from a month of rest, but both can
+    A clock that is a month ahead cannot be told from a month of rest, but both can
     be treated alike: each wait stays what it was. After a rest, retries go on with their schedule;
     where the clock is wrong, nothing fires, and once it is set right, they are as they were.
     """
-    return 0.0 if seen_at is None or now - seen_at < GAP_S else now - seen_at
+    return seen_at is not None and now - seen_at >= GAP_S
 
 
 def is_from_before(scheduled_at: float, step: float, now: float, *, certain: bool = True) -> bool:

@@ -29,6 +29,7 @@ from relayd.core.expiry import Expiry, Steadiness, decide
 from relayd.database import Database, DatabaseBusyError, DatabaseFullError
 from relayd.queue import statistics
 from relayd.queue.clock_marks import mark_expired, mark_seen, read_evidence
+from relayd.queue.contents import read_contents
 from relayd.queue.queue import Queue
 from relayd.queue.rejected import drop_rejected
 
@@ -273,7 +274,7 @@ class Pruning:
             if self._changed.is_set():
                 return removed
             if self._cursor is None:
-                self._tell(used, most)
+                await self._tell(reader, used, most)
                 return removed
             count, self._cursor = await self._step(reader, horizon, self._cursor)
             removed += count
@@ -341,13 +342,18 @@ class Pruning:
             _log.info("queue_fits_again")
         return 0
 
-    def _tell(self, used: int, most: int) -> None:
+    async def _tell(self, reader: Database, used: int, most: int) -> None:
         if not self.too_large:
+            filled_by = await reader.run(read_contents)
             self.too_large = True
             _log.warning(
                 "queue_too_large",
                 bytes=used,
                 max_bytes=most,
+                events_bytes=filled_by.events,
+                attempts_bytes=filled_by.attempts,
+                rejected_bytes=filled_by.rejected,
+                other_bytes=filled_by.other,
                 detail="it is larger than queue.max_size, and nothing is left in it that has ended:"
                 " what waits, and the ids, stay. `relayd status` says what waits",
             )

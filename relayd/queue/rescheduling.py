@@ -55,6 +55,17 @@ def newest(db: sqlite3.Connection) -> float:
     return float(moment or 0.0)
 
 
+_NEWEST_BEFORE = """
+SELECT max(scheduled_at) FROM deliveries
+WHERE state = 'retrying' AND due_at IS NOT NULL AND scheduled_at <= ?"""
+
+
+def newest_before(db: sqlite3.Connection, moment: float) -> float:
+    """Return when the last retry until `moment` was scheduled; 0 where there was none."""
+    [(scheduled_at,)] = db.execute(_NEWEST_BEFORE, (moment,)).fetchall()
+    return float(scheduled_at or 0.0)
+
+
 async def move_endpoints(queue: Queue, step: float, now: float) -> None:
     """Move the endpoints' times by a step of the clock, after which it is `now`.
 

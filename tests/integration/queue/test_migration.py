@@ -78,7 +78,7 @@ async def test_a_queue_of_version_1_is_the_same_afterwards_and_knows_its_markets
     for name in others:
         after = [row[: len(kept[name][0])] for row in rows_of(path, f"SELECT * FROM {name}")]
         assert after == kept[name], name
-    assert dict(rows_of(path, "SELECT id, market_id FROM events")) == {
+    assert {row[0]: row[1] for row in rows_of(path, "SELECT id, market_id FROM events")} == {
         **{f"evt_{number}": "market_123" for number in range(4)},
         "evt_other": 'market_ö "2"',
         "evt_id_only": "",

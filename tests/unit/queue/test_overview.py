@@ -83,7 +83,7 @@ def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
         (overview._WAITING, ()),
         (overview._DUE, (1.0,)),
         (overview._ACCEPTED, (1,)),
-        (statistics._SUM, (300, 0)),
+        (statistics._SUM, (300, 0, 1)),
     ):
         plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN s"], plan
