@@ -38,6 +38,7 @@ def write_version_1(path: Path) -> None:
     """Make the file that version 1 wrote: six events, one of which is an id alone."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.executescript(VERSION_1.read_text(encoding="utf-8"))
+    path.chmod(0o600)
 
 
 async def opened_once(path: Path) -> None:
