@@ -7,6 +7,7 @@ follows the system's once a second; a step of it is told, so that what waits can
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -73,18 +74,29 @@ class Clock:
         return None
 
 
-async def step_at_start(clock: Clock, queue: Queue) -> float:
+@dataclass(frozen=True, slots=True)
+class StartStep:
+    """What was found at the start: a step back in seconds that retries must still move with, or 0.
+
+    `certain` says that all that waits has its times by the clock of this process.
+    """
+
+    seconds: float = 0.0
+    certain: bool = False
+
+
+async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
     """Look whether the clock was set while relayd was down, before anything is due.
 
-    Returns a step back, for `Timekeeping.run`, or 0; the endpoints' times have moved with it. A long
-    gap, of rest or by a clock that is ahead, is dealt with when this returns. Raises
+    Of a step back, the endpoints' times have moved when this returns, and `Timekeeping.run` moves
+    the retries. With a long gap, of rest or by a clock that is ahead, all have moved. Raises
     `DatabaseError`.
     """
     now = clock.now()
     step = step_since(await queue.look(newest), now)
     if step:
         await move_endpoints(queue, step, now)
-        return step
+        return StartStep(step)
     seen_at = await queue.look(read_seen_at)
     if seen_at is not None and is_gap(seen_at, now):
         # Since the last look, something may have been scheduled. What a start that was killed has
@@ -101,7 +113,8 @@ async def step_at_start(clock: Clock, queue: Queue) -> float:
             detail="the clock is this far ahead of the time when relayd last ran: either relayd was"
             " down so long, or the clock is wrong. Each retry's wait stays what it was",
         )
-    return 0.0
+        return StartStep(certain=True)
+    return StartStep()
 
 
 class Timekeeping:
@@ -113,10 +126,11 @@ class Timekeeping:
         self._dispatch = dispatch
         self._certain = False
 
-    async def run(self, step: float = 0.0) -> None:
-        """Keep time until cancelled, after a `step` at the start. Raises `DatabaseError`."""
-        if step:
-            await self._move(step)
+    async def run(self, start: StartStep = StartStep()) -> None:
+        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`."""
+        self._certain = start.certain
+        if start.seconds:
+            await self._move(start.seconds)
         while True:
             await trio.sleep(_LOOK_S)
             self._certain |= self._clock.steadiness().seconds >= TRUSTED_S

@@ -119,3 +119,25 @@ async def test_half_an_emoji_arrives_as_javascript_prints_it_and_no_command_stum
                 assert '"n": 1e400' in pretty
             matched = await command("match", "order.created", "--data", cut, config=path)
             assert "books" in matched
+
+
+async def test_a_row_whose_market_nobody_knows_any_more_is_not_given_another(
+    tmp_path: Path,
+) -> None:
+    async with open_receiver() as receiver:
+        path = config(tmp_path, receiver.url)
+        async with running(path) as relayd:
+            insert(tmp_path / "b.db", "evt_1", "[]")
+            insert(tmp_path / "b.db", "evt_2", "[]", "market_b")
+            await until(lambda: len(relayd.events("input_rejected")) == 2)
+            spools = {"a": {"path": "a.db", "market_id": "market_a"}}
+            write_config(tmp_path, {"books": {"url": receiver.url}}, spools=spools)
+            relayd.signal(signal.SIGHUP)
+            with trio.fail_after(10):
+                await relayd.logged("reloaded")
+            mended = ("rejected", "resubmit", "1", "--data", "{}")
+            refused = await command(*mended, config=path, status=1)
+            assert "unknown_market" in refused
+            await command("rejected", "resubmit", "2", "--data", "{}", config=path)
+            await until(lambda: len(receiver.requests) == 1)
+            assert json.loads(receiver.requests[0].body)["market_id"] == "market_b"

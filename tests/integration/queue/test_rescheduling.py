@@ -20,7 +20,7 @@ from relayd.queue.clock_marks import mark_seen
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rescheduling import move_endpoints, move_retries, newest
-from relayd.timekeeping import step_at_start
+from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
@@ -166,7 +166,7 @@ class Steady:
         return self.moment
 
 
-async def start_at(queue: Queue, now: float) -> float:
+async def start_at(queue: Queue, now: float) -> StartStep:
     return await step_at_start(Steady(now), queue)  # type: ignore[arg-type]  # all of it that is used
 
 
@@ -181,16 +181,16 @@ async def test_a_gap_at_the_start_moves_each_wait_and_the_way_back_restores_it(
         await fail(queue, "evt_new", now=NOW, health=health)
         before = await times(queue)
         ahead = NOW + days * DAY
-        assert await start_at(queue, ahead) == 0.0
+        assert await start_at(queue, ahead) == StartStep(certain=True)
         moved = await times(queue)
         for event_id, (scheduled, due) in moved.items():
             assert scheduled == pytest.approx(before[event_id][0] + days * DAY)
             assert due == pytest.approx((before[event_id][1] or 0) + days * DAY)
         assert (await queue.health())[URL].held_until == pytest.approx(ahead + 50)
         # The next start by the same clock finds no gap; one by the right clock finds a step back.
-        assert await start_at(queue, ahead + 5) == 0.0
+        assert await start_at(queue, ahead + 5) == StartStep()
         assert await times(queue) == moved
-        step = await start_at(queue, NOW + 8)
+        step = (await start_at(queue, NOW + 8)).seconds
         assert step == pytest.approx(NOW + 8 - ahead)
         await move_retries(queue, step, NOW + 8)
         for event_id, (_, due) in (await times(queue)).items():
@@ -222,7 +222,7 @@ async def test_a_kill_while_a_gap_is_dealt_with_moves_nothing_twice(
             patch.setattr(queue, "operate", killed)
             with pytest.raises(KilledError):
                 await start_at(queue, NOW + 31 * DAY)
-        assert await start_at(queue, NOW + 31 * DAY + 30) == 0.0
+        assert (await start_at(queue, NOW + 31 * DAY + 30)).certain
         for event_id, (_, due) in (await times(queue)).items():
             assert due == pytest.approx((before[event_id][1] or 0) + 31 * DAY, abs=60)
 

@@ -540,3 +540,17 @@ def test_a_file_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "everybody" in warning.message
     path.chmod(0o640)
     assert load_config(path, environ={}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("spools: {market: {path: s.db, markets: ['*']}}", "spools.market.markets"),
+        ("socket: {path: s.sock, markets: [a, '*']}", "socket.markets"),
+    ],
+)
+def test_a_list_with_a_star_is_not_taken_for_any_market(section: str, place: str) -> None:
+    text = f"market_id: m\nqueue: {{path: q.db}}\nsubscriptions: {{}}\n{section}\n"
+    (line,) = problems(text)
+    assert place in line
+    assert 'markets: "*"' in line
