@@ -227,12 +227,16 @@ async def test_holds_follow_the_configuration_and_the_receivers_410(tmp_path: Pa
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
         await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
-        books = Declared("books", URL, True)
-        assert await queue.declare([books]) == {"books": Hold.GONE, "mail": Hold.REMOVED}
-        assert (await queue.declare([Declared("books", URL, False)]))["books"] is Hold.INACTIVE
-        assert (await queue.declare([books]))["books"] is Hold.GONE
+        assert queue.holds == {"books": Hold.GONE, "mail": None}
         moved = Declared("books", "https://other.example/", True)
-        assert (await queue.declare([moved]))["books"] is None
+        for declared, hold in (
+            (Declared("books", URL, True), Hold.GONE),
+            (Declared("books", URL, False), Hold.INACTIVE),
+            (Declared("books", URL, True), Hold.GONE),
+            (moved, None),
+        ):
+            await queue.declare([declared])
+            assert queue.holds == {"books": hold, "mail": Hold.REMOVED}
         [again] = (await queue.claim(want())).deliveries
         assert (again.attempts, again.step) == (1, 0)
 
@@ -244,7 +248,7 @@ async def test_an_endpoints_health_is_remembered(tmp_path: Path) -> None:
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
         decided = decide(delivery, FAILED, (1.0,), started_at=NOW, now=NOW, jitter=0.0)
-        await queue.record(Recording(decided, URL, health))
+        await queue.record(Recording(decided, URL, lambda: health))
     async with opened(path) as queue:
         assert await queue.health() == {URL: health}
 
