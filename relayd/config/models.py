@@ -130,12 +130,12 @@ class QueueSection(_Section):
     path: Path = Field(description="Its SQLite file. A change needs a restart.")
     retention: Retention = Field(
         default=DEFAULT_RETENTION,
-        description="How long events, and deliveries that have ended, are kept.",
+        description="How long events, ended deliveries and rejected input are kept.",
     )
     max_size: Size = Field(
         default=UNLIMITED,
-        description="How much room events, deliveries and attempts may take, as 2GB: above it, the "
-        "oldest that have ended go before the retention is over.",
+        description="How much room all of it may take, as 2GB: above it, the oldest rejected input and "
+        "then the oldest events that have ended go before the retention is over.",
     )
 
 

@@ -16,7 +16,7 @@ from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
 from relayd.core.event import Event, EventDefaults, event_from_line
 from relayd.core.outcome import Failure, Outcome
-from relayd.database import sqlite_loop
+from relayd.database import DatabaseFailedError, sqlite_loop
 from relayd.queue.claims import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
@@ -360,3 +360,21 @@ async def test_ids_are_unique_within_a_market(tmp_path: Path) -> None:
             Want(("books",), 100, 1e12, frozenset(), None, backlog_first=False)
         )
         assert len(claim.deliveries) == 4
+
+
+async def test_a_queue_that_cannot_be_made_private_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.db"
+    path.touch(0o644)
+    path.chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises((DatabaseFailedError, BaseExceptionGroup)) as raised:
+        async with opened(path):
+            pass
+    assert "chown it to relayd's user" in repr(raised.getrepr())
+    assert path.stat().st_size == 0
