@@ -134,7 +134,7 @@ class Daemon:
         self._dispatch: Dispatch
         self._intake: Intake
         self._commands: Commands
-        self._pruning = Pruning(queue, config.queue, clock.now)
+        self._pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from relayd.cli.asking import running_daemon
-from relayd.cli.filters import filter_options
+from relayd.cli.filters import filter_options, market_option
 from relayd.cli.in_chunks import Errand, run_errands
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
@@ -59,6 +59,7 @@ Examples:
     is_flag=True,
     help="Also make the deliveries that a subscription did not get since it was new or inactive.",
 )
+@market_option
 @_dry_run_option
 @_yes_option
 @json_option
@@ -71,6 +72,7 @@ def replay(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
+    market: str | None,
     backfill: bool,
     dry_run: bool,
     yes: bool,
@@ -90,7 +92,12 @@ def replay(
         lacking: dict[str, list[int]] = {}
         with reading_queue(queue) as reading:
             selection = select_targets(
-                reading, targets, wanted, unnamed=_REPLAYABLE[:1], named=_REPLAYABLE
+                reading,
+                targets,
+                wanted,
+                unnamed=_REPLAYABLE[:1],
+                named=_REPLAYABLE,
+                market=market,
             )
             holds = {name: each.hold for name, each in reading.subscriptions.items()}
             if backfill:
@@ -164,6 +171,7 @@ Examples:
 )
 @_targets
 @filter_options(_CANCELLABLE)
+@market_option
 @_dry_run_option
 @_yes_option
 @json_option
@@ -176,6 +184,7 @@ def cancel(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
+    market: str | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -192,7 +201,12 @@ def cancel(
     with running_daemon(queue) as daemon:
         with reading_queue(queue) as reading:
             selection = select_targets(
-                reading, targets, wanted, unnamed=_CANCELLABLE, named=_CANCELLABLE
+                reading,
+                targets,
+                wanted,
+                unnamed=_CANCELLABLE,
+                named=_CANCELLABLE,
+                market=market,
             )
         errand = Errand("cancel", "deliveries", selection.seqs)
         total = len(errand.rows)

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
-from relayd.config.models import File, SocketSection, SpoolSection
+from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.urls import idle_networks
@@ -48,8 +48,10 @@ def build_config(
         parse_size(file.queue.max_size),
     )
     _check_socket_path(("queue", "path"), queue.control_path, findings, "the control socket's")
-    spools = tuple(_spool(name, section, file, directory) for name, section in file.spools.items())
-    socket = None if file.socket is None else _socket(file.socket, directory, findings)
+    spools = tuple(
+        _spool(name, section, file, directory, findings) for name, section in file.spools.items()
+    )
+    socket = None if file.socket is None else _socket(file.socket, file, directory, findings)
     _check_paths(spools, socket, queue, findings)
     if not spools and socket is None:
         _complain_of_no_source(findings)
@@ -106,20 +108,42 @@ def _event_types(file: File, findings: Findings) -> frozenset[str] | None:
     return frozenset(EVENT_TYPES) | frozenset(RELAYD_TYPES) | frozenset(file.event_types)
 
 
-def _spool(name: str, section: SpoolSection, file: File, directory: Path) -> SpoolConfig:
+def _spool(
+    name: str, section: SpoolSection, file: File, directory: Path, findings: Findings
+) -> SpoolConfig:
     return SpoolConfig(
         name=name,
         path=directory / section.path,
         table=section.table,
         market_id=section.market_id or file.market_id,
         api_version=section.api_version or file.api_version,
+        markets=_markets(("spools", name, "markets"), section.markets, findings),
     )
 
 
-def _socket(section: SocketSection, directory: Path, findings: Findings) -> SocketConfig:
+def _markets(
+    key: KeyPath, markets: Literal["*"] | list[str], findings: Findings
+) -> frozenset[str] | None:
+    if markets == ALL_MARKETS:
+        return None
+    if ALL_MARKETS in markets:
+        findings.error(
+            key, "lists `*` as a market", f'write markets: "{ALL_MARKETS}" for any market'
+        )
+    return frozenset(markets)
+
+
+def _socket(
+    section: SocketSection, file: File, directory: Path, findings: Findings
+) -> SocketConfig:
     path = directory / section.path
     _check_socket_path(("socket", "path"), path, findings, "a socket's")
-    return SocketConfig(path, int(section.mode, 8))
+    return SocketConfig(
+        path,
+        int(section.mode, 8),
+        market_id=section.market_id or file.market_id,
+        markets=_markets(("socket", "markets"), section.markets, findings),
+    )
 
 
 def _check_socket_path(key: KeyPath, path: Path, findings: Findings, whose: str) -> None:

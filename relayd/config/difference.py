@@ -127,6 +127,7 @@ def _spool_keys(spool: SpoolConfig) -> dict[str, object]:
         "path": spool.path,
         "table": spool.table,
         "market_id": spool.market_id,
+        "markets": spool.markets,
         "api_version": spool.api_version,
     }
 
@@ -138,6 +139,8 @@ def _settings(config: Config) -> dict[str, object]:
         "api_version": config.api_version,
         "socket.path": None if socket is None else socket.path,
         "socket.mode": None if socket is None else socket.mode,
+        "socket.market_id": None if socket is None else socket.market_id,
+        "socket.markets": None if socket is None else socket.markets,
         "queue.path": config.queue.path,
         "queue.retention": config.queue.retention_s,
         "queue.max_size": config.queue.max_bytes,

@@ -117,10 +117,21 @@ Name = Annotated[
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
+
+
+def _check_whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise wrong_value("must not hold half of a surrogate pair") from None
+    return text
+
+
 _MARKET_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 Label = Annotated[
     str,
     AfterValidator(_matching(_MARKET_PATTERN, "must be 1 to 128 characters, without line breaks")),
+    AfterValidator(_check_whole),
     WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
 ]
 _TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"

@@ -24,6 +24,7 @@ class ListedDelivery:
     id: str
     event_id: str
     event_type: str
+    market_id: str
     subscription: str
     state: State
     hold: Hold | None
@@ -64,7 +65,7 @@ def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Pag
 # A retry that was scheduled before its endpoint came back is due since then; nothing starts before
 # the endpoint's Retry-After is over. As core.endpoint.Health says.
 _LOAD = """
-SELECT d.seq, e.id, e.type, s.name, d.state, s.hold, d.attempts, e.accepted_at,
+SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
   coalesce(d.ended_at, d.scheduled_at),
   CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN
     max(
@@ -90,6 +91,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         seq,
         event_id,
         event_type,
+        market_id,
         name,
         stored,
         hold,
@@ -107,6 +109,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 id=delivery_id(reading.tag, seq),
                 event_id=event_id,
                 event_type=event_type,
+                market_id=market_id,
                 subscription=name,
                 state=state,
                 hold=held if state is State.HELD else None,

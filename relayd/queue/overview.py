@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.queue.contents import Contents, read_contents
 from relayd.queue.health import read_health
 from relayd.queue.reading import Reading
 from relayd.queue.statistics import Tallies, Tally, read_tallies
@@ -42,6 +43,7 @@ class EndpointStanding:
 class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
+    `contents` is what fills the file.
     `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
@@ -51,6 +53,7 @@ class QueueStanding:
     deliveries: int
     waiting: int
     rejected: int
+    contents: Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         deliveries=number("SELECT count(*) FROM deliveries"),
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
+        contents=read_contents(reading.db),
     )
 
 

@@ -93,6 +93,7 @@ def test_equal_files_do_not_differ() -> None:
             [
                 "spool market: market_id changed",
                 "market_id changed",
+                "socket.market_id changed",
             ],
         ),
         (
@@ -130,7 +131,9 @@ def test_endpoints_are_named_by_url() -> None:
 
 def test_a_socket_that_comes_or_goes() -> None:
     gone = changed("socket: {path: relayd.sock}\n", "")
-    assert gone.lines() == ["socket.path changed", "socket.mode changed"]
+    assert gone.lines() == [
+        f"socket.{key} changed" for key in ("path", "mode", "market_id", "markets")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_the_sockets_group_counts_too(place: Place) -> None:
     socket = place.root / "relayd.sock"
     socket.touch()
     os.chown(socket, RELAYD, RELAYD)
-    config = SocketConfig(socket, 0o660)
+    config = SocketConfig(socket, 0o660, "market_123")
     for mode, kind in ((0o660, NoSecret), (0o600, SourcedSecret)):
         socket.chmod(mode)
         producers = producers_of([], config, QueueConfig(place.queue / "queue.db", 1.0))

@@ -87,9 +87,14 @@ FULL = """\
 market_id: market_1
 api_version: "2025-01-01"
 spools:
-  b: {path: b.db}
-  a: {path: /srv/a.db, table: own_table, market_id: market_2, api_version: "2026-01-01"}
-socket: {path: run/relayd.sock, mode: "0600"}
+  b: {path: b.db, markets: "*"}
+  a:
+    path: /srv/a.db
+    table: own_table
+    market_id: market_2
+    markets: [market_3, market_4]
+    api_version: "2026-01-01"
+socket: {path: run/relayd.sock, mode: "0600", market_id: market_5, markets: [market_6]}
 queue: {path: /srv/queue.db, retention: 40d, max_size: 1.5GB}
 log: {level: debug, format: json}
 allow_networks: [10.0.0.0/8, "::1/128"]
@@ -128,10 +133,19 @@ ENVIRON = {"SHOP_SECRET": WHSEC, "OLD_SECRET": OLD_WHSEC, "TOKEN": "Bearer " + S
 def test_every_key_has_its_effect() -> None:
     config = parse(FULL, ENVIRON)
     assert config.spools == (
-        SpoolConfig("b", Path("/etc/relayd/b.db"), "relayd_spool", "market_1", "2025-01-01"),
-        SpoolConfig("a", Path("/srv/a.db"), "own_table", "market_2", "2026-01-01"),
+        SpoolConfig("b", Path("/etc/relayd/b.db"), "relayd_spool", "market_1", "2025-01-01", None),
+        SpoolConfig(
+            "a",
+            Path("/srv/a.db"),
+            "own_table",
+            "market_2",
+            "2026-01-01",
+            frozenset({"market_3", "market_4"}),
+        ),
     )
-    assert config.socket == SocketConfig(Path("/etc/relayd/run/relayd.sock"), 0o600)
+    assert config.socket == SocketConfig(
+        Path("/etc/relayd/run/relayd.sock"), 0o600, "market_5", frozenset({"market_6"})
+    )
     assert config.queue == QueueConfig(Path("/srv/queue.db"), 40 * 86_400.0, 1_500_000_000)
     assert config.queue.control_path == Path("/srv/queue.db.control")
     assert config.queue.lock_path == Path("/srv/queue.db.lock")
@@ -641,3 +655,17 @@ def test_placeholders_that_nothing_replaces_are_refused(old: str, new: str, said
 )
 def test_paths_may_hold_such_signs(path: str) -> None:
     assert parse(BASE.replace("queue.db", path)).queue.path == FILE.parent / path
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("spools: {market: {path: s.db, markets: ['*']}}", "spools.market.markets"),
+        ("socket: {path: s.sock, markets: [a, '*']}", "socket.markets"),
+    ],
+)
+def test_a_list_with_a_star_is_not_taken_for_any_market(section: str, place: str) -> None:
+    text = f"market_id: m\nqueue: {{path: q.db}}\nsubscriptions: {{}}\n{section}\n"
+    (line,) = problems(text)
+    assert place in line
+    assert 'markets: "*"' in line
