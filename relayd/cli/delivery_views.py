@@ -4,11 +4,10 @@ The keys of the documents are part of the contract. Each time stands twice: in I
 under the same key with `_unix` in Unix seconds.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 
 from relayd.cli.moments import about, clock_time, iso, short_time
-from relayd.cli.output import printable
+from relayd.cli.output import json_indented, json_printable, printable
 from relayd.core.delivery import Hold, State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
@@ -162,8 +161,7 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     if event.body is None:
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
-        indented = json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
-        yield from map(json_printable, indented.split("\n"))
+        yield json_printable(json_indented(event.body.decode()))
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
@@ -207,16 +205,3 @@ def _state_words(delivery: ListedDelivery, now: float) -> str:
         f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
         f" (in {about(delivery.due_at - now)})"
     )
-
-
-def json_printable(text: str) -> str:
-    r"""Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
-    return "".join(
-        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
-        for char in text
-    )
-
-
-def _units(char: str) -> list[int]:
-    raw = char.encode("utf-16-be")
-    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]

@@ -1,11 +1,11 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relayd.cli.moments import about, clock_time
 from relayd.cli.wanting import Wanting
+from relayd.core.body import JsonProblem, JsonValue, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
@@ -71,7 +71,7 @@ def _verdicts(event: EventDetail, wanting: Wanting) -> dict[str, Explanation]:
         return {name: Explanation(name, "unknown", reason) for name in wanting.subscriptions}
     matcher = Matcher({name: each.selection for name, each in wanting.subscriptions.items()})
     found: dict[str, Explanation] = {}
-    for verdict in matcher.explain(json.loads(event.body)):
+    for verdict in matcher.explain(_value(event.body)):
         name = verdict.name
         if name in wanting.doubtful:
             reason = "what it wants has a fault in the configuration; `relayd check` says which"
@@ -89,6 +89,13 @@ def _verdicts(event: EventDetail, wanting: Wanting) -> dict[str, Explanation]:
             )
             found[name] = Explanation(name, "missed", reason)
     return found
+
+
+def _value(body: bytes) -> dict[str, JsonValue]:
+    # Python's own parser refuses integers of more than 4,300 digits.
+    parsed = parse_json(body.decode("utf-8", "surrogatepass"))
+    value = None if isinstance(parsed, JsonProblem) else parsed.value
+    return value if isinstance(value, dict) else {}
 
 
 def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explanation:

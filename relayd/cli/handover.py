@@ -11,13 +11,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relayd.config.sections import SpoolConfig
-from relayd.queue.reading import user_name
+from relayd.permissions import become, owner_to_become, user_name
+from relayd.sources.spool_table import SPOOL_TABLE, SpoolTable, SpoolUnusableError
+from relayd.spool.files import limit_statements, spool_problem
+from relayd.spool.shape import FIX, differences
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
 
 _ANSWER_TIMEOUT_S = 30.0
 _LOCK_TIMEOUT_S = 10.0
+_INSERT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,20 @@ def _answered(line: bytes) -> HandedOver:
 def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[HandedOver]:
     """Insert events into a spool, and yield each once it is durable there.
 
-    Raises `HandoverError`; what was yielded before stays inserted.
+    In another user's folder, root becomes that user, for good. Raises `HandoverError`, also where
+    relayd could not take what is inserted; what was yielded before stays inserted.
     """
+    if owner := owner_to_become(spool.path):
+        try:
+            become(owner)
+        except OSError as error:
+            raise HandoverError(f"cannot act as user {owner.name}: {error.strerror}") from None
     if not os.path.exists(spool.path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise HandoverError(
             f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
         )
+    if problem := spool_problem(spool.path):
+        raise HandoverError(problem)
     try:
         with closing(
             sqlite3.connect(
@@ -133,8 +145,11 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 timeout=_LOCK_TIMEOUT_S,
             )
         ) as db:
+            limit_statements(db, _LOCK_TIMEOUT_S)
+            _check_table(db, spool)
             for start in range(0, len(events), AT_ONCE):
                 batch = events[start : start + AT_ONCE]
+                limit_statements(db, _INSERT_S)
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(
                     f'INSERT INTO "{spool.table}" (id, type, data, created)'  # noqa: S608 - the configuration lets letters, digits and _ through
@@ -145,6 +160,17 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 yield from (HandedOver(each.id) for each in batch)
     except sqlite3.Error as error:
         raise HandoverError(_spool_trouble(spool, error)) from error
+
+
+def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
+    """Raise `HandoverError` where rows go in that relayd would never read, or would reject."""
+    try:
+        SpoolTable(spool.path, spool.table).check(db)
+    except SpoolUnusableError as problem:
+        raise HandoverError(str(problem)) from None
+    found = differences(db, spool.table, SPOOL_TABLE.format(table=f'"{spool.table}"'))
+    if problems := [each.words for each in found if each.breaks and not each.defaults_only]:
+        raise HandoverError(f"{spool.path}: {'; '.join(problems)}; {FIX}")
 
 
 def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
@@ -167,6 +193,8 @@ def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
                 f"user {user_name()} cannot write it: a producer needs write access to the file "
                 f"and to {spool.path.parent}"
             )
+        case sqlite3.SQLITE_INTERRUPT:
+            reason = f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition"
         case sqlite3.SQLITE_FULL:
             reason = "the disk is full"
         case sqlite3.SQLITE_NOTADB:

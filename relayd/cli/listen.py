@@ -1,6 +1,5 @@
 """`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on purpose."""
 
-import json
 import random
 import signal
 import time
@@ -12,6 +11,7 @@ import click
 import trio
 
 from relayd.cli.options import json_option
+from relayd.cli.output import json_text
 from relayd.cli.received import Received, answered_document, answered_lines, received
 from relayd.cli.receiver import Answer, Receiver, Request
 from relayd.cli.secret_options import Key, secret_options
@@ -239,4 +239,4 @@ class _Printer:
 
 
 def _print_line(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(json_text(document))

@@ -25,8 +25,8 @@ from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
 from relayd.log import Log
+from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
-from relayd.queue.reading import user_name
 from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
 from relayd.sources.unix_socket import SocketPathError

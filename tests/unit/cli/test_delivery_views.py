@@ -11,10 +11,10 @@ from relayd.cli.delivery_views import (
     ChangeLines,
     event_document,
     event_lines,
-    json_printable,
     page_document,
     table_lines,
 )
+from relayd.cli.output import json_printable
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail

@@ -159,7 +159,7 @@ def test_data_from_files(run: Callable[..., Result], spool: Path, tmp_path: Path
         (["order.created", "--data", "[]"], 1, "must be a JSON object"),
         (["order.created", "--data", '{"a":NaN}'], 1, "invalid_json"),
         (["order.created", "--data", "{"], 1, "invalid_json"),
-        (["order.created", "--object", '1}, "id": {"a":1'], 1, "--object is no JSON"),
+        (["order.created", "--object", '1}, "id": {"a":1'], 1, "--object: it is not valid JSON"),
         (["order.created", "--data", "{}", "--id", "a.b"], 1, "invalid_id"),
         (["Order", "--data", "{}"], 1, "invalid_type"),
         (["relayd.delivery.exhausted", "--data", "{}"], 1, "relayd's own"),

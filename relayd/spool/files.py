@@ -1,0 +1,204 @@
+"""What a spool needs of its folder and files, and how to look into one without leaving any behind.
+
+Whoever is the first to open a SQLite file makes its -wal and -shm, or its -journal. They take the
+file's mode, but belong to that user, and to that user's group unless the folder gives them its own
+(setgid). So relayd and the producers share a spool only in a folder with setgid.
+"""
+
+import grp
+import os
+import pwd
+import shlex
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from relayd.core.queue_files import sqlite_files
+from relayd.permissions import name_of, user_name
+from relayd.spool.journal import journal_problem
+
+_BOTH: Final = 0o6
+_GROUP: Final = _BOTH << 3
+_SHARED_FOLDER: Final = 0o2070
+_STEPS_BETWEEN_LOOKS: Final = 10_000  # of SQLite's virtual machine: some milliseconds
+
+
+class SpoolBarredError(Exception):
+    """The spool must not be opened by this user; says why, and what to do."""
+
+
+def spool_problem(path: Path) -> str | None:
+    """Return why this user must not open the spool at `path` to write, or None. Opens nothing.
+
+    A spool that is not there is no problem here. Blocks on the disk.
+    """
+    return _barred(path) or _unshared(path) or journal_problem(path)
+
+
+def _barred(path: Path) -> str | None:
+    """Say what keeps this user out: a folder above the spool, its own, or its files."""
+    for folder in reversed(path.parents):
+        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
+        if not os.access(folder, needed):
+            if not os.path.lexists(folder):
+                return None
+            barred = [str(folder)]
+            break
+    else:
+        barred = [
+            each
+            for each in sqlite_files(str(path))
+            if os.access(each, os.F_OK) and not os.access(each, os.R_OK | os.W_OK)
+        ]
+    if not barred:
+        return None
+    # SQLite would open what it may only read, and make files beside it that then keep the
+    # producers out.
+    return (
+        f"user {user_name()} may not write to {', '.join(barred)}; relayd and the producers need a"
+        f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
+        f" it to its files: {_fix(path)}"
+    )
+
+
+def _unshared(path: Path) -> str | None:
+    """Say why files that SQLite makes beside a spool would keep its other users out."""
+    try:
+        file, folder = path.stat(), _folder(path).stat()
+    except OSError:
+        return None
+    # SQLite gives them to the file's owner when root makes them. An access list of the folder's
+    # own decides about groups in place of its mode.
+    if os.geteuid() == 0 or file.st_mode & _BOTH == _BOTH or _has_default_acl(_folder(path)):
+        return None
+    makers = _makers(file, folder)
+    group = folder.st_gid if folder.st_mode & stat.S_ISGID else file.st_gid
+    if len(makers) <= 1 or not _commands(path, group):
+        return None
+    others = ", ".join(f"user {name_of(uid)}" for uid in sorted(makers - {os.geteuid()}))
+    return (
+        f"SQLite's files beside {path} would belong to the user who makes them, and keep the others"
+        f" out (user {user_name()}, {others}): {_fix(path, group)}"
+    )
+
+
+def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
+    """Return the users other than root who may open the spool, and so make files beside it."""
+    makers = {os.geteuid(), file.st_uid}
+    if file.st_mode & _GROUP == _GROUP and folder.st_mode & stat.S_IWGRP:
+        makers |= _members(folder.st_gid) & _members(file.st_gid)
+    return makers - {0}
+
+
+def _fix(path: Path, group: int | None = None) -> str:
+    """Return the command that lets this user and the spool's owner share it."""
+    if group is None:
+        try:
+            found = _folder(path).stat().st_gid
+        except OSError:
+            found = 0
+        group = found if found != 0 and os.geteuid() in _members(found) else os.getegid()
+    return f"`{' && '.join(f'sudo {each}' for each in _commands(path, group))}`"
+
+
+def _commands(path: Path, group: int) -> list[str]:
+    """Return the commands after which a group's users share the spool; none where they do."""
+    folder = _folder(path)
+    name, above = _group_name(group), folder.stat()
+    commands = []
+    if above.st_gid != group:
+        commands.append(f"chgrp {name} {shlex.quote(str(folder))}")
+    if above.st_mode & _SHARED_FOLDER != _SHARED_FOLDER:
+        commands.append(f"chmod g+rwxs {shlex.quote(str(folder))}")
+    users = {os.geteuid()}
+    for each in sqlite_files(str(path)):
+        try:
+            found = os.stat(each)  # noqa: PTH116 - a text
+        except OSError:
+            continue
+        users.add(found.st_uid)
+        if found.st_gid != group:
+            commands.append(f"chgrp {name} {shlex.quote(each)}")
+        if found.st_mode & _GROUP != _GROUP:
+            commands.append(f"chmod g+rw {shlex.quote(each)}")
+    outside = sorted(map(name_of, users - _members(group) - {0}))
+    return commands + [f"usermod -aG {name} {each}" for each in outside]
+
+
+def _folder(path: Path) -> Path:
+    # SQLite keeps them beside the file that a link leads to.
+    return Path(os.path.realpath(path)).parent
+
+
+def _members(gid: int) -> set[int]:
+    """Return the users of a group: those whose own it is, and those who were added to it."""
+    users = {each.pw_uid for each in pwd.getpwall() if each.pw_gid == gid}
+    users |= {uid for uid in (os.geteuid(),) if gid in {os.getegid(), *os.getgroups()}}
+    try:
+        names = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return users
+    for name in names:
+        try:
+            users.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    return users
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _has_default_acl(folder: Path) -> bool:
+    try:
+        return "system.posix_acl_default" in os.listxattr(folder)
+    except OSError:
+        return False
+
+
+@contextmanager
+def looking_into(
+    path: Path, busy_timeout_s: float, within_s: float
+) -> Iterator[sqlite3.Connection]:
+    """Open a spool to read from, so that no file comes into being and none is changed.
+
+    Statements end with an error after `within_s`. Raises `SpoolBarredError`, `OSError` and
+    `sqlite3.Error`.
+    """
+    if problem := journal_problem(path):
+        raise SpoolBarredError(problem)
+    with closing(
+        sqlite3.connect(_looking_uri(path), uri=True, timeout=busy_timeout_s, isolation_level=None)
+    ) as db:
+        limit_statements(db, within_s)
+        yield db
+
+
+def limit_statements(db: sqlite3.Connection, within_s: float) -> None:
+    """Interrupt what runs on a connection later than `within_s` from now."""
+    deadline = time.monotonic() + within_s
+    db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+
+
+def _looking_uri(path: Path) -> str:
+    uri = f"file:{quote(str(path))}?mode=ro"
+    with path.open("rb") as file:
+        header = file.read(20)
+    # Bytes 18 and 19: 2 for WAL (SQLite's file format, 1.3.3).
+    if header[18:20] != b"\2\2":
+        return uri
+    if not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - Path.exists raises where it may not look
+        # Nobody uses it. Opened in any other way, -wal and -shm would come into being.
+        return f"{uri}&immutable=1"
+    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path)):  # noqa: PTH110 - as above
+        raise SpoolBarredError(problem)
+    return uri
