@@ -161,7 +161,7 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     if event.body is None:
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
-        yield json_printable(json_indented(event.body.decode()))
+        yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:

@@ -1,7 +1,6 @@
 """Hands events over as any producer does: through the socket, or into a spool."""
 
 import json
-import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -130,10 +129,16 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
             become(owner)
         except OSError as error:
             raise HandoverError(f"cannot act as user {owner.name}: {error.strerror}") from None
-    if not os.path.exists(spool.path):  # noqa: PTH110 - Path.exists raises where it may not look
+    try:
+        spool.path.stat()
+    except FileNotFoundError:
         raise HandoverError(
             f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
-        )
+        ) from None
+    except OSError as error:
+        raise HandoverError(
+            f"{spool.path}: user {user_name()} cannot open it: {error.strerror}"
+        ) from None
     if problem := spool_problem(spool.path):
         raise HandoverError(problem)
     try:

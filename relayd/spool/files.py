@@ -60,7 +60,7 @@ def _barred(path: Path) -> str | None:
     # SQLite would open what it may only read, and make files beside it that then keep the
     # producers out.
     return (
-        f"user {user_name()} may not write to {', '.join(barred)}; relayd and the producers need a"
+        f"user {user_name()} may not write to {', '.join(barred)}: relayd and the producers need a"
         f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
         f" it to its files: {_fix(path)}"
     )

@@ -232,7 +232,7 @@ class TestSpoolTrouble:
     def test_another_table(self, run: Callable[..., Result], tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
             db.execute("CREATE TABLE relayd_spool (id, data)")
-        assert "has no column" in run("order.created", "--sample", status=1).stderr
+        assert "lacks seq, type, created" in run("order.created", "--sample", status=1).stderr
 
     def test_no_database(self, run: Callable[..., Result], tmp_path: Path) -> None:
         (tmp_path / "spool.db").write_text("not a database at all " * 99)

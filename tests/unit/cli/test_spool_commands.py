@@ -142,13 +142,13 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
     ("make", "problem"),
     [
         (None, "it is not there: `relayd spool create"),
-        ("CREATE TABLE orders (id)", "it has no table relayd_spool"),
+        ("CREATE TABLE orders (id)", "there is no table relayd_spool"),
         (
             "CREATE TABLE relayd_spool (id, type, data)",
             "lacks seq, created, market_id, api_version",
         ),
         ("CREATE VIEW relayd_spool AS SELECT 1 AS id", "must be a plain table"),
-        ("no SQL", "it is no SQLite file"),
+        ("no SQL", "it is not a SQLite file"),
     ],
 )
 def test_status_says_what_is_wrong(tmp_path: Path, make: str | None, problem: str) -> None:
