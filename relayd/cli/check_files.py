@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
-from relayd.cli.spool_files import differences_words, look_into
+from relayd.cli.spool_files import look_into, table_words
 from relayd.config.config import Config
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.permissions import ActingError, owner_to_become, run_as
@@ -24,7 +24,7 @@ def file_notes(config: Config) -> list[str]:
         look = look_into(spool, config.queue)
         if look.problem is not None:
             notes.append(f"spool {spool.name}: {look.problem}")
-        notes += [f"spool {spool.name}: {words}" for words in differences_words(look)]
+        notes += [f"spool {spool.name}: {words}" for words in table_words(look)]
     folders = {config.queue.path.parent: "the queue"}
     if config.socket is not None:
         folders.setdefault(config.socket.path.parent, "the socket")

@@ -17,9 +17,9 @@ from relayd.cli.spool_files import (
     SpoolFileError,
     SpoolLook,
     create_spool,
-    differences_words,
     is_shared_folder,
     look_into,
+    table_words,
 )
 from relayd.config.sections import SpoolConfig
 from relayd.sources.spool_table import SPOOL_TABLE
@@ -195,7 +195,7 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
     for each, look in looks:
         if look.problem is not None:
             click.echo(wrapped(look.problem, "  ", first=f"{each.name}: "))
-        for words in differences_words(look):
+        for words in table_words(look):
             click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
         click.echo("No relayd runs with this configuration: what waits is taken in when it does.")

@@ -159,13 +159,14 @@ class SpoolLook:
     """What waits in a spool. `oldest` is the earliest `created`, in Unix seconds.
 
     `problem` says why relayd cannot read it, or all of it; then the counts may be None.
-    `differences` are those of its table that relayd can do with.
+    `differences` are those of its table that relayd can do with; `fix` says how to make it right.
     """
 
     waiting: int | None
     oldest: int | None
     problem: str | None
     differences: list[str]
+    fix: str | None = None
 
 
 def look_into(spool: SpoolConfig, queue: QueueConfig) -> SpoolLook:
@@ -181,20 +182,15 @@ def look_into(spool: SpoolConfig, queue: QueueConfig) -> SpoolLook:
         if look.problem is None and (relayd := relayd_user(queue)) is not None:
             user = relayd if relayd.uid != os.geteuid() else None
             problem = run_as(user, partial(spool_problem, spool.path), _WITHIN_S)
-            look = SpoolLook(look.waiting, look.oldest, problem, look.differences)
+            look = SpoolLook(look.waiting, look.oldest, problem, look.differences, look.fix)
     except ActingError as error:
         return SpoolLook(None, None, str(error), [])
     return look
 
 
-def differences_words(look: SpoolLook) -> list[str]:
-    """Return how the table differs from the one that was meant, with what to do about it at last."""
-    if not look.differences:
-        return []
-    return [
-        f"its table is not as `relayd spool sql` prints it: {'; '.join(look.differences)}"
-        + ("" if look.problem else f". To make it right: {FIX}")
-    ]
+def table_words(look: SpoolLook) -> list[str]:
+    """Return how the table differs from the one that was meant, and what to do about it."""
+    return [*look.differences, *([] if look.fix is None else [look.fix])]
 
 
 def relayd_user(queue: QueueConfig) -> Identity | None:
@@ -231,8 +227,6 @@ def _look(spool: SpoolConfig) -> SpoolLook:
 def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
     found = differences(db, table, SPOOL_TABLE.format(table=f'"{table}"'))
     problems = [each.words for each in found if each.breaks]
-    if problems:
-        problems.append(FIX)
     [(waiting, oldest, oversized)] = db.execute(
         "SELECT count(*), min(CASE WHEN typeof(created) = 'integer' AND created BETWEEN 0 AND ?"  # noqa: S608 - the table was found by its name
         " THEN created END), total(length(CAST(data AS BLOB)) > ?)"
@@ -245,7 +239,7 @@ def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
             "where they are; delete them"
         )
     others = [each.words for each in found if not each.breaks]
-    return SpoolLook(waiting, oldest, "; ".join(problems) or None, others)
+    return SpoolLook(waiting, oldest, "; ".join(problems) or None, others, FIX if found else None)
 
 
 def _missing(path: Path) -> str:

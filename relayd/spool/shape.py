@@ -15,8 +15,8 @@ from typing import Any, Final
 from relayd.core.event_fields import NotAnEventError, checked_id
 
 FIX: Final = (
-    "while it is empty, drop it, and make it with the SQL that `relayd spool sql` prints"
-    " (docs/frameworks.md: how in each framework)"
+    "to make its table right: while it is empty, drop it, and make it with the SQL that `relayd spool"
+    " sql` prints (docs/frameworks.md says how in each framework)"
 )
 
 _ROW: Final[Mapping[str, object]] = {
@@ -138,16 +138,19 @@ def _columns(made: _Table, right: _Table) -> Iterator[Difference]:
         if name not in made.columns:
             yield Difference(f"it lacks the column {name}", breaks=True)
             continue
-        as_declared, has_not_null, _, hidden = made.columns[name]
+        as_declared, has_not_null, default, hidden = made.columns[name]
         if hidden:
             yield Difference(f"{name} is a generated column: producers cannot set it", breaks=False)
-        if not_null and not has_not_null:
-            later = (
-                "relayd takes the time of reading for a row without it"
-                if name == "created"
-                else "a row without it is rejected later, and not at its INSERT"
+        if not_null and not has_not_null and name != "created":
+            yield Difference(
+                f"{name} lacks NOT NULL: a row without it is rejected later, and not at its INSERT",
+                breaks=False,
             )
-            yield Difference(f"{name} lacks NOT NULL: {later}", breaks=False)
+        elif not_null and not has_not_null and default is not None:
+            yield Difference(
+                "created lacks NOT NULL: relayd takes the time of reading where it is NULL",
+                breaks=False,
+            )
         if name == "seq" and as_declared.upper() != declared:
             yield Difference(
                 f"seq is declared {as_declared or 'without a type'}: only INTEGER PRIMARY KEY is"
@@ -160,10 +163,10 @@ def _behaviour(made: _Table) -> Iterator[Difference]:
     whole = made.insert(_ROW)
     if isinstance(whole, sqlite3.Error):
         # It may be that a producer must number the rows itself.
-        numbered = made.insert({**_ROW, "seq": 1})
-        yield Difference(
-            f"an event cannot be inserted: {whole}", breaks=isinstance(numbered, sqlite3.Error)
-        )
+        if isinstance(made.insert({**_ROW, "seq": 1}), sqlite3.Error):
+            yield Difference(f"an event cannot be inserted: {whole}", breaks=True)
+        else:
+            yield Difference(f"a row that gives no seq is refused: {whole}", breaks=False)
         return
     for name, value in _ROW.items():
         if type(whole[name]) is not type(value) or whole[name] != value:
