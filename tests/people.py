@@ -40,7 +40,10 @@ class User:
             check=False,
             timeout=60,
             cwd="/",
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parent}",
+            },
         )
 
     def python(self, script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":

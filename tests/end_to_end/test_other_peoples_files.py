@@ -100,22 +100,35 @@ def test_root_emits_as_the_spools_owner(place: Path, market: Path, people: Peopl
     assert owners(market) == {people.market.name}
 
 
-@pytest.mark.parametrize("command", [("spool", "status"), ("check",), ("explain", "evt_1")])
+@pytest.mark.parametrize("command", [("spool", "status"), ("check",), ("explain", "evt_9")])
 def test_looking_leaves_nothing(
     place: Path, market: Path, people: People, command: tuple[str, ...]
 ) -> None:
     config = configured(place, market)
     given = people.market.python(
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.execute(\"INSERT INTO relayd_spool (id, type, data) VALUES ('evt_1', 'a.b', '{}')\")",
+        "db.execute(\"INSERT INTO relayd_spool (id, type, data) VALUES ('evt_9', 'a.b', '{}')\")",
         market / "spool.db",
     )
     assert given.returncode == 0, given.stderr
     before = names(market)
-    made = sqlite3.connect(place / "queue.db")
-    made.close()
+    queue = place / "state/queue.db"
+    queue.parent.mkdir()
+    give(queue.parent, people.relayd, 0o700)
+    config.write_text(config.read_text().replace(str(place / "queue.db"), str(queue)))
+    made = people.relayd.python(
+        "import sys, trio\n"
+        "from pathlib import Path\n"
+        "from written_queue import write_queue\n"
+        "trio.run(write_queue, Path(sys.argv[1]))",
+        queue,
+    )
+    assert made.returncode == 0, made.stderr
     said = root(*command, "--config", str(config))
     assert "Traceback" not in said.stderr
+    if command[0] == "explain":
+        assert f"it waits in the spool {market / 'spool.db'}" in said.stderr
+    assert owners(queue.parent) == {people.relayd.name}
     assert names(market) == before == {"spool.db"}
 
 
