@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from relayd.cli.spool_files import check_table
 from relayd.config.sections import SpoolConfig
 from relayd.permissions import become, owner_to_become, user_name
-from relayd.sources.spool_table import SPOOL_TABLE, SpoolTable, SpoolUnusableError
+from relayd.sources.spool_table import SPOOL_TABLE, SpoolUnusableError
 from relayd.spool.files import limit_statements, spool_problem
 from relayd.spool.shape import FIX, differences
 
@@ -170,7 +171,7 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
 def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
     """Raise `HandoverError` where rows go in that relayd would never read, or would reject."""
     try:
-        SpoolTable(spool.path, spool.table).check(db)
+        check_table(db, spool)
     except SpoolUnusableError as problem:
         raise HandoverError(str(problem)) from None
     found = differences(db, spool.table, SPOOL_TABLE.format(table=f'"{spool.table}"'))

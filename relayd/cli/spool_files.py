@@ -188,6 +188,11 @@ def look_into(spool: SpoolConfig, queue: QueueConfig) -> SpoolLook:
     return look
 
 
+def check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
+    """Raise `SpoolUnusableError` where the reader would not read the table, by its own rule."""
+    SpoolTable(spool.path, spool.table).check(db)
+
+
 def table_words(look: SpoolLook) -> list[str]:
     """Return how the table differs from the one that was meant, and what to do about it."""
     return [*look.differences, *([] if look.fix is None else [look.fix])]
@@ -212,7 +217,7 @@ def _look(spool: SpoolConfig) -> SpoolLook:
         return SpoolLook(None, None, _missing(path), [])
     try:
         with looking_into(path, _BUSY_TIMEOUT_S, _WITHIN_S) as db:
-            SpoolTable(path, spool.table).check(db)
+            check_table(db, spool)
             return _counted(db, spool.table)
     except SpoolUnusableError as problem:
         return SpoolLook(None, None, str(problem).removeprefix(f"{path}: "), [])

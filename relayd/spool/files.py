@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from relayd.core.queue_files import sqlite_files
 from relayd.permissions import name_of, user_name
-from relayd.spool.journal import journal_problem
+from relayd.spool.super_journal import SuperJournalError, check_journal
 
 _BOTH: Final = 0o6
 _GROUP: Final = _BOTH << 3
@@ -37,7 +37,16 @@ def spool_problem(path: Path) -> str | None:
 
     A spool that is not there is no problem here. Blocks on the disk.
     """
-    return _barred(path) or _unshared(path) or journal_problem(path)
+    return _barred(path) or _unshared(path) or _journal_problem(path)
+
+
+def _journal_problem(path: Path) -> str | None:
+    try:
+        # A command is not confined, and rolls back as its user.
+        check_journal(path, confined=False)
+    except SuperJournalError as problem:
+        return str(problem)
+    return None
 
 
 def _barred(path: Path) -> str | None:
@@ -174,7 +183,7 @@ def looking_into(
     Statements end with an error after `within_s`. Raises `SpoolBarredError`, `OSError` and
     `sqlite3.Error`.
     """
-    if problem := journal_problem(path):
+    if problem := _journal_problem(path):
         raise SpoolBarredError(problem)
     with closing(
         sqlite3.connect(_looking_uri(path), uri=True, timeout=busy_timeout_s, isolation_level=None)

@@ -19,6 +19,9 @@ FIX: Final = (
     " sql` prints (docs/frameworks.md says how in each framework)"
 )
 
+READ_ENCODINGS: Final = frozenset({"UTF-8"})
+"""The encodings of a database in which relayd reads text."""
+
 _ROW: Final[Mapping[str, object]] = {
     # Each is changed by a column of the wrong type.
     "id": "007",
@@ -95,7 +98,7 @@ def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Differe
     """
     found: list[Difference] = []
     [(encoding,)] = db.execute("PRAGMA encoding").fetchall()
-    if encoding != "UTF-8":
+    if encoding not in READ_ENCODINGS:
         found.append(
             Difference(
                 f"the database keeps text as {encoding}, and relayd reads UTF-8: make it again with"
