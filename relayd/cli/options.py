@@ -24,7 +24,7 @@ _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it
 def named_config(ctx: click.Context, given: Path | None) -> Path | None:
     """Return the file that the command line or `$RELAYD_CONFIG` names, or that is there.
 
-    For root, a file of another user's is not there unless it is named.
+    For root, another user's file in the working directory is not there unless it is named.
     """
     chosen: Path | None = given or ctx.meta.get(_GIVEN)
     variable = os.environ.get(VARIABLE)
@@ -37,10 +37,13 @@ def named_config(ctx: click.Context, given: Path | None) -> Path | None:
 
 
 def _stranger(path: Path) -> str | None:
-    """Return the user other than root whose file root has found, who could make root do anything."""
-    if os.geteuid() != 0:
+    """Return the user whose file root has merely found, and who could make root do anything."""
+    # What is in /etc is the administrator's word, whoever owns it.
+    if os.geteuid() != 0 or path.is_absolute():
         return None
     try:
+        if os.path.exists(PLACES[1]) and path.samefile(PLACES[1]):  # noqa: PTH110 - as above
+            return None
         uids = {path.lstat().st_uid, path.stat().st_uid} - {0}
     except OSError:
         return None
