@@ -4,6 +4,7 @@ Where another user may write, root would follow that user's links, roll back tha
 and leave files that the user cannot open. So a command that root runs there becomes the owner.
 """
 
+import grp
 import json
 import os
 import pwd
@@ -13,7 +14,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,34 +66,52 @@ def identity_of(uid: int, gid: int) -> Identity:
     return Identity(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
-def owner_to_become(path: Path) -> Identity | None:
+def owner_to_become(path: Path, *, making: bool = False) -> Identity | None:
     """Return the user that root must become before it opens `path`, or None.
 
     It is the first user other than root who owns something on the way to it, links included, since
-    that user decides what is found there. Where all of it is root's and a group or everybody may
-    write in the file's folder, it is `nobody` with that group. None for anyone but root.
+    that user decides what is found there. Where all of it is root's, and others may write in a
+    folder on the way, it is `nobody` with the groups of what is there. With `making`, for a file that
+    is made and must not be there, the last folder does not count. None for anyone but root.
     """
     if os.geteuid() != 0:
         return None
-    # The folder decides what is at the path, also where there is nothing yet.
-    folder: os.stat_result | None = None
-    found: os.stat_result | None = None
-    for step in _steps(path):
+    steps = list(_steps(path))
+    for step in steps:
         if step.st_uid != 0:
             return identity_of(step.st_uid, step.st_gid)
-        folder, found = (step, None) if stat.S_ISDIR(step.st_mode) else (folder, step)
-    if folder is None or not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    folders = [step for step in steps if stat.S_ISDIR(step.st_mode)]
+    # The last folder decides what is beside the file, also where that is not there yet; those
+    # above it, what is in them, unless only its owner may take that away (sticky).
+    changeable = [each for each in folders[:-1] if not each.st_mode & stat.S_ISVTX]
+    changeable += [] if making else folders[-1:]
+    if not any(map(_is_open, changeable)):
         return None
-    if folder.st_gid == 0 and not folder.st_mode & stat.S_IWOTH:
-        return None
-    groups = {each.st_gid for each in (folder, found) if each is not None} - {0}
-    gid = folder.st_gid or NOBODY
-    return Identity(NOBODY, gid, tuple(sorted(groups | {gid})))
+    groups = tuple(sorted({each.st_gid for each in (folders[-1], steps[-1])} - {0})) or (NOBODY,)
+    return Identity(NOBODY, groups[0], groups)
+
+
+def _is_open(folder: os.stat_result) -> bool:
+    """Tell whether somebody other than root may write in a folder of root's."""
+    if folder.st_mode & stat.S_IWOTH:
+        return True
+    return bool(folder.st_mode & stat.S_IWGRP and members_of(folder.st_gid) - {0})
+
+
+def members_of(gid: int) -> set[int]:
+    """Return the users of a group: those whose own it is, and those who were added to it."""
+    users = {each.pw_uid for each in pwd.getpwall() if each.pw_gid == gid}
+    with suppress(KeyError):
+        for name in grp.getgrgid(gid).gr_mem:
+            with suppress(KeyError):
+                users.add(pwd.getpwnam(name).pw_uid)
+    return users
 
 
 def _steps(path: Path) -> Iterator[os.stat_result]:
     """Yield what stands on the way to a path, itself included, and links before where they lead."""
-    ahead = deque(Path(os.path.abspath(path)).parts[1:])  # noqa: PTH100 - Path.absolute keeps `..`
+    # Not os.path.abspath: the kernel follows a link before it goes up from there.
+    ahead = deque(path.absolute().parts[1:])
     here, links = "/", 0
     yield os.lstat(here)
     while ahead:

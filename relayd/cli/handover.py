@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from relayd.cli.spool_files import check_table
 from relayd.config.sections import SpoolConfig
-from relayd.permissions import become, owner_to_become, user_name
+from relayd.permissions import NOBODY, become, owner_to_become, user_name
 from relayd.sources.spool_table import SPOOL_TABLE, SpoolUnusableError
 from relayd.spool.files import limit_statements, spool_problem
 from relayd.spool.shape import FIX, differences
@@ -130,6 +130,13 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
             become(owner)
         except OSError as error:
             raise HandoverError(f"cannot act as user {owner.name}: {error.strerror}") from None
+    if problem := spool_problem(spool.path):
+        if owner is not None and owner.uid == NOBODY:
+            problem = (
+                f"{spool.path}: others may write in its folder, so root opens nothing there as root;"
+                " run the command as a user who may write to it"
+            )
+        raise HandoverError(problem)
     try:
         spool.path.stat()
     except FileNotFoundError:
@@ -140,8 +147,6 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
         raise HandoverError(
             f"{spool.path}: user {user_name()} cannot open it: {error.strerror}"
         ) from None
-    if problem := spool_problem(spool.path):
-        raise HandoverError(problem)
     try:
         with closing(
             sqlite3.connect(
@@ -151,7 +156,7 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 timeout=_LOCK_TIMEOUT_S,
             )
         ) as db:
-            limit_statements(db, _LOCK_TIMEOUT_S)
+            limit_statements(db, _INSERT_S)
             _check_table(db, spool)
             for start in range(0, len(events), AT_ONCE):
                 batch = events[start : start + AT_ONCE]

@@ -32,7 +32,7 @@ def init(directory: Path) -> None:
     It delivers to a receiver on this machine, with a secret of its own. What is there already is
     never overwritten. In another user's folder, root makes both for that user.
     """
-    if owner := owner_to_become(directory / CONFIG):
+    if owner := owner_to_become(directory / CONFIG, making=True):
         # What root makes in another user's folder, that user could not use.
         become(owner)
     config, spool = directory / CONFIG, directory / SPOOL

@@ -49,7 +49,8 @@ def create_spool(path: Path, table: str, mode: int, group: int | None = None) ->
         _create(path, table, mode, group)
     except SpoolFileError:
         if made:
-            path.parent.rmdir()
+            with acting_as(owner_to_become(path.parent, making=True)):
+                path.parent.rmdir()
         raise
 
 
@@ -74,7 +75,7 @@ def _is_queue(path: Path) -> bool:
 
 
 def _create(path: Path, table: str, mode: int, group: int | None) -> None:
-    owner = owner_to_become(path)
+    owner = owner_to_become(path, making=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with acting_as(owner):
@@ -117,7 +118,7 @@ def _empty_spool(table: str) -> bytes:
 
 def _make_folder(folder: Path, group: int) -> bool:
     """Make a folder in which a group's programs can use a spool; False where there is one."""
-    owner = owner_to_become(folder)
+    owner = owner_to_become(folder, making=True)
     try:
         with acting_as(owner):
             folder.mkdir(0o700)
@@ -215,18 +216,23 @@ def _look(spool: SpoolConfig) -> SpoolLook:
     path = spool.path
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         return SpoolLook(None, None, _missing(path), [])
+    used = _is_used(path)
     try:
         with looking_into(path, _BUSY_TIMEOUT_S, _WITHIN_S) as db:
             check_table(db, spool)
             return _counted(db, spool.table)
-    except SpoolUnusableError as problem:
+    except (SpoolUnusableError, SpoolBarredError) as problem:
         return SpoolLook(None, None, str(problem).removeprefix(f"{path}: "), [])
-    except SpoolBarredError as problem:
-        return SpoolLook(None, None, str(problem), [])
     except OSError as error:
         return SpoolLook(None, None, f"user {user_name()} cannot read it: {error.strerror}", [])
     except sqlite3.Error as error:
+        if not used and _is_used(path):
+            return _look(spool)  # it was opened as one that nobody uses, and changed meanwhile
         return SpoolLook(None, None, _unreadable(path, error), [])
+
+
+def _is_used(path: Path) -> bool:
+    return os.path.exists(f"{path}-wal")  # noqa: PTH110 - Path.exists raises where it may not look
 
 
 def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:

@@ -7,7 +7,6 @@ file's mode, but belong to that user, and to that user's group unless the folder
 
 import grp
 import os
-import pwd
 import shlex
 import sqlite3
 import stat
@@ -19,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from relayd.core.queue_files import sqlite_files
-from relayd.permissions import name_of, user_name
+from relayd.permissions import members_of, name_of, user_name
 from relayd.spool.super_journal import SuperJournalError, check_journal
 
 _BOTH: Final = 0o6
@@ -51,12 +50,14 @@ def _journal_problem(path: Path) -> str | None:
 
 def _barred(path: Path) -> str | None:
     """Say what keeps this user out: a folder above the spool, its own, or its files."""
+    fix = ""
     for folder in reversed(path.parents):
         needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
         if not os.access(folder, needed):
             if not os.path.lexists(folder):
                 return None
             barred = [str(folder)]
+            fix = _fix(path) if folder == path.parent else ""
             break
     else:
         barred = [
@@ -64,6 +65,7 @@ def _barred(path: Path) -> str | None:
             for each in sqlite_files(str(path))
             if os.access(each, os.F_OK) and not os.access(each, os.R_OK | os.W_OK)
         ]
+        fix = _fix(path) if barred else ""
     if not barred:
         return None
     # SQLite would open what it may only read, and make files beside it that then keep the
@@ -71,7 +73,7 @@ def _barred(path: Path) -> str | None:
     return (
         f"user {user_name()} may not write to {', '.join(barred)}: relayd and the producers need a"
         f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
-        f" it to its files: {_fix(path)}"
+        f" it to its files (chmod g+rwxs){fix}"
     )
 
 
@@ -92,7 +94,7 @@ def _unshared(path: Path) -> str | None:
     others = ", ".join(f"user {name_of(uid)}" for uid in sorted(makers - {os.geteuid()}))
     return (
         f"SQLite's files beside {path} would belong to the user who makes them, and keep the others"
-        f" out (user {user_name()}, {others}): {_fix(path, group)}"
+        f" out (user {user_name()}, {others}){_fix(path, group)}"
     )
 
 
@@ -105,14 +107,17 @@ def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
 
 
 def _fix(path: Path, group: int | None = None) -> str:
-    """Return the command that lets this user and the spool's owner share it."""
+    """Return, behind a colon, the command that lets this user and the spool's owner share it."""
     if group is None:
         try:
-            found = _folder(path).stat().st_gid
+            folder = _folder(path).stat()
         except OSError:
-            found = 0
-        group = found if found != 0 and os.geteuid() in _members(found) else os.getegid()
-    return f"`{' && '.join(f'sudo {each}' for each in _commands(path, group))}`"
+            return ""
+        shared = folder.st_mode & _SHARED_FOLDER == _SHARED_FOLDER
+        group = folder.st_gid if shared or os.geteuid() in _members(folder.st_gid) else os.getegid()
+    if commands := _commands(path, group):
+        return f": `{' && '.join(f'sudo {each}' for each in commands)}`"
+    return f": log in again, or restart it, for group {_group_name(group)} to count"
 
 
 def _commands(path: Path, group: int) -> list[str]:
@@ -145,19 +150,9 @@ def _folder(path: Path) -> Path:
 
 
 def _members(gid: int) -> set[int]:
-    """Return the users of a group: those whose own it is, and those who were added to it."""
-    users = {each.pw_uid for each in pwd.getpwall() if each.pw_gid == gid}
-    users |= {uid for uid in (os.geteuid(),) if gid in {os.getegid(), *os.getgroups()}}
-    try:
-        names = grp.getgrgid(gid).gr_mem
-    except KeyError:
-        return users
-    for name in names:
-        try:
-            users.add(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
-    return users
+    """Return the users of a group, this one as it is in this process."""
+    mine = {os.geteuid()} if gid in {os.getegid(), *os.getgroups()} else set()
+    return members_of(gid) | mine
 
 
 def _group_name(gid: int) -> str:

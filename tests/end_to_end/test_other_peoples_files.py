@@ -307,3 +307,57 @@ def test_an_owner_outside_of_the_group_is_named(place: Path, people: People) -> 
     found = problem(place, folder, people, people.relayd)
     assert found is not None
     assert f"usermod -aG {people.relayd.group} {people.stranger.name}" in found
+
+
+def test_a_stranger_is_told_which_group_to_be_in(place: Path, people: People) -> None:
+    folder = folder_of(place, people, 0o2770)
+    emitted = people.stranger.relayd(
+        "emit", "order.created", "--sample", "--config", str(configured(place, folder))
+    )
+    assert emitted.returncode == 1
+    assert f"`sudo usermod -aG {people.relayd.group} {people.stranger.name}`" in emitted.stderr
+
+
+def test_roots_folder_that_a_group_may_write_is_not_roots_alone(
+    place: Path, people: People
+) -> None:
+    # As `sudo relayd spool create --group` makes it, where root could be made to follow a journal.
+    spool = place / "srv/spool.db"
+    made = root("spool", "create", str(spool), "--group", people.relayd.group)
+    assert made.returncode == 0, made.stderr
+    victim = place / "victim"
+    victim.write_text("root's")
+    config = configured(place, spool.parent)
+    emitted = root("emit", "order.created", "--sample", "--config", str(config))
+    assert emitted.returncode == 0, emitted.stderr
+    hot_journal(spool, victim)
+    assert root("emit", "order.created", "--sample", "--config", str(config)).returncode == 1
+    assert victim.exists()
+    # And not only by reading the journal: it was nobody who opened the file.
+    Path(f"{spool}-journal").unlink()
+    kept = people.market.python(
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute(\"INSERT INTO relayd_spool (type, data) VALUES ('a.b', '{}')\")\n"
+        "os._exit(0)",
+        spool,
+    )
+    assert kept.returncode == 0, kept.stderr
+    assert root("emit", "order.created", "--sample", "--config", str(config)).returncode == 0
+    assert people.market.python(
+        "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute("
+        "'SELECT count(*) FROM relayd_spool').fetchone())",
+        spool,
+    ).stdout == "3\n"  # fmt: skip
+
+
+def test_a_link_before_two_dots_is_followed_first(place: Path, people: People) -> None:
+    theirs = place / "theirs/sub"
+    theirs.mkdir(parents=True)
+    give(theirs.parent, people.stranger, 0o755)
+    mine = place / "mine"
+    mine.mkdir()
+    (mine / "link").symlink_to(theirs)
+    # As the kernel has it, this is theirs/spool.db, and not mine/spool.db.
+    made = root("spool", "create", f"{mine}/link/../spool.db")
+    assert made.returncode == 0, made.stderr
+    assert (theirs.parent / "spool.db").owner() == people.stranger.name
