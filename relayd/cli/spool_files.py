@@ -67,7 +67,9 @@ def _check_name(path: Path) -> None:
 
 def _is_queue(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        # Without waiting, whatever it is.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
             header = file.read(72)
     except OSError:
         return False

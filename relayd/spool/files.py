@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from relayd.core.queue_files import sqlite_files
-from relayd.permissions import members_of, name_of, user_name
+from relayd.permissions import identity_of, members_of, name_of, user_name
 from relayd.spool.super_journal import SuperJournalError, check_journal
 
 _BOTH: Final = 0o6
@@ -36,7 +36,16 @@ def spool_problem(path: Path) -> str | None:
 
     A spool that is not there is no problem here. Blocks on the disk.
     """
-    return _barred(path) or _unshared(path) or _journal_problem(path)
+    return _not_a_file(path) or _barred(path) or _unshared(path) or _journal_problem(path)
+
+
+def _not_a_file(path: Path) -> str | None:
+    # Opening a pipe would wait, and reading a device never end.
+    try:
+        found = path.stat().st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(found) else f"{path} is not a file"
 
 
 def _journal_problem(path: Path) -> str | None:
@@ -140,7 +149,12 @@ def _commands(path: Path, group: int) -> list[str]:
             commands.append(f"chgrp {name} {shlex.quote(each)}")
         if found.st_mode & _GROUP != _GROUP:
             commands.append(f"chmod g+rw {shlex.quote(each)}")
-    outside = sorted(map(name_of, users - _members(group) - {0}))
+    # A user that the system does not know, as in a container, may be in any group.
+    outside = sorted(
+        name_of(uid)
+        for uid in users - _members(group) - {0}
+        if group not in identity_of(uid, group).groups
+    )
     return commands + [f"usermod -aG {name} {each}" for each in outside]
 
 
@@ -178,7 +192,7 @@ def looking_into(
     Statements end with an error after `within_s`. Raises `SpoolBarredError`, `OSError` and
     `sqlite3.Error`.
     """
-    if problem := _journal_problem(path):
+    if problem := _not_a_file(path) or _journal_problem(path):
         raise SpoolBarredError(problem)
     with closing(
         sqlite3.connect(_looking_uri(path), uri=True, timeout=busy_timeout_s, isolation_level=None)
@@ -193,10 +207,17 @@ def limit_statements(db: sqlite3.Connection, within_s: float) -> None:
     db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
 
 
+def _header(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        return os.read(descriptor, 20)
+    finally:
+        os.close(descriptor)
+
+
 def _looking_uri(path: Path) -> str:
     uri = f"file:{quote(str(path))}?mode=ro"
-    with path.open("rb") as file:
-        header = file.read(20)
+    header = _header(path)
     # Bytes 18 and 19: 2 for WAL (SQLite's file format, 1.3.3).
     if header[18:20] != b"\2\2":
         return uri

@@ -361,3 +361,10 @@ def test_a_link_before_two_dots_is_followed_first(place: Path, people: People) -
     made = root("spool", "create", f"{mine}/link/../spool.db")
     assert made.returncode == 0, made.stderr
     assert (theirs.parent / "spool.db").owner() == people.stranger.name
+
+
+def test_a_user_without_a_name_is_trusted_to_be_in_the_group(place: Path, people: People) -> None:
+    # As in a container, which knows its own users alone.
+    folder = folder_of(place, people, 0o2770)
+    os.chown(folder / "spool.db", 61_234, -1)
+    assert problem(place, folder, people, people.relayd) is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import stat
 from contextlib import closing
@@ -346,3 +347,21 @@ def test_a_look_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         )
     [found] = status(write_config(tmp_path), expected=1)["spools"]
     assert "takes longer than 0 s" in found["problem"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "spool.db"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(str(path))
+    config = write_config(tmp_path)
+    [found] = status(config, expected=1)["spools"]
+    assert found["problem"].endswith("is not a file")
+    emitted = run("emit", "order.created", "--sample", "--config", str(config))
+    assert (emitted.exit_code, "is not a file" in emitted.stderr) == (1, True)
+    assert run("spool", "create", f"{path}.reserve").exit_code == 0
