@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import complete_event_types, json_option, optional_config_option
-from relayd.cli.output import json_text, print_json, printable
+from relayd.cli.output import print_json, printable
 from relayd.cli.output import print_table as table_of
 from relayd.config.problem import ConfigError
 from relayd.core.body import JsonValue
@@ -56,7 +56,7 @@ def _show(event_type: str, *, as_json: bool) -> None:
         return
     click.echo(f"{click.style(event_type, bold=True)}: {description(event_type)}")
     click.echo()
-    click.echo(json_text(_event(event_type), indent=2))
+    print_json(_event(event_type))
     if event_type in EVENT_TYPES:
         click.echo(f"\nTo hand it over: relayd emit {event_type} --sample")
 

@@ -21,6 +21,11 @@ def print_json(document: object) -> None:
     click.echo(json_text(document, indent=2))
 
 
+def print_json_line(document: object) -> None:
+    """Print one JSON document in one line."""
+    click.echo(json_text(document))
+
+
 def json_text(document: object, indent: int | None = None) -> str:
     r"""Return a JSON document in which what is not printable is escaped, as `\u001b`."""
     return json_printable(json.dumps(document, indent=indent, ensure_ascii=False))

@@ -17,7 +17,7 @@ from relayd.cli.delivery_views import (
 )
 from relayd.cli.filters import filter_options, known
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import json_text, pause, print_json
+from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
@@ -112,7 +112,7 @@ def _follow(
     def tell(deliveries: Iterable[ListedDelivery]) -> None:
         for each in deliveries:
             if as_json:
-                click.echo(json_text(delivery_document(each)))
+                print_json_line(delivery_document(each))
             else:
                 click.echo(lines.line(each, time.time()))
 
