@@ -68,6 +68,14 @@ def standard_streams() -> Iterator[None]:
     sys.exit(cast("int", status))
 
 
+def abandon_output() -> None:
+    """Give up what cannot be written any more: for the daemon, a log that nobody reads is no failure."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_output()
+
+
 def _fill_descriptors() -> None:
     """Let nothing that is opened later become standard output or error because that was closed."""
     for number, flags in ((0, os.O_RDONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_WRONLY)):
