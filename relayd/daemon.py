@@ -259,7 +259,10 @@ class Daemon:
 
     async def _serve_control(self, nursery: trio.Nursery) -> None:
         control = ControlLines({"reload": self.reload, **self._commands.by_name()})
-        server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
+        # An operator always gets in: an idle connection makes room.
+        server = LineServer(
+            control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
+        )
         nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
 
     def _watchdog(self, allowed_s: float) -> Watchdog:

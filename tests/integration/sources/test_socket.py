@@ -63,6 +63,7 @@ async def serving(
         idle_s=idle_s,
     )
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(lines.run)
         nursery.start_soon(server.serve, bind_unix(path, 0o660))
         yield
         nursery.cancel_scope.cancel()

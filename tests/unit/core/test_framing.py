@@ -36,5 +36,5 @@ def test_a_line_without_end_is_not_kept() -> None:
     reader = LineReader(1024)
     for _ in range(1000):
         assert reader.feed(b"x" * 1024) == []
-        assert len(reader._part) <= 1024
+        assert reader.held <= 1024
     assert reader.feed(b"\nok\n") == [TooLong(), b"ok"]
