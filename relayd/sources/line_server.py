@@ -143,35 +143,37 @@ class LineServer:
         while True:
             now = trio.current_time()
             begun = (now if begun is None else begun) if lines.partial else None
-            peer.since = now if begun is None else begun
-            peer.doing = Doing.READING
-            with trio.CancelScope() as waiting:
-                waiting.deadline = now + self._idle_s if begun is None else begun + LINE_S
-                data = await stream.receive_some(_READ_BYTES)
-            if waiting.cancelled_caught:
-                if begun is not None:
-                    self._reasons[peer] = _UNFINISHED
-                return
+            data = await self._received(peer, stream, begun, now)
             if not data or peer.gone:
                 # A part of a line that was never ended is dropped: it may have been cut anywhere.
                 return
             lines.push(data)
             if not self._hold(peer, lines.held):
                 return
-            if await self._answered(peer, stream, lines):
-                begun = None
+            answered = await self._answered(peer, stream, lines)
             peer.doing = Doing.READING
             if not self._hold(peer, lines.held):
                 return
             if lines.held > LARGE_LINE_BYTES:
                 answered = await self._large_line(peer, stream, lines)
-                if answered is None:
-                    return
-                if answered:
-                    begun = None
                 peer.doing = Doing.READING
                 if not self._hold(peer, lines.held):
                     return
+            if answered:
+                begun = None
+
+    async def _received(
+        self, peer: Peer, stream: trio.SocketStream, begun: float | None, now: float
+    ) -> bytes:
+        """Return what a connection sends, and nothing when it has to end."""
+        peer.since = now if begun is None else begun
+        peer.doing = Doing.READING
+        with trio.CancelScope() as waiting:
+            waiting.deadline = now + self._idle_s if begun is None else begun + LINE_S
+            return bytes(await stream.receive_some(_READ_BYTES))
+        if waiting.cancelled_caught and begun is not None:
+            self._reasons[peer] = _UNFINISHED
+        return b""
 
     async def _answered(self, peer: Peer, stream: trio.SocketStream, lines: LineReader) -> bool:
         """Answer the lines that are complete, and return whether there were any."""
@@ -188,31 +190,28 @@ class LineServer:
                 raise trio.BrokenResourceError
         return found
 
-    async def _large_line(
-        self, peer: Peer, stream: trio.SocketStream, lines: LineReader
-    ) -> bool | None:
+    async def _large_line(self, peer: Peer, stream: trio.SocketStream, lines: LineReader) -> bool:
         """Read the rest of a line that grew large, and return whether it was answered.
 
-        It is not when it is too long: from then on nothing of it is held. None: the connection has
-        to end. Once the line has its place, its bytes do not count in the budget.
+        It is not when it is too long: from then on nothing of it is held. Once the line has its
+        place, its bytes do not count in the budget. Raises BrokenResourceError when the connection
+        has to end.
         """
         async with self._large.taken(peer.uid, 1):
             peer.doing = Doing.ANSWERING
             self._peers.hold(peer, 0)
             with trio.move_on_after(LARGE_LINE_S) as waiting:
-                while True:
+                while lines.held:
                     data = await stream.receive_some(_READ_BYTES)
                     if not data:
-                        return None
+                        raise trio.BrokenResourceError
                     lines.push(data)
                     if b"\n" in data:
                         break
                     lines.take(0)
-                    if not lines.held:
-                        return False
             if waiting.cancelled_caught:
                 self._reasons[peer] = _UNFINISHED
-                return None
+                raise trio.BrokenResourceError
             return await self._answered(peer, stream, lines)
 
     def _hold(self, peer: Peer, size: int) -> bool:

@@ -32,9 +32,7 @@ class LoopTime:
     def charge(self, seconds: float) -> None:
         """Note that reading took so long."""
         now = self.clock()
-        self._left_s = (
-            min(_BURST_S, self._left_s + (now - self._seen_at) * _FRACTION) - seconds
-        )
+        self._left_s = min(_BURST_S, self._left_s + (now - self._seen_at) * _FRACTION) - seconds
         self._seen_at = now
 
     def is_up(self) -> bool:

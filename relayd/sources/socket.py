@@ -90,9 +90,7 @@ class EventLines:
                 answers += await self._accept(batch, uid)
         return answers
 
-    async def _accept(
-        self, lines: Sequence[bytes | TooLong], uid: int
-    ) -> list[dict[str, object]]:
+    async def _accept(self, lines: Sequence[bytes | TooLong], uid: int) -> list[dict[str, object]]:
         now = int(self._clock())
         if self._time.is_up():
             await self._time.turn(uid)
@@ -179,9 +177,7 @@ def _memory(line: bytes | TooLong) -> int:
     size = len(line)
     if size <= _SHORT:
         return 1_500 + 16 * size
-    return (
-        1_500 + 4 * size + 240 * line.count(b"{") + 90 * line.count(b"[") + 60 * line.count(b",")
-    )
+    return 1_500 + 4 * size + 240 * line.count(b"{") + 90 * line.count(b"[") + 60 * line.count(b",")
 
 
 def _takes_long(line: bytes) -> bool:

@@ -31,7 +31,7 @@ IMPURE = {
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
-    for name in ("address_guard", "answer", "connection", "failures")
+    for name in ("address_guard", "answer", "connection", "failures", "resolver")
 }
 
 

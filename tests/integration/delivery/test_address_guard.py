@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import socket
-import threading
 from collections.abc import AsyncIterator
 from ipaddress import ip_address, ip_network
 
@@ -288,33 +287,6 @@ async def test_a_name_without_addresses_is_a_failed_name() -> None:
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "bücher.example", "nul\0.example"])
 async def test_a_host_that_no_resolver_takes_is_a_failed_name(host: str) -> None:
     assert (await failure_of(AddressGuard(), host)).failure is Failure.NAME
-
-
-async def test_hanging_look_ups_take_no_threads_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    begun = 0
-
-    def hang(host: bytes, port: int, **options: int) -> list[object]:
-        nonlocal begun
-        begun += 1
-        released.wait(30)
-        return []
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    guard = AddressGuard()
-    try:
-        for _ in range(5):
-            with trio.move_on_after(0.05) as scope:
-                await guard.connect("hangs.example", 443, scheme="https")
-            assert scope.cancelled_caught
-
-        assert begun == 2  # The rest waited for their own endpoint's threads.
-        default = trio.to_thread.current_default_thread_limiter()
-        assert default.borrowed_tokens == 0
-        with trio.fail_after(5):
-            assert await trio.to_thread.run_sync(lambda: "free") == "free"
-    finally:
-        released.set()
 
 
 async def test_no_file_descriptor_left_is_a_failed_attempt_that_says_so() -> None:
