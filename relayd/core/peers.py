@@ -63,6 +63,10 @@ class Peers:
         self.count += 1
         return True, gives_way
 
+    def room(self, uid: int, least: int, most: int) -> int:
+        """Return what each of a user's connections may hold while half of the share is free."""
+        return max(least, min(most, self._share // (2 * len(self._peers.get(uid, (None,))))))
+
     def remove(self, peer: Peer) -> None:
         """Forget a connection; once is enough, and more is harmless."""
         if peer.gone:

@@ -5,7 +5,7 @@ connections together, and no user can use them up for others (`core.peers`):
 
 - So many may be connected. One that is idle for long, or whose line does not end in time, is let go.
 - Parts of lines, and answers that a peer does not read, have one budget of bytes.
-- A line that grows beyond `LARGE_LINE_BYTES` waits until few others do, before more of it is read.
+- A line that grows beyond 64 KiB (less where a user has many connections) waits until few others do, before more of it is read.
 - Lines are answered before more are read, so a peer that never reads is slowed, then let go.
 
 Logs `socket_full` and `connection_let_go` (why, and whose), `socket_not_accepting`.
@@ -38,10 +38,9 @@ HELD_BYTES: Final = 12 * 1024 * 1024
 
 HELD_BY_ONE_USER: Final = 8 * 1024 * 1024
 
-LARGE_LINE_BYTES: Final = 65_536
 _LARGE_LINES: Final = 3
 _LARGE_LINES_OF_ONE_USER: Final = 2
-"""So many lines may grow beyond that at a time, each up to its limit."""
+"""So many lines may grow beyond what is read at once, each up to its limit."""
 
 LINE_S: Final = 30.0
 """How long a line may take from its first byte, while relayd reads."""
@@ -52,8 +51,10 @@ LARGE_LINE_S: Final = 5.0
 GIVES_WAY_S: Final = 60.0
 """How long a connection may be idle without making room for another one of its user."""
 
-_READ_BYTES = 65_536
-_LINES_AT_ONCE = 500
+_READ_BYTES: Final = 65_536
+_LEAST_READ_BYTES: Final = 4_096
+_LEAST_LARGE_BYTES: Final = 16_384
+_LINES_AT_ONCE = 256
 _SEND_TIMEOUT_S = 30.0
 
 _NO_CAPACITY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -154,7 +155,7 @@ class LineServer:
             peer.doing = Doing.READING
             if not self._hold(peer, lines.held):
                 return
-            if lines.held > LARGE_LINE_BYTES:
+            if lines.held > max(self._read_bytes(peer), _LEAST_LARGE_BYTES):
                 answered = await self._large_line(peer, stream, lines)
                 peer.doing = Doing.READING
                 if not self._hold(peer, lines.held):
@@ -170,7 +171,7 @@ class LineServer:
         peer.doing = Doing.READING
         with trio.CancelScope() as waiting:
             waiting.deadline = now + self._idle_s if begun is None else begun + LINE_S
-            return bytes(await stream.receive_some(_READ_BYTES))
+            return bytes(await stream.receive_some(self._read_bytes(peer)))
         if waiting.cancelled_caught and begun is not None:
             self._reasons[peer] = _UNFINISHED
         return b""
@@ -213,6 +214,10 @@ class LineServer:
                 self._reasons[peer] = _UNFINISHED
                 raise trio.BrokenResourceError
             return await self._answered(peer, stream, lines)
+
+    def _read_bytes(self, peer: Peer) -> int:
+        """Return how much to read at once: such that all of a user's connections have room."""
+        return self._peers.room(peer.uid, _LEAST_READ_BYTES, _READ_BYTES)
 
     def _hold(self, peer: Peer, size: int) -> bool:
         """Note what a connection holds; False: it has to go."""

@@ -32,6 +32,10 @@ durable. A line of 1 MiB takes up to 45 MB alone; it waits until it can have wha
 
 MEMORY_OF_ONE_USER: Final = 32 * 1024 * 1024
 
+_LEAST_BYTES: Final = 16 * 1024
+"""What a short line counts. It takes less, but this also bounds how many are under way, to 2,048 of
+a user and 2,560 in all: what they cost the loop after a commit, and how long a commit takes."""
+
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _SHORT: Final = 1_024
 _LONG: Final = 16_384
@@ -172,12 +176,12 @@ def _memory(line: bytes | TooLong) -> int:
 
     Measured: an event about 1.5 kB, an object in it 240 bytes, a list 90, any other value 60.
     """
-    if isinstance(line, TooLong):
-        return 500
-    size = len(line)
+    size = len(line) if isinstance(line, bytes) else 0
     if size <= _SHORT:
-        return 1_500 + 16 * size
-    return 1_500 + 4 * size + 240 * line.count(b"{") + 90 * line.count(b"[") + 60 * line.count(b",")
+        return _LEAST_BYTES
+    assert isinstance(line, bytes)
+    values = 240 * line.count(b"{") + 90 * line.count(b"[") + 60 * line.count(b",")
+    return max(_LEAST_BYTES, 1_500 + 4 * size + values)
 
 
 def _takes_long(line: bytes) -> bool:
