@@ -99,54 +99,54 @@ def stringify_in_slices(value: JsonValue) -> Sliced[str]:
     """Return what `stringify` returns."""
     texts: list[str] = []
     parts: list[str] = []
-    open_: list[tuple[Iterator[object], str]] = []
-    comma = False
-    key: str
-    while True:
-        closing = None
-        if isinstance(value, dict):
+    add = parts.append
+    open_: list[Iterator[tuple[str, JsonValue]]] = [iter([("", value)])]
+    ends = [""]
+    while open_:
+        # What stands before a value (a key and the comma before it), and the value.
+        before, value = next(open_[-1], _LAST)
+        if before is None:
+            open_.pop()
+            add(ends.pop())
+        elif isinstance(value, dict):
+            add(before)
             members = value
             if any(map(str.isdecimal, members)):
                 if len(members) <= _SLICE:
                     members = in_javascript_order(members)
                 else:
                     members = yield from _in_javascript_order(members)
-            parts.append("{")
-            open_.append((iter(members.items()), "}"))
-            comma = False
+            add("{")
+            open_.append(_members(members))
+            ends.append("}")
         elif isinstance(value, list):
-            parts.append("[")
-            open_.append((iter(value), "]"))
-            comma = False
+            add(before)
+            add("[")
+            open_.append(_elements(value))
+            ends.append("]")
         else:
-            parts.append(stringify(value))
-            comma = True
-        while open_:
-            members_left, closing = open_[-1]
-            each = next(members_left, _END)
-            if each is not _END:
-                break
-            parts.append(closing)
-            open_.pop()
-            comma = True
+            add(before)
+            add(stringify(value))
         if len(parts) >= 4 * _SLICE:
             texts.append("".join(parts))
             parts.clear()
             yield
-        if not open_:
-            texts.extend(parts)
-            return "".join(texts)
-        if comma:
-            parts.append(",")
-        if closing == "}":
-            key, value = each  # type: ignore[misc]  # of a dict's items
-            parts.append(stringify(key))
-            parts.append(":")
-        else:
-            value = each  # type: ignore[assignment]  # of a list
+    texts.extend(parts)
+    return "".join(texts)
 
 
-_END: Final = object()
+def _members(members: dict[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    comma = ""
+    for key, value in members.items():
+        yield f"{comma}{stringify(key)}:", value
+        comma = ","
+
+
+def _elements(values: list[JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    comma = ""
+    for value in values:
+        yield comma, value
+        comma = ","
 
 
 def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> Sliced[JsonProblem | None]:

@@ -8,8 +8,9 @@ holds for a name that changes, too.
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
+from typing import Final
 
 import trio
 
@@ -100,19 +101,43 @@ class AddressGuard:
 def _is_own(address: Address) -> bool:
     """Tell whether a connection to an address would end at this machine.
 
-    The kernel is asked how it would reach the address: to one of its own it speaks from that same
-    address. Nothing is sent; it takes 10 µs, and needs no list of interfaces that grows old. The
-    public address of a NAT in front of the machine is not found. Raises OSError when there is no
-    file descriptor left.
+    The kernel is asked: a socket can be bound to the machine's own addresses alone. It takes 10 µs,
+    sends nothing, and needs no list of interfaces that grows old. Where `ip_nonlocal_bind` is set, a
+    socket can be bound to any; then an address counts as own when the kernel would speak to it from
+    that same address. The public address of a NAT in front of the machine cannot be found. Raises
+    OSError when there is no file descriptor left.
     """
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    if not _can_bind(address):
+        return False
+    if not _can_bind(_NOBODYS[address.version]):
+        return True
+    with _datagram_socket(address) as probe:
         try:
             probe.connect((str(address), 443))
         except OSError:
             return False  # No route: it cannot be reached at all.
-        own: Address = ip_address(probe.getsockname()[0])
-    return own == address
+        source: Address = ip_address(probe.getsockname()[0])
+    return source == address
+
+
+_NOBODYS: Final[dict[int, Address]] = {
+    4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")
+}  # fmt: skip
+"""Addresses for documentation, which no machine has."""
+
+
+def _can_bind(address: Address) -> bool:
+    with _datagram_socket(address) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _datagram_socket(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return socket.socket(family, socket.SOCK_DGRAM)
 
 
 def _without_scope(address: Address) -> Address:

@@ -15,14 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from relayd.core.addresses import Address
-
-if TYPE_CHECKING:
-    from outcome import Outcome
 
 THREADS: Final = 64
 FOR_NEW: Final = 52
@@ -57,7 +54,8 @@ class _LookUp:
         self.started_at: float | None = None
         self.wanted_by = 0
         self.done = trio.Event()
-        self.result: Callable[[], list[str]] = list
+        self.found: list[str] = []
+        self.error: Exception | None = None
 
 
 class Resolver:
@@ -99,7 +97,9 @@ class Resolver:
             if not look_up.wanted_by and look_up.started_at is None:
                 self._look_ups.pop(host, None)
                 self._waiting[look_up.standing].pop(host, None)
-        return [ip_address(text) for text in look_up.result()]
+        if look_up.error is not None:
+            raise look_up.error.with_traceback(None)
+        return [ip_address(text) for text in look_up.found]
 
     def _start(self) -> None:
         """Give threads to those that wait, as far as there are any for their standing."""
@@ -117,19 +117,23 @@ class Resolver:
         look_up.started_at = trio.current_time()
         self._running[look_up.standing] += 1
 
-        def ended(result: "Outcome[list[str]]") -> None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._ended, look_up, result.unwrap)
+        def in_thread() -> None:
+            try:
+                look_up.found = self._look_up(look_up.host)
+            except Exception as error:  # noqa: BLE001 - it is raised in all that wait for it
+                look_up.error = error
 
-        def refused() -> list[str]:
-            raise OSError(errno.EAGAIN, "no thread is left for it")
+        def ended(_: object) -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._ended, look_up)
 
         try:
-            trio.lowlevel.start_thread_soon(lambda: self._look_up(look_up.host), ended)
+            trio.lowlevel.start_thread_soon(in_thread, ended)
         except RuntimeError:
-            token.run_sync_soon(self._ended, look_up, refused)
+            look_up.error = OSError(errno.EAGAIN, "no thread is left for it")
+            token.run_sync_soon(self._ended, look_up)
 
-    def _ended(self, look_up: _LookUp, result: Callable[[], list[str]]) -> None:
+    def _ended(self, look_up: _LookUp) -> None:
         assert look_up.started_at is not None
         hung = trio.current_time() - look_up.started_at >= HANGS_S
         self._running[look_up.standing] -= 1
@@ -138,7 +142,6 @@ class Resolver:
         self._standings[look_up.host] = _Standing.HUNG if hung else _Standing.ANSWERED
         if len(self._standings) > _REMEMBERED:
             del self._standings[next(iter(self._standings))]
-        look_up.result = result
         look_up.done.set()
         self._start()
 

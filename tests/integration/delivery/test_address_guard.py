@@ -111,6 +111,11 @@ async def failure_of(guard: AddressGuard, host: str, *, scheme: str = "https") -
         "224.0.0.1",
         "255.255.255.255",
         "240.0.0.1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "64:ff9b::a83f:8110",
+        "fe80::1%25lo",
+        "::1%25",
     ],
 )
 async def test_what_is_not_public_is_never_dialled(host: str, dials: Dials) -> None:
@@ -137,6 +142,23 @@ async def test_a_scope_id_cannot_bypass_the_check(dials: Dials) -> None:
     # What is dialled of an address that may be is the address without the zone.
     await AddressGuard(resolve=resolver([f"{PUBLIC_6}%3"])).connect("s.example", 1, scheme="https")
     assert dials.addresses == [PUBLIC_6]
+
+
+async def test_the_machines_own_addresses_are_refused_unless_allowed(
+    dials: Dials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Loopback, as if it were a public address of this machine: only the kernel knows that it is.
+    monkeypatch.setattr(address_guard, "refusal", lambda *_, **__: None)
+    for own in ("127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"):
+        failed = await failure_of(AddressGuard(resolve=resolver([own])), "own.example")
+        assert failed.failure is Failure.ADDRESS
+        assert "this machine's own address" in failed.detail
+    assert dials.addresses == []
+    await AddressGuard(THIS_MACHINE, resolve=resolver(["127.0.0.1"])).connect(
+        "own.example", 443, scheme="https"
+    )
+    await AddressGuard(resolve=resolver([PUBLIC])).connect("other.example", 443, scheme="https")
+    assert dials.addresses == ["127.0.0.1", PUBLIC]
 
 
 async def test_only_the_permitted_addresses_of_a_name_are_dialled(dials: Dials) -> None:
