@@ -1,8 +1,8 @@
-"""The event loop's time that reading producers' lines may take: half of it, a slice at a time.
+"""The event loop's time that reading producers' lines may take: four fifths at most, in slices.
 
 All that runs in relayd takes turns on one loop. Reading a line is Python, up to a second of it for a
 hostile one; so it is done in slices of `SLICE_S`. Whoever has used up a slice while others wait, or
-while reading has taken half of the loop's time, waits for the next turn. Users take turns.
+while reading has taken four fifths of the loop's time, waits for the next turn. Users take turns.
 """
 
 import time
@@ -15,8 +15,8 @@ import trio
 SLICE_S: Final = 0.001
 """How long reading lines may hold up everything else at a time."""
 
-_FRACTION: Final = 0.5
-_BURST_S: Final = 2 * SLICE_S
+_FRACTION: Final = 0.8
+_BURST_S: Final = 10 * SLICE_S
 
 
 class LoopTime:

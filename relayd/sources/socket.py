@@ -32,9 +32,9 @@ durable. A line of 1 MiB takes up to 45 MB alone; it waits until it can have wha
 
 MEMORY_OF_ONE_USER: Final = 32 * 1024 * 1024
 
-_LEAST_BYTES: Final = 16 * 1024
-"""What a short line counts. It takes less, but this also bounds how many are under way, to 2,048 of
-a user and 2,560 in all: what they cost the loop after a commit, and how long a commit takes."""
+_LEAST_BYTES: Final = 8 * 1024
+"""What a short line counts. It takes less, but this also bounds how many are under way, to 4,096 of
+a user and 5,120 in all: what they cost the loop after a commit, and how long a commit takes."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _SHORT: Final = 1_024

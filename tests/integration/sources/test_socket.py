@@ -297,7 +297,7 @@ async def test_lines_of_one_user_in_one_transaction_are_bounded(tmp_path: Path) 
     ):
         nursery.start_soon(stream.send_all, EVENT * 3_000)
         assert len(await answers(stream, 3_000)) == 3_000
-    assert max(len(batch) for batch in intake.batches) <= 256
+    assert max(len(batch) for batch in intake.batches) <= 512
     assert len(intake.events) == 3_000
 
 
