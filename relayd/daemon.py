@@ -35,6 +35,7 @@ from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
+from relayd.delivery.resolver import Resolver
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
@@ -128,6 +129,7 @@ class Daemon:
         self._service = service
         self._at_work = at_work
         self._tls = tls_context()
+        self._resolver = Resolver()
         self._stop = trio.Event()
         self._reloading = trio.Lock()
         self._sources: SourceTasks | None = None
@@ -285,11 +287,15 @@ class Daemon:
         )
 
     def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
-        return Transport(httpx.URL(endpoint.url), guard=AddressGuard(networks), tls=self._tls)
+        guard = AddressGuard(networks, resolve=self._resolver.resolve)
+        return Transport(httpx.URL(endpoint.url), guard=guard, tls=self._tls)
 
     async def _serve_control(self, nursery: trio.Nursery) -> None:
         control = ControlLines({"reload": self.reload, **self._commands.by_name()})
-        server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
+        # An operator always gets in: an idle connection makes room.
+        server = LineServer(
+            control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
+        )
         nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
 
     def _watchdog(self, allowed_s: float) -> Watchdog:

@@ -78,6 +78,7 @@ class SourceTasks:
         self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
         nursery.start_soon(self._own_events.run)
+        nursery.start_soon(self._lines.run)
 
     def prepare(self, config: Config) -> PreparedSocket:
         """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""

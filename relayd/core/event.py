@@ -29,6 +29,7 @@ from relayd.core.event_fields import (
     kind_of,
     unknown_key,
 )
+from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A body's largest size: 1 MiB, at which it is still delivered."""
@@ -121,19 +122,47 @@ def event_from_line(
     """
     try:
         parsed = _parsed(line, "the line", MAX_DEPTH)
-        found = _object(parsed.value)
-        created = found.get("created")
-        return _event(
-            event_id=new_id if found.get("id") is None else checked_id(found["id"]),
-            kind=checked_type(found.get("type"), own=False),
-            created=now if created is None else checked_created(created),
-            data=checked_data(found.get("data")),
-            market=checked_market(found.get("market_id"), defaults.market_id, defaults.markets),
-            version=checked_label("api_version", found.get("api_version"), defaults.api_version),
-            unfaithful=parsed.unfaithful,
-        )
+        return _from_line(parsed, defaults, new_id=new_id, now=now)
     except NotAnEventError as refused:
         return Rejection(refused.code, refused.reason)
+
+
+def event_from_line_in_slices(
+    line: bytes, defaults: EventDefaults, *, new_id: str, now: int
+) -> Sliced[Event | Rejection]:
+    """Read an event as `event_from_line` does, in slices, for a line that takes long."""
+    try:
+        text = _decoded(_within_limit(line, "the line"), "the line")
+        read = yield from parse_in_slices(text, max_depth=MAX_DEPTH, max_bytes=MAX_BODY_BYTES)
+        parsed = _sound(read, "the line")
+        del text, read
+        data = parsed.value.get("data") if isinstance(parsed.value, dict) else None
+        data_text = (yield from stringify_in_slices(data)) if isinstance(data, dict) else None
+        return _from_line(parsed, defaults, new_id=new_id, now=now, data_text=data_text)
+    except NotAnEventError as refused:
+        return Rejection(refused.code, refused.reason)
+
+
+def _from_line(
+    parsed: Parsed,
+    defaults: EventDefaults,
+    *,
+    new_id: str,
+    now: int,
+    data_text: str | None = None,
+) -> Event:
+    found = _object(parsed.value)
+    created = found.get("created")
+    return _event(
+        event_id=new_id if found.get("id") is None else checked_id(found["id"]),
+        kind=checked_type(found.get("type"), own=False),
+        created=now if created is None else checked_created(created),
+        data=checked_data(found.get("data")),
+        market=checked_market(found.get("market_id"), defaults.market_id, defaults.markets),
+        version=checked_label("api_version", found.get("api_version"), defaults.api_version),
+        unfaithful=parsed.unfaithful,
+        data_text=data_text,
+    )
 
 
 def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event | Rejection:
@@ -209,9 +238,11 @@ def _event(
     market: str,
     version: str,
     unfaithful: tuple[str, ...],
+    data_text: str | None = None,
 ) -> Event:
-    """Put together what was checked."""
-    data_text = stringify(data)
+    """Put together what was checked. `data_text` is the data as it is printed, where known."""
+    if data_text is None:
+        data_text = stringify(data)
     body = encoded(
         f'{{"id":"{event_id}","type":"{kind}","created":{created},"data":{data_text},'
         f'"market_id":{stringify(market)},"api_version":{stringify(version)}}}'
@@ -226,9 +257,17 @@ def _event(
 
 
 def _parsed(raw: bytes, what: str, max_depth: int) -> Parsed:
+    text = _decoded(_within_limit(raw, what), what)
+    return _sound(parse_json(text, max_depth=max_depth, max_bytes=MAX_BODY_BYTES), what)
+
+
+def _within_limit(raw: bytes, what: str) -> bytes:
     if len(raw) > MAX_INPUT_BYTES:
         raise _too_large(what)
-    parsed = parse_json(_decoded(raw, what), max_depth=max_depth, max_bytes=MAX_BODY_BYTES)
+    return raw
+
+
+def _sound(parsed: Parsed | JsonProblem, what: str) -> Parsed:
     if isinstance(parsed, JsonProblem):
         if parsed.code == "too_large":
             raise _too_large(what)

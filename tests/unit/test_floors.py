@@ -32,7 +32,15 @@ IMPURE = {
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
-    for name in ("address_guard", "answer", "connection", "failures", "lenient_answer", "streams")
+    for name in (
+        "address_guard",
+        "answer",
+        "connection",
+        "failures",
+        "lenient_answer",
+        "resolver",
+        "streams",
+    )
 }
 
 
