@@ -8,7 +8,7 @@ inside out takes in nothing more, then lets attempts finish.
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,12 +233,13 @@ class Daemon:
             raise ReloadRefusedError("configuration", problems)
         try:
             prepared = sources.prepare(config)
-            holds = await self._declare(config)
+            holds = await self._declare(config, changed.released)
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         self._intake.apply(config)
         self._config = config
         self._dispatch.apply(config, holds)
+        self._dispatch.release(changed.released)
         sources.apply(config, prepared)
         self._commands.apply(config)
         self._pruning.apply(config.queue)
@@ -247,10 +248,15 @@ class Daemon:
             _log.warning("configuration_warning", detail=str(warning))
         return changed.lines()
 
-    async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
+    async def _declare(
+        self, config: Config, released: Collection[str] = ()
+    ) -> Mapping[str, Hold | None]:
         subscriptions = config.subscriptions.values()
         return await self._queue.declare(
-            (Declared(each.name, each.url, each.active) for each in subscriptions),
+            (
+                Declared(each.name, each.url, each.active, each.name in released)
+                for each in subscriptions
+            ),
             wanted_types(each.selection for each in subscriptions if each.active),
         )
 

@@ -35,7 +35,7 @@ async def accept(queue: Queue, *event_ids: str, to: tuple[str, ...] = ("books",)
 
 
 async def claimed(queue: Queue, *, now: float = NOW, name: str = "books") -> list[Delivery]:
-    want = Want((name,), 100, now, frozenset(), None, backlog_first=False)
+    want = Want((name,), 100, now, frozenset(), 0, backlog_first=False)
     return list((await queue.claim(want)).deliveries)
 
 

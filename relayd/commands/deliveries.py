@@ -18,6 +18,7 @@ from relayd.commands.requests import (
 )
 from relayd.config.config import Config
 from relayd.core.body import Parsed, parse_json
+from relayd.core.delivery import Hold
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue import operations
@@ -113,28 +114,53 @@ class DeliveryCommands:
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""
         name = text_of(request, "subscription")
-        return await self._hold(
-            name, "subscription_paused", lambda db: operations.pause(db, name, now=self._clock())
-        )
+        async with self._changing:
+            changed, hold = await self._change_hold(
+                name, lambda db: operations.pause(db, name, now=self._clock())
+            )
+        if changed:
+            _log.warning("subscription_paused", subscription=name, hold=hold)
+        return {"changed": changed, "hold": hold}
 
     async def resume(self, request: Request) -> Answer:
-        """Take back a pause, and a receiver's 410; another hold may remain."""
-        name = text_of(request, "subscription")
-        return await self._hold(
-            name, "subscription_resumed", lambda db: operations.resume(db, name)
-        )
+        """Take back a pause, and a receiver's 410; another hold may remain.
 
-    async def _hold(
-        self, name: str, event: str, change: Callable[[sqlite3.Connection], bool]
-    ) -> Answer:
-        # Not while a reload brings another configuration: holds and configuration go together.
-        async with self._changing:
-            changed, holds = await self._queue.operate(
-                lambda db, *_: (change(db), operations.read_holds(db))
+        Also releases each retry that waits (`released` counts them), and lifts a hold of the
+        endpoint (`lifted` tells whether there was one), whatever was held.
+        """
+        name = text_of(request, "subscription")
+        released: dict[str, int] = {}
+        release = self._queue.next_release()
+
+        def change(db: sqlite3.Connection) -> bool:
+            released.update(
+                operations.release_retries(db, [name], release=release, now=self._clock())
             )
-            if name not in holds:
-                raise unknown(name, holds)
-            self._dispatch.apply(self.config, holds)
-        if changed:
-            _log.warning(event, subscription=name, hold=holds[name])
-        return {"changed": changed, "hold": holds[name]}
+            return operations.resume(db, name)
+
+        async with self._changing:
+            changed, hold = await self._change_hold(name, change)
+            self._dispatch.release([name])
+            subscription = self.config.subscriptions.get(name)
+            lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
+        count = released[name]
+        if changed or count or lifted:
+            _log.warning(
+                "subscription_resumed", subscription=name, hold=hold, released=count, lifted=lifted
+            )
+        return {"changed": changed, "hold": hold, "released": count, "lifted": lifted}
+
+    async def _change_hold(
+        self, name: str, change: Callable[[sqlite3.Connection], bool]
+    ) -> tuple[bool, Hold | None]:
+        """Change something and say whether it was, and the subscription's hold then.
+
+        Not while a reload brings another configuration: holds and configuration go together.
+        """
+        changed, holds = await self._queue.operate(
+            lambda db, *_: (change(db), operations.read_holds(db))
+        )
+        if name not in holds:
+            raise unknown(name, holds)
+        self._dispatch.apply(self.config, holds)
+        return changed, holds[name]

@@ -1,6 +1,7 @@
 """Send a sample event to a receiver, past the queue."""
 
 import secrets
+import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -9,9 +10,13 @@ import trio
 
 from relayd.commands.requests import Answer, RefusedError, Request, configured, text_of
 from relayd.config.config import Config
+from relayd.core.delivery import Hold
 from relayd.core.event import EventDefaults
+from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
+from relayd.queue import operations
+from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
 
@@ -24,11 +29,13 @@ class ReceiverCommands:
     def __init__(
         self,
         config: Config,
+        queue: Queue,
         dispatch: Dispatch,
         make_transport: MakeTransport,
         clock: Callable[[], float],
     ) -> None:
         self.config = config
+        self._queue = queue
         self._dispatch = dispatch
         self._make_transport = make_transport
         self._clock = clock
@@ -37,8 +44,9 @@ class ReceiverCommands:
         """Send a sample of `type`, or of one that the subscription wants, and say what came back.
 
         It takes a token of the endpoint's bucket, so that the limit is kept, and also goes to a
-        subscription that is held. Where the endpoint was failing and takes it, that ends the
-        outage, and what waits is due at once: `recovered` says so. It counts for nothing else.
+        subscription that is held. One that succeeds lifts a hold of the endpoint and releases the
+        subscription's retries: `released` counts those that wait. `hold` is why they stay all the
+        same, `held_until` until when the endpoint is held back, in Unix seconds, or None.
         """
         name = configured(request, self.config)
         config = self.config
@@ -69,5 +77,32 @@ class ReceiverCommands:
             failure=result.failure,
             detail=result.detail,
         )
-        recovered = await self._dispatch.after_test(subscription.url, result)
-        return {**sent.document(), "recovered": recovered}
+        released, hold = await self._release(name, subscription.url, result)
+        held_until = self._dispatch.held_until(subscription.url)
+        return {
+            **sent.document(),
+            "released": released,
+            "hold": hold,
+            "held_until": held_until if held_until > self._clock() else None,
+        }
+
+    async def _release(self, name: str, url: str, outcome: Outcome) -> tuple[int, Hold | None]:
+        """Release what waits after a success; return how many retries, and what holds them."""
+        subscription = self.config.subscriptions.get(name)
+        # What succeeded says nothing of another URL, which a reload may have brought meanwhile.
+        useful = outcome.succeeded and subscription is not None and subscription.url == url
+        release = self._queue.next_release()
+
+        def work(db: sqlite3.Connection, *_: object) -> tuple[int, Hold | None]:
+            released = (
+                operations.release_retries(db, [name], release=release, now=self._clock())
+                if useful
+                else {}
+            )
+            return released.get(name, 0), operations.read_holds(db).get(name)
+
+        released = await self._queue.operate(work)
+        if useful:
+            await self._dispatch.after_test(url, outcome)
+            self._dispatch.release([name])
+        return released

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
 from relayd.queue.acceptance import Numbers
+from relayd.queue.records import set_release
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def _states(change: Change) -> str:
 # fresh, instead of standing in its way.
 _REPLAY = f"""
 UPDATE deliveries
-SET state = '{TRANSITIONS[State.EXHAUSTED, Change.REPLAY]}', step = 0,
+SET state = '{TRANSITIONS[State.EXHAUSTED, Change.REPLAY]}', step = 0, recovery_used = 0,
   scheduled_at = :now, due_at = :due_at, ended_at = NULL
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ({_states(Change.REPLAY)})
 RETURNING subscription_id"""  # noqa: S608 - constants of our own
@@ -144,6 +145,24 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
         ).rowcount
         > 0
     )
+
+
+_RELEASED = """
+SELECT s.name, (SELECT count(*) FROM deliveries d INDEXED BY deliveries_releasable
+  WHERE d.subscription_id = s.id AND d.state = 'retrying'
+    AND d.recovery_used IN (0, 1) AND d.release_seen < s.release)
+FROM subscriptions s WHERE s.name IN (SELECT value FROM json_each(?))"""
+
+
+def release_retries(
+    db: sqlite3.Connection, names: Sequence[str], *, release: int, now: float
+) -> dict[str, int]:
+    """Release what waits for these subscriptions; return how many retries each has, by name.
+
+    Each gets an attempt before its time, once its subscription is not held.
+    """
+    set_release(db, names, release=release, now=now)
+    return dict(db.execute(_RELEASED, (json.dumps(list(names)),)))
 
 
 def read_holds(db: sqlite3.Connection) -> dict[str, Hold | None]:

@@ -74,14 +74,23 @@ class Queue:
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
 
+    def next_release(self) -> int:
+        """Return the number of a release from now on: see `core.release`."""
+        self._numbers.release += 1
+        return self._numbers.release
+
     async def declare(
         self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
     ) -> dict[str, Hold | None]:
         """Bring the subscriptions up to the configuration, and return each one's hold.
 
+        What waits for a subscription whose URL changed, or that is `released`, is released.
         `own_types` are the types of relayd's own events that somebody wants.
         """
-        found = await self._writer.write(lambda db: records.declare(db, declared))
+        wanted, release = tuple(declared), self.next_release()
+        found = await self._writer.write(
+            lambda db: records.declare(db, wanted, release=release, now=self._clock())
+        )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._own_types = own_types
         return {name: hold for name, (_, hold) in found.items()}
@@ -176,7 +185,7 @@ class Queue:
         own_events = [event for recording in recordings for event in recording.own_events]
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int]:
-            results = records.record(db, recordings)
+            results = records.record(db, recordings, release=self._numbers.release)
             return results, outbox.put(db, own_events, self._own_types) if own_events else 0
 
         results, told = await self._writer.write(work)

@@ -83,7 +83,7 @@ async def test_what_is_replayed_takes_turns_with_what_is_fresh(tmp_path: Path) -
         await cancel(queue, *range(1, 51))
         await replay(queue, *range(1, 51))
         await accept(queue, "evt_fresh")
-        want = Want(("books",), 2, NOW, frozenset(), None, backlog_first=True)
+        want = Want(("books",), 2, NOW, frozenset(), 0, backlog_first=True)
         claim = await queue.claim(want)
         assert [each.event_id for each in claim.deliveries] == ["evt_0", "evt_fresh"]
 

@@ -36,7 +36,7 @@ async def opened(path: Path, now: float = NOW) -> AsyncIterator[Queue]:
 async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None = None) -> None:
     """Accept an event, and record a first attempt that failed, to be retried after 100 s."""
     await queue.accept([NewEvent(make_event(event_id), "socket", ("books",))])
-    want = Want(("books",), 1_000, NOW, frozenset(), None, backlog_first=False)
+    want = Want(("books",), 1_000, NOW, frozenset(), 0, backlog_first=False)
     claim = await queue.claim(want)
     [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
     decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
