@@ -43,6 +43,13 @@ class DatabaseFullError(DatabaseError):
     """No room is left on the disk. It may be tried again once there is."""
 
 
+class DatabaseRefusedError(DatabaseError):
+    """SQLite refused a value: a constraint, a type, a size. The file is sound.
+
+    In relayd's own queue this is a defect of relayd's, and says nothing of any other value.
+    """
+
+
 class DatabaseFailedError(DatabaseError):
     """The file or its disk is broken, or the file is no longer what it was.
 
@@ -62,6 +69,12 @@ class DatabaseDamagedError(DatabaseFailedError):
         )
 
 
+_REFUSED = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_RANGE,
+}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -76,6 +89,9 @@ def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DatabaseFullError(path, "the disk is full")
     reason = f"{error} ({name})" if name else str(error)
+    # Without a code, it was refused before it came to SQLite: a value of a type that it has not.
+    if code in _REFUSED or not code:
+        return DatabaseRefusedError(path, reason)
     if code in _DAMAGED:
         return DatabaseDamagedError(path, reason)
     return DatabaseFailedError(path, reason)

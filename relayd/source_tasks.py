@@ -37,6 +37,11 @@ class PreparedSocket:
     listener: trio.SocketListener | None
     passed: bool = False
 
+    async def give_up(self) -> None:
+        """Close a listener that nobody will use. Its file is removed by whoever binds there next."""
+        if self.listener is not None:
+            await self.listener.aclose()
+
 
 @dataclass(frozen=True, slots=True)
 class _RunningSocket:

@@ -5,7 +5,7 @@ under the same key with `_unix` in Unix seconds.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from relayd.cli.moments import about, clock_time, iso, short_time
@@ -192,7 +192,7 @@ def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
                 yield f"       | {printable(line)}"
 
 
-_EXTRA: Final = {
+_EXTRA: Final[Mapping[str | None, str]] = {
     None: "",
     Extra.RECOVERY: " (extra: the endpoint had recovered)",
     Extra.OPERATOR: " (extra: the operator released it)",

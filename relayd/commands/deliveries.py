@@ -1,8 +1,7 @@
 """Replay, cancel and backfill deliveries; pause and resume subscriptions."""
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import structlog
 import trio
@@ -18,13 +17,14 @@ from relayd.commands.requests import (
 )
 from relayd.config.config import Config
 from relayd.core.body import Parsed, parse_json
-from relayd.core.delivery import Hold
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue import operations
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _BODIES_AT_ONCE: Final = 1024 * 1024
 
@@ -58,6 +58,7 @@ class DeliveryCommands:
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
+        self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
         return {"changed": changed.count}
 
@@ -67,11 +68,12 @@ class DeliveryCommands:
         changed = await self._queue.operate(
             lambda db, _, ids: operations.cancel(db, ids, seqs, now=self._clock())
         )
+        # A claim that was under way may have found them due.
+        self._dispatch.outdate(changed.subscriptions)
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.warning("cancelled", deliveries=changed.count, subscriptions=names)
-        in_flight = len(self._dispatch.in_flight().intersection(seqs))
-        return {"changed": changed.count, "in_flight": in_flight}
+        return {"changed": changed.count, "in_flight": self._dispatch.in_flight(seqs)}
 
     async def backfill(self, request: Request) -> Answer:
         """Make the deliveries that a subscription did not get, of the `events` that it wants now.
@@ -79,17 +81,20 @@ class DeliveryCommands:
         Answers with the events that it wants, and how many deliveries were made: none with
         `dry_run`.
         """
-        name = configured(request, self.config)
-        if not self.config.subscriptions[name].active:
-            raise RefusedError("inactive", f"{name} has active: false, and takes no new events")
-        wanted = await self._wanted(name, numbers_of(request, "events"))
-        if request.get("dry_run"):
-            return {"events": wanted, "changed": 0}
-        made = await self._queue.operate(
-            lambda db, numbers, ids: operations.backfill(
-                db, numbers, ids[name], wanted, now=self._clock()
+        seqs = numbers_of(request, "events")
+        # Not while a reload brings another configuration, which may want other events.
+        async with self._changing:
+            name = configured(request, self.config)
+            if not self.config.subscriptions[name].active:
+                raise RefusedError("inactive", f"{name} has active: false, and takes no new events")
+            wanted = await self._wanted(name, seqs)
+            if request.get("dry_run"):
+                return {"events": wanted, "changed": 0}
+            made = await self._queue.operate(
+                lambda db, numbers, ids: operations.backfill(
+                    db, numbers, ids[name], wanted, now=self._clock()
+                )
             )
-        )
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
@@ -114,10 +119,8 @@ class DeliveryCommands:
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""
         name = text_of(request, "subscription")
-        async with self._changing:
-            changed, hold = await self._change_hold(
-                name, lambda db: operations.pause(db, name, now=self._clock())
-            )
+        changed = await self._hold(name, self._queue.pause)
+        hold = self._queue.holds[name]
         if changed:
             _log.warning("subscription_paused", subscription=name, hold=hold)
         return {"changed": changed, "hold": hold}
@@ -129,38 +132,27 @@ class DeliveryCommands:
         endpoint (`lifted` tells whether there was one), whatever was held.
         """
         name = text_of(request, "subscription")
-        released: dict[str, int] = {}
-        release = self._queue.next_release()
-
-        def change(db: sqlite3.Connection) -> bool:
-            released.update(
-                operations.release_retries(db, [name], release=release, now=self._clock())
-            )
-            return operations.resume(db, name)
-
-        async with self._changing:
-            changed, hold = await self._change_hold(name, change)
-            self._dispatch.release([name])
-            subscription = self.config.subscriptions.get(name)
-            lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
-        count = released[name]
-        if changed or count or lifted:
+        changed, released = await self._hold(name, self._queue.resume)
+        hold = self._queue.holds[name]
+        self._dispatch.release([name])
+        subscription = self.config.subscriptions.get(name)
+        lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
+        if changed or released or lifted:
             _log.warning(
-                "subscription_resumed", subscription=name, hold=hold, released=count, lifted=lifted
+                "subscription_resumed",
+                subscription=name,
+                hold=hold,
+                released=released,
+                lifted=lifted,
             )
-        return {"changed": changed, "hold": hold, "released": count, "lifted": lifted}
+        return {"changed": changed, "hold": hold, "released": released, "lifted": lifted}
 
-    async def _change_hold(
-        self, name: str, change: Callable[[sqlite3.Connection], bool]
-    ) -> tuple[bool, Hold | None]:
-        """Change something and say whether it was, and the subscription's hold then.
-
-        Not while a reload brings another configuration: holds and configuration go together.
-        """
-        changed, holds = await self._queue.operate(
-            lambda db, *_: (change(db), operations.read_holds(db))
-        )
-        if name not in holds:
-            raise unknown(name, holds)
-        self._dispatch.apply(self.config, holds)
-        return changed, holds[name]
+    async def _hold(self, name: str, change: Callable[[str], Awaitable[T]]) -> T:
+        # Not while a reload brings another configuration: holds and configuration go together.
+        async with self._changing:
+            changed = await change(name)
+            holds = self._queue.holds
+            if name not in holds:
+                raise unknown(name, holds)
+            self._dispatch.apply(self.config, holds)
+        return changed

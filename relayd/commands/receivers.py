@@ -1,7 +1,6 @@
 """Send a sample event to a receiver, past the queue."""
 
 import secrets
-import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -10,12 +9,10 @@ import trio
 
 from relayd.commands.requests import Answer, RefusedError, Request, configured, text_of
 from relayd.config.config import Config
-from relayd.core.delivery import Hold
 from relayd.core.event import EventDefaults
 from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
-from relayd.queue import operations
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
@@ -49,8 +46,10 @@ class ReceiverCommands:
         same, `held_until` until when the endpoint is held back, in Unix seconds, or None.
         """
         name = configured(request, self.config)
+        await self._take_token(self.config.subscriptions[name].url)
+        # Read after the wait: a reload may have brought another configuration.
         config = self.config
-        subscription = config.subscriptions[name]
+        subscription = config.subscriptions[configured(request, config)]
         chosen = sample_type(subscription.selection.events)
         event_type = text_of(request, "type") if request.get("type") is not None else chosen
         tag = secrets.token_hex(8)
@@ -60,12 +59,6 @@ class ReceiverCommands:
             event = sample_event(event_type, tag=tag, now=int(now), defaults=defaults)
         except ValueError as error:
             raise RefusedError("invalid_type", str(error)) from None
-        with trio.move_on_after(_TOKEN_WAIT_S) as waiting:
-            await self._dispatch.take_token(subscription.url)
-        if waiting.cancelled_caught:
-            raise RefusedError(
-                "rate_limit", "the endpoint's rate limit leaves no room for a test; try again"
-            )
         endpoint = config.endpoints[subscription.url]
         async with self._make_transport(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
@@ -77,32 +70,30 @@ class ReceiverCommands:
             failure=result.failure,
             detail=result.detail,
         )
-        released, hold = await self._release(name, subscription.url, result)
+        released = await self._release(name, subscription.url, result)
         held_until = self._dispatch.held_until(subscription.url)
         return {
             **sent.document(),
             "released": released,
-            "hold": hold,
+            "hold": self._queue.holds.get(name),
             "held_until": held_until if held_until > self._clock() else None,
         }
 
-    async def _release(self, name: str, url: str, outcome: Outcome) -> tuple[int, Hold | None]:
-        """Release what waits after a success; return how many retries, and what holds them."""
+    async def _release(self, name: str, url: str, outcome: Outcome) -> int:
+        """Release what waits for a subscription after a success; return how many retries."""
         subscription = self.config.subscriptions.get(name)
         # What succeeded says nothing of another URL, which a reload may have brought meanwhile.
-        useful = outcome.succeeded and subscription is not None and subscription.url == url
-        release = self._queue.next_release()
-
-        def work(db: sqlite3.Connection, *_: object) -> tuple[int, Hold | None]:
-            released = (
-                operations.release_retries(db, [name], release=release, now=self._clock())
-                if useful
-                else {}
-            )
-            return released.get(name, 0), operations.read_holds(db).get(name)
-
-        released = await self._queue.operate(work)
-        if useful:
-            await self._dispatch.after_test(url, outcome)
-            self._dispatch.release([name])
+        if not outcome.succeeded or subscription is None or subscription.url != url:
+            return 0
+        released = await self._queue.release(name)
+        await self._dispatch.after_test(url, outcome)
+        self._dispatch.release([name])
         return released
+
+    async def _take_token(self, url: str) -> None:
+        with trio.move_on_after(_TOKEN_WAIT_S) as waiting:
+            await self._dispatch.take_token(url)
+        if waiting.cancelled_caught:
+            raise RefusedError(
+                "rate_limit", "the endpoint's rate limit leaves no room for a test; try again"
+            )

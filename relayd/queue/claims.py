@@ -66,22 +66,21 @@ SELECT 0, due_at, seq FROM (
     ORDER BY due_at LIMIT :n)
 """
 
-# What was released, with what else the index has at that place: a claim takes no more than :n, and
-# what is due anyway is taken as that. Two seeks, since the operator's releases know no step.
+_OPERATOR = "SELECT release FROM subscriptions WHERE id = :subscription_id"
+
+# Two seeks, since the operator's releases know no step. What is due anyway is among what they find:
+# :n rows hold enough of either.
 _RELEASED = """
-WITH operator (release) AS (SELECT release FROM subscriptions WHERE id = :subscription_id)
-SELECT due_at, seq, release_seen, recovery_used, operator.release FROM operator, (
+SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 0
-    AND release_seen < max(:recovery, (SELECT release FROM operator))
+    AND state = 'retrying' AND recovery_used = 0 AND release_seen < max(:recovery, :operator)
     ORDER BY release_seen, due_at LIMIT :n)
 UNION ALL
-SELECT due_at, seq, release_seen, recovery_used, operator.release FROM operator, (
+SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 1
-    AND release_seen < (SELECT release FROM operator)
+    AND state = 'retrying' AND recovery_used = 1 AND release_seen < :operator
     ORDER BY release_seen, due_at LIMIT :n)
 """
 
@@ -159,7 +158,11 @@ def _released(
     db: sqlite3.Connection, want: Want, parameters: Mapping[str, object]
 ) -> Iterator[tuple[float, int, Extra]]:
     """Yield what is not due and was released: its time, its number, and by what."""
-    for due_at, seq, release_seen, recovery_used, operator in db.execute(_RELEASED, parameters):
+    [(operator,)] = db.execute(_OPERATOR, parameters)
+    if not (operator or want.recovery):
+        return
+    rows = db.execute(_RELEASED, {**parameters, "operator": operator})
+    for due_at, seq, release_seen, recovery_used in rows:
         if due_at <= want.now or seq in want.busy:
             continue
         extra = released_by(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from relayd.core.delivery import delivery_seq
-from relayd.core.release import Extra
 from relayd.queue.listing import ListedDelivery, load
 from relayd.queue.reading import Reading
 
@@ -23,7 +22,7 @@ class Attempt:
     failure: str | None
     detail: str | None
     answer: bytes = field(repr=False)
-    extra: Extra | None = None
+    extra: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,4 @@ def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )
-    return tuple(
-        Attempt(*values, None if extra is None else Extra(extra)) for *values, extra in rows
-    )
+    return tuple(Attempt(*row) for row in rows)

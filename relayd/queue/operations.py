@@ -148,21 +148,19 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
 
 
 _RELEASED = """
-SELECT s.name, (SELECT count(*) FROM deliveries d INDEXED BY deliveries_releasable
-  WHERE d.subscription_id = s.id AND d.state = 'retrying'
-    AND d.recovery_used IN (0, 1) AND d.release_seen < s.release)
-FROM subscriptions s WHERE s.name IN (SELECT value FROM json_each(?))"""
+SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
+WHERE subscription_id = (SELECT id FROM subscriptions WHERE name = ?)
+  AND state = 'retrying' AND recovery_used IN (0, 1) AND release_seen < ?"""
 
 
-def release_retries(
-    db: sqlite3.Connection, names: Sequence[str], *, release: int, now: float
-) -> dict[str, int]:
-    """Release what waits for these subscriptions; return how many retries each has, by name.
+def release_retries(db: sqlite3.Connection, name: str, *, release: int, now: float) -> int:
+    """Release the retries that wait for a subscription; return how many.
 
-    Each gets an attempt before its time, once its subscription is not held.
+    Each gets an attempt before its time, once the subscription is not held.
     """
-    set_release(db, names, release=release, now=now)
-    return dict(db.execute(_RELEASED, (json.dumps(list(names)),)))
+    set_release(db, [name], release=release, now=now)
+    [(count,)] = db.execute(_RELEASED, (name, release))
+    return int(count)
 
 
 def read_holds(db: sqlite3.Connection) -> dict[str, Hold | None]:

@@ -155,7 +155,7 @@ UPDATE deliveries SET release_seen = 1
 
 -- Finds what a release is for by one seek, however many retries wait that it is not for.
 CREATE INDEX deliveries_releasable
-  ON deliveries (subscription_id, recovery_used, release_seen, due_at) WHERE state = 'retrying';
+  ON deliveries (subscription_id, state, recovery_used, release_seen, due_at) WHERE state = 'retrying';
 -- End of releases and health. ---------------------------------------------------------------------
 """
 

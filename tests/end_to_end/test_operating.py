@@ -380,7 +380,7 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
             ((number, f"evt_{number}") for number in range(1, total + 1)),
         )
         db.executemany(
-            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?)",
+            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?, 0, 0)",
             # Ended just now, so that nothing is pruned meanwhile.
             ((number, number, time.time()) for number in range(1, total + 1)),
         )

@@ -11,6 +11,7 @@ FLOORS: list[list[str]] = [
     ["core"],
     ["config"],
     ["at_work", "database", "log", "service", "control"],
+    ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],

@@ -40,7 +40,7 @@ async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None
     claim = await queue.claim(want)
     [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
     decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
-    await queue.record(Recording(decided, URL, health))
+    await queue.record(Recording(decided, URL, (lambda: health) if health else None))
 
 
 async def times(queue: Queue) -> dict[str, tuple[float, float | None]]:
@@ -131,23 +131,23 @@ async def test_the_newest_time_is_of_what_waits_and_of_endpoints(tmp_path: Path)
         assert await queue.look(newest) == 0.0
         await fail(queue, "evt_1", now=NOW - 7)
         assert await queue.look(newest) == NOW - 7
-        health = Health(failures=1, failed_at=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
+        health = Health(failed_since=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
         await fail(queue, "evt_2", now=NOW, health=health)
         assert await queue.look(newest) == NOW + 9
 
 
 async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        health = Health(failures=1, failed_at=NOW, held_until=NOW + 60)
+        health = Health(failed_since=NOW, held_until=NOW + 60)
         await fail(queue, "evt_1", now=NOW, health=health)
         await move_endpoints(queue, -HOUR)
         moved = (await queue.health())[URL]
-        assert (moved.failed_at, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
+        assert (moved.failed_since, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
         assert moved.released_at is None
 
 
 async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_at=NOW))
+        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_since=NOW))
         await move_endpoints(queue, HOUR)
         assert (await queue.health())[URL].held_until == 0.0
