@@ -128,6 +128,7 @@ class MemoryQueue:
         numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
         assert (record.delivery.seq, record.delivery.attempts) not in numbers
         self.records.append(record)
+        self.told += recording.own_events
         name = record.delivery.subscription
         if record.outcome.gone and self.urls.get(name, recording.url) == recording.url:
             self.holds[name] = Hold.GONE
