@@ -24,7 +24,7 @@ FAILING_AFTER = 3
 it failing."""
 
 FAILING_AFTER_S = 60.0
-"""So long half or more of the attempts must have failed."""
+"""So long they must have failed: see `Health.failed_since`."""
 
 RECOVERED_AFTER_S = 60.0
 """So long after a success there must be no failure."""
@@ -52,8 +52,9 @@ class Health:
     """What the last attempts showed of an endpoint. All times are Unix seconds.
 
     `failures` counts those in a row. `recent` has the last attempts, oldest first: when each failed,
-    in whole seconds, or 0 where it succeeded. `failed_since` is the first of the failures since
-    which half or more failed; `failing_since` is the same once the endpoint is failing, else None.
+    in whole seconds, or 0 where it succeeded. `failed_since` is the first failure of a spell: it
+    begins when half or more of those failed, and ends when fewer than three did. `failing_since` is
+    the same once the endpoint is failing, else None.
     `reported` tells that an event said so. `succeeded_at` is the first success after the last
     failure, while the endpoint is failing.
 
@@ -93,15 +94,15 @@ class Health:
         failures = self.failures + 1
         recent = (*self.recent, int(now))[-RECENT:]
         failed = [moment for moment in recent if moment]
+        half = 2 * len(failed) >= len(recent)
         failed_since = self.failed_since
-        if 2 * len(failed) < len(recent):
-            failed_since = None
-        elif failed_since is None:
+        if failed_since is None and half:
             failed_since = float(failed[0])
         failing_since = self.failing_since
         if (
             failing_since is None
             and failed_since is not None
+            and half
             and len(failed) >= FAILING_AFTER
             and now - failed_since >= FAILING_AFTER_S
         ):
@@ -159,11 +160,13 @@ class Health:
         ):
             return self
         failed = sum(moment > 0 for moment in recent)
+        # Not as soon as fewer than half failed: at random, half is never half for a minute.
+        ended = failed < FAILING_AFTER and 2 * failed < len(recent)
         return replace(
             self,
             failures=0,
             recent=recent,
-            failed_since=self.failed_since if 2 * failed >= len(recent) and failed else None,
+            failed_since=None if ended else self.failed_since,
             succeeded_at=succeeded_at,
             last_failure=self.last_failure if failing else "",
             # It may answer an attempt that began before the hold: that goes on all the same.

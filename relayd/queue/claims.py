@@ -129,9 +129,12 @@ def _claim(
             # One more than may be taken, to know whether more is due.
             "n": want.count + len(want.busy) + 1,
         }
+        before = len(fresh) + len(backlog)
         for is_fresh, since, seq in db.execute(_DUE, parameters):
             if seq not in want.busy:
                 (fresh if is_fresh else backlog).append((since, seq, subscription_id))
+        if len(fresh) + len(backlog) - before > want.count:
+            continue  # more is due than is wanted: nothing else needs to be known
         # Without a retry that waits for its time, nothing can be released.
         coming: tuple[float] | None = db.execute(_NEXT_DUE, parameters).fetchone()
         if coming is not None:

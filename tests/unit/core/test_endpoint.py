@@ -1,5 +1,6 @@
 """An endpoint's health: when it is failing, when it has recovered, what holds it back, its ramp."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -137,10 +138,24 @@ def test_one_event_that_is_always_refused_does_not_make_an_endpoint_failing() ->
 
 def test_a_spell_that_ended_counts_no_more() -> None:
     health = after([FAILED] * 15, after([OK] * 20), every_s=0.1)
-    health = after([OK] * 11, health, begins_at=1030.0)
+    health = after([OK] * 17, health, begins_at=1030.0)
+    assert health.failed_since == 1000.0
+    health = after([OK], health, begins_at=1050.0)
     assert health.failed_since is None
     health = after([FAILED] * 10, health, begins_at=1061.0, every_s=0.1)
     assert not health.failing
+
+
+@pytest.mark.parametrize("every_s", [0.05, 0.6, 7.0])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_receiver_that_fails_half_at_random_is_failing_within_minutes(
+    seed: int, every_s: float
+) -> None:
+    chance, health, now = random.Random(seed), after([OK] * RECENT), 1000.0
+    while not health.failing:
+        health = health.after(chance.choice([OK, FAILED]), ENDPOINT, now)
+        now += every_s
+    assert 60.0 <= now - 1000.0 < 900.0
 
 
 @pytest.mark.parametrize("every_s", [0.05, 1.0, 10.0, 100.0])
