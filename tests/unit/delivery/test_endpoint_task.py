@@ -187,8 +187,9 @@ async def test_a_failing_endpoint_is_tried_one_at_a_time_and_recovers_on_a_ramp(
         recovered = len(bench.starts)
         assert bench.starts[-1] < 82
         await trio.sleep(70)
-    assert not task.health.failing
-    # Waiting retries were due at once, long before their times, and came 1, 2, then (two successes at once) 8 at a time.
+    assert task.health.failing_since is None
+    # Waiting retries were due at once, long before their times, and came 1, 2, then (after two
+    # successes at once) 8 at a time.
     assert set(bench.queue.states().values()) == {State.DELIVERED}
     waves = Counter(round(start) for start in bench.starts[recovered:])
     assert [waves[min(waves) + second] for second in range(5)] == [1, 2, 8, 8, 8]

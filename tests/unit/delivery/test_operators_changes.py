@@ -139,7 +139,7 @@ async def test_a_test_that_succeeds_begins_a_recovery(autojump_clock: MockClock)
         await trio.sleep(59)
         assert len(bench.starts) == failed
         await trio.sleep(120)
-        assert not task.health.failing
+        assert task.health.failing_since is None
         assert bench.queue.told[-1].type == "relayd.endpoint.recovered"
         assert set(bench.queue.states().values()) == {State.DELIVERED}
         assert len(bench.starts) == failed + 100
