@@ -20,6 +20,7 @@ import trio
 from relayd import __version__
 from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
+from relayd.commands.consequences import consequences
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
@@ -37,6 +38,7 @@ from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.queue.affected import read_waiting
 from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
 from relayd.queue.pruning import Pruning
@@ -132,7 +134,7 @@ class Daemon:
         self._dispatch: Dispatch
         self._intake: Intake
         self._commands: Commands
-        self._pruning = Pruning(queue, config.queue, clock.now)
+        self._pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
@@ -205,8 +207,8 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "code": "configuration" or
-        "failed", "problems": [...]}`. While relayd stops, it is refused.
+        Returns `{"ok": True, "changes": [...], "warnings": [...]}`, or `{"ok": False, "code":
+        "configuration" or "failed", "problems": [...]}`. While relayd stops, it is refused.
         """
         async with self._reloading:
             self._service.reloading()
@@ -225,7 +227,8 @@ class Daemon:
             finally:
                 self._service.ready(self._status())
             _log.info("reloaded", changes=changes)
-            return {"ok": True, "changes": changes}
+            warnings = [str(warning) for warning in self._config.warnings]
+            return {"ok": True, "changes": changes, "warnings": warnings}
 
     async def _reload(self) -> list[str]:
         sources = self._running_sources()
@@ -238,9 +241,11 @@ class Daemon:
         if changed.needs_restart:
             problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
             raise ReloadRefusedError("configuration", problems)
+        names = (*changed.subscriptions.added, *changed.subscriptions.removed)
         try:
+            waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
-        except SocketPathError as error:
+        except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
             await self._declare(config, changed.released)
@@ -263,7 +268,7 @@ class Daemon:
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return changed.lines()
+        return changed.lines(consequences(changed, waiting, config))
 
     def _running_sources(self) -> SourceTasks:
         """Return the sources of a daemon that takes a new configuration, or refuse the reload."""

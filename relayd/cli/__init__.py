@@ -65,6 +65,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             ),
             "replay": Entry("relayd.cli.acting:replay", "Send deliveries again."),
             "cancel": Entry("relayd.cli.acting:cancel", "End deliveries that wait."),
+            "rename": Entry("relayd.cli.rename:rename", "Hand a backlog over to a new name."),
         },
         "Receivers": {
             "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -19,7 +19,6 @@ from relayd.core.conditions import Among, Condition, Glob, Operators
 from relayd.core.endpoint import Endpoint
 from relayd.core.secret import SourcedSecret
 from relayd.core.subscription import Subscription
-from relayd.log import endpoint_name
 
 _LABEL = 11  # columns before the values
 
@@ -91,9 +90,13 @@ def _file_lines(config: Config) -> Iterator[str]:
             )
             if value != common
         ]
+        own += _market_words(spool.markets)
         yield _line("spool", ", ".join([f"{spool.name}: {spool.path}", *own]))
     if config.socket is not None:
-        yield _line("socket", f"{config.socket.path} (mode {config.socket.mode:04o})")
+        own = [f"{config.socket.path} (mode {config.socket.mode:04o})"]
+        if config.socket.market_id != config.market_id:
+            own.append(f"market {config.socket.market_id}")
+        yield _line("socket", ", ".join([*own, *_market_words(config.socket.markets)]))
     kept = format_duration(config.queue.retention_s)
     size = config.queue.max_bytes
     most = "" if size is None else f", up to {format_size(size)} in all"
@@ -101,6 +104,16 @@ def _file_lines(config: Config) -> Iterator[str]:
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
+
+
+def _market_words(markets: frozenset[str] | None) -> list[str]:
+    if markets is None:
+        return ["any other market"]
+    return [f"also {', '.join(sorted(markets))}"] if markets else []
+
+
+def _markets_document(markets: frozenset[str] | None) -> str | list[str]:
+    return "*" if markets is None else sorted(markets)
 
 
 def _subscription_lines(config: Config) -> Iterator[str]:
@@ -185,8 +198,10 @@ def _signature(subscription: Subscription) -> str:
 
 
 def _shown_url(url: str) -> str:
-    # A query may be a key.
-    return endpoint_name(url) + ("?…" if urlsplit(url).query else "")
+    # The operator wrote the path a moment ago, and looks for it; a query may be a key.
+    parts = urlsplit(url)
+    shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    return shown + ("?…" if parts.query else "")
 
 
 def _where(conditions: Sequence[Condition]) -> dict[str, object]:
@@ -221,13 +236,19 @@ def _document(config: Config, notes: Sequence[str]) -> dict[str, object]:
                 "path": str(spool.path),
                 "table": spool.table,
                 "market_id": spool.market_id,
+                "markets": _markets_document(spool.markets),
                 "api_version": spool.api_version,
             }
             for spool in config.spools
         ],
         "socket": None
         if config.socket is None
-        else {"path": str(config.socket.path), "mode": f"{config.socket.mode:04o}"},
+        else {
+            "path": str(config.socket.path),
+            "mode": f"{config.socket.mode:04o}",
+            "market_id": config.socket.market_id,
+            "markets": _markets_document(config.socket.markets),
+        },
         "queue": {
             "path": str(config.queue.path),
             "retention_s": config.queue.retention_s,

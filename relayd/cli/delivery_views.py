@@ -4,12 +4,13 @@ The keys of the documents are part of the contract. Each time stands twice: in I
 under the same key with `_unix` in Unix seconds.
 """
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from relayd.cli.moments import about, clock_time, iso, short_time
-from relayd.cli.output import printable
+from relayd.cli.output import json_printable, printable, wrapped
+from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.release import Extra
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
@@ -25,6 +26,9 @@ _HOLD_WORDS = {
 }
 
 
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+')
+
+
 def page_document(page: Page) -> dict[str, object]:
     """Return a page of deliveries; `older_before` is what `--before` takes for the next page."""
     return {
@@ -38,10 +42,12 @@ def event_document(event: EventDetail) -> dict[str, object]:
     return {
         "id": event.id,
         "type": event.type,
+        "market_id": event.market_id,
         **_moment("created_at", float(event.created)),
         **_moment("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
+        "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {
                 **delivery_document(each.delivery),
@@ -58,6 +64,7 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         "id": delivery.id,
         "event_id": delivery.event_id,
         "event_type": delivery.event_type,
+        "market_id": delivery.market_id,
         "subscription": delivery.subscription,
         "state": delivery.state,
         "hold": delivery.hold,
@@ -161,12 +168,13 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     yield f"{event.id}  {event.type}"
     yield f"  created   {clock_time(event.created)}"
     yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
+    yield f"  market    {printable(event.market_id) or 'unknown'}"
+    yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
-        indented = json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
-        yield from map(json_printable, indented.split("\n"))
+        yield from map(json_printable, indented(event.body).split("\n"))
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
@@ -175,6 +183,41 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     for each in event.deliveries:
         yield ""
         yield from _delivery_lines(each, now)
+
+
+def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
+    """Return the fields of an event's body that not every receiver carries unchanged."""
+    if event.body is None:
+        return ()
+    parsed = parse_json(event.body.decode())
+    return parsed.unfaithful if isinstance(parsed, Parsed) else ()
+
+
+def unfaithful_lines(event: EventDetail) -> Iterator[str]:
+    """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
+    if fields := unfaithful_fields(event):
+        text = (
+            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a key"
+            " that stands twice, or half of a surrogate pair"
+        )
+        yield wrapped(text, "           ", first="  warning  ")
+
+
+def indented(body: bytes) -> str:
+    """Return a body with line breaks and indents; each number and text stays as it was sent."""
+    parts: list[str] = []
+    depth = 0
+    before = ""
+    for part in _TOKEN.findall(body.decode()):
+        closes = part in {"}", "]"}
+        depth -= closes
+        opened = before in {"{", "["}
+        if before == "," or (opened != closes and (opened or closes)):
+            parts.append("\n" + "  " * depth)
+        parts.append(": " if part == ":" else part)
+        depth += part in {"{", "["}
+        before = part
+    return "".join(parts)
 
 
 def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
@@ -217,16 +260,3 @@ def _state_words(delivery: ListedDelivery, now: float) -> str:
         f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
         f" (in {about(delivery.due_at - now)})"
     )
-
-
-def json_printable(text: str) -> str:
-    r"""Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
-    return "".join(
-        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
-        for char in text
-    )
-
-
-def _units(char: str) -> list[int]:
-    raw = char.encode("utf-16-be")
-    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]

@@ -72,7 +72,7 @@ def match(
     given = [data is not None, object_text is not None, file is not None, use_sample]
     if sum(given) > (0 if event_type == "-" else 1):
         raise click.UsageError("Give the data once: by --data, --object, --file, --sample or -.")
-    defaults = EventDefaults(config.market_id, config.api_version)
+    defaults = EventDefaults(config.market_id, config.api_version, None)
     now = int(time.time())
     what = "the event on standard input"
     if event_type == "-":

@@ -92,6 +92,8 @@ def _tell_reload(answer: Mapping[str, Any]) -> None:
     if answer.get("ok"):
         for line in answer["changes"] or ["nothing changed"]:
             click.echo(line)
+        for warning in answer.get("warnings", ()):
+            click.echo(f"warning: {warning}", err=True)
         return
     for problem in answer.get("problems") or [answer.get("error", "refused")]:
         click.echo(problem, err=True)

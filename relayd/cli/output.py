@@ -14,8 +14,32 @@ import click
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document: keys in the order given, characters as they are."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document: keys in the order given, printable characters as they are."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    click.echo("\n".join(map(json_printable, text.split("\n"))))
+
+
+def print_json_line(document: object) -> None:
+    """Print one JSON document in one line."""
+    click.echo(json_printable(json.dumps(document, ensure_ascii=False)))
+
+
+def json_printable(text: str) -> str:
+    r"""Return one line of JSON that a terminal may show: what is not printable is escaped.
+
+    So is half of a surrogate pair, which no stream could encode.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
+        for char in text
+    )
+
+
+def _units(char: str) -> list[int]:
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]
 
 
 def printable(text: str) -> str:

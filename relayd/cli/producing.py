@@ -203,13 +203,11 @@ def _check(event: Outgoing) -> None:
         market_id=None,
         api_version=None,
     )
-    match event_from_row(row, EventDefaults("market", "version"), now=event.created):
+    match event_from_row(row, EventDefaults("market", "version", None), now=event.created):
         case Rejection(code=code, reason=reason):
             raise click.ClickException(f"{reason.replace('the row', 'the event')} ({code})")
         case Event(unfaithful=fields) if fields:
-            click.echo(
-                f"Note: JavaScript receivers cannot carry {', '.join(fields)} unchanged.", err=True
-            )
+            click.echo(f"Note: not every receiver carries {', '.join(fields)} unchanged.", err=True)
         case _:
             pass
 

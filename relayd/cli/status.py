@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import pause, print_json
+from relayd.cli.output import json_printable, pause, print_json
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import reading_queue
 from relayd.cli.status_views import Live, status_document, status_lines
@@ -71,7 +71,7 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
         if as_json:
             # One line each, so that a program knows where a document ends.
             document = status_document(overview, live, str(queue.path), now)
-            yield json.dumps(document, ensure_ascii=False)
+            yield json_printable(json.dumps(document, ensure_ascii=False))
             continue
         text = "\n".join(status_lines(overview, live, str(queue.path), now))
         if sys.stdout.isatty():

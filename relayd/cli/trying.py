@@ -67,7 +67,8 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
 
 
 def _print(sent: Mapping[str, Any]) -> None:
-    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {sent['url']}."))
+    to = f"{sent['subscription']} at {sent['url']}"
+    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"It was taken: {sent['status']} after {took}.", fg="green"))

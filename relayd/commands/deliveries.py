@@ -1,6 +1,6 @@
 """Replay, cancel and backfill deliveries; pause and resume subscriptions."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -50,7 +50,10 @@ class DeliveryCommands:
         self._clock = clock
 
     async def replay(self, request: Request) -> Answer:
-        """Make ended `deliveries` due again, with their whole retry schedule."""
+        """Make ended `deliveries` due again, with their whole retry schedule.
+
+        `held` says for which of their subscriptions they are held all the same, and by what.
+        """
         seqs = numbers_of(request, "deliveries")
         changed = await self._queue.operate(
             lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
@@ -60,7 +63,7 @@ class DeliveryCommands:
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
         self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
-        return {"changed": changed.count}
+        return {"changed": changed.count, "held": self._held(changed.subscriptions)}
 
     async def cancel(self, request: Request) -> Answer:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
@@ -98,7 +101,12 @@ class DeliveryCommands:
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
-        return {"events": wanted, "changed": made}
+        return {"events": wanted, "changed": made, "held": self._held([name] if made else [])}
+
+    def _held(self, names: Iterable[str]) -> Answer:
+        """Return those of these subscriptions that are held, and by what."""
+        holds = self._queue.holds
+        return {name: hold for name in sorted(names) if (hold := holds.get(name)) is not None}
 
     async def _wanted(self, name: str, event_seqs: Sequence[int]) -> list[int]:
         matcher = Matcher({name: self.config.subscriptions[name].selection})

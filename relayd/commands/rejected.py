@@ -41,7 +41,7 @@ class RejectedCommands:
             raise RefusedError("unknown", f"there is no rejected input {seq}")
         source = rejected.source
         row = _mended(rejected, changes)
-        event = event_from_row(row, self._defaults(source), now=int(self._clock()))
+        event = event_from_row(row, self._defaults(source, row), now=int(self._clock()))
         if isinstance(event, Rejection):
             raise RefusedError(event.code, event.reason)
         result = await self._intake.resubmit(event, source, seq)
@@ -62,11 +62,21 @@ class RejectedCommands:
             _log.warning("rejected_dropped", rows=dropped)
         return {"changed": dropped}
 
-    def _defaults(self, source: str) -> EventDefaults:
+    def _defaults(self, source: str, row: SpoolRow) -> EventDefaults:
         for spool in self.config.spools:
             if source == f"spool {spool.name}":
-                return EventDefaults(spool.market_id, spool.api_version)
-        return EventDefaults(self.config.market_id, self.config.api_version)
+                return EventDefaults(spool.market_id, spool.api_version, spool.markets)
+        # Its spool is no longer configured. The row's own market is then taken as it is; one that
+        # names none has the file's, unless there is more than one that it could have come from.
+        config = self.config
+        if row.market_id is None and any(
+            spool.market_id != config.market_id for spool in config.spools
+        ):
+            raise RefusedError(
+                "unknown_market",
+                f"{source} is no longer in the configuration, and the row does not name its market",
+            )
+        return EventDefaults(config.market_id, config.api_version, None)
 
 
 def _changes_of(request: Request) -> Mapping[str, str]:

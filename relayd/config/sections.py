@@ -13,21 +13,30 @@ LogFormat = Literal["auto", "json", "text"]
 
 @dataclass(frozen=True, slots=True)
 class SpoolConfig:
-    """A table from which events are taken. The market and version are those of its events."""
+    """A table from which events are taken. The market and version are those of its events.
+
+    `markets` are other markets that a row may name; None lets it name any.
+    """
 
     name: str
     path: Path
     table: str
     market_id: str
     api_version: str
+    markets: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class SocketConfig:
-    """The Unix socket from which events are taken. `mode` is the file's, as 0o660."""
+    """The Unix socket from which events are taken. `mode` is the file's, as 0o660.
+
+    The market is that of its events; `markets` are others that an event may name, None any.
+    """
 
     path: Path
     mode: int
+    market_id: str
+    markets: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 # A string, also one that never ends. Possessive, so that its length costs neither time nor memory.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -52,10 +53,11 @@ class HugeNumber(float):
 class Parsed:
     """A JSON text's value.
 
-    `unfaithful` holds the dotted paths of what JavaScript cannot carry unchanged: integers past
-    2^53 that it would print with other digits, numbers that overflow, and keys that stand twice in
-    an object (the last value wins, in the first one's place). The value itself has the path "".
-    Names at most `MAX_NAMED`.
+    `unfaithful` holds the dotted paths of what not every receiver can carry unchanged: integers
+    past 2^53 that JavaScript would print with other digits, numbers that overflow, keys that stand
+    twice in an object (the last value wins, in the first one's place), and text with half of a
+    surrogate pair, which JavaScript carries and most other languages do not. The value itself has
+    the path "". Names at most `MAX_NAMED`.
     """
 
     value: JsonValue = field(repr=False)
@@ -66,7 +68,8 @@ class Parsed:
 class JsonProblem:
     """Why a text cannot be a body, without quoting it.
 
-    `code` is `invalid_json`, `invalid_text` (a lone surrogate), `too_deep` or `too_large`.
+    `code` is `invalid_json`, `invalid_text` (a surrogate that is not an escape), `too_deep` or
+    `too_large`.
     """
 
     code: str
@@ -78,7 +81,7 @@ class _NotJsonError(Exception):
 
 
 class _UnusualError(Exception):
-    """The text holds what JavaScript cannot carry unchanged: parse again, and note where."""
+    """The text holds what not every receiver carries unchanged: parse again, and note where."""
 
 
 def parse_json(
@@ -115,23 +118,33 @@ def parse_json(
             "invalid_json",
             f"it is not valid JSON: {words} (line {error.lineno}, column {error.colno})",
         )
-    if _SURROGATE.search(raw) is not None and not _is_unicode(value):
-        return JsonProblem(
-            "invalid_text",
-            "a \\u escape stands for half of a surrogate pair, which is no character",
-        )
-    named = islice(_unfaithful(value, (), duplicates), MAX_NAMED) if unusual else ()
+    halves = _SURROGATE.search(raw) is not None and not _is_unicode(value)
+    named = islice(_unfaithful(value, (), duplicates), MAX_NAMED) if unusual or halves else ()
     return Parsed(value, tuple(named))
 
 
 def stringify(value: JsonValue) -> str:
     """Return `JSON.stringify(JSON.parse(text))` for the text that `value` was parsed from.
 
-    Integers and numbers that JavaScript cannot carry are printed with their own digits. Expects
-    no lone surrogates, as `parse_json` returns none. Raises TypeError for what is not JSON.
+    Integers and numbers that JavaScript cannot carry are printed with their own digits. Half of a
+    surrogate pair stays in the text as it is: `encoded` escapes it. Raises TypeError for what is
+    not JSON.
     """
     printed = _PRINTED_BY.get(type(value))
     return _printed_as_base(value) if printed is None else printed(value)
+
+
+def encoded(text: str) -> bytes:
+    r"""Return JSON text in UTF-8, half of a surrogate pair as the escape that JavaScript prints.
+
+    `text` is what `stringify` returned, alone or inside a larger JSON text: a surrogate can only
+    stand inside a string there. Python joins the two halves of a pair when it parses, so that each
+    surrogate left is alone.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:
@@ -218,10 +231,15 @@ def _unfaithful(
         _, keys = duplicates.get(id(value), (None, []))
         yield from (".".join((*path, _shown_key(key))) for key in keys)
         for key, each in value.items():
+            if _HALF.search(key) is not None:
+                yield ".".join((*path, _shown_key(key)))
             yield from _unfaithful(each, (*path, _shown_key(key)), duplicates)
     elif isinstance(value, list):
         for position, each in enumerate(value):
             yield from _unfaithful(each, (*path, str(position)), duplicates)
+    elif isinstance(value, str):
+        if _HALF.search(value) is not None:
+            yield ".".join(path)
     elif isinstance(value, HugeNumber) or (isinstance(value, int) and not _is_carried(value)):
         yield ".".join(path)
 

@@ -9,6 +9,7 @@ failure. So a receiver that fails in part is reported once, and lucky successes 
 
 import math
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from relayd.core.outcome import Outcome
 from relayd.core.token_bucket import Rate
@@ -233,3 +234,14 @@ class Health:
         """Return how many attempts may be under way at once."""
         limit = endpoint.max_in_flight
         return limit if self.ramp is None else min(self.ramp, limit)
+
+
+def endpoint_name(url: str) -> str:
+    """Return a URL as logs, `status` and relayd's own events show it: `https://host/…`.
+
+    For many services the path is the secret. Endpoints of one host are told apart by the names of
+    their subscriptions, which stand beside it.
+    """
+    parts = urlsplit(url)
+    hidden = "" if parts.path in {"", "/"} and not parts.query else "…"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{hidden}"

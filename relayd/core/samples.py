@@ -129,7 +129,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
         },
         "relayd.endpoint.failing": {
             "object": {
-                "url": "https://your-app.com/webhooks/locallygrown",
+                "url": "https://your-app.com/…",
                 "subscriptions": ["bookkeeping"],
                 "failures": 12,
                 "attempts": 20,
@@ -139,7 +139,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
         },
         "relayd.endpoint.recovered": {
             "object": {
-                "url": "https://your-app.com/webhooks/locallygrown",
+                "url": "https://your-app.com/…",
                 "subscriptions": ["bookkeeping"],
                 "failing_since": 1640995200,
                 "recovered_at": 1641002400,

@@ -13,7 +13,7 @@ from relayd.core.addresses import Network
 from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Hold
-from relayd.core.endpoint import Endpoint, Health
+from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
@@ -21,7 +21,6 @@ from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.time_limits import TimeLimits
 from relayd.delivery.transport import Transport
-from relayd.log import endpoint_name
 
 _IDLE_SWEEP_S = 5.0
 
@@ -145,6 +144,10 @@ class Dispatch:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)
 
+    def in_flight_of(self, subscription: str) -> frozenset[int]:
+        """Return the numbers of the subscription's deliveries that are being attempted."""
+        return self._in_flight.of([subscription])
+
     async def take_token(self, url: str) -> None:
         """Wait for a token of this endpoint, for an attempt past the queue."""
         while (running := self._running.get(url)) is not None and not running.task.retired:
@@ -210,7 +213,8 @@ class Dispatch:
 
     async def _run(self, url: str, running: _Running) -> None:
         async with running.transport:
-            part = f"endpoint {endpoint_name(url)}"
+            names = ", ".join(name for name, each in self._urls.items() if each == url)
+            part = f"endpoint {endpoint_name(url)} ({names})"
             await contained(running.task.run, part, clean_up=running.task.forget_under_way)
         if self._running.get(url) is running:
             self._health[url] = running.task.health

@@ -16,7 +16,7 @@ from relayd.at_work import AtWork
 from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Hold, State, decide
-from relayd.core.endpoint import Endpoint, Health
+from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change, is_own
 from relayd.core.subscription import Subscription
@@ -28,7 +28,6 @@ from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
-from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
@@ -226,24 +225,27 @@ class EndpointTask:
         try:
             await self._queue.record_health(self._endpoint.url, lambda: self.health, ())
         except (DatabaseBusyError, DatabaseFullError) as error:
-            self._log.warning("queue_unavailable", detail=str(error))
+            # The next attempt that changes it writes it.
+            serving = list(self._subscriptions)
+            self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
 
     async def _recover(self) -> None:
         """Release what waits for an endpoint that has recovered, and report it."""
         before, now = self.health, self._clock()
         self.health = before.recovered(self._queue.next_release(), now)
         self._agenda.keep(self._subscriptions)
-        told = after_change(
-            self._log_name, tuple(self._subscriptions), int(now), before=before, after=self.health
-        )
-        tell_health(self._log, before, self.health)
+        serving = tuple(self._subscriptions)
+        told = after_change(self._log_name, serving, int(now), before=before, after=self.health)
+        tell_health(self._log, serving, before, self.health)
         while True:
             try:
                 return await self._queue.record_health(
                     self._endpoint.url, lambda: self.health, told
                 )
             except (DatabaseBusyError, DatabaseFullError) as error:
-                self._log.warning("queue_unavailable", detail=str(error))
+                self._log.warning(
+                    "queue_unavailable", subscriptions=list(serving), detail=str(error)
+                )
                 await trio.sleep(_STORAGE_RETRY_S)
                 self._rounds += 1
 
@@ -322,7 +324,8 @@ class EndpointTask:
         try:
             claim = await self._queue.claim(self._want(names, count, now))
         except (DatabaseBusyError, DatabaseFullError) as error:
-            self._log.warning("queue_unavailable", detail=str(error))
+            serving = list(self._subscriptions)
+            self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
             self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
             return ()
         except Exception as error:
@@ -439,7 +442,7 @@ class EndpointTask:
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        tell(self._log, record, before, after)
+        tell(self._log, record, self._subscriptions, before, after)
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before is self.health:

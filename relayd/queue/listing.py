@@ -25,6 +25,7 @@ class ListedDelivery:
     id: str
     event_id: str
     event_type: str
+    market_id: str
     subscription: str
     state: State
     hold: Hold | None
@@ -64,7 +65,7 @@ def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Pag
 
 # An extra attempt that failed leaves scheduled_at as it was.
 _LOAD = f"""
-SELECT d.seq, e.id, e.type, s.name, d.state, s.hold, d.attempts, e.accepted_at,
+SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
   coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
   CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
   d.ended_at, a.started_at, a.status, a.failure
@@ -85,6 +86,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         seq,
         event_id,
         event_type,
+        market_id,
         name,
         stored,
         hold,
@@ -102,6 +104,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 id=delivery_id(reading.tag, seq),
                 event_id=event_id,
                 event_type=event_type,
+                market_id=market_id,
                 subscription=name,
                 state=state,
                 hold=held if state is State.HELD else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.queue.contents import Contents, read_contents
 from relayd.queue.effective_due import HELD_UNTIL
 from relayd.queue.health import read_health
 from relayd.queue.reading import Reading
@@ -43,6 +44,7 @@ class EndpointStanding:
 class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
+    `contents` is what fills the file.
     `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
@@ -52,6 +54,7 @@ class QueueStanding:
     deliveries: int
     waiting: int
     rejected: int
+    contents: Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         deliveries=number("SELECT count(*) FROM deliveries"),
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
+        contents=read_contents(reading.db),
     )
 
 

@@ -7,11 +7,13 @@ Callers at the same time share one transaction (see `group`).
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
@@ -22,12 +24,16 @@ from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.handover import Step, hand_over
 from relayd.queue.health import read_health, write_health
+from relayd.queue.migration import finish_migration
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rejected import drop_rejected, is_rejected
 from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
+
+_log = structlog.get_logger()
 
 # NORMAL would return before the sync: measured, an acknowledgement left too early 20 times in 20.
 _PRAGMAS = (
@@ -130,6 +136,17 @@ class Queue:
         return await self._writer.write(
             lambda db: operations.release_retries(db, subscription, release=release, now=now)
         )
+
+    async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
+        """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
+        ids = self._subscription_ids
+        step, self._holds = await self._writer.write(
+            lambda db: (
+                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight),
+                operations.read_holds(db),
+            )
+        )
+        return step
 
     async def _change_hold(self, change: Work[T]) -> T:
         changed, self._holds = await self._writer.write(
@@ -268,6 +285,33 @@ class Queue:
         return results
 
 
+def _make_private(path: Path) -> None:
+    """Take from others what a restored copy lets them read: bodies and receivers' URLs.
+
+    Raises `DatabaseFailedError` where the file is another user's, who could give it back.
+    """
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        try:
+            mode = stat.S_IMODE(name.stat().st_mode)
+            if mode & 0o077 == 0:
+                continue
+            name.chmod(0o600)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            raise DatabaseFailedError(
+                path,
+                f"{name} may be read by others (mode {mode:04o}) and belongs to another user:"
+                f" chown it to relayd's user, and chmod 0600 {name}",
+            ) from None
+        _log.warning(
+            "queue_made_private",
+            path=str(name),
+            mode=f"{mode:04o}",
+            detail="others could read it; its mode is 0600 now",
+        )
+
+
 @asynccontextmanager
 async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Queue]:
     """Open the queue, made anew where there is no file, and migrated where it is older.
@@ -277,6 +321,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     """
     # SQLite would make it readable for others; its -wal and -shm take the file's mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make_private(path)
     async with Database.open(path, reserve=reserve_of(path)) as writer:
         try:
             version = await writer.run(read_version)
@@ -285,6 +330,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
         await writer.set_pragmas(_PRAGMAS)
         tag = secrets.token_hex(4)
         await writer.write(lambda db: migrate(db, version, tag))
+        await finish_migration(writer)
         async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
             rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relayd.core.delivery import Hold
-from relayd.queue.schema import APPLICATION_ID, VERSION
+from relayd.queue.schema import APPLICATION_ID, VERSION, is_unfinished
 
 _BUSY_TIMEOUT_S = 5.0
 
@@ -113,6 +113,12 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
             path,
             f"an older relayd wrote it (queue version {version}, this one reads {VERSION}); "
             "`relayd run` of this version brings it up to date when it starts",
+        )
+    if is_unfinished(db):
+        raise QueueUnreadableError(
+            path,
+            "its events are still being moved from an older version's table; try again once"
+            " `relayd run` has started: its log says how far it is",
         )
 
 

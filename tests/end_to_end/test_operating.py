@@ -412,7 +412,7 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
     total = 20_000
     with closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
         db.executemany(
-            "INSERT INTO events VALUES (?, ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
+            "INSERT INTO events VALUES (?, 'market_123', ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
             ((number, f"evt_{number}") for number in range(1, total + 1)),
         )
         db.executemany(

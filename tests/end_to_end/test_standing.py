@@ -12,9 +12,11 @@ from operating import Switch, asked, emit, logged
 from processes import command, make_spool, run_command, running, write_config
 from receivers import answer, open_receiver
 
+from relayd.core.endpoint import endpoint_name
+
 
 def endpoint(status: Any, url: str) -> Any:
-    [found] = [each for each in status["endpoints"] if each["url"] == url]
+    [found] = [each for each in status["endpoints"] if each["url"] == endpoint_name(url)]
     return found
 
 

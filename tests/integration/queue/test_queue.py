@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 from events import make_event
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
-from relayd.core.event import Rejection, SpoolRow
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_line
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
-from relayd.database import sqlite_loop
+from relayd.database import DatabaseFailedError, sqlite_loop
 from relayd.queue.claims import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
@@ -457,3 +458,62 @@ async def test_claims_look_only_at_what_waits(tmp_path: Path) -> None:
         assert any(index in line for line in plan)
         assert not [line for line in plan if "TEMP B-TREE" in line], plan
     db.close()
+
+
+@pytest.mark.parametrize("restored", ["", "-wal", "-shm"])
+async def test_a_queue_that_others_may_read_is_made_private(tmp_path: Path, restored: str) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await queue.accept([NewEvent(make_event("evt_1"), "socket", ())])
+        copies = {side: Path(f"{path}{side}").read_bytes() for side in ("", "-wal", "-shm")}
+    for side, content in copies.items():
+        copy = tmp_path / f"copy.db{side}"
+        copy.write_bytes(content)
+        copy.chmod(0o644 if side == restored else 0o600)
+    with structlog.testing.capture_logs() as logs:
+        async with opened(tmp_path / "copy.db"):
+            modes = [(tmp_path / f"copy.db{side}").stat().st_mode & 0o777 for side in copies]
+    assert modes == [0o600] * 3
+    assert [line["event"] for line in logs] == ["queue_made_private"]
+
+
+async def test_ids_are_unique_within_a_market(tmp_path: Path) -> None:
+    def event(market: str, text: str = "x") -> NewEvent:
+        line = f'{{"id":"evt_1","type":"order.created","data":{{"t":"{text}"}}}}'.encode()
+        read = event_from_line(line, EventDefaults(market, "1"), new_id="x", now=1)
+        assert isinstance(read, Event)
+        return NewEvent(read, f"spool {market}", ("books",))
+
+    async with opened(tmp_path / "queue.db") as queue:
+        # In one transaction, and in several.
+        news = [event("a"), event("b"), event("a"), event("b", "y"), event("é")]
+        assert await queue.accept(news) == [
+            Acceptance.ACCEPTED,
+            Acceptance.ACCEPTED,
+            Acceptance.DUPLICATE,
+            Acceptance.CONFLICT,
+            Acceptance.ACCEPTED,
+        ]
+        assert await queue.accept([event("b")]) == [Acceptance.DUPLICATE]
+        assert await queue.accept([event("a", "y")]) == [Acceptance.CONFLICT]
+        assert await queue.accept([event("c")]) == [Acceptance.ACCEPTED]
+        claim = await queue.claim(Want(("books",), 100, 1e12, frozenset(), 0, backlog_first=False))
+        assert len(claim.deliveries) == 4
+
+
+async def test_a_queue_that_cannot_be_made_private_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.db"
+    path.touch(0o644)
+    path.chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises((DatabaseFailedError, BaseExceptionGroup)) as raised:
+        async with opened(path):
+            pass
+    assert "chown it to relayd's user" in repr(raised.getrepr())
+    assert path.stat().st_size == 0

@@ -57,7 +57,7 @@ def test_where_a_secret_comes_from(source: str, words: str) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BOOKS_SECRET", SECRET)
+    monkeypatch.setenv("BOOKS_SECRET", f"whsec_{'b' * 32}")
     monkeypatch.setenv("COLUMNS", "80")
     make_spool(tmp_path / "spool.db")
     url = "http://127.0.0.1:9/hook?token=not-for-everybody"
@@ -69,7 +69,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 "events": ["order.*", "basket.left"],
                 "where": {"data.object.total": {"gte": 5000, "not": [7, 8]}},
                 "secret": {"env": "BOOKS_SECRET"},
-                "previous_secret": "the-one-before-this-one",
+                "previous_secret": f"whsec_{'a' * 32}",
                 "headers": {"X-Key": "not-for-everybody"},
                 "signature": "standard",
             },

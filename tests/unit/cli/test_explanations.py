@@ -20,6 +20,7 @@ DELIVERY = ListedDelivery(
     id="dlv_ab_1",
     event_id="evt_1",
     event_type="order.created",
+    market_id="market_123",
     subscription="books",
     state=State.PENDING,
     hold=None,
@@ -47,7 +48,9 @@ def explained(
     circumstances: Circumstances = CALM, history: tuple[Attempt, ...] = (), **changes: Any
 ) -> Explanation:
     detail = DeliveryDetail(replace(DELIVERY, **changes), history)
-    event = EventDetail("evt_1", "order.created", 1, NOW - 60, "socket", b"{}", (detail,))
+    event = EventDetail(
+        "evt_1", "order.created", "market_123", 1, NOW - 60, "socket", b"{}", (detail,)
+    )
     [explanation] = explain_event(event, None, circumstances)
     return explanation
 

@@ -15,6 +15,7 @@ from relayd.core.endpoint import (
     RECENT,
     Endpoint,
     Health,
+    endpoint_name,
 )
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.token_bucket import Rate
@@ -380,3 +381,18 @@ def test_health_comes_back_in_full(
     assert replace(health, held_until=0.0, release=0, released_at=None) == Health(
         recent=(0,) * RECENT
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://hooks.example/services/T0/B0/xyz", "https://hooks.example/…"),
+        ("https://hooks.example/?token=xyz", "https://hooks.example/…"),
+        ("http://[::1]:8080/xyz?xyz#xyz", "http://[::1]:8080/…"),
+        ("https://xyz:xyz@hooks.example/xyz", "https://hooks.example/…"),
+        ("https://hooks.example/", "https://hooks.example/"),
+    ],
+)
+def test_an_endpoints_name_has_neither_path_nor_query(url: str, name: str) -> None:
+    assert endpoint_name(url) == name
+    assert "xyz" not in name

@@ -7,7 +7,7 @@ from written_queue import START, change
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.queue import overview, statistics
+from relayd.queue import contents, overview, statistics
 from relayd.queue.overview import SubscriptionStanding, count_due, read_overview
 from relayd.queue.reading import Reading, open_reading
 
@@ -86,7 +86,45 @@ def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
         (overview._WAITING, ()),
         (overview._DUE, {"now": 1.0}),
         (overview._ACCEPTED, (1,)),
-        (statistics._SUM, (300, 0)),
+        (statistics._SUM, (300, 0, 1)),
     ):
         plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN s"], plan
+
+
+def test_what_fills_the_queue_is_found_by_seeks(reading: Reading) -> None:
+    for sql in (contents._EVENT_SAMPLE, contents._ATTEMPT_SAMPLE):
+        plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", {"seqs": "[1]"})]
+        assert not [
+            line
+            for line in plan
+            if line.startswith("SCAN") and "json_each" not in line and "wanted" not in line
+        ], plan
+    found = contents.read_contents(reading.db)
+    assert found.events > 0
+    assert found.attempts > 0
+
+
+def test_what_fills_the_queue_costs_the_same_in_a_large_one(path: Path) -> None:
+    change(
+        path,
+        "WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+        " INSERT INTO events SELECT i, 'm', 'evt_' || i, 'a.b', i, i, 'socket', x'', x'' FROM n",
+    )
+    instructions = 0
+
+    def count() -> int:
+        nonlocal instructions
+        instructions += 1
+        return 0
+
+    with open_reading(path) as opened:
+        opened.db.set_progress_handler(count, 1)
+        contents.read_contents(opened.db)
+    assert instructions < 20_000, "of which a look at each event would take more"
+
+
+def test_what_was_counted_while_the_clock_was_ahead_is_not_of_the_last_hour(path: Path) -> None:
+    with open_reading(path) as opened:
+        assert statistics.read_tallies(opened.db, now=NOW) != {}
+        assert statistics.read_tallies(opened.db, now=START - 31 * 86_400.0) == {}

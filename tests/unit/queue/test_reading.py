@@ -262,7 +262,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
-            " INSERT INTO events SELECT i, 'evt_' || i,"
+            " INSERT INTO events SELECT i, 'market_123', 'evt_' || i,"
             " iif(i % 1000, 'order.created', 'payment.failed'), i, i, 'socket', x'', x'' FROM n",
             (MANY,),
         )
