@@ -1,6 +1,5 @@
 """`check`: validates the configuration, and says what it means."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from relayd.cli.check_difference import show_difference
+from relayd.cli.check_files import file_notes
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
-from relayd.cli.spool_files import look_into
+from relayd.cli.output import json_text, print_json, printable, wrapped
 from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.config.values import format_duration, format_size
@@ -51,29 +50,13 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
         show_difference(config_path, as_json=as_json)
         return
     config = load_config(config_path, environ=os.environ)
-    notes = _notes(config)
+    notes = file_notes(config)
     if as_json:
         print_json(_document(config, notes))
         return
     lines = [*_file_lines(config), *_subscription_lines(config), *_note_lines(config, notes)]
     for line in lines:
         click.echo(line)
-
-
-def _notes(config: Config) -> list[str]:
-    """Return what is right in the file, and not (yet) so around it."""
-    notes = [
-        f"spool {spool.name} cannot be read now: {problem}"
-        for spool in config.spools
-        if (problem := look_into(spool).problem) is not None
-    ]
-    folders = {config.queue.path.parent: "the queue"}
-    if config.socket is not None:
-        folders.setdefault(config.socket.path.parent, "the socket")
-    for folder, what in folders.items():
-        if not folder.is_dir():
-            notes.append(f"{what} needs the directory {folder}, which is not there")
-    return notes
 
 
 def _file_lines(config: Config) -> Iterator[str]:
@@ -125,7 +108,7 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("to", _shown_url(subscription.url))
         yield _line("events", ", ".join(subscription.selection.events))
         for path, wanted in _where(subscription.selection.where).items():
-            yield _line("where", f"{path}: {json.dumps(wanted, ensure_ascii=False)}")
+            yield _line("where", f"{path}: {json_text(wanted)}")
         yield _line("limits", _limits(subscription, endpoint, config))
         yield _line("retries", retry_words(subscription.retry))
         yield _line("secret", secret_words(subscription.secret))

@@ -4,12 +4,11 @@ The keys of the documents are part of the contract. Each time stands twice: in I
 under the same key with `_unix` in Unix seconds.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from relayd.cli.moments import about, clock_time, iso, short_time
-from relayd.cli.output import json_printable, printable, wrapped
+from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.release import Extra
@@ -24,9 +23,6 @@ _HOLD_WORDS = {
     Hold.REMOVED: "its subscription is gone from the configuration",
     Hold.GONE: "its receiver answered 410 Gone; it waits for `relayd resume` or another url",
 }
-
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+')
 
 
 def page_document(page: Page) -> dict[str, object]:
@@ -174,7 +170,7 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     if event.body is None:
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
-        yield from map(json_printable, indented(event.body).split("\n"))
+        yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
@@ -201,23 +197,6 @@ def unfaithful_lines(event: EventDetail) -> Iterator[str]:
             " that stands twice, or half of a surrogate pair"
         )
         yield wrapped(text, "           ", first="  warning  ")
-
-
-def indented(body: bytes) -> str:
-    """Return a body with line breaks and indents; each number and text stays as it was sent."""
-    parts: list[str] = []
-    depth = 0
-    before = ""
-    for part in _TOKEN.findall(body.decode()):
-        closes = part in {"}", "]"}
-        depth -= closes
-        opened = before in {"{", "["}
-        if before == "," or (opened != closes and (opened or closes)):
-            parts.append("\n" + "  " * depth)
-        parts.append(": " if part == ":" else part)
-        depth += part in {"{", "["}
-        before = part
-    return "".join(parts)
 
 
 def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:

@@ -14,7 +14,8 @@ from relayd.queue.rejected import RejectedInput, drop_rejected, read_rejected
 
 _log = structlog.get_logger()
 
-_MENDABLE = frozenset({"id", "type", "data"})
+_MENDABLE = frozenset({"id", "type", "data", "created"})
+_MOST_DIGITS = 16  # of 2^53
 
 
 class RejectedCommands:
@@ -85,7 +86,7 @@ def _changes_of(request: Request) -> Mapping[str, str]:
         key in _MENDABLE and isinstance(value, str) for key, value in changes.items()
     ):
         return changes
-    raise RefusedError("bad_request", "changes must hold id, type or data, each as text")
+    raise RefusedError("bad_request", "changes must hold id, type, data or created, each as text")
 
 
 def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
@@ -103,7 +104,16 @@ def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
         id=column("id", own if row.id is None else row.id),
         type=column("type", row.type),
         data=column("data", row.data),
-        created=row.created,
+        created=_created(changes, row.created),
         market_id=row.market_id,
         api_version=row.api_version,
     )
+
+
+def _created(changes: Mapping[str, str], found: Column) -> Column:
+    text = changes.get("created")
+    if text is None:
+        return found
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+        return int(text)
+    raise RefusedError("bad_request", "created must be Unix seconds, in digits")

@@ -18,6 +18,7 @@ from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
+from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.core.subscription import Subscription
 
 MAX_SOCKET_PATH: Final = 107
@@ -163,21 +164,21 @@ def _check_paths(
     findings: Findings,
 ) -> None:
     """One file must not be two things, nor one table two spools."""
-    taken = dict.fromkeys((queue.path, queue.control_path, queue.lock_path, queue.work_path))
+    taken = queue_files(_same(queue.path))
     tables: dict[tuple[str, str], str] = {}
     for spool in spools:
         key = ("spools", spool.name, "path")
         if findings.is_bad(key):
             continue
-        if _same(spool.path) in map(_same, taken):
+        if not set(sqlite_files(_same(spool.path))).isdisjoint(taken):
             findings.error(key, "is a file of the queue's", "a spool needs a database of its own")
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))
             findings.error(key, f"the same table is a spool already: {other}")
     if socket is not None and not findings.is_bad(("socket", "path")):
-        others = [*taken, *(spool.path for spool in spools)]
-        if _same(socket.path) in map(_same, others):
+        others = [file for spool in spools for file in sqlite_files(_same(spool.path))]
+        if _same(socket.path) in {*taken, *others}:
             findings.error(("socket", "path"), "is the queue's or a spool's file", "choose another")
 
 

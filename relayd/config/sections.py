@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from relayd.core.queue_files import CONTROL, LOCK, WORK
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
 
@@ -50,17 +52,17 @@ class QueueConfig:
     @property
     def control_path(self) -> Path:
         """The socket through which commands talk to the daemon."""
-        return Path(f"{self.path}.control")
+        return Path(f"{self.path}{CONTROL}")
 
     @property
     def lock_path(self) -> Path:
         """The file whose lock keeps a second daemon away."""
-        return Path(f"{self.path}.lock")
+        return Path(f"{self.path}{LOCK}")
 
     @property
     def work_path(self) -> Path:
         """The file that says what the daemon was at, should it die."""
-        return Path(f"{self.path}.work")
+        return Path(f"{self.path}{WORK}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,60 @@ async def rejected_rows(spool: Path, *rows: tuple[str, str, str]) -> None:
         db.executemany("INSERT INTO relayd_spool (id, type, data) VALUES (?, ?, ?)", rows)
 
 
+async def test_rejected_rows_are_mended_by_range_and_time(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path / "spool.db")
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config) as relayd:
+            await rejected_rows(
+                spool, *((f"evt_{n}", "Order Created", f'{{"n": {n}}}') for n in range(1, 7))
+            )
+            await until(lambda: len(relayd.events("input_rejected")) >= 1)
+            for wrong in ("0", "5-3", "1-", "x", "-1", "1-99999999999999999999"):
+                await command("rejected", "resubmit", "--", wrong, config=config, status=2)
+            one = ("rejected", "resubmit", "1-2", "--id", "evt_9")
+            assert "for one row" in await command(*one, config=config, status=2)
+            mended = ("--type", "order.created", "--created", "1640995200")
+            said = await command("rejected", "resubmit", "2-3", "5", *mended, config=config)
+            assert said == "".join(f"{n}: accepted as evt_{n}.\n" for n in (2, 3, 5))
+            # What is not in the list is passed over in a range.
+            said = await command("rejected", "resubmit", "3-4", *mended, config=config)
+            assert said == "4: accepted as evt_4.\n"
+            none = await command("rejected", "resubmit", "2-5", *mended, config=config, status=1)
+            assert "none of these numbers" in none
+            assert "1 dropped" in await command("rejected", "drop", "6-99", "--yes", config=config)
+            listing = await asked("rejected", "list", config=config)
+            assert [each["number"] for each in listing["rejected"]] == [1]
+            await until(lambda: len(receiver.requests) == 4)
+    assert {json.loads(each.body)["created"] for each in receiver.requests} == {1_640_995_200}
+
+
+async def test_a_time_in_milliseconds_is_mended(tmp_path: Path) -> None:
+    queue = tmp_path / "queue.db"
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        make_spool(tmp_path / "spool.db")
+        async with running(config):
+            pass
+        with closing(sqlite3.connect(queue, isolation_level=None)) as db:
+            for seq, created in ((1, 1_640_995_200_123), (2, b"1640995200999"), (3, b"noon")):
+                db.execute(
+                    "INSERT INTO rejected (seq, source, rejected_at, code, reason, fingerprint, id,"
+                    " type, data, created) VALUES (?, 'spool market', 1.0, 'invalid_created', 'ms',"
+                    " ?, ?, ?, ?, ?)",
+                    (seq, bytes([seq]) * 32, f"evt_{seq}".encode(), b"a.b", b"{}", created),
+                )
+        async with running(config):
+            said = await command(
+                "rejected", "resubmit", "1-3", "--created", "ms", config=config, status=1
+            )
+            assert "1: accepted as evt_1.\n2: accepted as evt_2.\n" in said
+            assert "3: " in said
+            assert "(invalid_created)" in said
+            await until(lambda: len(receiver.requests) == 2)
+    assert {json.loads(each.body)["created"] for each in receiver.requests} == {1_640_995_200}
+
+
 async def test_rejected_rows_are_mended(tmp_path: Path) -> None:
     spool = make_spool(tmp_path / "spool.db")
     async with open_receiver() as receiver:

@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core"],
+    ["core", "permissions"],
     ["config"],
-    ["at_work", "database", "log", "service", "control"],
+    ["at_work", "database", "log", "service", "control", "spool"],
     ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],

@@ -193,7 +193,7 @@ def test_match_of_an_unknown_type_warns(config: Path) -> None:
         (["-", "--data", "{}"], 2, "Give the data once"),
         (["order.created", "--data", "[]"], 1, "data is a list"),
         (["order.created", "--data", "{"], 1, "the event's data cannot be read"),
-        (["order.created", "--object", '1}, "x": {'], 1, "no JSON"),
+        (["order.created", "--object", '1}, "x": {'], 1, "not valid JSON"),
         (["Order Created", "--data", "{}"], 1, "lower-case words joined by dots"),
         (["-"], 1, "this is no event"),
         (["basket.left", "--sample"], 1, "there is no sample of basket.left"),

@@ -196,3 +196,12 @@ def test_lines_of_changes_stand_in_columns_that_grow() -> None:
     assert len(first) <= 80
     held = replace(RETRYING, state=State.HELD, hold=Hold.PAUSED)
     assert lines.line(held, NOW).endswith("  1  paused")
+
+
+def test_an_integer_of_any_length_is_shown_as_it_was_sent() -> None:
+    # Python refuses to read more than 4,300 digits.
+    digits = "7" * 5_000
+    event = replace(EVENT, body=f'{{"data":{{"n":{digits}}}}}'.encode())
+    for pretty in (True, False):
+        assert any(digits in line for line in event_lines(event, NOW, pretty=pretty))
+    assert digits in json.dumps(event_document(event))

@@ -1,11 +1,14 @@
 """What is said of a delivery that waits, as things around it stand."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import write_config
 
 from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.cli.wanting import read_wanting
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
@@ -103,3 +106,16 @@ def test_what_ended_says_how_to_go_on(state: State) -> None:
     assert explanation.outcome == state.value
     assert "`relayd replay dlv_ab_1`" in explanation.reason
     assert "no answer within 10 s" in explanation.reason
+
+
+def test_a_number_of_any_length_is_explained(tmp_path: Path) -> None:
+    # Python refuses to read more than 4,300 digits.
+    config = write_config(
+        tmp_path,
+        {"large": {"url": "https://a.example/", "where": {"data.n": {"gte": 5}}}},
+        allow_networks=[],
+    )
+    body = f'{{"type":"order.created","data":{{"n":{"9" * 5_000}}}}}'.encode()
+    event = EventDetail("evt_1", "order.created", "market_123", 1, NOW - 60, "socket", body, ())
+    [explanation] = explain_event(event, read_wanting(config), CALM)
+    assert explanation.outcome == "missed"

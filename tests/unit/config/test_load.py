@@ -13,6 +13,7 @@ from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolCo
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Selection, compile_where
+from relayd.core.queue_files import QUEUE_SIDES
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
@@ -669,3 +670,19 @@ def test_a_list_with_a_star_is_not_taken_for_any_market(section: str, place: str
     (line,) = problems(text)
     assert place in line
     assert 'markets: "*"' in line
+
+
+WITH_SOCKET = f"socket: {{path: a.sock}}\n{BASE}"
+
+
+@pytest.mark.parametrize("side", QUEUE_SIDES)
+def test_no_file_of_the_queues_is_a_spool_or_the_socket(side: str) -> None:
+    for old, key in (("path: spool.db", "spools.market.path"), ("path: a.sock", "socket.path")):
+        [problem] = problems(WITH_SOCKET.replace(old, f"path: ./queue.db{side}"))
+        assert key in problem
+
+
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal"])
+def test_no_file_of_a_spools_is_the_queue_or_the_socket(side: str) -> None:
+    for old in ("path: queue.db", "path: a.sock"):
+        assert len(problems(WITH_SOCKET.replace(old, f"path: spool.db{side}"))) == 1
