@@ -8,7 +8,7 @@ inside out takes in nothing more, then lets attempts finish.
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ class Daemon:
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            await self._declare(config)
+            await self._declare(config, changed.released)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -263,6 +263,7 @@ class Daemon:
         self._intake.apply(config)
         self._config = config
         self._dispatch.apply(config, self._queue.holds)
+        self._dispatch.release(changed.released)
         sources.apply(config, prepared)
         self._commands.apply(config)
         self._pruning.apply(config.queue)
@@ -279,10 +280,13 @@ class Daemon:
             raise ReloadRefusedError("failed", ["relayd is stopping"])
         return self._sources
 
-    async def _declare(self, config: Config) -> None:
+    async def _declare(self, config: Config, released: Collection[str] = ()) -> None:
         subscriptions = config.subscriptions.values()
         await self._queue.declare(
-            (Declared(each.name, each.url, each.active) for each in subscriptions),
+            (
+                Declared(each.name, each.url, each.active, each.name in released)
+                for each in subscriptions
+            ),
             wanted_types(each.selection for each in subscriptions if each.active),
         )
 

@@ -4,12 +4,14 @@ The keys of the documents are part of the contract. Each time stands twice: in I
 under the same key with `_unix` in Unix seconds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from relayd.cli.moments import about, clock_time, iso, short_time
 from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
+from relayd.core.release import Extra
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
 
@@ -82,6 +84,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "failure": attempt.failure,
         "detail": attempt.detail,
         "answer": attempt.answer.decode(errors="replace"),
+        "extra": attempt.extra,
     }
 
 
@@ -204,11 +207,18 @@ def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
         yield (
             f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
             f"  {attempt.duration_s * 1000:>6.0f} ms"
-            f"  {attempt.status or '---'}  {printable(_result(attempt))}"
+            f"  {attempt.status or '---'}  {printable(_result(attempt))}{_EXTRA[attempt.extra]}"
         )
         if attempt.answer:
             for line in attempt.answer.decode(errors="replace").splitlines():
                 yield f"       | {printable(line)}"
+
+
+_EXTRA: Final[Mapping[str | None, str]] = {
+    None: "",
+    Extra.RECOVERY: " (extra: the endpoint had recovered)",
+    Extra.OPERATOR: " (extra: the operator released it)",
+}
 
 
 def _result(attempt: Attempt) -> str:

@@ -145,14 +145,16 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         return "relayd is not running, so nothing is sent"
     if health.held_until > now:
         return (
-            f"its receiver asked for no attempt until {clock_time(health.held_until)}"
-            f" (Retry-After, in {about(health.held_until - now)})"
+            f"its endpoint answered 429 or 503 and is held back until"
+            f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"
+            f" `relayd resume {delivery.subscription}` lifts that"
         )
     if delivery.due_at is not None and delivery.due_at > now:
         return (
             f"its next attempt is due at {clock_time(delivery.due_at)}"
-            f" (in {about(delivery.due_at - now)}), or as soon as its receiver, if it is failing,"
-            " answers again"
+            f" (in {about(delivery.due_at - now)})"
+            + (", or when its endpoint, which is failing, has recovered" if health.failing else "")
+            + f"; `relayd resume {delivery.subscription}` makes it now"
         )
     due = circumstances.due.get(url, 1)
     words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"

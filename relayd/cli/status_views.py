@@ -75,6 +75,8 @@ def _endpoint_document(
         "state": _state(endpoint, now),
         **_moment("failing_since", health.failing_since),
         "failures": health.failures,
+        "last_attempts": len(health.recent),
+        "last_attempts_failed": health.failed_of_recent,
         "last_failure": health.last_failure or None,
         **_moment("held_until", held_until),
         "tokens": None if bucket is None else round(bucket["tokens"], 2),
@@ -180,15 +182,17 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
     if health.failing_since is not None:
         words = (
             f"failing since {clock_time(health.failing_since)}"
-            f" ({about(now - health.failing_since)}), {health.failures:,} times in a row:"
-            f" {health.last_failure}"
+            f" ({about(now - health.failing_since)}): {health.failed_of_recent} of its last"
+            f" {len(health.recent)} attempts failed, the latest: {health.last_failure}"
         )
+        if health.succeeded_at is not None:
+            words += f"; the last ones have succeeded since {clock_time(health.succeeded_at)}"
     elif health.failures:
         words = f"its last attempt failed: {health.last_failure}"
     if health.held_until > now:
         words += (
-            f"; it asked for no attempt until {clock_time(health.held_until)}"
-            f" (Retry-After, in {about(health.held_until - now)})"
+            f"; held back until {clock_time(health.held_until)} by its answer, 429 or 503"
+            f" (in {about(health.held_until - now)})"
         )
     return words
 

@@ -49,7 +49,7 @@ class Commands:
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue)
         self._rename = RenameCommand(config, queue, dispatch, changing)
-        self._receivers = ReceiverCommands(config, dispatch, make_transport, clock)
+        self._receivers = ReceiverCommands(config, queue, dispatch, make_transport, clock)
 
     def apply(self, config: Config) -> None:
         """Answer by this configuration from now on."""

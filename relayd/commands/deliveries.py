@@ -1,7 +1,7 @@
 """Replay, cancel and backfill deliveries; pause and resume subscriptions."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 import trio
@@ -23,6 +23,8 @@ from relayd.queue import operations
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _BODIES_AT_ONCE: Final = 1024 * 1024
 
@@ -124,19 +126,36 @@ class DeliveryCommands:
 
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""
-        return await self._hold(
-            text_of(request, "subscription"), "subscription_paused", self._queue.pause
-        )
+        name = text_of(request, "subscription")
+        changed = await self._hold(name, self._queue.pause)
+        hold = self._queue.holds[name]
+        if changed:
+            _log.warning("subscription_paused", subscription=name, hold=hold)
+        return {"changed": changed, "hold": hold}
 
     async def resume(self, request: Request) -> Answer:
-        """Take back a pause, and a receiver's 410; another hold may remain."""
-        return await self._hold(
-            text_of(request, "subscription"), "subscription_resumed", self._queue.resume
-        )
+        """Take back a pause, and a receiver's 410; another hold may remain.
 
-    async def _hold(
-        self, name: str, event: str, change: Callable[[str], Awaitable[bool]]
-    ) -> Answer:
+        Also releases each retry that waits (`released` counts them), and lifts a hold of the
+        endpoint (`lifted` tells whether there was one), whatever was held.
+        """
+        name = text_of(request, "subscription")
+        changed, released = await self._hold(name, self._queue.resume)
+        hold = self._queue.holds[name]
+        self._dispatch.release([name])
+        subscription = self.config.subscriptions.get(name)
+        lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
+        if changed or released or lifted:
+            _log.warning(
+                "subscription_resumed",
+                subscription=name,
+                hold=hold,
+                released=released,
+                lifted=lifted,
+            )
+        return {"changed": changed, "hold": hold, "released": released, "lifted": lifted}
+
+    async def _hold(self, name: str, change: Callable[[str], Awaitable[T]]) -> T:
         # Not while a reload brings another configuration: holds and configuration go together.
         async with self._changing:
             changed = await change(name)
@@ -144,6 +163,4 @@ class DeliveryCommands:
             if name not in holds:
                 raise unknown(name, holds)
             self._dispatch.apply(self.config, holds)
-        if changed:
-            _log.warning(event, subscription=name, hold=holds[name])
-        return {"changed": changed, "hold": holds[name]}
+        return changed

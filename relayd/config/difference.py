@@ -9,6 +9,9 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 
+_RELEASING = frozenset({"url", "secret", "headers", "signature"})
+"""Keys with which an attempt may succeed that failed without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -38,6 +41,12 @@ class Difference:
 
     def __bool__(self) -> bool:
         return bool(self.subscriptions or self.spools or self.settings)
+
+    @property
+    def released(self) -> frozenset[str]:
+        """The subscriptions whose waiting retries may succeed now, and are attempted at once."""
+        changed = self.subscriptions.changed
+        return frozenset(name for name, keys in changed.items() if not _RELEASING.isdisjoint(keys))
 
     def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         """Return the difference in words, a line for each thing: `spool market: table changed`.

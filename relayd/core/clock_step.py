@@ -85,8 +85,10 @@ def moved_health(health: Health, step: float) -> Health:
 
     return replace(
         health,
-        failed_at=moved(health.failed_at),
+        recent=tuple(moment and moment + round(step) for moment in health.recent),
+        failed_since=moved(health.failed_since),
         failing_since=moved(health.failing_since),
+        succeeded_at=moved(health.succeeded_at),
         released_at=moved(health.released_at),
         held_until=health.held_until + step if health.held_until else 0.0,
     )

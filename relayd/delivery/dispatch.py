@@ -155,10 +155,27 @@ class Dispatch:
                 return
             await trio.sleep(wait_s)
 
-    async def after_test(self, url: str, outcome: Outcome) -> bool:
-        """Take up what came of an attempt past the queue; say whether it ended an outage."""
+    async def after_test(self, url: str, outcome: Outcome) -> None:
+        """Take up what came of an attempt past the queue."""
+        if (running := self._running.get(url)) is not None:
+            await running.task.after_test(outcome)
+
+    async def lift_hold(self, url: str) -> bool:
+        """End an endpoint's hold (Retry-After, 429) at once; say whether there was one."""
         running = self._running.get(url)
-        return running is not None and await running.task.after_test(outcome)
+        return running is not None and await running.task.lift_hold()
+
+    def release(self, subscriptions: Iterable[str]) -> None:
+        """Attempt what was released for these subscriptions, which the queue knows of already."""
+        for name in subscriptions:
+            running = self._running.get(self._urls.get(name, ""))
+            if running is not None:
+                running.task.release(name)
+
+    def held_until(self, url: str) -> float:
+        """Return until when an endpoint is held back, in Unix seconds; the past when it is not."""
+        running = self._running.get(url)
+        return 0.0 if running is None else running.task.health.held_until
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight have finished."""

@@ -98,6 +98,7 @@ async def attempt_sample(
         state=State.PENDING,
         attempts=0,
         step=0,
+        due_at=now,
         body=event.body,
     )
     headers = signed_headers(delivery, subscription, attempt=1, now=now)

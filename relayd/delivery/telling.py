@@ -37,12 +37,24 @@ def tell(
             "resumed or its url changes",
         )
     elif record.state is State.RETRYING:
-        log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
+        extra = {} if record.delivery.extra is None else {"extra": record.delivery.extra}
+        log.info("retry_scheduled", **fields, **extra, due_at=_iso(record.due_at))
     elif record.state is State.EXHAUSTED:
         log.error(
             "delivery_exhausted",
             **fields,
             detail=outcome.detail if outcome.final else "no attempt is left",
+        )
+    now = record.decided_at
+    if after.held_until > now and (
+        before.held_until <= now or after.held_long(now) > before.held_long(now)
+    ):
+        log.warning(
+            "endpoint_throttled",
+            subscriptions=list(subscriptions),
+            status=outcome.status,
+            until=_iso(after.held_until),
+            detail="no attempt until then; `relayd resume` of a subscription of it lifts that",
         )
     tell_health(log, subscriptions, before, after)
 

@@ -26,23 +26,33 @@ INSERT OR IGNORE INTO rejected
   (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+# Retries may know of a release that was never written: the process died before.
+_LAST_RELEASE = """
+SELECT max(release) FROM (
+  SELECT max(release) AS release FROM subscriptions
+  UNION ALL SELECT max(release) FROM endpoints
+  UNION ALL SELECT max(release_seen) FROM deliveries INDEXED BY deliveries_releasable
+    WHERE state = 'retrying')"""
+
 
 class Numbers:
-    """The next numbers of events and deliveries.
+    """The next numbers of events and deliveries, and the last release's.
 
     The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
     failed are never used.
     """
 
-    def __init__(self, event: int, delivery: int) -> None:
+    def __init__(self, event: int, delivery: int, release: int = 0) -> None:
         self.event = event
         self.delivery = delivery
+        self.release = release
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> "Numbers":
         """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
         used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
-        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1)
+        [(release,)] = db.execute(_LAST_RELEASE)
+        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1, release or 0)
 
 
 def accept(

@@ -12,7 +12,8 @@ from relayd.queue.reading import Reading
 class Attempt:
     """One attempt as it was recorded. `started_at` is in Unix seconds.
 
-    `failure` is None where it succeeded; `answer` is the beginning of the answer's body.
+    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
+    says why it was made before its scheduled time.
     """
 
     number: int
@@ -22,6 +23,7 @@ class Attempt:
     failure: str | None
     detail: str | None
     answer: bytes = field(repr=False)
+    extra: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
 
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
     rows = reading.db.execute(
-        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x'')"
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''), extra"
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import Hold, State, delivery_id, shown_state
+from relayd.queue.effective_due import EFFECTIVE_DUE
 from relayd.queue.filtering import DeliveryFilter, among_the_newest, query_for
 from relayd.queue.reading import Reading
 
@@ -62,17 +63,11 @@ def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Pag
     return Page(tuple(load(reading, seqs[:limit])), more=len(seqs) > limit)
 
 
-# A retry that was scheduled before its endpoint came back is due since then; nothing starts before
-# the endpoint's Retry-After is over. As core.endpoint.Health says.
-_LOAD = """
+# An extra attempt that failed leaves scheduled_at as it was.
+_LOAD = f"""
 SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
-  coalesce(d.ended_at, d.scheduled_at),
-  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN
-    max(
-      CASE WHEN d.state = 'retrying' AND p.released_at >= d.scheduled_at
-        THEN min(d.due_at, p.released_at) ELSE d.due_at END,
-      coalesce(p.held_until, 0.0))
-  END,
+  coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
+  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
   d.ended_at, a.started_at, a.status, a.failure
 FROM deliveries d
 CROSS JOIN events e ON e.seq = d.event_seq
@@ -81,7 +76,7 @@ LEFT JOIN endpoints p ON p.url = s.url
 LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
 WHERE d.seq IN (SELECT value FROM json_each(?))
 ORDER BY d.seq DESC
-"""
+"""  # noqa: S608 - made of texts of our own
 
 
 def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:

@@ -82,6 +82,11 @@ class Queue:
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
 
+    def next_release(self) -> int:
+        """Return the number of a release from now on: see `core.release`."""
+        self._numbers.release += 1
+        return self._numbers.release
+
     @property
     def holds(self) -> Mapping[str, Hold | None]:
         """Each subscription's hold, as it was last committed.
@@ -96,9 +101,13 @@ class Queue:
     ) -> None:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
+        What waits for a subscription whose URL changed, or that is `released`, is released.
         `own_types` are the types of relayd's own events that somebody wants.
         """
-        found = await self._writer.write(lambda db: records.declare(db, declared))
+        wanted, release = tuple(declared), self.next_release()
+        found = await self._writer.write(
+            lambda db: records.declare(db, wanted, release=release, now=self._clock())
+        )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
@@ -108,9 +117,25 @@ class Queue:
         now = self._clock()
         return await self._change_hold(lambda db: operations.pause(db, subscription, now=now))
 
-    async def resume(self, subscription: str) -> bool:
-        """Take back a pause, and a receiver's 410; return whether there was either."""
-        return await self._change_hold(lambda db: operations.resume(db, subscription))
+    async def resume(self, subscription: str) -> tuple[bool, int]:
+        """Take back a pause, and a receiver's 410, and release the retries that wait.
+
+        Returns whether there was either, and how many retries.
+        """
+        now, release = self._clock(), self.next_release()
+        return await self._change_hold(
+            lambda db: (
+                operations.resume(db, subscription),
+                operations.release_retries(db, subscription, release=release, now=now),
+            )
+        )
+
+    async def release(self, subscription: str) -> int:
+        """Release the retries that wait for a subscription; return how many."""
+        now, release = self._clock(), self.next_release()
+        return await self._writer.write(
+            lambda db: operations.release_retries(db, subscription, release=release, now=now)
+        )
 
     async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
@@ -123,7 +148,7 @@ class Queue:
         )
         return step
 
-    async def _change_hold(self, change: Work[bool]) -> bool:
+    async def _change_hold(self, change: Work[T]) -> T:
         changed, self._holds = await self._writer.write(
             lambda db: (change(db), operations.read_holds(db))
         )
@@ -248,7 +273,7 @@ class Queue:
         gone = any(recording.record.outcome.gone for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = records.record(db, recordings)
+            results = records.record(db, recordings, release=self._numbers.release)
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
             return results, told, operations.read_holds(db) if gone else self._holds
 

@@ -165,7 +165,36 @@ ALTER TABLE queue ADD COLUMN seen_at REAL;
 ALTER TABLE queue ADD COLUMN expired_at REAL;
 """
 
-_VERSION_2 = _VERSION_2_EVENTS
+# The block of releases and health.
+_VERSION_2_RELEASES = """
+-- The newest release when it failed last, and whether its endpoint's recovery gave it an attempt in
+-- this step: see core/release.py.
+ALTER TABLE deliveries ADD COLUMN release_seen INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN recovery_used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN extra TEXT CHECK (extra IN ('recovery', 'operator'));
+
+-- The operator's last release, and when that was.
+ALTER TABLE subscriptions ADD COLUMN release INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subscriptions ADD COLUMN released_at REAL;
+
+-- The fields of core.endpoint.Health.
+ALTER TABLE endpoints RENAME COLUMN failed_at TO failed_since;
+ALTER TABLE endpoints ADD COLUMN recent TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE endpoints ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoints ADD COLUMN succeeded_at REAL;
+ALTER TABLE endpoints ADD COLUMN release INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoints ADD COLUMN throttled INTEGER NOT NULL DEFAULT 0;
+UPDATE endpoints SET reported = failing_since IS NOT NULL, release = released_at IS NOT NULL;
+UPDATE deliveries SET release_seen = 1
+  WHERE state = 'retrying' AND scheduled_at > (SELECT p.released_at FROM subscriptions s
+    JOIN endpoints p ON p.url = s.url WHERE s.id = subscription_id);
+
+-- Finds what a release is for by one seek, however many retries wait that it is not for.
+CREATE INDEX deliveries_releasable
+  ON deliveries (subscription_id, state, recovery_used, release_seen, due_at) WHERE state = 'retrying';
+"""
+
+_VERSION_2 = _VERSION_2_EVENTS + _VERSION_2_RELEASES
 
 MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""

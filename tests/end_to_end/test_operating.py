@@ -177,7 +177,15 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
             assert relayd.events("subscription_resumed")
             document = await asked("resume", "books", config=config)
             assert document == {
-                "subscriptions": [{"name": "books", "changed": False, "hold": None}]
+                "subscriptions": [
+                    {
+                        "name": "books",
+                        "changed": False,
+                        "hold": None,
+                        "released": 0,
+                        "lifted": False,
+                    }
+                ]
             }
 
 
@@ -345,22 +353,50 @@ async def test_a_test_that_succeeds_lets_what_waits_go(tmp_path: Path) -> None:
     async with open_receiver(switch) as receiver:
         config = write_config(
             tmp_path,
-            {
-                "books": {"url": receiver.url, "events": "order.*", "retry": ["1h"]},
-                "chat": {"url": f"{receiver.url}-chat", "events": "relayd.endpoint.recovered"},
-            },
+            {"books": {"url": receiver.url, "events": "order.*", "retry": ["1h"]}},
         )
         async with running(config) as relayd:
             await emit(config, "evt_1", "evt_2", "evt_3")
-            await logged(relayd, "endpoint_failing")
+            for event_id in ("evt_1", "evt_2", "evt_3"):
+                await logged(relayd, "retry_scheduled", event_id=event_id)
+            await command("test", "books", config=config, status=1)
             switch.status = 200
-            assert "what waits for it is due now" in await command("test", "books", config=config)
+            await command("pause", "books", config=config)
+            held = await command("test", "books", config=config)
+            assert "3 retries stay where they are: the subscription is held" in held
+            released = await asked("resume", "books", config=config)
+            assert released["subscriptions"][0]["released"] == 3
             for event_id in ("evt_1", "evt_2", "evt_3"):
                 await logged(relayd, "attempt_succeeded", event_id=event_id, attempt=2)
-            await logged(relayd, "attempt_succeeded", event_type="relayd.endpoint.recovered")
             status = await asked("status", config=config)
-            assert [each["state"] for each in status["endpoints"]] == ["healthy", "healthy"]
-            assert "due now" not in await command("test", "books", config=config)
+            assert [each["state"] for each in status["endpoints"]] == ["healthy"]
+            assert "No retry was waiting." in await command("test", "books", config=config)
+            switch.status = 503
+            await emit(config, "evt_4")
+            await logged(relayd, "retry_scheduled", event_id="evt_4")
+            switch.status = 200
+            tested = await command("test", "books", config=config)
+            assert "1 retry waiting: attempted now, beside the schedule." in tested
+            await logged(relayd, "attempt_succeeded", event_id="evt_4", attempt=2)
+            [shown] = (await asked("show", "evt_4", config=config))["deliveries"]
+            assert [each["extra"] for each in shown["history"]] == [None, "operator"]
+
+
+async def test_a_changed_secret_releases_what_waits(tmp_path: Path) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "events": "order.*", "retry": ["1h"]}
+        config = write_config(tmp_path, {"books": books})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", event_id="evt_1")
+            switch.status = 200
+            await command("reload", config=config)
+            write_config(
+                tmp_path, {"books": {**books, "secret": "another-secret-of-tests-0123456"}}
+            )
+            await command("reload", config=config)
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +470,7 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
             ((number, f"evt_{number}") for number in range(1, total + 1)),
         )
         db.executemany(
-            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?)",
+            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?, 0, 0)",
             # Ended just now, so that nothing is pruned meanwhile.
             ((number, number, time.time()) for number in range(1, total + 1)),
         )

@@ -40,7 +40,7 @@ async def make(
     """Make an event that was accepted and delivered so many days ago."""
     await queue.accept([NewEvent(make_event(event_id), "socket", to)])
     if ended is not None:
-        want = Want(to, 100, NOW, frozenset(), None, backlog_first=False)
+        want = Want(to, 100, NOW, frozenset(), 0, backlog_first=False)
         for each in (await queue.claim(want)).deliveries:
             if each.event_id == event_id:
                 moment = NOW - ended * DAY
@@ -140,7 +140,7 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
         assert (await replay(queue, 1)).count == 1
         assert await queue.operate(lambda db, *_: remove(db, horizon, step.events)) == 1
         assert left(path) == ["evt_1"]
-        want = Want(("books",), 9, NOW, frozenset(), None, backlog_first=False)
+        want = Want(("books",), 9, NOW, frozenset(), 0, backlog_first=False)
         [delivery] = (await queue.claim(want)).deliveries
         assert delivery.body == make_event("evt_1").body
 

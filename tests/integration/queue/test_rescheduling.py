@@ -39,7 +39,7 @@ async def opened(path: Path, now: float = NOW) -> AsyncIterator[Queue]:
 async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None = None) -> None:
     """Accept an event, and record a first attempt that failed, to be retried after 100 s."""
     await queue.accept([NewEvent(make_event(event_id), "socket", ("books",))])
-    want = Want(("books",), 1_000, NOW, frozenset(), None, backlog_first=False)
+    want = Want(("books",), 1_000, NOW, frozenset(), 0, backlog_first=False)
     claim = await queue.claim(want)
     [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
     decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
@@ -134,24 +134,24 @@ async def test_the_newest_time_is_of_what_waits_and_of_endpoints(tmp_path: Path)
         assert await queue.look(newest) == 0.0
         await fail(queue, "evt_1", now=NOW - 7)
         assert await queue.look(newest) == NOW - 7
-        health = Health(failures=1, failed_at=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
+        health = Health(failed_since=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
         await fail(queue, "evt_2", now=NOW, health=health)
         assert await queue.look(newest) == NOW + 9
 
 
 async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        health = Health(failures=1, failed_at=NOW, held_until=NOW + 60)
+        health = Health(failed_since=NOW, held_until=NOW + 60)
         await fail(queue, "evt_1", now=NOW, health=health)
         await move_endpoints(queue, -HOUR, NOW - HOUR)
         moved = (await queue.health())[URL]
-        assert (moved.failed_at, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
+        assert (moved.failed_since, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
         assert moved.released_at is None
 
 
 async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_at=NOW))
+        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_since=NOW))
         await move_endpoints(queue, HOUR, NOW)
         assert (await queue.health())[URL].held_until == 0.0
 
@@ -176,7 +176,7 @@ async def test_a_gap_at_the_start_moves_each_wait_and_the_way_back_restores_it(
 ) -> None:
     async with opened(tmp_path / "queue.db") as queue:
         await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
-        health = Health(failures=1, failed_at=NOW, held_until=NOW + 50)
+        health = Health(failures=1, failed_since=NOW, held_until=NOW + 50)
         await fail(queue, "evt_old", now=NOW - HOUR)
         await fail(queue, "evt_new", now=NOW, health=health)
         before = await times(queue)

@@ -101,6 +101,7 @@ def test_the_documents_keys_are_the_contract() -> None:
             "failure": "timeout",
             "detail": "no answer within 10 s",
             "answer": "",
+            "extra": None,
         }
     ]
 

@@ -65,10 +65,13 @@ def explained(
         (replace(CALM, running=False), "waits: relayd is not running, so nothing is sent"),
         (replace(CALM, due={URL: 907}), "one of 907 at its receiver; the rate limit of 100/min"),
         (
-            replace(CALM, health={URL: Health(5, 1.0, NOW - 500, "refused", None, 0.0, 1)}),
+            replace(CALM, health={URL: Health(failures=5, failing_since=NOW - 500)}),
             "failing since",
         ),
-        (replace(CALM, health={URL: Health(held_until=NOW + 600)}), "Retry-After, in 10m"),
+        (
+            replace(CALM, health={URL: Health(held_until=NOW + 600)}),
+            "answered 429 or 503 and is held back",
+        ),
     ],
 )
 def test_what_a_due_delivery_waits_for(circumstances: Circumstances, words: str) -> None:

@@ -60,14 +60,17 @@ def test_what_was_scheduled_before_and_after_a_step(step: float, ago: float, lat
 def test_health_moves_with_the_clock() -> None:
     health = Health(
         failures=4,
-        failed_at=NOON,
+        recent=(0, int(NOON) - 5, 0),
+        failed_since=NOON,
         failing_since=NOON,
+        succeeded_at=NOON,
         last_failure="answered 500",
         held_until=NOON + 30.0,
         ramp=1,
     )
     moved = moved_health(health, -HOUR)
-    assert moved.failed_at == moved.failing_since == NOON - HOUR
+    assert {moved.failed_since, moved.failing_since, moved.succeeded_at} == {NOON - HOUR}
+    assert moved.recent == (0, int(NOON) - 5 - int(HOUR), 0)
     assert moved.held_until == NOON + 30.0 - HOUR
     assert moved.released_at is None
     assert (moved.failures, moved.last_failure, moved.ramp) == (4, "answered 500", 1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relayd.core import conditions
 from relayd.core.matching import (
+    ConditionErrors,
     Matcher,
     Selection,
     Verdict,

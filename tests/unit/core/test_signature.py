@@ -259,6 +259,7 @@ DELIVERY = Delivery(
     state=State.PENDING,
     attempts=0,
     step=0,
+    due_at=0.0,
     body=BODY,
 )
 SUBSCRIPTION = Subscription(

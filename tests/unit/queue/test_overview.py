@@ -49,16 +49,19 @@ def test_what_came_of_the_attempts(reading: Reading, path: Path) -> None:
 def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
     change(
         path,
-        "INSERT OR REPLACE INTO endpoints VALUES"
-        f" ('{SHOP}', 0, NULL, NULL, '', {START + 150}, 0.0, 1),"
-        f" ('{BOOKS}', 5, 1.0, 1.0, 'refused', NULL, {START + 900}, 1)",
+        "INSERT OR REPLACE INTO endpoints"
+        " (url, failures, failing_since, last_failure, release, released_at, held_until) VALUES"
+        f" ('{SHOP}', 0, NULL, '', 9, {START + 150}, 0.0),"
+        f" ('{BOOKS}', 5, 1.0, 'refused', 0, NULL, {START + 900})",
     )
     with open_reading(path) as opened:
         books, shop = read_overview(opened, path, now=NOW).endpoints
-        # What was scheduled before the endpoint came back is due since then.
+        # What failed before the endpoint recovered is due since then.
         assert shop.subscriptions[0].next_due_at == START + 150
         assert books.subscriptions[0].next_due_at == START + 900
-        assert books.health == Health(5, 1.0, 1.0, "refused", None, START + 900, 1)
+        assert books.health == Health(
+            failures=5, failing_since=1.0, last_failure="refused", held_until=START + 900
+        )
     change(path, "UPDATE subscriptions SET paused_at = 1.0 WHERE name = 'shop'")
     change(path, "UPDATE subscriptions SET presence = 'removed' WHERE name = 'books'")
     with open_reading(path) as opened:
@@ -81,7 +84,7 @@ def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
 def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
     for sql, values in (
         (overview._WAITING, ()),
-        (overview._DUE, (1.0,)),
+        (overview._DUE, {"now": 1.0}),
         (overview._ACCEPTED, (1,)),
         (statistics._SUM, (300, 0, 1)),
     ):
