@@ -89,8 +89,8 @@ def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DatabaseFullError(path, "the disk is full")
     reason = f"{error} ({name})" if name else str(error)
-    # Without a code, it was refused before it came to SQLite: a value of a type that it has not.
-    if code in _REFUSED or not code:
+    # What is refused before it comes to SQLite has no code: a value of a type that it does not have.
+    if code in _REFUSED or isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return DatabaseRefusedError(path, reason)
     if code in _DAMAGED:
         return DatabaseDamagedError(path, reason)

@@ -75,9 +75,10 @@ class SourceTasks:
         self._passed = passed
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
-        self._lines = EventLines(intake, _defaults(config), clock, at_work)
+        self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
         nursery.start_soon(self._own_events.run)
+        nursery.start_soon(self._lines.run)
 
     def prepare(self, config: Config) -> PreparedSocket:
         """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""
@@ -105,7 +106,8 @@ class SourceTasks:
         for spool_config in config.spools:
             if spool_config not in self._spools:
                 self._start_spool(spool_config)
-        self._lines.defaults = self._own_events.defaults = _defaults(config)
+        self._lines.defaults = _socket_defaults(config)
+        self._own_events.defaults = _defaults(config)
         self._apply_socket(config.socket, prepared)
 
     def waiting(self) -> dict[str, str]:
@@ -150,6 +152,12 @@ def _change_mode(socket_config: SocketConfig) -> None:
 
 def _defaults(config: Config) -> EventDefaults:
     return EventDefaults(config.market_id, config.api_version)
+
+
+def _socket_defaults(config: Config) -> EventDefaults:
+    if config.socket is None:
+        return _defaults(config)
+    return EventDefaults(config.socket.market_id, config.api_version, config.socket.markets)
 
 
 async def _within(

@@ -69,7 +69,7 @@ class Spool:
         self._clock = clock
         self._at_work = at_work
         self._source = f"spool {config.name}"
-        self._defaults = EventDefaults(config.market_id, config.api_version)
+        self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
         self._table = SpoolTable(config.path, config.table)
         self._log = _log.bind(source=self._source, path=str(config.path))
         self.waits_for: str | None = None

@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core"],
+    ["core", "permissions"],
     ["config"],
-    ["at_work", "database", "log", "service", "control"],
+    ["at_work", "database", "log", "service", "control", "spool"],
     ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
@@ -32,7 +32,15 @@ IMPURE = {
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
-    for name in ("address_guard", "answer", "connection", "failures", "lenient_answer", "streams")
+    for name in (
+        "address_guard",
+        "answer",
+        "connection",
+        "failures",
+        "lenient_answer",
+        "resolver",
+        "streams",
+    )
 }
 
 
