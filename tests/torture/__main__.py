@@ -173,7 +173,7 @@ def run_round(seed: int, load: float, totals: Totals) -> list[str]:
 def round_plan(seed: int) -> Plan:
     """Return the plan of the round that this seed stands for."""
     without = impossible_here() | (KILLS if seed % 3 == 0 else frozenset())
-    return make_plan(seed, STEPS, without, LONGEST_WAIT_S, operated=True)
+    return make_plan(seed, STEPS, without, LONGEST_WAIT_S, acts=tuple(Act))
 
 
 def _progress(plan: Plan) -> Callable[[str], None]:

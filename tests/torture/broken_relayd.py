@@ -4,7 +4,7 @@
 is durable before it is; `deletes` takes a spool's rows before they are in the queue. The harness
 must find what each loses, or it would prove nothing of the real one. `stale` starts whatever a claim
 brings back, though a reload, a pause or a cancel came in between; `twice` makes two events of a row
-that is resubmitted twice; `limits` goes on under an endpoint's first limits. The harness must find
+that is resubmitted twice; `limits` knows no limits. The harness must find
 what the operator did in vain.
 
 Each of the first three opens its window once, for one call, holds it open without end, and then makes the file
@@ -15,10 +15,12 @@ file is there, it does everything right.
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import trio
+from torture.configuration import OPERATED
 
 from relayd.cli import main
 from relayd.core.acceptance import Acceptance
@@ -26,6 +28,7 @@ from relayd.core.delivery import decide
 from relayd.core.endpoint import Endpoint
 from relayd.core.event import Event
 from relayd.core.outcome import Outcome
+from relayd.core.token_bucket import Rate
 from relayd.delivery.attempt import Attempt
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
@@ -80,7 +83,7 @@ def _early(kind: str) -> Any:
     return accept
 
 
-CLAIM_S = 0.1
+CLAIM_S = 0.3
 """How much longer a claim takes here, so that much changes meanwhile."""
 
 _claim = EndpointTask._claim
@@ -109,7 +112,8 @@ def _start_whatever_is_claimed() -> None:
 
     async def slow(self: Queue, want: Want) -> Claim:
         found = await claim(self, want)
-        await trio.sleep(CLAIM_S)
+        if OPERATED.keys() >= set(want.subscriptions):  # the others have their load to bear
+            await trio.sleep(CLAIM_S)
         return found
 
     queue.claim = slow
@@ -130,13 +134,20 @@ def _forget_who_resubmitted() -> None:
     intake.resubmit = resubmit
 
 
-def _keep_the_first_limits() -> None:
+def _know_no_limit() -> None:
     task: Any = EndpointTask
 
-    def apply(self: Any, endpoint: Endpoint, subscriptions: Any) -> None:
-        _apply(self, self._endpoint, subscriptions)
+    def init(self: Any, endpoint: Endpoint, *args: Any, **kwargs: Any) -> None:
+        _init(self, _without_limits(endpoint), *args, **kwargs)
 
-    task.apply = apply
+    def apply(self: Any, endpoint: Endpoint, subscriptions: Any) -> None:
+        _apply(self, _without_limits(endpoint), subscriptions)
+
+    task.__init__, task.apply = init, apply
+
+
+def _without_limits(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, max_in_flight=100, rate=Rate(100_000, 1.0))
 
 
 if __name__ == "__main__":
@@ -152,7 +163,7 @@ if __name__ == "__main__":
         case "twice":
             _forget_who_resubmitted()
         case "limits":
-            _keep_the_first_limits()
+            _know_no_limit()
         case other:
             raise AssertionError(other)
     sys.argv[0] = "relayd"

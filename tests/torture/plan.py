@@ -4,7 +4,7 @@ Faults happen to it one after the other. The operator acts at the same time, in 
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -121,9 +121,9 @@ def make_plan(
     without: Iterable[Fault] = (),
     longest_wait_s: float = 0.9,
     *,
-    operated: bool = False,
+    acts: Collection[Act] = (),
 ) -> Plan:
-    """Return the plan of `count` faults that this seed stands for.
+    """Return the plan of `count` faults that this seed stands for, and of an operator who does `acts`.
 
     A fault that cannot be made here is left out, so that a seed stands for a plan together with
     what the machine can do.
@@ -132,22 +132,22 @@ def make_plan(
     faults = [fault for fault in _WEIGHTS if fault not in set(without)]
     weights = [_WEIGHTS[fault] for fault in faults]
     plan = _plan(seed, chosen, chosen.choices(faults, weights, k=count), longest_wait_s)
-    return with_operator(plan) if operated else plan
+    return with_operator(plan, acts) if acts else plan
 
 
-def with_operator(plan: Plan) -> Plan:
-    """Return the plan with an operator who acts meanwhile."""
+def with_operator(plan: Plan, acts: Collection[Act] = tuple(Act)) -> Plan:
+    """Return the plan with an operator who does such acts meanwhile."""
     chosen = random.Random(f"operator {plan.seed}")
     retention_s = chosen.choice([SHORT_RETENTION_S, LONG_RETENTION_S])
-    acts = dict(_ACT_WEIGHTS)
+    weights = {act: weight for act, weight in _ACT_WEIGHTS.items() if act in acts}
     if retention_s == SHORT_RETENTION_S:
         # An inactive subscription gets no deliveries, and an event without any is removed: nobody
         # could tell afterwards whether one was lost.
-        del acts[Act.ACTIVE]
+        weights.pop(Act.ACTIVE, None)
     operations = tuple(
         # Often in a quick row: what changes again before the last change has settled.
         Operation(chosen.choice([0.0, 0.02, 0.05, 0.1, 0.4]), act, chosen.randrange(2**32))
-        for act in chosen.choices(list(acts), list(acts.values()), k=OPERATIONS)
+        for act in chosen.choices(list(weights), list(weights.values()), k=OPERATIONS)
     )
     return replace(plan, operations=operations, retention_s=retention_s)
 

@@ -52,8 +52,8 @@ class Relay:
         assert self._process is not None
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self.interruptions.append(time.monotonic())
+        if self._process.wait() != 0:
+            self.interruptions.append(time.monotonic())
 
     def terminate(self) -> int:
         assert self._process is not None

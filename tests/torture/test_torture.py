@@ -21,6 +21,8 @@ from torture.recording import Produced, Request
 from torture.violations import Report, violations
 
 SEED = 20261124
+STOPPING = (Act.MOVE, Act.PAUSE, Act.RESUME, Act.CANCEL, Act.REPLAY)
+INTERRUPTING = {*KILLS, Fault.FILL_DISK, Fault.TERMINATE}
 
 
 @pytest.mark.timeout(300)
@@ -40,7 +42,7 @@ def test_random_faults_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_an_operator_under_load_sends_nothing_twice(tmp_path: Path) -> None:
     """Without kills, nothing may be received twice but what its receiver broke off."""
-    plan = make_plan(SEED + 1, 8, without={*KILLS, Fault.FILL_DISK}, operated=True)
+    plan = make_plan(SEED + 1, 8, without=INTERRUPTING, acts=tuple(Act))
     report = torture(tmp_path, plan)
     assert violations(report) == [], f"seed {SEED + 1}\n{report.log[-4000:]}"
     assert report.interruptions == []
@@ -76,19 +78,19 @@ def test_the_harness_finds_what_a_broken_relay_loses(tmp_path: Path, broken: str
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("broken", "symptoms"),
+    ("broken", "acts", "symptoms"),
     [
-        ("stale", ("made again", "after they were cancelled", "after it was stopped")),
-        ("twice", ("resubmitted as one event, and made 2",)),
-        ("limits", ("requests open at", "beyond the limit in force")),
+        ("stale", STOPPING, ("made again", "after they were cancelled", "after it was stopped")),
+        ("twice", (Act.RESUBMIT,), ("resubmitted as one event, and made 2",)),
+        ("limits", (Act.PAUSE, Act.RESUME), ("requests open at", "beyond the limit in force")),
     ],
 )
 def test_the_harness_finds_what_disobeys_the_operator(
-    tmp_path: Path, broken: str, symptoms: tuple[str, ...]
+    tmp_path: Path, broken: str, acts: tuple[Act, ...], symptoms: tuple[str, ...]
 ) -> None:
     report = torture(
         tmp_path,
-        make_plan(SEED, 8, without=set(Fault) - {Fault.STOP, Fault.RELOAD}, operated=True),
+        make_plan(SEED, 12, without=set(Fault) - {Fault.RELOAD}, acts=acts),
         program=["-m", "torture.broken_relayd"],
         env={"RELAYD_BROKEN": broken},
     )
@@ -107,8 +109,8 @@ def test_a_seed_stands_for_its_plan() -> None:
 
 
 def test_a_seed_stands_for_what_the_operator_does() -> None:
-    plans = [make_plan(seed, 5, operated=True) for seed in range(20)]
-    assert plans[7] == make_plan(7, 5, operated=True)
+    plans = [make_plan(seed, 5, acts=tuple(Act)) for seed in range(20)]
+    assert plans[7] == make_plan(7, 5, acts=tuple(Act))
     assert plans[7].operations != plans[8].operations
     assert plans[7].steps == make_plan(7, 5).steps
     assert make_plan(7, 5).operations == ()

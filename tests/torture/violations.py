@@ -154,10 +154,13 @@ def _of_operated_events(report: Report) -> Iterator[str]:
     if strangers := {each.subscription for each in requests} - OPERATED.keys():
         yield f"requests of nobody's: {_some(strangers)}"
     received = {each.event_id for each in requests}
-    for number, ids in produced.resubmitted.items():
+    wrong = []
+    for ids in produced.resubmitted.values():
         count = len(received.intersection(ids))
         if count != 1 and not (count == 0 and report.plan.retention_s != LONG_RETENTION_S):
-            yield f"rejected row {number} was resubmitted as one event, and made {count}: {ids}"
+            wrong.append(f"{count} of {ids}")
+    if wrong:
+        yield f"resubmitted as one event, and made {'; '.join(wrong[:3])}; {len(wrong)} such rows"
 
 
 def _of_attempts(report: Report) -> Iterator[str]:
