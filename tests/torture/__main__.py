@@ -22,7 +22,7 @@ from typing import Self
 
 from torture.fuzzing import fuzz, parsers
 from torture.harness import impossible_here, torture
-from torture.plan import KILLS, LONG_RETENTION_S, Act, Fault, Plan, make_plan
+from torture.plan import INTERRUPTING, LONG_RETENTION_S, Act, Fault, Plan, make_plan
 from torture.violations import Report, violations
 
 STEPS = 60
@@ -172,7 +172,7 @@ def run_round(seed: int, load: float, totals: Totals) -> list[str]:
 
 def round_plan(seed: int) -> Plan:
     """Return the plan of the round that this seed stands for."""
-    without = impossible_here() | (KILLS if seed % 3 == 0 else frozenset())
+    without = impossible_here() | (INTERRUPTING if seed % 3 == 0 else frozenset())
     return make_plan(seed, STEPS, without, LONGEST_WAIT_S, acts=tuple(Act))
 
 

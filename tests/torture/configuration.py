@@ -37,7 +37,8 @@ OPERATED: Mapping[str, tuple[str, ...]] = {
 PLACES = ("p0", "p1", "p2", "p3")
 """The receivers between which the operator moves them."""
 
-RATES = (Rate(100_000, 1.0), Rate(6000, 60.0), Rate(100, 1.0), Rate(1200, 60.0), Rate(300, 60.0))
+_FAST, _SLOW = Rate(100_000, 1.0), Rate(300, 60.0)
+RATES = (_FAST, _FAST, _FAST, Rate(6000, 60.0), Rate(100, 1.0), Rate(1200, 60.0), _SLOW)
 IN_FLIGHT = (1, 2, 4, 8, 16)
 
 TIMEOUT_S = 2.0
@@ -63,13 +64,13 @@ class Layout:
 FIRST = Layout(
     url=dict(zip(OPERATED, PLACES, strict=True)),
     active=dict.fromkeys(OPERATED, True),
-    rate=dict.fromkeys(PLACES, RATES[1]),
+    rate=dict.fromkeys(PLACES, Rate(6000, 60.0)),
     in_flight=dict.fromkeys(PLACES, MAX_IN_FLIGHT),
 )
 LAST = Layout(
     url=FIRST.url,
     active=FIRST.active,
-    rate=dict.fromkeys(PLACES, RATES[0]),
+    rate=dict.fromkeys(PLACES, _FAST),
     in_flight=dict.fromkeys(PLACES, max(IN_FLIGHT)),
 )
 """With which all that waits is delivered at the end."""

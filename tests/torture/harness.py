@@ -39,7 +39,7 @@ START_S = 60.0
 BACKLOG = 3000
 """With so many events on their way, producers wait: a run must end, however slow its machine is."""
 
-OPERATED_BACKLOG = 8000
+OPERATED_BACKLOG = 15_000
 """The same for deliveries, most of them of the subscriptions that the operator stops and starts."""
 
 OBSERVED_EACH_S = 20.0

@@ -33,6 +33,9 @@ class Fault(StrEnum):
 
 KILLS = frozenset({Fault.KILL, Fault.KILL_AT_START, Fault.KILL_AT_SYNC, Fault.KILL_AT_RELOAD})
 
+INTERRUPTING = KILLS | {Fault.FILL_DISK, Fault.TERMINATE}
+"""Those that may end the process. Without them nothing may be cut off."""
+
 _WEIGHTS = {
     Fault.KILL: 8,
     Fault.KILL_AT_START: 3,

@@ -8,7 +8,7 @@ import pytest
 from torture.configuration import HOPELESS_RETRIES_S, WANTED
 from torture.harness import impossible_here, torture
 from torture.plan import (
-    KILLS,
+    INTERRUPTING,
     LONG_RETENTION_S,
     SHORT_RETENTION_S,
     Act,
@@ -21,8 +21,7 @@ from torture.recording import Produced, Request
 from torture.violations import Report, violations
 
 SEED = 20261124
-STOPPING = (Act.MOVE, Act.PAUSE, Act.RESUME, Act.CANCEL, Act.REPLAY)
-INTERRUPTING = {*KILLS, Fault.FILL_DISK, Fault.TERMINATE}
+STOPPING = (Act.MOVE, Act.CANCEL, Act.REPLAY)
 
 
 @pytest.mark.timeout(300)
