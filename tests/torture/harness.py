@@ -170,7 +170,7 @@ class Run:
             self._file.write(good=good)
 
     def _do(self, step: Step) -> None:
-        actions: dict[Fault, Callable[[float], None]] = {
+        actions: dict[Fault, Callable[[float], object]] = {
             Fault.KILL: self._kill,
             Fault.KILL_AT_START: self._kill_at_start,
             Fault.KILL_AT_SYNC: self._kill_at_sync,
@@ -183,6 +183,7 @@ class Run:
             Fault.LOCK_SPOOL: self._lock_spool,
             Fault.LOCK_QUEUE: self._lock_queue,
             Fault.FILL_DISK: self._fill_disk,
+            Fault.KILL_READER: self._relay.kill_helper,
         }
         actions[step.fault](step.amount)
 
@@ -335,6 +336,9 @@ class Run:
         report.unended = unended(self._file.queue)
         report.integrity = integrity(self._file.queue)
         observe(self._file.queue, report.observed)
+        report.peak_helper = self._relay.peak_helper
+        if self._relay.left_behind:
+            report.troubles.append(f"readers were left {self._relay.left_behind} times")
         report.interruptions = self._relay.interruptions
         report.acts = self._operator.done
         report.troubles += self._operator.troubles
@@ -360,6 +364,7 @@ class Run:
                 producer.held = held
             if time.monotonic() > observe_at:
                 observe(self._file.queue, self.report.observed)
+                self._relay.sample_helpers()
                 observe_at = time.monotonic() + OBSERVED_EACH_S
 
 

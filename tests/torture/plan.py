@@ -29,6 +29,7 @@ class Fault(StrEnum):
     LOCK_SPOOL = "a spool is locked by a producer"
     LOCK_QUEUE = "the queue is locked by another program"
     FILL_DISK = "the disk is full"
+    KILL_READER = "SIGKILL for a spool's reader"
 
 
 KILLS = frozenset({Fault.KILL, Fault.KILL_AT_START, Fault.KILL_AT_SYNC, Fault.KILL_AT_RELOAD})
@@ -49,6 +50,7 @@ _WEIGHTS = {
     Fault.LOCK_SPOOL: 1,
     Fault.LOCK_QUEUE: 1,
     Fault.FILL_DISK: 1,
+    Fault.KILL_READER: 2,
 }
 
 

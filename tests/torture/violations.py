@@ -23,6 +23,7 @@ from torture.timeline import Timeline
 from relayd.core.retry import JITTER
 
 MEMORY = 150_000_000
+HELPER_MEMORY = 30_000_000
 OPEN_FILES = 200
 LOG_LINES_PER_S = 400
 
@@ -63,6 +64,8 @@ class Report:
     """Deliveries that did not end as they must, each with its state."""
     integrity: str = "ok"
     peak_memory: int = 0
+    peak_helper: int = 0
+    """The most that one of its helper processes had, in bytes."""
     open_files: int = 0
     log: str = field(default="", repr=False)
     log_lines_per_s: float = 0.0
@@ -199,6 +202,8 @@ def _of_a_schedule(attempts: Sequence[Request]) -> Iterator[str]:
 def _of_resources(report: Report) -> Iterator[str]:
     if report.peak_memory > MEMORY:
         yield f"memory: {report.peak_memory} bytes"
+    if report.peak_helper > HELPER_MEMORY:
+        yield f"memory of a reader: {report.peak_helper} bytes"
     if report.open_files > OPEN_FILES:
         yield f"open files: {report.open_files}"
     if report.log_lines_per_s > LOG_LINES_PER_S:
