@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from relayd.config.sections import SpoolConfig
 from relayd.queue.reading import user_name
-from relayd.sources.spool_table import ROW_BYTES, SPOOL_TABLE
+from relayd.spool.table import ROW_BYTES, SPOOL_TABLE
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _LATEST: Final = 253_402_300_800  # the year 10000, where dates end

@@ -9,9 +9,9 @@ The spool then says what it waits for, and goes on when it can.
 """
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +31,7 @@ from relayd.database import (
     DatabaseFullError,
 )
 from relayd.sources.file_watch import FileWatch
-from relayd.sources.spool_table import Look, SpoolTable, SpoolUnusableError
+from relayd.spool.table import Look, SpoolTable, SpoolUnusableError
 
 _log = structlog.get_logger()
 
@@ -135,9 +135,14 @@ class Spool:
 
         To read them again meanwhile would hand in the same events each second.
         """
+
         # What the deletion makes the watch tell is forgotten before the look, so that a commit
         # after the look is told.
-        work = partial(self._table.delete_and_look, rows=last.rows, between=watch.forget_events)
+        def work(db: sqlite3.Connection) -> Look:
+            self._table.delete(db, last.rows)
+            watch.forget_events()
+            return self._table.look(db)
+
         while True:
             try:
                 look = await database.run(work)

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 FLOORS: list[list[str]] = [
     ["core"],
     ["config"],
-    ["at_work", "database", "log", "service", "control"],
+    ["at_work", "database", "log", "service", "control", "spool"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],

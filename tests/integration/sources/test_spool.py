@@ -18,7 +18,7 @@ from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.database import DatabaseFullError, sqlite_loop
 from relayd.sources.spool import Spool
-from relayd.sources.spool_table import SPOOL_TABLE
+from relayd.spool.table import SPOOL_TABLE
 
 INSERT = "INSERT INTO relayd_spool (type, data) VALUES ('order.created', '{\"object\":{}}')"
 

@@ -6,7 +6,7 @@ may hold anything: text is read as bytes, to tell invalid UTF-8 and NUL, and mem
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,13 +100,13 @@ class SpoolTable:
                 "`relayd spool sql` prints it as it must be"
             )
 
-    def look(self, db: sqlite3.Connection) -> Look:
-        """Return the first rows, all of them that fit in a batch."""
+    def look(self, db: sqlite3.Connection, passed_over: Collection[int] = ()) -> Look:
+        """Return the first rows that are not `passed_over`, all of them that fit in a batch."""
         version = _data_version(db)
         while True:
             known = frozenset(self._oversized)
             try:
-                rows = self._read(db)
+                rows = self._read(db, passed_over)
             except sqlite3.DataError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_TOOBIG:
                     raise
@@ -120,10 +120,12 @@ class SpoolTable:
             if rows or self._oversized == known:
                 return Look(version, rows, 0 if rows else len(self._oversized))
 
-    def _read(self, db: sqlite3.Connection) -> list[SpoolRow]:
+    def _read(self, db: sqlite3.Connection, passed_over: Collection[int]) -> list[SpoolRow]:
         rows: list[SpoolRow] = []
         total = 0
-        for size, *values in db.execute(self._select, (json.dumps(list(self._oversized)),)):
+        for size, *values in db.execute(
+            self._select, (json.dumps([*self._oversized, *passed_over]),)
+        ):
             if size > ROW_BYTES:  # its columns together
                 self._oversized.add(values[0])
                 continue
@@ -156,10 +158,8 @@ class SpoolTable:
                 size += len(blob)
         return size > ROW_BYTES
 
-    def delete_and_look(
-        self, db: sqlite3.Connection, rows: Sequence[SpoolRow], between: Callable[[], None]
-    ) -> Look:
-        """Delete rows that were taken in, call `between`, and return the next rows.
+    def delete(self, db: sqlite3.Connection, rows: Sequence[SpoolRow]) -> None:
+        """Delete rows that are durable in the queue.
 
         The deletion is one statement, which is its own transaction: producers wait for no more
         than that. By number and id: should the file have been replaced, another row keeps its
@@ -170,8 +170,6 @@ class SpoolTable:
             for row in rows
         ]
         db.execute(self._delete, (json.dumps(keys),))
-        between()
-        return self.look(db)
 
     def _refuse(self, reason: str) -> None:
         raise SpoolUnusableError(f"{self._path}: {reason}")

@@ -1,0 +1,1 @@
+"""A spool as a table in somebody else's SQLite file, and the confined process that reads it."""
