@@ -13,7 +13,17 @@ from difflib import get_close_matches
 from fnmatch import translate
 from typing import Any, Final
 
-from relayd.core.conditions import Among, Condition, Glob, Operators, Order, Scalar, key_of, listing
+from relayd.core.conditions import (
+    Among,
+    Condition,
+    Glob,
+    Operators,
+    Order,
+    Scalar,
+    key_of,
+    listing,
+    parts_of,
+)
 
 ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
 """An event's keys, in the order of the wire. Only `data` has anything below it."""
@@ -39,8 +49,6 @@ _OTHER_SPELLINGS: Final = {
 _EQUALITY_SPELLINGS: Final = frozenset({"=", "==", "eq", "equals", "is", "in", "any", "one_of"})
 _DEEPEST_NOT: Final = 8
 """`not` in `not` says nothing new; a bound keeps a hostile file from the limit of recursion."""
-_LONGEST_INDEX: Final = 9
-"""Digits of a list position: no event has a longer list, and int() refuses text of thousands."""
 
 
 class ConditionErrors(ValueError):  # noqa: N818 - it holds several
@@ -69,8 +77,7 @@ def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
             reader.problems.append((location, problem))
         test = reader.test(wanted, location)
         if problem is None and test is not None:
-            parts = tuple((part, _list_position(part)) for part in path.split("."))
-            conditions.append(Condition(path, test, parts))
+            conditions.append(Condition(path, test, parts_of(path)))
     if reader.problems:
         raise ConditionErrors(reader.problems)
     return tuple(conditions)
@@ -193,10 +200,3 @@ def _unknown_operator(name: str, place: Location) -> str:
 def _key(key: object) -> str | int:
     """Return a mapping's key as a location holds it."""
     return key if isinstance(key, str | int) else str(key)
-
-
-def _list_position(part: str) -> int:
-    """Return the list position that a part of a path means, or -1."""
-    if part.isascii() and part.isdigit() and len(part) <= _LONGEST_INDEX:
-        return int(part)
-    return -1
