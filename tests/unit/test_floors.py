@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
     ["core"],
-    ["config"],
+    ["config", "sqlite_errors"],
     ["at_work", "database", "log", "service", "control", "spool"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],

@@ -16,7 +16,8 @@ from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.database import DatabaseFullError
+from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 from relayd.spool.table import SPOOL_TABLE
 
@@ -65,8 +66,10 @@ class Intake:
 @asynccontextmanager
 async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> AsyncIterator[Spool]:
     config = SpoolConfig("market", path, table, "market_123", "2024-01-01")
-    async with sqlite_loop(), trio.open_nursery() as nursery:
-        spool = Spool(config, intake, lambda: 1_700_000_000.0, AtWork.unrecorded())
+    readers = Readers()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(readers.run)
+        spool = Spool(config, intake, readers, AtWork.unrecorded())
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()
