@@ -16,7 +16,7 @@ class Acceptance(StrEnum):
     """This id was accepted before, with the same type and data: nothing is left to do."""
     CONFLICT = "conflict"
     """This id was accepted before with other content: it is refused, never dropped in silence."""
-    POISON = "poison"
+    POISON = "quarantined"
     """relayd died at it too often to try it again: see `core.poison`."""
 
 

@@ -92,7 +92,8 @@ class Rejection:
 
     `code` is for programs: `invalid_json`, `invalid_text` (no UTF-8, or a lone surrogate),
     `too_deep`, `too_large`, `not_an_object`, `unknown_key`, `missing_key`, or `invalid_` and the
-    key; later on `id_conflict` (see `Acceptance`) and `poison` (see `core.poison`). `reason` is a sentence for people: what is wrong, and what would be right.
+    key; later on `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is
+    a sentence for people: what is wrong, and what would be right.
     """
 
     code: str
