@@ -1,28 +1,28 @@
-"""The spool's table: how it is made, checked, read and emptied.
+"""The spool's table: its SQL, what other shapes of it can be read, and how rows are read and deleted.
 
-Everything here runs in a database's thread, one call a hop. The table is somebody else's, and so
-may hold anything: text is read as bytes, to tell invalid UTF-8 and NUL, and memory is bounded.
+The table belongs to somebody else and may hold anything: text is read as bytes, since it may be
+invalid UTF-8 or hold NUL, and each value, row and batch is bounded before it is in memory.
 """
 
-import json
 import sqlite3
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+import zlib
+from collections.abc import Container, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final, NoReturn
 
-from relayd.core.event import SpoolRow
+from relayd.core.event import Column, SpoolRow
 
-BATCH_ROWS = 500
-BATCH_BYTES = 1024 * 1024
+BATCH_ROWS: Final = 500
+BATCH_BYTES: Final = 1024 * 1024
 """A hostile row takes 50 times its size while it is read: this bounds a batch's memory."""
-ROW_BYTES = 16 * 1024 * 1024
-"""A larger row is left where it is: there is no event in it, and it would not fit in memory."""
+ROW_BYTES: Final = 16 * 1024 * 1024
+"""A larger row stays in the table: there is no event in it, and it would not fit in memory."""
 
-_COLUMNS = ("seq", "id", "type", "data", "created", "market_id", "api_version")
-_TEXTS = ("data", "id", "type", "market_id", "api_version")
+COLUMNS: Final = ("seq", "id", "type", "data", "created", "market_id", "api_version")
 
-SPOOL_TABLE = """\
+SPOOL_TABLE: Final = """\
 CREATE TABLE {table} (
   seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   id          TEXT NOT NULL UNIQUE DEFAULT ('evt_' || lower(hex(randomblob(16)))),
@@ -34,151 +34,348 @@ CREATE TABLE {table} (
 );
 """
 
+_SMALL: Final = ("id", "type", "created", "market_id", "api_version")
+_SMALL_BYTES: Final = 4096
+"""All columns but `data` are read at once up to this size each; an event's are much shorter."""
+FIRST: Final = -(2**63)
+_SHOWN: Final = 64
+
+Place = int | tuple[Column | str, ...]
+"""Where a row is: its rowid, or its primary key, as a type and a value for each column of it."""
+
 
 class SpoolUnusableError(Exception):
-    """The file is there, and is no spool; says what would make it one."""
+    """The file is there, and cannot be used as a spool; says why, and what would make it usable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a look at the table found.
+class Found:
+    """A row. `digest` is made of its content: another row may be in this place later."""
 
-    `version` counts other connections' commits: a look that finds another one may find other rows.
-    `oversized` counts the rows that are left in the table because of their size, where no other
-    row is there.
+    place: Place
+    digest: int
+    columns: SpoolRow = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one read found: rows, and the places of rows that are too large.
+
+    `unnamed` counts rows that are too large and whose primary key is too large as well. `more`:
+    the batch is full, and there may be other rows behind it.
     """
 
-    version: int
-    rows: list[SpoolRow] = field(repr=False)
-    oversized: int
+    rows: list[Found] = field(repr=False)
+    oversized: list[Place]
+    unnamed: int
+    more: bool
 
 
 class SpoolTable:
-    """A spool's table, by its file and its name."""
+    """A spool's table, by its file's path and its name, on an open connection.
 
-    def __init__(self, path: Path, name: str) -> None:
+    A row of a table WITHOUT ROWID is found by its primary key, any other by its rowid, whatever
+    the column `seq` is. VACUUM may renumber rowids, and a restored backup or the producer itself
+    may put another row in the place, so a row is deleted only where its content is still the same.
+    """
+
+    def __init__(self, path: Path, name: str, db: sqlite3.Connection) -> None:
         self._path = path
         self._name = name
-        self._table = _quoted(name)
-        self._oversized: set[int] = set()
-        """Numbers of rows that were found too large, and are passed over."""
-        columns = ", ".join(
-            f"iif(typeof({column}) = 'text', CAST({column} AS BLOB), {column})"
-            for column in _COLUMNS[1:]
-        )
-        size = " + ".join(f"coalesce(length(CAST({column} AS BLOB)), 0)" for column in _TEXTS)
-        self._select = (
-            f"SELECT {size}, seq, {columns} FROM {self._table}"  # noqa: S608 - quoted
-            f" WHERE seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT {BATCH_ROWS}"
-        )
-        self._numbers = f"SELECT seq FROM {self._table} ORDER BY seq"  # noqa: S608 - quoted
-        self._delete = (
-            f"DELETE FROM {self._table} WHERE seq IN ("  # noqa: S608 - quoted
-            f"SELECT found.seq FROM json_each(?) AS row JOIN {self._table} AS found"
-            " ON found.seq = row.value ->> 0"
-            " WHERE row.value ->> 1 IS NULL OR lower(hex(found.id)) = row.value ->> 1)"
-        )
-
-    def check(self, db: sqlite3.Connection) -> None:
-        """Raise `SpoolUnusableError` unless the table is what producers and relayd agree on."""
-        # To learn a text's size, SQLite loads it. A larger value is now an error instead.
+        self._db = db
+        self._known: Container[Place] = ()
+        self.by_rowid = True
+        """Whether rows are read by rowid, so that reading can go on behind the last one."""
+        self.computing: list[str] = []
+        """The table's indexes on expressions, and partial ones: each deletion computes them."""
+        self._fresh = self._all = _Scan("", "")
+        self._whole = self._delete = ""
+        self._parameters = 0
+        # To learn a text's size, SQLite loads it. A larger value is an error instead.
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
-        found = db.execute(
-            "SELECT type FROM sqlite_schema WHERE lower(tbl_name) = lower(?)"
-            " AND type IN ('table', 'view', 'trigger')",
+        db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        # Text as its bytes in UTF-8, whatever the database's encoding.
+        db.text_factory = bytes
+        db.create_function("relayd_digest", 6, _digest)
+        db.create_function("relayd_known", -1, self._is_known)
+
+    def check(self) -> None:
+        """Raise `SpoolUnusableError` unless rows can be read and deleted; note the table's shape.
+
+        Within a read transaction, so that what is read afterwards has the shape that was checked.
+        """
+        # First, and from the table: a pragma alone may describe a schema that has changed since.
+        found: dict[str, list[tuple[str, int]]] = {}
+        for kind, name, page in self._db.execute(
+            "SELECT type, name, rootpage FROM main.sqlite_schema WHERE tbl_name = ? COLLATE NOCASE",
             (self._name,),
-        )
-        kinds = {kind for (kind,) in found}
-        if not kinds & {"table", "view"}:
-            self._refuse(f"there is no table {self._name}; `relayd spool sql` prints it")
-        if kinds != {"table"}:
-            self._refuse(f"{self._name} must be a plain table, without views or triggers")
-        columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({self._table})")}
-        if missing := [column for column in _COLUMNS if column not in columns]:
+        ):
+            found.setdefault(_word(kind), []).append((_word(name), page))
+        name = _shown(self._name)
+        if "view" in found:
+            self._refuse(f"{name} is a view; relayd needs a table, from which it deletes")
+        if "table" not in found:
+            self._refuse(f"there is no table {name}; `relayd spool sql` prints it")
+        if triggers := found.get("trigger"):
             self._refuse(
-                f"table {self._name} lacks {', '.join(missing)}; "
+                f"table {name} has a trigger, which would run whenever relayd deletes: "
+                f"DROP TRIGGER {_shown(triggers[0][0])}"
+            )
+        if not found["table"][0][1]:
+            self._refuse(f"{name} is a virtual table; relayd needs a plain one")
+        self._note_shape()
+        self._try_statements()
+
+    def _note_shape(self) -> None:
+        pragma = f"({_quoted(self._name)})"
+        # table_info would leave out generated columns.
+        columns = self._db.execute(f"PRAGMA main.table_xinfo{pragma}").fetchall()
+        names = {_lower(_word(column)) for _, column, *_ in columns}
+        if missing := [column for column in COLUMNS if column not in names]:
+            self._refuse(
+                f"table {_shown(self._name)} lacks {', '.join(missing)}; "
+                "`relayd spool sql` prints it as it must be"
+            )
+        self.computing = [
+            _shown(_word(index))
+            for _, index, _, _, partial in self._db.execute(
+                f"PRAGMA main.index_list{pragma}"
+            ).fetchall()
+            if partial or _has_expression(self._db, _word(index))
+        ]
+        # Of a table WITHOUT ROWID this pragma gives the primary key, of any other nothing.
+        primary = self._db.execute(f"PRAGMA main.index_xinfo{pragma}").fetchall()
+        keys = [_word(column) for _, _, column, _, _, is_key in primary if is_key]
+        self.by_rowid = not keys
+        rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in names), None)
+        if keys:
+            self._write_statements([f"t.{_quoted(key)}" for key in keys])
+        elif rowid is None:
+            self._refuse(
+                f"table {_shown(self._name)} has columns named rowid, _rowid_ and oid, which hide "
+                "SQLite's own; rename one"
+            )
+        else:
+            self._write_statements([f"t.{rowid}"])
+
+    def _write_statements(self, keys: Sequence[str]) -> None:
+        """Write the statements; `keys` is the rowid, or are the primary key's columns."""
+        if self.by_rowid:
+            [place] = keys
+            here, behind = f"{place} = ?1", f"{place} >= ?1"
+            self._parameters = 1
+        else:
+            # Text as its bytes and back, exactly, in any encoding: a CAST back would take them as
+            # UTF-8, `||` takes them as they are.
+            place = ", ".join(
+                f"typeof({key}), iif(typeof({key}) = 'text', CAST({key} AS BLOB), {key})"
+                for key in keys
+            )
+            here = " AND ".join(
+                f"{key} = iif(?{at} = 'text', ?{at + 1} || x'', ?{at + 1})"
+                for at, key in zip(range(1, 2 * len(keys), 2), keys, strict=True)
+            )
+            behind = "?1 IS NOT NULL"
+            self._parameters = 2 * len(keys)
+        sizes = [f"coalesce(length(CAST(t.{column} AS BLOB)), 0)" for column in _SMALL]
+        starts = (f"substr(CAST(t.{column} AS BLOB), 1, {_SMALL_BYTES})" for column in _SMALL)
+        digest = f"relayd_digest(CAST(t.data AS BLOB), {', '.join(starts)})"
+        small = (
+            f"iif({size} > {_SMALL_BYTES}, NULL, t.{column})"
+            for size, column in zip(sizes, _SMALL, strict=True)
+        )
+        fields = f"{digest}, {' + '.join(sizes)}, iif(typeof(t.seq) = 'integer', t.seq, NULL)"
+        fields += f", t.data, {', '.join(small)}, {place}"
+        source = f"FROM main.{_quoted(self._name)} AS t NOT INDEXED"
+        fresh = f"{behind} AND NOT relayd_known({place})"
+        part = f"ORDER BY {', '.join(keys)} LIMIT ?2 OFFSET ?3"
+        # Names are quoted, and the rest is written here.
+        self._fresh, self._all = (
+            _Scan(
+                f"SELECT {fields} {source} WHERE {condition} {part}",
+                f"SELECT {place} {source} WHERE {condition} {part}",
+            )
+            for condition in (fresh, behind)
+        )
+        whole = ", ".join(f"t.{column}" for column in _SMALL)
+        self._whole = f"SELECT {whole} {source} WHERE {here}"
+        self._delete = f"DELETE {source} WHERE {here} AND {digest} = ?{self._parameters + 1}"
+
+    def _try_statements(self) -> None:
+        """Compile the statements, which finds what this connection cannot do.
+
+        A collation or a function of the market's own is unknown here, and a foreign key may refer
+        to what it cannot.
+        """
+        try:
+            self._db.execute(f"EXPLAIN {self._fresh.rows}", (FIRST, 1, 0)).fetchall()
+            self._db.execute(f"EXPLAIN {self._delete}", (None,) * (self._parameters + 1)).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+                raise
+            self._refuse(
+                f"relayd cannot read or delete rows of table {_shown(self._name)} ({error}); "
                 "`relayd spool sql` prints it as it must be"
             )
 
-    def look(self, db: sqlite3.Connection, passed_over: Collection[int] = ()) -> Look:
-        """Return the first rows that are not `passed_over`, all of them that fit in a batch."""
-        version = _data_version(db)
-        while True:
-            known = frozenset(self._oversized)
-            try:
-                rows = self._read(db, passed_over)
-            except sqlite3.DataError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_TOOBIG:
-                    raise
-                rows = []
-                self._find_oversized(db)
-                if self._oversized == known:
-                    raise
-            if not rows:
-                # They may have been mended, or taken away.
-                self._oversized = {seq for seq in self._oversized if self._is_oversized(db, seq)}
-            if rows or self._oversized == known:
-                return Look(version, rows, 0 if rows else len(self._oversized))
+    def read(self, known: Container[Place], first: int = FIRST) -> Batch:
+        """Return rows that are not `known`, at most a batch of them, in the order of their places.
 
-    def _read(self, db: sqlite3.Connection, passed_over: Collection[int]) -> list[SpoolRow]:
-        rows: list[SpoolRow] = []
-        total = 0
-        for size, *values in db.execute(
-            self._select, (json.dumps([*self._oversized, *passed_over]),)
-        ):
-            if size > ROW_BYTES:  # its columns together
-                self._oversized.add(values[0])
-                continue
-            total += size
-            if rows and total > BATCH_BYTES:
-                break
-            rows.append(SpoolRow(*values))
-        return rows
-
-    def _find_oversized(self, db: sqlite3.Connection) -> None:
-        """Find the rows that are too large before the next batch of others."""
-        others = 0
-        for (seq,) in db.execute(self._numbers):
-            if seq in self._oversized or self._is_oversized(db, seq):
-                self._oversized.add(seq)
-                continue
-            others += 1
-            if others == BATCH_ROWS:
-                return
-
-    def _is_oversized(self, db: sqlite3.Connection, seq: int) -> bool:
-        """Tell a row's size without loading it."""
-        size = 0
-        for column in _TEXTS:
-            # No such row any more, or a value that is neither text nor bytes.
-            with (
-                suppress(sqlite3.OperationalError),
-                db.blobopen(self._name, column, seq, readonly=True) as blob,
-            ):
-                size += len(blob)
-        return size > ROW_BYTES
-
-    def delete(self, db: sqlite3.Connection, rows: Sequence[SpoolRow]) -> None:
-        """Delete rows that are durable in the queue.
-
-        The deletion is one statement, which is its own transaction: producers wait for no more
-        than that. By number and id: should the file have been replaced, another row keeps its
-        place.
+        Of a table with rowids, those from `first` on. Within the transaction of `check`.
         """
-        keys = [
-            (row.seq, row.id.hex() if isinstance(row.id, bytes) and len(row.id) < 1024 else None)
-            for row in rows
-        ]
-        db.execute(self._delete, (json.dumps(keys),))
+        self._known = known
+        rows: list[Found] = []
+        oversized: list[Place] = []
+        unnamed, total = 0, 0
+        with closing(self._records(first)) as records:
+            for place, values in records:
+                if place is None:
+                    unnamed += 1
+                    continue
+                found, size = (None, 0) if values is None else self._found(place, values)
+                if found is None:
+                    oversized.append(place)
+                    continue
+                total += size
+                if rows and total > BATCH_BYTES:
+                    return Batch(rows, oversized, unnamed, more=True)
+                rows.append(found)
+                if len(rows) == BATCH_ROWS:
+                    return Batch(rows, oversized, unnamed, more=True)
+        return Batch(rows, oversized, unnamed, more=False)
 
-    def _refuse(self, reason: str) -> None:
+    def _records(
+        self, first: int
+    ) -> Generator[tuple[Place | None, Sequence[Any] | None], None, None]:
+        """Yield places and values; no values for a row that is too large, no place if that is too.
+
+        SQLite gives up at a value that is too large, without loading it. The row that it gave up
+        at is found by its position, and passed over.
+        """
+        scan, position, unnamed = self._fresh, 0, False
+        yielded = set[Place]()
+        while True:
+            try:
+                with closing(self._db.execute(scan.rows, (first, -1, position))) as rows:
+                    for values in rows:
+                        position += 1
+                        place = self._place(values[_FIELDS:])
+                        if unnamed and (place in yielded or place in self._known):
+                            continue
+                        yielded.add(place)
+                        yield place, values
+            except sqlite3.DataError as error:
+                _must_be_too_big(error)
+            else:
+                return
+            # sqlite3 steps ahead: it may have met the error at the row behind this one.
+            values = _one(self._db, scan.rows, first, position)
+            named = _one(self._db, scan.places, first, position)
+            if named is None and not unnamed:
+                # A primary key that is too large even for the filter: from the start, without it.
+                scan, position, unnamed = self._all, 0, True
+                continue
+            position += 1
+            if named is None:
+                yield None, None
+            elif (place := self._place(named)) not in yielded and place not in self._known:
+                yielded.add(place)
+                yield place, values
+
+    def _found(self, place: Place, values: Sequence[Any]) -> tuple[Found | None, int]:
+        """Return a row and its size, or None for a row that is too large."""
+        digest, small_size, number, data, *small = values[:_FIELDS]
+        size = small_size + (len(data) if isinstance(data, bytes) else 8)
+        if size > ROW_BYTES:
+            return None, size
+        if small_size > _SMALL_BYTES:
+            whole = self._db.execute(self._whole, self._parameters_of(place)).fetchall()
+            if len(whole) != 1:
+                return None, size
+            [small] = whole
+        event_id, kind, created, market, version = small
+        if isinstance(place, int):
+            number = place
+        elif number is None:
+            number = zlib.crc32(repr(place).encode())
+        columns = SpoolRow(number, event_id, kind, data, created, market, version)
+        return Found(place, digest, columns), size
+
+    def delete(self, place: Place, digest: int) -> bool:
+        """Delete the row in this place, if its content is still the same; say whether it was."""
+        return self._db.execute(self._delete, (*self._parameters_of(place), digest)).rowcount > 0
+
+    def _parameters_of(self, place: Place) -> tuple[Any, ...]:
+        return (place,) if isinstance(place, int) else place
+
+    def _place(self, values: Sequence[Any]) -> Place:
+        if self.by_rowid:
+            place: int = values[0]
+            return place
+        return tuple(value if at % 2 else _word(value) for at, value in enumerate(values))
+
+    def _is_known(self, *values: Any) -> bool:  # noqa: ANN401 - a primary key's types and values
+        return (values[0] if self.by_rowid else values) in self._known
+
+    def _refuse(self, reason: str) -> NoReturn:
         raise SpoolUnusableError(f"{self._path}: {reason}")
 
 
-def _data_version(db: sqlite3.Connection) -> int:
-    """Return SQLite's count of other connections' commits."""
-    [(version,)] = db.execute("PRAGMA data_version")
-    return int(version)
+_FIELDS: Final = 4 + len(_SMALL)
+"""So many values of a row come before its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """Statements that return rows, and only their places: from a rowid on, so many, after so many."""
+
+    rows: str
+    places: str
+
+
+def _one(db: sqlite3.Connection, sql: str, first: int, position: int) -> Sequence[Any] | None:
+    """Return one row of a scan, or None where it holds a value that is too large."""
+    try:
+        [values] = db.execute(sql, (first, 1, position)).fetchall()
+    except sqlite3.DataError as error:
+        _must_be_too_big(error)
+        return None
+    found: Sequence[Any] = values
+    return found
+
+
+def _must_be_too_big(error: sqlite3.DataError) -> None:
+    if error.sqlite_errorcode != sqlite3.SQLITE_TOOBIG:
+        raise error
+
+
+def _digest(*columns: bytes | None) -> int:
+    return hash(columns)
+
+
+def _has_expression(db: sqlite3.Connection, index: str) -> bool:
+    columns = db.execute(f"PRAGMA main.index_xinfo({_quoted(index)})").fetchall()
+    return any(number == _EXPRESSION for _, number, *_ in columns)
+
+
+_EXPRESSION: Final = -2
+"""What index_xinfo gives in place of a column's number."""
+
+
+def _word(text: bytes) -> str:
+    """Return a name of SQLite's or of a schema; what is not UTF-8 in it becomes a mark."""
+    return text.decode("utf-8", "replace")
+
+
+def _lower(name: str) -> str:
+    """Fold a name as SQLite does: letters of ASCII only."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
+
+
+def _shown(name: str) -> str:
+    """Show a name that somebody else chose: without control characters, and not at any length."""
+    cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    return cut if cut.isprintable() else repr(cut)
 
 
 def _quoted(name: str) -> str:
