@@ -12,6 +12,7 @@ from relayd.config.config import Config
 from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
+from relayd.orphans import reap_orphans
 from relayd.sources.line_server import LineServer
 from relayd.sources.own_events import Outbox, OwnEvents
 from relayd.sources.readers import Readers
@@ -76,6 +77,7 @@ class SourceTasks:
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
         nursery.start_soon(self._own_events.run)
         nursery.start_soon(self._readers.run)
+        nursery.start_soon(reap_orphans, self._readers.children)
 
     def prepare(self, config: Config) -> PreparedSocket:
         """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""

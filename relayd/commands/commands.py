@@ -109,6 +109,7 @@ class Commands:
                     "path": str(spool.path),
                     "waits_for": None if standing is None else standing.waits_for,
                     "undeleted": 0 if standing is None else standing.undeleted,
+                    "confined": None if standing is None else standing.confined,
                     "not_confined": None if standing is None else standing.unconfined,
                 }
             )

@@ -141,6 +141,11 @@ class Readers:
         self._last = 0
         self._budget = _Budget(BUDGET_BYTES)
 
+    def children(self) -> list[int]:
+        """Return the process numbers of this process's own children: the template, if it runs."""
+        process = self._process
+        return [] if process is None or process.returncode is not None else [process.pid]
+
     async def run(self) -> None:
         """Keep a template running, as soon as a reader is wanted, until cancelled."""
         await self._wanted.wait()

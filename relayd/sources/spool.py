@@ -54,12 +54,13 @@ class SpoolStanding:
     """How a spool is.
 
     `waits_for` says what keeps it from being read, if anything. `undeleted` counts rows that are
-    accepted and still in the table. `unconfined` says why its reader is not confined, None when it
-    is.
+    accepted and still in the table. `confined` tells whether its reader is, None before it has said
+    so; `unconfined` says why not.
     """
 
     waits_for: str | None
     undeleted: int
+    confined: bool | None
     unconfined: str | None
 
 
@@ -88,6 +89,7 @@ class Spool:
         """The real path, to which the configured one led when the configuration was read."""
         self._waits_for: str | None = None
         self._undeleted = 0
+        self._confined: bool | None = None
         self._unconfined: str | None = None
 
     def apply(self, paths: Sequence[str]) -> None:
@@ -102,7 +104,7 @@ class Spool:
 
     def standing(self) -> SpoolStanding:
         """Return how it is."""
-        return SpoolStanding(self._waits_for, self._undeleted, self._unconfined)
+        return SpoolStanding(self._waits_for, self._undeleted, self._confined, self._unconfined)
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `DatabaseError` of the queue only."""
@@ -229,7 +231,7 @@ class Spool:
         self._undeleted = state.undeleted
         if state.unconfined is not None and state.unconfined != self._unconfined:
             self._log.warning("reader_not_confined", detail=state.unconfined)
-        self._unconfined = state.unconfined
+        self._confined, self._unconfined = state.unconfined is None, state.unconfined
         if state.waits_for is not None:
             self._wait_for(state.waits_for)
         elif self._waits_for is not None:

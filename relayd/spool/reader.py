@@ -139,7 +139,7 @@ class Reader:
             pause_s: float | None = None
             if len(self._unanswered) < _WINDOW:
                 look = self._guest.look()
-                self._waits_for = self._guest.waits_for
+                self._waits_for = self._guest.waits_for or _left_there(look.oversized)
                 self._tell()
                 if look.rows or look.version != version:
                     version, pauses = look.version, iter(())
@@ -348,6 +348,13 @@ def read_spool(channel: socket.socket, page_descriptor: int) -> int:
         except Exception:  # noqa: BLE001 - a defect, which the daemon logs
             _report(channel)
         return EXIT_DEFECT
+
+
+def _left_there(oversized: int) -> str | None:
+    if not oversized:
+        return None
+    rows = "1 row is" if oversized == 1 else f"{oversized} rows are"
+    return f"{rows} larger than 16 MiB, and cannot be read; delete what is no event"
 
 
 def _report(channel: socket.socket) -> None:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 FLOORS: list[list[str]] = [
     ["core"],
     ["config", "sqlite_errors"],
-    ["at_work", "database", "log", "service", "control", "spool"],
+    ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],
