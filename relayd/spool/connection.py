@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -36,6 +36,8 @@ _PRAGMAS: Final = (
     "temp_store = MEMORY",
     # What the market's schema says about rows that refer to the spool holds for relayd as well.
     "foreign_keys = ON",
+    # Writing back syncs the file, which can take long: `write_back_wal` does it.
+    "wal_autocheckpoint = 0",
 )
 
 
@@ -103,6 +105,15 @@ class GuestConnection:
         """Whether the file has a write-ahead log at present, and no rollback journal."""
         [(mode,)] = self.db.execute("PRAGMA main.journal_mode").fetchall()
         return bytes(mode) == b"wal"
+
+    def write_back_wal(self, size: int) -> None:
+        """Write a WAL that is longer than `size` bytes back to the file, as far as is possible.
+
+        It keeps neither readers nor writers waiting, but is not over before the file is synced.
+        """
+        with suppress(FileNotFoundError, sqlite3.OperationalError):
+            if os.stat(f"{self.path}-wal").st_size > size:  # noqa: PTH116 - as below
+                self.db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchall()
 
     def patiently(
         self, work: Callable[[sqlite3.Connection], T], patience_s: float = _PATIENCE_S

@@ -10,19 +10,23 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from relayd.spool.connection import GuestConnection, is_busy
-from relayd.spool.manners import Manners
+from relayd.spool.manners import MANY, Manners
 from relayd.spool.table import Found, Place, SpoolTable
 
 _STATEMENT_S: Final = 0.5
 """A deletion's deadline, while the market's writers wait for it."""
-_TRANSACTION_S: Final = 0.03
-"""No further row is deleted in a transaction after so long."""
-_ROWS: Final = 50
+_TRANSACTION_S: Final = 0.008
+_LONG_TRANSACTION_S: Final = 0.1
+"""No further row is deleted in a transaction after so long; the second where MANY are due."""
+_ROWS: Final = 20
 """So many rows are deleted between two looks at the clock."""
 _QUICK_S: Final = 0.002
 """How long a lock is tried for: a few attempts."""
 _COMMIT_PATIENCE_S: Final = 0.02
 """With a rollback journal, new readers are kept out while COMMIT waits for those that are in."""
+_WAL_BYTES: Final = 4 * 1024 * 1024
+_LARGE_WAL_BYTES: Final = 40 * 1024 * 1024
+"""A longer WAL is written back to the file: when nobody writes, and in any case."""
 _REFUSED_S: Final = 60.0
 """A row whose deletion was refused is tried again after so long."""
 _FIRST_PAUSE_S: Final = 1.0
@@ -154,7 +158,9 @@ class Deletion:
                 done, refused = [], [*done, *refused]
         self._forget(done)
         self._put_aside(refused)
-        self.manners.deleted(self._clock(), rest=bool(self._due))
+        now = self._clock()
+        self.manners.deleted(now, rest=bool(self._due))
+        connection.write_back_wal(_WAL_BYTES if self.manners.is_quiet(now) else _LARGE_WAL_BYTES)
         return True
 
     def _lock(self, statement: str, patience_s: float) -> None:
@@ -169,11 +175,12 @@ class Deletion:
         """Delete within a transaction. Returns the keys that were deleted, and refused."""
         connection, done, refused = self._connection, list[int](), list[int]()
         began = now = self._clock()
+        duration_s = _LONG_TRANSACTION_S if len(self._due) >= MANY else _TRANSACTION_S
         for count, key in enumerate(self._due):
             if count % _ROWS == 0:
                 now = self._clock()
                 connection.set_deadline(_STATEMENT_S)
-            if count == limit or now - began > _TRANSACTION_S:
+            if count == limit or now - began > duration_s:
                 break
             try:
                 self._table.delete(*self._rows[key])

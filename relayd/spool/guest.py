@@ -21,7 +21,7 @@ from relayd.spool.connection import STATEMENT_S, GuestConnection, is_busy
 from relayd.spool.deletion import Deletion
 from relayd.spool.table import FIRST, Place, SpoolTable, SpoolUnusableError
 
-MAX_UNDELETED: Final = 50_000
+MAX_UNDELETED: Final = 20_000
 """With so many accepted rows in the table no others are handed over: this bounds memory."""
 
 _LOOK_S: Final = 1.0

@@ -10,12 +10,12 @@ the middle of transactions of 4 ms is 0.4 % of them, however many there are.
 from dataclasses import dataclass
 from typing import Final
 
-INTERVAL_S: Final = 2.0
+INTERVAL_S: Final = 3.0
 """Between two deletions while others write."""
 BUSY_INTERVAL_S: Final = 1.0
-"""The same where MANY rows wait to be deleted: commits follow each other in less than a
-millisecond then, and so do the transactions that a deletion can hurt."""
-MANY: Final = 2000
+"""The same where one deletion was not enough, or MANY rows wait to be deleted: commits follow each
+other in less than a millisecond then, and a deletion hurts few of them."""
+MANY: Final = 5000
 
 QUIET_S: Final = 0.25
 """After so long without another's commit nobody is writing."""
@@ -45,6 +45,7 @@ class Manners:
     """When to ask `may_delete` again without a commit of others."""
     refused_until: float = float("-inf")
     """Not before then, whatever others do."""
+    _is_behind: bool = False
     _pause_s: float = FIRST_PAUSE_S
 
     def due(self, now: float) -> None:
@@ -61,6 +62,7 @@ class Manners:
         self.deleted_at = now
         self.due_since = now if rest else None
         self.next_at = now
+        self._is_behind = rest
         self._pause_s = FIRST_PAUSE_S
 
     def lock_refused(self, now: float, *, commit: bool) -> None:
@@ -78,19 +80,24 @@ class Manners:
         since = self.due_since
         return PATIENCE_S if since is not None and now - since >= OVERDUE_S else 0.0
 
+    def is_quiet(self, now: float) -> bool:
+        """Whether nobody else is writing."""
+        return self.others_at is None or now - self.others_at >= QUIET_S
+
     def may_delete(self, now: float, rows: int, *, fresh: bool) -> bool:
         """Whether to delete `rows` rows now. `fresh`: another's commit has only just happened."""
         if now < (self.refused_until if fresh else self.next_at):
             return False
-        if self.others_at is None or self.others_at < self.deleted_at:
+        is_quiet = self.is_quiet(now)
+        if is_quiet and (self.others_at is None or self.others_at < self.deleted_at):
             return True  # nobody has written since the last deletion
-        interval_s = BUSY_INTERVAL_S if rows >= MANY else INTERVAL_S
+        interval_s = BUSY_INTERVAL_S if self._is_behind or rows >= MANY else INTERVAL_S
         since = now - self.deleted_at
         if since < interval_s:
-            self.next_at = min(self.deleted_at + interval_s, now + BUSY_INTERVAL_S / 4)
+            self.next_at = min(self.deleted_at + interval_s, now + QUIET_S)
             return False
         since_due = now - (now if self.due_since is None else self.due_since)
-        if fresh or rows >= MANY or now - self.others_at >= QUIET_S or since_due >= HUNT_S:
+        if fresh or rows >= MANY or is_quiet or since_due >= HUNT_S:
             return True
         self.next_at = now + QUIET_S / 2
         return False
