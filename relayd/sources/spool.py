@@ -161,11 +161,14 @@ class Spool:
         return None
 
     async def _find(self) -> str | None:
-        """Return the spool's real path, as it was when the configuration was read."""
+        """Return the spool's real path as it was when the configuration was read.
+
+        None while there is no folder to which a reader could be confined.
+        """
         if self._place is None:
-            path = self._config.path
-            place = await trio.to_thread.run_sync(_real_path, path)
-            self._place = place
+            self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
+        if not await trio.to_thread.run_sync(_has_folder, self._place):
+            return None
         return self._place
 
     async def _follow(self, reader: Reader, place: str, reloads: int) -> None:
@@ -255,7 +258,9 @@ class Spool:
         self._waits_for = reason
 
 
-def _real_path(path: Path) -> str | None:
-    """Return where a path leads, or None while there is no folder to which a reader is confined."""
-    place = os.path.realpath(path)
-    return place if os.path.isdir(os.path.dirname(place)) else None  # noqa: PTH112, PTH120
+def _real_path(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _has_folder(place: str) -> bool:
+    return os.path.isdir(os.path.dirname(place))  # noqa: PTH112, PTH120

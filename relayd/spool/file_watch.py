@@ -27,11 +27,9 @@ class FileWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
-        self._folder = str(path.parent)
         self._name = os.fsencode(path.name)
         self._identity = _identity(self._path)
-        self._folder_identity = _identity(self._folder)
-        self.descriptor: int | None = _watch(self._folder)
+        self.descriptor: int | None = _watch(str(path.parent))
 
     def __enter__(self) -> Self:
         return self
@@ -47,10 +45,6 @@ class FileWatch:
         An open connection goes on reading and writing a file that was moved away.
         """
         return _identity(self._path) == self._identity
-
-    def same_folder(self) -> bool:
-        """Tell whether the folder is still the one that was there when the watch began."""
-        return _identity(self._folder) == self._folder_identity
 
     def touched(self) -> bool:
         """Read what inotify has, without waiting, and tell whether some of it is about our file."""

@@ -86,6 +86,7 @@ class Reader:
         self._number = 0
         self._unanswered: dict[int, list[Row]] = {}
         """The rows of each frame that was not answered yet, in its order."""
+        self._folder: tuple[int, int] | None = None
         self._unconfined: str | None = None
         self._waits_for: str | None = None
         self._told: State | None = None
@@ -94,6 +95,7 @@ class Reader:
     def confine(self) -> None:
         """Give up all that is not needed. Raises `OSError` when the folder is not there."""
         limit()
+        self._folder = _identity(self._path.parent)
         try:
             confine(self._path.parent)
         except UnconfinedError as refused:
@@ -119,7 +121,7 @@ class Reader:
     def _read_file(self) -> None:
         """Read the file until it is replaced, or cannot be read."""
         with FileWatch(self._path) as watch:
-            if not watch.same_folder():
+            if _identity(self._path.parent) != self._folder:
                 raise FolderMovedError
             self._check_place()
             self._guest.open()
@@ -348,6 +350,14 @@ def read_spool(channel: socket.socket, page_descriptor: int) -> int:
         except Exception:  # noqa: BLE001 - a defect, which the daemon logs
             _report(channel)
         return EXIT_DEFECT
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _left_there(oversized: int) -> str | None:
