@@ -68,7 +68,7 @@ class Frame:
     kind: Kind
     number: int
     text: Any
-    blob: bytes
+    blob: memoryview
 
 
 class Reader:
@@ -102,7 +102,7 @@ class Reader:
         except trio.TooSlowError:
             raise ReaderEndedError(f"it took nothing for {SILENCE_S:g} s, and was killed") from None
 
-    async def receive(self, size: int) -> bytes:
+    async def receive(self, size: int) -> bytearray:
         """Return so many bytes. Raises `ReaderEndedError`, also when they do not come in time."""
         raw = bytearray(size)
         view = memoryview(raw)
@@ -117,7 +117,7 @@ class Reader:
             raise await self._ending() from None
         except trio.TooSlowError:
             raise ReaderEndedError(f"it said nothing for {SILENCE_S:g} s, and was killed") from None
-        return bytes(raw)
+        return raw
 
     async def _ending(self) -> ReaderEndedError:
         with trio.move_on_after(_END_S):
@@ -191,8 +191,8 @@ class Readers:
         head = frames.head_of(await reader.receive(frames.HEAD.size), _FROM_READER)
         async with self._budget.share(head.size):
             raw = await reader.receive(head.size)
-            text = frames.text_of(raw[: head.text_bytes])
-            yield Frame(head.kind, head.number, text, raw[head.text_bytes :])
+            text = frames.text_of(bytes(raw[: head.text_bytes]))
+            yield Frame(head.kind, head.number, text, memoryview(raw)[head.text_bytes :])
 
     def kill(self, reader: Reader) -> None:
         """Kill a reader. Its end is reported later."""

@@ -133,11 +133,12 @@ def frame(kind: Kind, number: int, text: object, blob: bytes = b"") -> bytes:
 
 
 def _framed(kind: Kind, number: int, text: str, blob: bytes) -> bytes:
-    raw = text.encode()
+    # A value may hold half of a surrogate pair, which JSON's decoder lets through again.
+    raw = text.encode("utf-8", "surrogatepass")
     return HEAD.pack(kind, number, len(raw), len(blob)) + raw + blob
 
 
-def head_of(raw: bytes, allowed: Iterable[Kind]) -> Head:
+def head_of(raw: bytes | bytearray, allowed: Iterable[Kind]) -> Head:
     """Return a frame's head. Raises `BadFrameError`."""
     number: int
     kind, number, text_bytes, blob_bytes = HEAD.unpack(raw)
@@ -258,7 +259,7 @@ class EventChecks:
     def events(
         self,
         text: Any,  # noqa: ANN401 - JSON
-        blob: bytes,
+        blob: memoryview,
         paths_of: Mapping[int, tuple[str, ...]],
     ) -> list[Event]:
         """Return a frame's events. `paths_of` has the paths of each generation that may be named.
@@ -273,12 +274,11 @@ class EventChecks:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise BadFrameError(f"events in another form ({type(error).__name__})") from None
 
-    def _events(self, entries: Any, blob: bytes, paths: tuple[str, ...]) -> list[Event]:  # noqa: ANN401 - JSON
+    def _events(self, entries: Any, blob: memoryview, paths: tuple[str, ...]) -> list[Event]:  # noqa: ANN401 - JSON
         if len(entries) > EVENTS:
             raise BadFrameError("more events than one frame has")
         events: list[Event] = []
         start = 0
-        view = memoryview(blob)
         for event_id, kind, created, market, version, size, flaws, values in entries:
             middle = start + _DIGEST_BYTES
             if type(size) is not int or not 0 < size <= MAX_BODY_BYTES:
@@ -293,9 +293,9 @@ class EventChecks:
                 data=None,
                 market_id=checked_label("market_id", market, self._defaults.market_id),
                 api_version=checked_label("api_version", version, self._defaults.api_version),
-                body=bytes(view[middle:end]),
+                body=bytes(blob[middle:end]),
                 unfaithful=() if flaws is None else _flaws(flaws),
-                digest=bytes(view[start:middle]),
+                digest=bytes(blob[start:middle]),
                 values=_values(values, paths),
             )
             self._check_body(event)
@@ -387,7 +387,7 @@ def _row_parts(each: FoundRow) -> tuple[object, bytes]:
     return [row.seq, each.rejection.code, reason, columns], b"".join(blobs)
 
 
-def rejected_of(text: Any, blob: bytes) -> list[FoundRow]:  # noqa: ANN401 - JSON
+def rejected_of(text: Any, blob: memoryview) -> list[FoundRow]:  # noqa: ANN401 - JSON
     """Return a frame's rejected rows. Raises `BadFrameError`."""
     try:
         found: list[FoundRow] = []
@@ -408,12 +408,12 @@ def rejected_of(text: Any, blob: bytes) -> list[FoundRow]:  # noqa: ANN401 - JSO
     return found
 
 
-def _column(column: object, blob: bytes, start: int) -> tuple[Column, int]:
+def _column(column: object, blob: memoryview, start: int) -> tuple[Column, int]:
     if isinstance(column, list):
         [size] = column
         if type(size) is not int or not 0 <= size <= len(blob) - start:
             raise BadFrameError("fewer bytes than its rows have")
-        return blob[start : start + size], start + size
+        return bytes(blob[start : start + size]), start + size
     if column is None or isinstance(column, float) or _is_int64(column):
         return column, start  # type: ignore[return-value]  # mypy does not see through _is_int64
     raise BadFrameError("a column of another kind")
