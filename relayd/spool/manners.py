@@ -19,8 +19,8 @@ MANY: Final = 5000
 
 QUIET_S: Final = 0.25
 """After so long without another's commit nobody is writing."""
-HUNT_S: Final = 3.0
-"""So long after rows became due the right moment is waited for, then any will do."""
+HUNT_S: Final = 1.0
+"""So long the right moment is waited for, then any will do."""
 OVERDUE_S: Final = 5.0
 """After so long without a deletion the lock may be waited for."""
 PATIENCE_S: Final = 0.05
@@ -96,8 +96,10 @@ class Manners:
         if since < interval_s:
             self.next_at = min(self.deleted_at + interval_s, now + QUIET_S)
             return False
-        since_due = now - (now if self.due_since is None else self.due_since)
-        if fresh or rows >= MANY or is_quiet or since_due >= HUNT_S:
+        looked_s = now - max(
+            now if self.due_since is None else self.due_since, self.deleted_at + interval_s
+        )
+        if fresh or rows >= MANY or is_quiet or looked_s >= HUNT_S:
             return True
         self.next_at = now + QUIET_S / 2
         return False

@@ -7,7 +7,7 @@ invalid UTF-8 or hold NUL, and each value, row and batch is bounded before it is
 import sqlite3
 import zlib
 from collections.abc import Container, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -124,7 +124,7 @@ class SpoolTable:
         if not found["table"][0][1]:
             self._refuse(f"{name} is a virtual table; relayd needs a plain one")
         self._note_shape()
-        self._try_statements()
+        self._compile()
 
     def _note_shape(self) -> None:
         pragma = f"({_quoted(self._name)})"
@@ -201,15 +201,18 @@ class SpoolTable:
         self._whole = f"SELECT {whole} {source} WHERE {here}"
         self._delete = f"DELETE {source} WHERE {here} AND {digest} = ?{self._parameters + 1}"
 
-    def _try_statements(self) -> None:
+    def _compile(self) -> None:
         """Compile the statements, which finds what this connection cannot do.
 
         A collation or a function of the market's own is unknown here, and a foreign key may refer
         to what it cannot.
         """
         try:
-            self._db.execute(f"EXPLAIN {self._fresh.rows}", (FIRST, 1, 0)).fetchall()
-            self._db.execute(f"EXPLAIN {self._delete}", (None,) * (self._parameters + 1)).fetchall()
+            for statement in (self._fresh.rows, self._delete):
+                # Without its parameters it is compiled and not run. EXPLAIN would do the same, but
+                # SQLite 3.40 crashes in it when a foreign key refers to a table WITHOUT ROWID.
+                with suppress(sqlite3.ProgrammingError):
+                    self._db.execute(statement, ())
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
                 raise

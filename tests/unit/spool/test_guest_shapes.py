@@ -47,34 +47,30 @@ READ = {
     " api_version TEXT)",
 }
 
+TABLE = f"CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, {REST});"
+
 REFUSED = {
     "no table": ("CREATE TABLE other (id)", "no table relayd_spool"),
     "view": (f"CREATE TABLE t (seq, {REST}); CREATE VIEW relayd_spool AS SELECT * FROM t", "view"),
     "virtual": (
-        "CREATE VIRTUAL TABLE relayd_spool USING fts5(seq, id, type, data, created, market_id,"
-        " api_version)",
+        "CREATE VIRTUAL TABLE relayd_spool"
+        " USING fts5(seq, id, type, data, created, market_id, api_version)",
         "virtual table",
     ),
     "columns": ("CREATE TABLE relayd_spool (seq, id, type, data)", "lacks created, market_id"),
     "trigger": (
-        f"CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, {REST});"
-        " CREATE TRIGGER keep BEFORE DELETE ON relayd_spool BEGIN SELECT RAISE(IGNORE); END",
+        f"{TABLE} CREATE TRIGGER keep BEFORE DELETE ON relayd_spool"
+        " BEGIN SELECT RAISE(IGNORE); END",
         "DROP TRIGGER keep",
     ),
-    "hidden rowid": (
-        f"CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, {REST}, oid, rowid, _ROWID_)",
-        "rename one",
-    ),
+    "hidden rowid": (TABLE.replace(");", ", oid, rowid, _ROWID_);"), "rename one"),
     "unknown collation": (
-        "PRAGMA writable_schema = ON;"
-        f" CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, {REST});"
-        " CREATE INDEX i ON relayd_spool (type COLLATE NOCASE);"
+        f"PRAGMA writable_schema = ON; {TABLE} CREATE INDEX i ON relayd_spool (type COLLATE NOCASE);"
         " UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'THEIRS')",
         "no such collation sequence: THEIRS",
     ),
     "reference to nothing": (
-        f"CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, {REST});"
-        " CREATE TABLE child (t TEXT REFERENCES relayd_spool(type))",
+        f"{TABLE} CREATE TABLE child (t TEXT REFERENCES relayd_spool(type))",
         "foreign key mismatch",
     ),
     "not a plain table's name": ("CREATE TABLE other (id)", "no table json_each"),
@@ -129,6 +125,7 @@ def ids(rows: list[SpoolRow]) -> set[str]:
         event = event_from_row(row, DEFAULTS, now=1_700_000_000)
         assert not isinstance(event, Rejection), event
         assert event.market_id == "Märkt€😀"
+        assert event.data
         assert event.data["text"] == "ä€😀"
         found.add(event.id)
     return found
