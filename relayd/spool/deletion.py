@@ -6,12 +6,12 @@ keeps new ones out: for some milliseconds, only when deletion is overdue, at mos
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from relayd.spool.connection import GuestConnection, is_busy
 from relayd.spool.manners import MANY, Manners
-from relayd.spool.table import Found, Place, SpoolTable
+from relayd.spool.rows import Found, Place, SpoolRows
 
 _STATEMENT_S: Final = 0.5
 """A deletion's deadline, while the market's writers wait for it."""
@@ -48,10 +48,14 @@ class Deletion:
     """
 
     def __init__(
-        self, connection: GuestConnection, table: SpoolTable, clock: Callable[[], float]
+        self,
+        connection: GuestConnection,
+        rows: SpoolRows,
+        clock: Callable[[], float],
+        keys: Iterator[int],
     ) -> None:
         self._connection = connection
-        self._table = table
+        self._table = rows
         self._clock = clock
         self.manners = Manners()
         self.trouble: str | None = None
@@ -67,14 +71,14 @@ class Deletion:
         self._refusal = ""
         self._one_by_one = False
         self._pause_s = _FIRST_PAUSE_S
-        self._last_key = 0
+        self._keys = keys
 
     def hand_over(self, found: Found) -> int:
         """Note a row that is handed over, and return its key."""
-        self._last_key += 1
-        self.places[found.place] = self._last_key
-        self._rows[self._last_key] = (found.place, found.digest)
-        return self._last_key
+        key = next(self._keys)
+        self.places[found.place] = key
+        self._rows[key] = (found.place, found.digest)
+        return key
 
     def confirm(self, keys: Sequence[int]) -> None:
         """Note rows that may be deleted."""
@@ -230,8 +234,8 @@ class Deletion:
         reason = "not enough memory" if code == sqlite3.SQLITE_NOMEM else str(error)
         if code == sqlite3.SQLITE_INTERRUPT:
             reason = f"it takes longer than {_STATEMENT_S:g} s"
-            if self._table.computing:
-                reason += f"; drop the index {', '.join(self._table.computing)}"
+            if self._table.shape.computing:
+                reason += f"; drop the index {', '.join(self._table.shape.computing)}"
             else:
                 reason += "; tables that refer to it need an index on the reference"
         self.trouble = f"{self.undeleted} accepted rows cannot be deleted: {reason}"

@@ -10,16 +10,18 @@ It runs in a process of its own, in one thread.
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from relayd.core.event import SpoolRow
 from relayd.spool.connection import STATEMENT_S, GuestConnection, is_busy
 from relayd.spool.deletion import Deletion
-from relayd.spool.table import FIRST, Place, SpoolTable, SpoolUnusableError
+from relayd.spool.rows import FIRST, Place, SpoolRows
+from relayd.spool.table import SpoolUnusableError
 
 MAX_UNDELETED: Final = 20_000
 """With so many accepted rows in the table no others are handed over: this bounds memory."""
@@ -76,6 +78,8 @@ class Guest:
         self._name = table
         self._clock = clock
         self._statement_s = statement_s
+        # Never the same one again: a row is not confirmed by what was said of an earlier opening's.
+        self._keys = count(1)
         self._open: _Open | None = None
 
     @property
@@ -96,7 +100,7 @@ class Guest:
         self.close()
         connection = GuestConnection(self._path, self._clock)
         try:
-            opened = _Open(connection, self._name, self._clock, self._statement_s)
+            opened = _Open(connection, self._name, self._clock, self._statement_s, self._keys)
             opened.check()
         except BaseException:
             connection.close()
@@ -144,10 +148,11 @@ class _Open:
         table: str,
         clock: Callable[[], float],
         statement_s: float,
+        keys: Iterator[int],
     ) -> None:
         self.connection = connection
-        self._table = SpoolTable(connection.path, table, connection.db)
-        self.deletion = Deletion(connection, self._table, clock)
+        self._table = SpoolRows(connection.path, table, connection.db)
+        self.deletion = Deletion(connection, self._table, clock, keys)
         self._clock = clock
         self._statement_s = statement_s
         self._schema = self._version = -1
@@ -244,7 +249,7 @@ class _Open:
         self._more = batch.more
         if not batch.more:
             self._oversized_rows = len(self._oversized) + batch.unnamed
-        if self._table.by_rowid and batch.rows:
+        if self._table.shape.has_rowid and batch.rows:
             last = batch.rows[-1].place
             assert isinstance(last, int)
             self._first = max(self._first, last)

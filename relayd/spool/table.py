@@ -1,22 +1,14 @@
-"""The spool's table: its SQL, what other shapes of it can be read, and how rows are read and deleted.
+"""The spool's table: its SQL, and which other shapes of it relayd can read.
 
-The table belongs to somebody else and may hold anything: text is read as bytes, since it may be
-invalid UTF-8 or hold NUL, and each value, row and batch is bounded before it is in memory.
+A row is found by its rowid or, in a table WITHOUT ROWID, by its primary key, whatever the column
+`seq` is. What cannot be read is refused with a reason that says what to do.
 """
 
 import sqlite3
-import zlib
-from collections.abc import Container, Generator, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-from relayd.core.event import Column, SpoolRow
-
-BATCH_ROWS: Final = 500
-BATCH_BYTES: Final = 1024 * 1024
-"""A hostile row takes 50 times its size while it is read: this bounds a batch's memory."""
 ROW_BYTES: Final = 16 * 1024 * 1024
 """A larger row stays in the table: there is no event in it, and it would not fit in memory."""
 
@@ -34,14 +26,9 @@ CREATE TABLE {table} (
 );
 """
 
-_SMALL: Final = ("id", "type", "created", "market_id", "api_version")
-_SMALL_BYTES: Final = 4096
-"""All columns but `data` are read at once up to this size each; an event's are much shorter."""
-FIRST: Final = -(2**63)
 _SHOWN: Final = 64
-
-Place = int | tuple[Column | str, ...]
-"""Where a row is: its rowid, or its primary key, as a type and a value for each column of it."""
+_EXPRESSION: Final = -2
+"""What index_xinfo gives in place of a column's number."""
 
 
 class SpoolUnusableError(Exception):
@@ -49,325 +36,85 @@ class SpoolUnusableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A row. `digest` is made of its content: another row may be in this place later."""
+class Shape:
+    """How a table's rows are found and what deleting them computes.
 
-    place: Place
-    digest: int
-    columns: SpoolRow = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one read found: rows, and the places of rows that are too large.
-
-    `unnamed` counts rows that are too large and whose primary key is too large as well. `more`:
-    the batch is full, and there may be other rows behind it.
+    `key`: the columns of the primary key, quoted, or the name of the rowid. `computing`: its
+    indexes on expressions, and partial ones.
     """
 
-    rows: list[Found] = field(repr=False)
-    oversized: list[Place]
-    unnamed: int
-    more: bool
+    has_rowid: bool
+    key: tuple[str, ...]
+    computing: tuple[str, ...]
 
 
-class SpoolTable:
-    """A spool's table, by its file's path and its name, on an open connection.
+def shape_of(db: sqlite3.Connection, path: Path, name: str) -> Shape:
+    """Return a table's shape. Raises `SpoolUnusableError` unless it can be a spool.
 
-    A row of a table WITHOUT ROWID is found by its primary key, any other by its rowid, whatever
-    the column `seq` is. VACUUM may renumber rowids, and a restored backup or the producer itself
-    may put another row in the place, so a row is deleted only where its content is still the same.
+    Within a read transaction, so that what is read afterwards has the shape that was found.
     """
 
-    def __init__(self, path: Path, name: str, db: sqlite3.Connection) -> None:
-        self._path = path
-        self._name = name
-        self._db = db
-        self._known: Container[Place] = ()
-        self.by_rowid = True
-        """Whether rows are read by rowid, so that reading can go on behind the last one."""
-        self.computing: list[str] = []
-        """The table's indexes on expressions, and partial ones: each deletion computes them."""
-        self._fresh = self._all = _Scan("", "")
-        self._whole = self._delete = ""
-        self._parameters = 0
-        # To learn a text's size, SQLite loads it. A larger value is an error instead.
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
-        db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        # Text as its bytes in UTF-8, whatever the database's encoding.
-        db.text_factory = bytes
-        db.create_function("relayd_digest", 6, _digest)
-        db.create_function("relayd_known", -1, self._is_known)
+    def refuse(reason: str) -> NoReturn:
+        raise SpoolUnusableError(f"{path}: {reason}")
 
-    def check(self) -> None:
-        """Raise `SpoolUnusableError` unless rows can be read and deleted; note the table's shape.
-
-        Within a read transaction, so that what is read afterwards has the shape that was checked.
-        """
-        # First, and from the table: a pragma alone may describe a schema that has changed since.
-        found: dict[str, list[tuple[str, int]]] = {}
-        for kind, name, page in self._db.execute(
-            "SELECT type, name, rootpage FROM main.sqlite_schema WHERE tbl_name = ? COLLATE NOCASE",
-            (self._name,),
-        ):
-            found.setdefault(_word(kind), []).append((_word(name), page))
-        name = _shown(self._name)
-        if "view" in found:
-            self._refuse(f"{name} is a view; relayd needs a table, from which it deletes")
-        if "table" not in found:
-            self._refuse(f"there is no table {name}; `relayd spool sql` prints it")
-        if triggers := found.get("trigger"):
-            self._refuse(
-                f"table {name} has a trigger, which would run whenever relayd deletes: "
-                f"DROP TRIGGER {_shown(triggers[0][0])}"
-            )
-        if not found["table"][0][1]:
-            self._refuse(f"{name} is a virtual table; relayd needs a plain one")
-        self._note_shape()
-        self._compile()
-
-    def _note_shape(self) -> None:
-        pragma = f"({_quoted(self._name)})"
-        # table_info would leave out generated columns.
-        columns = self._db.execute(f"PRAGMA main.table_xinfo{pragma}").fetchall()
-        names = {_lower(_word(column)) for _, column, *_ in columns}
-        if missing := [column for column in COLUMNS if column not in names]:
-            self._refuse(
-                f"table {_shown(self._name)} lacks {', '.join(missing)}; "
-                "`relayd spool sql` prints it as it must be"
-            )
-        self.computing = [
-            _shown(_word(index))
-            for _, index, _, _, partial in self._db.execute(
-                f"PRAGMA main.index_list{pragma}"
-            ).fetchall()
-            if partial or _has_expression(self._db, _word(index))
-        ]
-        # Of a table WITHOUT ROWID this pragma gives the primary key, of any other nothing.
-        primary = self._db.execute(f"PRAGMA main.index_xinfo{pragma}").fetchall()
-        keys = [_word(column) for _, _, column, _, _, is_key in primary if is_key]
-        self.by_rowid = not keys
-        rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in names), None)
-        if keys:
-            self._write_statements([f"t.{_quoted(key)}" for key in keys])
-        elif rowid is None:
-            self._refuse(
-                f"table {_shown(self._name)} has columns named rowid, _rowid_ and oid, which hide "
-                "SQLite's own; rename one"
-            )
-        else:
-            self._write_statements([f"t.{rowid}"])
-
-    def _write_statements(self, keys: Sequence[str]) -> None:
-        """Write the statements; `keys` is the rowid, or are the primary key's columns."""
-        if self.by_rowid:
-            [place] = keys
-            here, behind = f"{place} = ?1", f"{place} >= ?1"
-            self._parameters = 1
-        else:
-            # Text as its bytes and back, exactly, in any encoding: a CAST back would take them as
-            # UTF-8, `||` takes them as they are.
-            place = ", ".join(
-                f"typeof({key}), iif(typeof({key}) = 'text', CAST({key} AS BLOB), {key})"
-                for key in keys
-            )
-            here = " AND ".join(
-                f"{key} = iif(?{at} = 'text', ?{at + 1} || x'', ?{at + 1})"
-                for at, key in zip(range(1, 2 * len(keys), 2), keys, strict=True)
-            )
-            behind = "?1 IS NOT NULL"
-            self._parameters = 2 * len(keys)
-        sizes = [f"coalesce(length(CAST(t.{column} AS BLOB)), 0)" for column in _SMALL]
-        starts = (f"substr(CAST(t.{column} AS BLOB), 1, {_SMALL_BYTES})" for column in _SMALL)
-        digest = f"relayd_digest(CAST(t.data AS BLOB), {', '.join(starts)})"
-        small = (
-            f"iif({size} > {_SMALL_BYTES}, NULL, t.{column})"
-            for size, column in zip(sizes, _SMALL, strict=True)
+    # First, and from the table: a pragma alone may describe a schema that has changed since.
+    found: dict[str, list[tuple[str, int]]] = {}
+    for kind, item, page in db.execute(
+        "SELECT type, name, rootpage FROM main.sqlite_schema WHERE tbl_name = ? COLLATE NOCASE",
+        (name,),
+    ):
+        found.setdefault(_word(kind), []).append((_word(item), page))
+    shown = _shown(name)
+    if "view" in found:
+        refuse(f"{shown} is a view; relayd needs a table, from which it deletes")
+    if "table" not in found:
+        refuse(f"there is no table {shown}; `relayd spool sql` prints it")
+    if triggers := found.get("trigger"):
+        refuse(
+            f"table {shown} has a trigger, which would run whenever relayd deletes: "
+            f"DROP TRIGGER {_shown(triggers[0][0])}"
         )
-        fields = f"{digest}, {' + '.join(sizes)}, iif(typeof(t.seq) = 'integer', t.seq, NULL)"
-        fields += f", t.data, {', '.join(small)}, {place}"
-        source = f"FROM main.{_quoted(self._name)} AS t NOT INDEXED"
-        fresh = f"{behind} AND NOT relayd_known({place})"
-        part = f"ORDER BY {', '.join(keys)} LIMIT ?2 OFFSET ?3"
-        # Names are quoted, and the rest is written here.
-        self._fresh, self._all = (
-            _Scan(
-                f"SELECT {fields} {source} WHERE {condition} {part}",
-                f"SELECT {place} {source} WHERE {condition} {part}",
-            )
-            for condition in (fresh, behind)
+    if not found["table"][0][1]:
+        refuse(f"{shown} is a virtual table; relayd needs a plain one")
+    pragma = f"({quoted(name)})"
+    # table_info would leave out generated columns.
+    columns = db.execute(f"PRAGMA main.table_xinfo{pragma}").fetchall()
+    names = {_lower(_word(column)) for _, column, *_ in columns}
+    if missing := [column for column in COLUMNS if column not in names]:
+        refuse(
+            f"table {shown} lacks {', '.join(missing)}; `relayd spool sql` prints it as it must be"
         )
-        whole = ", ".join(f"t.{column}" for column in _SMALL)
-        self._whole = f"SELECT {whole} {source} WHERE {here}"
-        self._delete = f"DELETE {source} WHERE {here} AND {digest} = ?{self._parameters + 1}"
-
-    def _compile(self) -> None:
-        """Compile the statements, which finds what this connection cannot do.
-
-        A collation or a function of the market's own is unknown here, and a foreign key may refer
-        to what it cannot.
-        """
-        try:
-            for statement in (self._fresh.rows, self._delete):
-                # Without its parameters it is compiled and not run. EXPLAIN would do the same, but
-                # SQLite 3.40 crashes in it when a foreign key refers to a table WITHOUT ROWID.
-                with suppress(sqlite3.ProgrammingError):
-                    self._db.execute(statement, ())
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
-                raise
-            self._refuse(
-                f"relayd cannot read or delete rows of table {_shown(self._name)} ({error}); "
-                "`relayd spool sql` prints it as it must be"
-            )
-
-    def read(self, known: Container[Place], first: int = FIRST) -> Batch:
-        """Return rows that are not `known`, at most a batch of them, in the order of their places.
-
-        Of a table with rowids, those from `first` on. Within the transaction of `check`.
-        """
-        self._known = known
-        rows: list[Found] = []
-        oversized: list[Place] = []
-        unnamed, total = 0, 0
-        with closing(self._records(first)) as records:
-            for place, values in records:
-                if place is None:
-                    unnamed += 1
-                    continue
-                found, size = (None, 0) if values is None else self._found(place, values)
-                if found is None:
-                    oversized.append(place)
-                    continue
-                total += size
-                if rows and total > BATCH_BYTES:
-                    return Batch(rows, oversized, unnamed, more=True)
-                rows.append(found)
-                if len(rows) == BATCH_ROWS:
-                    return Batch(rows, oversized, unnamed, more=True)
-        return Batch(rows, oversized, unnamed, more=False)
-
-    def _records(
-        self, first: int
-    ) -> Generator[tuple[Place | None, Sequence[Any] | None], None, None]:
-        """Yield places and values; no values for a row that is too large, no place if that is too.
-
-        SQLite gives up at a value that is too large, without loading it. The row that it gave up
-        at is found by its position, and passed over.
-        """
-        scan, position, unnamed = self._fresh, 0, False
-        yielded = set[Place]()
-        while True:
-            try:
-                with closing(self._db.execute(scan.rows, (first, -1, position))) as rows:
-                    for values in rows:
-                        position += 1
-                        place = self._place(values[_FIELDS:])
-                        if unnamed and (place in yielded or place in self._known):
-                            continue
-                        yielded.add(place)
-                        yield place, values
-            except sqlite3.DataError as error:
-                _must_be_too_big(error)
-            else:
-                return
-            # sqlite3 steps ahead: it may have met the error at the row behind this one.
-            values = _one(self._db, scan.rows, first, position)
-            named = _one(self._db, scan.places, first, position)
-            if named is None and not unnamed:
-                # A primary key that is too large even for the filter: from the start, without it.
-                scan, position, unnamed = self._all, 0, True
-                continue
-            position += 1
-            if named is None:
-                yield None, None
-            elif (place := self._place(named)) not in yielded and place not in self._known:
-                yielded.add(place)
-                yield place, values
-
-    def _found(self, place: Place, values: Sequence[Any]) -> tuple[Found | None, int]:
-        """Return a row and its size, or None for a row that is too large."""
-        digest, small_size, number, data, *small = values[:_FIELDS]
-        size = small_size + (len(data) if isinstance(data, bytes) else 8)
-        if size > ROW_BYTES:
-            return None, size
-        if small_size > _SMALL_BYTES:
-            whole = self._db.execute(self._whole, self._parameters_of(place)).fetchall()
-            if len(whole) != 1:
-                return None, size
-            [small] = whole
-        event_id, kind, created, market, version = small
-        if isinstance(place, int):
-            number = place
-        elif number is None:
-            number = zlib.crc32(repr(place).encode())
-        columns = SpoolRow(number, event_id, kind, data, created, market, version)
-        return Found(place, digest, columns), size
-
-    def delete(self, place: Place, digest: int) -> bool:
-        """Delete the row in this place, if its content is still the same; say whether it was."""
-        return self._db.execute(self._delete, (*self._parameters_of(place), digest)).rowcount > 0
-
-    def _parameters_of(self, place: Place) -> tuple[Any, ...]:
-        return (place,) if isinstance(place, int) else place
-
-    def _place(self, values: Sequence[Any]) -> Place:
-        if self.by_rowid:
-            place: int = values[0]
-            return place
-        return tuple(value if at % 2 else _word(value) for at, value in enumerate(values))
-
-    def _is_known(self, *values: Any) -> bool:  # noqa: ANN401 - a primary key's types and values
-        return (values[0] if self.by_rowid else values) in self._known
-
-    def _refuse(self, reason: str) -> NoReturn:
-        raise SpoolUnusableError(f"{self._path}: {reason}")
+    computing = tuple(
+        _shown(_word(index))
+        for _, index, _, _, partial in db.execute(f"PRAGMA main.index_list{pragma}").fetchall()
+        if partial or _has_expression(db, _word(index))
+    )
+    # Of a table WITHOUT ROWID this pragma gives the primary key, of any other nothing.
+    primary = db.execute(f"PRAGMA main.index_xinfo{pragma}").fetchall()
+    if key := tuple(quoted(_word(column)) for _, _, column, _, _, is_key in primary if is_key):
+        return Shape(False, key, computing)
+    rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in names), None)
+    if rowid is None:
+        refuse(
+            f"table {shown} has columns named rowid, _rowid_ and oid, which hide SQLite's own; "
+            "rename one"
+        )
+    return Shape(True, (rowid,), computing)
 
 
-_FIELDS: Final = 4 + len(_SMALL)
-"""So many values of a row come before its place."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """Statements that return rows, and only their places: from a rowid on, so many, after so many."""
-
-    rows: str
-    places: str
-
-
-def _one(db: sqlite3.Connection, sql: str, first: int, position: int) -> Sequence[Any] | None:
-    """Return one row of a scan, or None where it holds a value that is too large."""
-    try:
-        [values] = db.execute(sql, (first, 1, position)).fetchall()
-    except sqlite3.DataError as error:
-        _must_be_too_big(error)
-        return None
-    found: Sequence[Any] = values
-    return found
-
-
-def _must_be_too_big(error: sqlite3.DataError) -> None:
-    if error.sqlite_errorcode != sqlite3.SQLITE_TOOBIG:
-        raise error
-
-
-def _digest(*columns: bytes | None) -> int:
-    return hash(columns)
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _has_expression(db: sqlite3.Connection, index: str) -> bool:
-    columns = db.execute(f"PRAGMA main.index_xinfo({_quoted(index)})").fetchall()
+    columns = db.execute(f"PRAGMA main.index_xinfo({quoted(index)})").fetchall()
     return any(number == _EXPRESSION for _, number, *_ in columns)
 
 
-_EXPRESSION: Final = -2
-"""What index_xinfo gives in place of a column's number."""
-
-
-def _word(text: bytes) -> str:
+def _word(text: bytes | str) -> str:
     """Return a name of SQLite's or of a schema; what is not UTF-8 in it becomes a mark."""
-    return text.decode("utf-8", "replace")
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
 
 def _lower(name: str) -> str:
@@ -379,7 +126,3 @@ def _shown(name: str) -> str:
     """Show a name that somebody else chose: without control characters, and not at any length."""
     cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
     return cut if cut.isprintable() else repr(cut)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

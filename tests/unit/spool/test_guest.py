@@ -112,8 +112,7 @@ def test_reading_goes_on_while_rows_cannot_be_deleted(
     db.execute("BEGIN IMMEDIATE")
     delete_all(guest, clock)
     assert guest.undeleted == 1
-    assert guest.waits_for is not None
-    assert "holds its lock: 1 accepted rows wait" in guest.waits_for
+    assert "holds its lock: 1 accepted rows wait" in str(guest.waits_for)
     db.execute("COMMIT")
     insert(db, "b")
     assert set(look(guest)) == {"b"}
@@ -278,8 +277,7 @@ def test_a_row_that_a_foreign_key_keeps_stalls_nothing(
     delete_all(guest, clock)
     assert left(db) == ["b", "e"]
     assert guest.undeleted == 2
-    assert guest.waits_for is not None
-    assert "FOREIGN KEY constraint failed" in guest.waits_for
+    assert "FOREIGN KEY constraint failed" in str(guest.waits_for)
     insert(db, "g")
     guest.confirm(list(look(guest).values()))
     delete_all(guest, clock)
@@ -325,11 +323,12 @@ def test_a_trigger_that_is_made_after_opening_never_runs(
     db.execute(
         "CREATE TRIGGER log AFTER DELETE ON relayd_spool BEGIN INSERT INTO log VALUES (1); END"
     )
+    clock.ahead_s += 1
+    guest.tend()
     with pytest.raises(SpoolUnusableError, match="DROP TRIGGER log"):
-        for _ in range(10):
-            clock.ahead_s += 1
-            guest.tend()
-            guest.look()
+        guest.look()
+    clock.ahead_s += 10
+    guest.tend()
     assert left(db) == ["a"]
     assert db.execute("SELECT * FROM log").fetchall() == []
 
@@ -354,8 +353,7 @@ def test_an_endless_expression_in_an_index_ends(tmp_path: Path, clock: Clock) ->
     except (SpoolUnusableError, sqlite3.DatabaseError) as refused:
         assert "slow" in str(refused)  # what SQLite says of such a schema
     else:
-        assert guest.waits_for is not None
-        assert "slow" in guest.waits_for
+        assert "slow" in str(guest.waits_for)
     finally:
         guest.close()
 
@@ -377,8 +375,7 @@ def test_an_endless_trigger_of_another_table_ends(
     guest.tend()
     assert time.monotonic() - began < 5
     assert guest.undeleted == 2
-    assert guest.waits_for is not None
-    assert "cannot be deleted: it takes longer than" in guest.waits_for
+    assert "cannot be deleted: it takes longer than" in str(guest.waits_for)
     # It does not hold the lock again at once, and reading goes on.
     insert(db, "c")
     assert set(look(guest)) == {"c"}
@@ -393,8 +390,8 @@ def test_a_computed_column_that_takes_long_is_refused_in_words(
         db.execute(SHAPES["rowid"])
         insert(db, *(str(number) for number in range(2000)))
     guest = Guest(path, "relayd_spool", clock=clock, statement_s=-1.0)
+    guest.open()  # less than what is counted
     with pytest.raises(SpoolUnusableError, match="takes longer than"):
-        guest.open()
         guest.look()
     guest.close()
 
@@ -472,8 +469,7 @@ def test_too_many_undeleted_rows_stop_reading_in_words(
         guest.confirm([row.key for row in rows])
         guest.tend()
     assert guest.undeleted == 1500
-    assert guest.waits_for is not None
-    assert "no others are read" in guest.waits_for
+    assert "no others are read" in str(guest.waits_for)
     db.execute("COMMIT")
     for _ in range(20):
         clock.ahead_s += 1
@@ -571,7 +567,7 @@ def test_an_exclusive_connection_is_waited_for(tmp_path: Path, clock: Clock) -> 
         insert(db, "a")
         began = clock()
         assert guest.look().rows == []
-        assert guest.waits_for == "another process holds its lock"
+        assert "another process holds its lock" in str(guest.waits_for)
         assert guest.next_at() > began
         db.execute("PRAGMA locking_mode = NORMAL")
         db.execute("SELECT * FROM relayd_spool").fetchall()

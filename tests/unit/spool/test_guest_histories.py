@@ -20,8 +20,10 @@ SHAPES = [
     f"CREATE TABLE relayd_spool (seq, id TEXT, type, {REST})",
     f"CREATE TABLE relayd_spool (seq, id TEXT, type, {REST}, k INTEGER PRIMARY KEY)",
     f"CREATE TABLE relayd_spool (seq, id, type TEXT, {REST}, PRIMARY KEY (id, type)) WITHOUT ROWID",
-    f"CREATE TABLE relayd_spool (seq, id TEXT COLLATE NOCASE PRIMARY KEY, type, {REST})"
-    " WITHOUT ROWID",
+    (
+        f"CREATE TABLE relayd_spool (seq, id TEXT COLLATE NOCASE PRIMARY KEY, type, {REST})"
+        " WITHOUT ROWID"
+    ),
 ]
 VALUES = st.one_of(
     st.integers(-(2**63), 2**63 - 1),

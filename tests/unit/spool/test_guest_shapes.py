@@ -53,20 +53,26 @@ REFUSED = {
     "no table": ("CREATE TABLE other (id)", "no table relayd_spool"),
     "view": (f"CREATE TABLE t (seq, {REST}); CREATE VIEW relayd_spool AS SELECT * FROM t", "view"),
     "virtual": (
-        "CREATE VIRTUAL TABLE relayd_spool"
-        " USING fts5(seq, id, type, data, created, market_id, api_version)",
+        (
+            "CREATE VIRTUAL TABLE relayd_spool"
+            " USING fts5(seq, id, type, data, created, market_id, api_version)"
+        ),
         "virtual table",
     ),
     "columns": ("CREATE TABLE relayd_spool (seq, id, type, data)", "lacks created, market_id"),
     "trigger": (
-        f"{TABLE} CREATE TRIGGER keep BEFORE DELETE ON relayd_spool"
-        " BEGIN SELECT RAISE(IGNORE); END",
+        (
+            f"{TABLE} CREATE TRIGGER keep BEFORE DELETE ON relayd_spool"
+            " BEGIN SELECT RAISE(IGNORE); END"
+        ),
         "DROP TRIGGER keep",
     ),
     "hidden rowid": (TABLE.replace(");", ", oid, rowid, _ROWID_);"), "rename one"),
     "unknown collation": (
-        f"PRAGMA writable_schema = ON; {TABLE} CREATE INDEX i ON relayd_spool (type COLLATE NOCASE);"
-        " UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'THEIRS')",
+        (
+            f"PRAGMA writable_schema = ON; {TABLE} CREATE INDEX i ON relayd_spool (type COLLATE NOCASE);"
+            " UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'THEIRS')"
+        ),
         "no such collation sequence: THEIRS",
     ),
     "reference to nothing": (
@@ -131,6 +137,11 @@ def ids(rows: list[SpoolRow]) -> set[str]:
     return found
 
 
+def empty(guest: Guest) -> None:
+    while guest.undeleted:
+        guest.tend()
+
+
 def look_at_all(guest: Guest) -> dict[int, SpoolRow]:
     found: dict[int, SpoolRow] = {}
     while rows := guest.look().rows:
@@ -150,13 +161,10 @@ def test_a_shape_is_read_and_emptied(
         assert ids(list(found.values())) == {f"evt_{n}" for n in range(1, 1201)}
         assert all(isinstance(row.seq, int) for row in found.values())
         guest.confirm(list(found)[:700])
-        guest.tend()
-        while guest.undeleted:
-            guest.tend()
+        empty(guest)
         assert db.execute("SELECT count(*) FROM relayd_spool").fetchone() == (500,)
         guest.confirm(list(found))
-        while guest.undeleted:
-            guest.tend()
+        empty(guest)
         assert db.execute("SELECT count(*) FROM relayd_spool").fetchone() == (0,)
         assert guest.waits_for is None
         assert not guest.look().rows
