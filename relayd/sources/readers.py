@@ -37,8 +37,13 @@ _log = structlog.get_logger()
 SILENCE_S: Final = 20.0
 """How long a reader may say nothing, or take for one frame. It says something every 3 s."""
 
-BUDGET_BYTES: Final = 24 * 1024 * 1024
-"""What all readers' frames may take together while they are received and written."""
+EVENTS_BUDGET: Final = 8 * 1024 * 1024
+"""What all readers' frames, except those of rejected rows, may take together until written."""
+
+ROWS_BUDGET: Final = 20 * 1024 * 1024
+"""What all readers' rejected rows may take together until written; one may have 16 MiB."""
+
+_FRAME_S: Final = 10.0  # a frame that was announced comes at once: it holds a share of a budget
 
 _RETRY_S: Final = 1.0
 _CLOSE_S: Final = 1.0  # how long a reader has to close its file
@@ -102,12 +107,13 @@ class Reader:
         except trio.TooSlowError:
             raise ReaderEndedError(f"it took nothing for {SILENCE_S:g} s, and was killed") from None
 
-    async def receive(self, size: int) -> bytearray:
+    async def receive(self, size: int, *, within_s: float | None = None) -> bytearray:
         """Return so many bytes. Raises `ReaderEndedError`, also when they do not come in time."""
         raw = bytearray(size)
         view = memoryview(raw)
+        allowed_s = SILENCE_S if within_s is None else within_s
         try:
-            with trio.fail_after(SILENCE_S):
+            with trio.fail_after(allowed_s):
                 while view:
                     count = await self._channel.recv_into(view)
                     if count == 0:
@@ -139,7 +145,8 @@ class Readers:
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: dict[int, Reader] = {}
         self._last = 0
-        self._budget = _Budget(BUDGET_BYTES)
+        self._events_budget = _Budget(EVENTS_BUDGET)
+        self._rows_budget = _Budget(ROWS_BUDGET)
 
     def children(self) -> list[int]:
         """Return the process numbers of this process's own children: the template, if it runs."""
@@ -189,8 +196,9 @@ class Readers:
         Raises `ReaderEndedError` or `BadFrameError`.
         """
         head = frames.head_of(await reader.receive(frames.HEAD.size), _FROM_READER)
-        async with self._budget.share(head.size):
-            raw = await reader.receive(head.size)
+        budget = self._rows_budget if head.kind == Kind.REJECTED else self._events_budget
+        async with budget.share(head.size):
+            raw = await reader.receive(head.size, within_s=min(_FRAME_S, SILENCE_S))
             text = frames.text_of(bytes(raw[: head.text_bytes]))
             yield Frame(head.kind, head.number, text, memoryview(raw)[head.text_bytes :])
 

@@ -33,6 +33,7 @@ _log = structlog.get_logger()
 
 _RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0
+_STATES, _STATES_S = 200, 10.0  # so many reports in so long are more than a reader of ours sends
 _SOUND_S: Final = 60.0  # a reader that ran so long is started again at once, should it end
 
 T = TypeVar("T")
@@ -89,6 +90,8 @@ class Spool:
         """The real path, to which the configured one led when the configuration was read."""
         self._waits_for: str | None = None
         self._undeleted = 0
+        self._states = 0
+        self._states_since = 0.0
         self._confined: bool | None = None
         self._unconfined: str | None = None
 
@@ -205,8 +208,10 @@ class Spool:
                 await reader.send(Kind.DONE, frame.number, [])
             case Kind.STATE:
                 self._note(frames.state_of(frame.text))
+                self._count_state()
             case _:
                 self._log.error("reader_defect", traceback=frames.defect_of(frame.text))
+                raise ReaderEndedError("a defect in relayd, see the log")
 
     async def _accept(self, events: Sequence[Event]) -> list[tuple[int, str, str]]:
         """Accept events, and return what was refused: its place, and why."""
@@ -240,6 +245,15 @@ class Spool:
         elif self._waits_for is not None:
             self._log.info("spool_ready")
             self._waits_for = None
+
+    def _count_state(self) -> None:
+        """Raise `BadFrameError` for a reader that talks without end."""
+        now = trio.current_time()
+        if now - self._states_since > _STATES_S:
+            self._states_since, self._states = now, 0
+        self._states += 1
+        if self._states > _STATES:
+            raise BadFrameError("too many reports")
 
     def _ended(self, ended: ReaderEndedError, key: int) -> str | None:
         """Note a reader's end, and return what is wrong when it is more than one row."""

@@ -35,8 +35,8 @@ TEXT_BYTES: Final = 512 * 1024
 _DIGEST_BYTES: Final = 32
 EVENTS_BYTES: Final = MAX_BODY_BYTES + _DIGEST_BYTES
 """The most bytes that the events of one frame have together."""
-EVENTS: Final = 500
-"""The most events of one frame."""
+EVENTS: Final = 100
+"""The most events of one frame: the daemon's loop turns between two frames, for deliveries."""
 ROWS_BYTES: Final = 17 * 1024 * 1024
 """The most bytes of one frame's rejected rows; a row has up to 16 MiB."""
 VALUES_BYTES: Final = 64 * 1024

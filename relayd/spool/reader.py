@@ -50,7 +50,7 @@ STATE_S: Final = 3.0
 """The daemon hears from a reader at least so often."""
 
 _RETRY_S: Final = 1.0
-_WINDOW: Final = 3  # frames that were handed over and not answered yet
+_WINDOW: Final = 6  # frames that may be handed over and not answered yet, before the next look
 
 # The folder tells of a write before its commit can be seen, so it is looked for at growing
 # distances. Measured: `data_version` alone every 20 ms took 10 ms in the median and 1.8 % of a core
