@@ -9,6 +9,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
+from relayd.containment import contained, is_defect
 from relayd.control import LINE_BYTES, MODE, ControlLines
 from relayd.core.addresses import Network
-from relayd.core.delivery import Hold, delivery_id
+from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Endpoint
 from relayd.core.own_events import wanted_types
 from relayd.core.poison import DEATHS, obituary
@@ -145,10 +147,10 @@ class Daemon:
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
         self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
-        holds = await self._declare(config)
+        await self._declare(config)
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
-            self._dispatch.apply(config, holds)
+            self._dispatch.apply(config, self._queue.holds)
             keeping = Timekeeping(self._clock, self._queue, self._dispatch)
             async with trio.open_nursery() as taking_in:
                 self._sources = SourceTasks(
@@ -172,9 +174,9 @@ class Daemon:
                     make_transport=self._make_transport,
                     clock=self._clock.now,
                 )
-                taking_in.start_soon(keeping.run, step)
-                taking_in.start_soon(self._pruning.run)
-                taking_in.start_soon(WalWatch(config.queue.path).run)
+                taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
+                taking_in.start_soon(contained, self._pruning.run, "pruning")
+                taking_in.start_soon(contained, WalWatch(config.queue.path).run, "WAL watch")
                 await self._serve_control(taking_in)
                 if self._service.watchdog_s is not None:
                     taking_in.start_soon(self._watchdog(self._service.watchdog_s).run)
@@ -182,9 +184,10 @@ class Daemon:
                 await self._stop.wait()
                 self._service.stopping("finishing attempts in flight")
                 _log.info("stopping", grace_s=GRACE_S)
+                # At once, not when the sources have ended: slow commits may hold them up.
+                self._dispatch.stop()
+                dispatching.cancel_scope.deadline = trio.current_time() + GRACE_S
                 taking_in.cancel_scope.cancel()
-            self._dispatch.stop()
-            dispatching.cancel_scope.deadline = trio.current_time() + GRACE_S
         _log.info("stopped")
 
     async def obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
@@ -200,10 +203,10 @@ class Daemon:
                     self._stop.set()
 
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
-        """Read the configuration anew, and apply it as a whole, or refuse it as a whole.
+        """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
         Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "code": "configuration" or
-        "failed", "problems": [...]}`.
+        "failed", "problems": [...]}`. While relayd stops, it is refused.
         """
         async with self._reloading:
             self._service.reloading()
@@ -213,15 +216,19 @@ class Daemon:
                 for problem in refused.problems:
                     _log.error("reload_refused", detail=problem)
                 return {"ok": False, "code": refused.code, "problems": refused.problems}
+            except Exception as error:
+                if not is_defect(error):
+                    raise
+                _log.exception("reload_failed")
+                problem = "relayd itself failed; its log has the traceback"
+                return {"ok": False, "code": "failed", "problems": [problem]}
             finally:
                 self._service.ready(self._status())
             _log.info("reloaded", changes=changes)
             return {"ok": True, "changes": changes}
 
     async def _reload(self) -> list[str]:
-        sources = self._sources
-        if sources is None:
-            raise ReloadRefusedError("failed", ["relayd is still starting; try again"])
+        sources = self._running_sources()
         try:
             config = await load(self._config.path)
         except ConfigError as error:
@@ -233,12 +240,22 @@ class Daemon:
             raise ReloadRefusedError("configuration", problems)
         try:
             prepared = sources.prepare(config)
-            holds = await self._declare(config)
-        except (SocketPathError, DatabaseError) as error:
+        except SocketPathError as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
+        try:
+            await self._declare(config)
+            self._running_sources()
+        except DatabaseError as error:
+            await prepared.give_up()
+            raise ReloadRefusedError("failed", [str(error)]) from None
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await prepared.give_up()
+            raise
+        # From here on nothing waits: everything changes at once.
         self._intake.apply(config)
         self._config = config
-        self._dispatch.apply(config, holds)
+        self._dispatch.apply(config, self._queue.holds)
         sources.apply(config, prepared)
         self._commands.apply(config)
         self._pruning.apply(config.queue)
@@ -247,9 +264,17 @@ class Daemon:
             _log.warning("configuration_warning", detail=str(warning))
         return changed.lines()
 
-    async def _declare(self, config: Config) -> Mapping[str, Hold | None]:
+    def _running_sources(self) -> SourceTasks:
+        """Return the sources of a daemon that takes a new configuration, or refuse the reload."""
+        if self._sources is None:
+            raise ReloadRefusedError("failed", ["relayd is still starting; try again"])
+        if self._stop.is_set():
+            raise ReloadRefusedError("failed", ["relayd is stopping"])
+        return self._sources
+
+    async def _declare(self, config: Config) -> None:
         subscriptions = config.subscriptions.values()
-        return await self._queue.declare(
+        await self._queue.declare(
             (Declared(each.name, each.url, each.active) for each in subscriptions),
             wanted_types(each.selection for each in subscriptions if each.active),
         )

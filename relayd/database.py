@@ -45,6 +45,13 @@ class DatabaseFullError(DatabaseError):
     """No room is left on the disk. It may be tried again once there is."""
 
 
+class DatabaseRefusedError(DatabaseError):
+    """SQLite refused a value: a constraint, a type, a size. The file is sound.
+
+    In relayd's own queue this is a defect of relayd's, and says nothing of any other value.
+    """
+
+
 class DatabaseFailedError(DatabaseError):
     """The file or its disk is broken, or the file is no longer what it was.
 
@@ -65,6 +72,8 @@ def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
         return DatabaseBusyError(path, reason)
     if sqlite_errors.is_full(error):
         return DatabaseFullError(path, reason)
+    if sqlite_errors.is_refused(error):
+        return DatabaseRefusedError(path, reason)
     if sqlite_errors.is_damaged(error):
         return DatabaseDamagedError(path, reason)
     return DatabaseFailedError(path, reason)

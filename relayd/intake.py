@@ -6,11 +6,13 @@ import structlog
 
 from relayd.at_work import AtWork
 from relayd.config.config import Config
+from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher
 from relayd.core.poison import event_key
+from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
@@ -49,7 +51,32 @@ class Intake:
         self._matcher_paths = frozenset(self._matcher.paths)
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
-        """Make events durable, with their deliveries, and say what became of each, in order."""
+        """Make events durable, with their deliveries, and return what became of each, in order.
+
+        Raises `DatabaseError` where the queue cannot take them now. A defect that one of them
+        brings out is logged, and is that one's `Acceptance.DEFECT`.
+        """
+        try:
+            return await self._accept(events, source)
+        except Exception as error:
+            if not is_defect(error) or isinstance(error, DatabaseBusyError | DatabaseFullError):
+                raise
+            if len(events) == 1:
+                _log.exception("event_defect", source=source, event_id=events[0].id)
+                return [Acceptance.DEFECT]
+        return [result for event in events for result in await self.accept([event], source)]
+
+    async def resubmit(self, event: Event, source: str, rejected: int) -> Acceptance | None:
+        """Accept rejected input, and take it off the list, at once; None where it is not on it."""
+        new = NewEvent(event, source, tuple(self._matcher.match(event.envelope)))
+        result = await self._queue.resubmit(new, rejected)
+        if result is not None:
+            self._tell(new, result)
+        if result is Acceptance.ACCEPTED:
+            self._wake(new.subscriptions)
+        return result
+
+    async def _accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         news = [

@@ -22,23 +22,27 @@ class Service:
         self._address = environ.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]
+        self._stopping = False
         self.watchdog_s = _watchdog_s(environ)
         self.passed = _passed_sockets(environ)
 
     def ready(self, status: str) -> None:
-        """Say that events are taken in and delivered."""
-        self._send(f"READY=1\nSTATUS={status}")
+        """Say that events are accepted and delivered; after `stopping` it says nothing."""
+        if not self._stopping:
+            self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """Say that the configuration is read anew; `ready` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        """Say that the configuration is read again; `ready` ends it."""
+        if not self._stopping:
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         """Feed the watchdog: without this, systemd ends the process after `watchdog_s` seconds."""
         self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
-        """Say that the process is on its way out."""
+        """Say that the process is about to end."""
+        self._stopping = True
         self._send(f"STOPPING=1\nSTATUS={status}")
 
     def _send(self, message: str) -> None:

@@ -10,6 +10,7 @@ import trio
 from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import SocketConfig, SpoolConfig
+from relayd.containment import contained
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
 from relayd.orphans import reap_orphans
@@ -38,6 +39,11 @@ class PreparedSocket:
 
     listener: trio.SocketListener | None
     passed: bool = False
+
+    async def give_up(self) -> None:
+        """Close a listener that nobody will use. Its file is removed by whoever binds there next."""
+        if self.listener is not None:
+            await self.listener.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,8 @@ class SourceTasks:
         self._socket: _RunningSocket | None = None
         self._lines = EventLines(intake, _defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
-        nursery.start_soon(self._own_events.run)
-        nursery.start_soon(self._readers.run)
+        nursery.start_soon(contained, self._own_events.run, "own events")
+        nursery.start_soon(contained, self._readers.run, "readers")
         nursery.start_soon(reap_orphans, self._readers.children)
 
     def prepare(self, config: Config) -> PreparedSocket:

@@ -4,6 +4,12 @@ import sqlite3
 from typing import Final
 
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED: Final = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_RANGE,
+}
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -16,6 +22,12 @@ def is_full(error: sqlite3.Error) -> bool:
     """Tell whether the disk is full. The -shm file has its own error for that."""
     code = _code(error)
     return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def is_refused(error: sqlite3.Error) -> bool:
+    """Tell whether the file is sound, and what was to be written is not."""
+    # Without a code, it was refused before it came to SQLite: a value of a type that it has not.
+    return not _code(error) or _code(error) & 0xFF in _REFUSED
 
 
 def is_damaged(error: sqlite3.Error) -> bool:

@@ -1,6 +1,5 @@
 """An endpoint's task over a queue in memory, on virtual time."""
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
 
 URL = "https://app.example/hook"
@@ -86,7 +86,7 @@ class Bench:
             queue=self.queue,
             transport=httpx.MockTransport(self.handle),
             health=health or Health(),
-            in_flight=defaultdict(set),
+            in_flight=InFlight(),
             note_elsewhere=self.elsewhere,
             at_work=self.at_work,
             limits=limits,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayd.core.admission import FRESH_FOR_S, admit
-from relayd.core.delivery import AttemptRecord, Delivery, State
+from relayd.core.delivery import AttemptRecord, Delivery, Hold, State
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OwnEvent
 from relayd.queue.claims import Claim, Want
@@ -27,6 +27,9 @@ class MemoryQueue:
     record_errors: list[Exception] = field(default_factory=list)
     healths: dict[str, Health] = field(default_factory=dict)
     told: list[OwnEvent] = field(default_factory=list)
+    holds: dict[str, Hold | None] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    quarantined: dict[int, str] = field(default_factory=dict)
 
     def add(
         self, now: float, subscription: str = "books", event_type: str = "order.created"
@@ -88,11 +91,20 @@ class MemoryQueue:
         self.healths[url] = health()
         self.told += own_events
 
+    async def quarantine(self, seq: int, detail: str) -> None:
+        self.quarantined[seq] = detail
+        self.rows[seq].due_at = None
+
     async def record(self, recording: Recording) -> bool:
         if self.record_errors:
             raise self.record_errors.pop(0)
         record = recording.record
+        numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
+        assert (record.delivery.seq, record.delivery.attempts) not in numbers
         self.records.append(record)
+        name = record.delivery.subscription
+        if record.outcome.gone and self.urls.get(name, recording.url) == recording.url:
+            self.holds[name] = Hold.GONE
         row = self.rows[record.delivery.seq]
         row.due_at = record.due_at
         row.scheduled_at = record.decided_at

@@ -37,7 +37,9 @@ async def fail_or_deliver(
     record = decide(
         delivery, outcome, SCHEDULE, started_at=clock.now - 1, now=clock.now, jitter=0.0
     )
-    await queue.record(Recording(record, f"https://{name}.example/", health))
+    await queue.record(
+        Recording(record, f"https://{name}.example/", (lambda: health) if health else None)
+    )
 
 
 async def write_queue(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Replay, cancel and backfill deliveries; pause and resume subscriptions."""
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -57,6 +56,7 @@ class DeliveryCommands:
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
+        self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
         return {"changed": changed.count}
 
@@ -66,11 +66,12 @@ class DeliveryCommands:
         changed = await self._queue.operate(
             lambda db, _, ids: operations.cancel(db, ids, seqs, now=self._clock())
         )
+        # A claim that was under way may have found them due.
+        self._dispatch.outdate(changed.subscriptions)
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.warning("cancelled", deliveries=changed.count, subscriptions=names)
-        in_flight = len(self._dispatch.in_flight().intersection(seqs))
-        return {"changed": changed.count, "in_flight": in_flight}
+        return {"changed": changed.count, "in_flight": self._dispatch.in_flight(seqs)}
 
     async def backfill(self, request: Request) -> Answer:
         """Make the deliveries that a subscription did not get, of the `events` that it wants now.
@@ -78,17 +79,20 @@ class DeliveryCommands:
         Answers with the events that it wants, and how many deliveries were made: none with
         `dry_run`.
         """
-        name = configured(request, self.config)
-        if not self.config.subscriptions[name].active:
-            raise RefusedError("inactive", f"{name} has active: false, and takes no new events")
-        wanted = await self._wanted(name, numbers_of(request, "events"))
-        if request.get("dry_run"):
-            return {"events": wanted, "changed": 0}
-        made = await self._queue.operate(
-            lambda db, numbers, ids: operations.backfill(
-                db, numbers, ids[name], wanted, now=self._clock()
+        seqs = numbers_of(request, "events")
+        # Not while a reload brings another configuration, which may want other events.
+        async with self._changing:
+            name = configured(request, self.config)
+            if not self.config.subscriptions[name].active:
+                raise RefusedError("inactive", f"{name} has active: false, and takes no new events")
+            wanted = await self._wanted(name, seqs)
+            if request.get("dry_run"):
+                return {"events": wanted, "changed": 0}
+            made = await self._queue.operate(
+                lambda db, numbers, ids: operations.backfill(
+                    db, numbers, ids[name], wanted, now=self._clock()
+                )
             )
-        )
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
@@ -112,26 +116,23 @@ class DeliveryCommands:
 
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""
-        name = text_of(request, "subscription")
         return await self._hold(
-            name, "subscription_paused", lambda db: operations.pause(db, name, now=self._clock())
+            text_of(request, "subscription"), "subscription_paused", self._queue.pause
         )
 
     async def resume(self, request: Request) -> Answer:
         """Take back a pause, and a receiver's 410; another hold may remain."""
-        name = text_of(request, "subscription")
         return await self._hold(
-            name, "subscription_resumed", lambda db: operations.resume(db, name)
+            text_of(request, "subscription"), "subscription_resumed", self._queue.resume
         )
 
     async def _hold(
-        self, name: str, event: str, change: Callable[[sqlite3.Connection], bool]
+        self, name: str, event: str, change: Callable[[str], Awaitable[bool]]
     ) -> Answer:
         # Not while a reload brings another configuration: holds and configuration go together.
         async with self._changing:
-            changed, holds = await self._queue.operate(
-                lambda db, *_: (change(db), operations.read_holds(db))
-            )
+            changed = await change(name)
+            holds = self._queue.holds
             if name not in holds:
                 raise unknown(name, holds)
             self._dispatch.apply(self.config, holds)

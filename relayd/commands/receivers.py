@@ -41,8 +41,10 @@ class ReceiverCommands:
         outage, and what waits is due at once: `recovered` says so. It counts for nothing else.
         """
         name = configured(request, self.config)
+        await self._take_token(self.config.subscriptions[name].url)
+        # Read after the wait: a reload may have brought another configuration.
         config = self.config
-        subscription = config.subscriptions[name]
+        subscription = config.subscriptions[configured(request, config)]
         chosen = sample_type(subscription.selection.events)
         event_type = text_of(request, "type") if request.get("type") is not None else chosen
         tag = secrets.token_hex(8)
@@ -52,12 +54,6 @@ class ReceiverCommands:
             event = sample_event(event_type, tag=tag, now=int(now), defaults=defaults)
         except ValueError as error:
             raise RefusedError("invalid_type", str(error)) from None
-        with trio.move_on_after(_TOKEN_WAIT_S) as waiting:
-            await self._dispatch.take_token(subscription.url)
-        if waiting.cancelled_caught:
-            raise RefusedError(
-                "rate_limit", "the endpoint's rate limit leaves no room for a test; try again"
-            )
         endpoint = config.endpoints[subscription.url]
         async with self._make_transport(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
@@ -71,3 +67,11 @@ class ReceiverCommands:
         )
         recovered = await self._dispatch.after_test(subscription.url, result)
         return {**sent.document(), "recovered": recovered}
+
+    async def _take_token(self, url: str) -> None:
+        with trio.move_on_after(_TOKEN_WAIT_S) as waiting:
+            await self._dispatch.take_token(url)
+        if waiting.cancelled_caught:
+            raise RefusedError(
+                "rate_limit", "the endpoint's rate limit leaves no room for a test; try again"
+            )

@@ -29,10 +29,10 @@ class RejectedCommands:
         self._clock = clock
 
     async def resubmit(self, request: Request) -> Answer:
-        """Take in the row `rejected`, with its mended columns in `changes`, as a source would.
+        """Accept the row `rejected`, with its fixed columns in `changes`, as a source would.
 
-        It leaves the list once its event is durable: what a crash leaves between the two can be
-        given again, and is then known by its id.
+        It leaves the list in the transaction that makes its event durable: so one row makes one
+        event, whatever a crash or a second command does meanwhile.
         """
         [seq] = numbers_of({"rejected": [request.get("rejected")]}, "rejected")
         changes = _changes_of(request)
@@ -44,10 +44,13 @@ class RejectedCommands:
         event = event_from_row(row, self._defaults(source), now=int(self._clock()))
         if isinstance(event, Rejection):
             raise RefusedError(event.code, event.reason)
-        [result] = await self._intake.accept([event], source)
+        result = await self._intake.resubmit(event, source, seq)
+        if result is None:
+            raise RefusedError(
+                "unknown", f"rejected input {seq} was resubmitted or dropped meanwhile"
+            )
         if refused := refusal(result, event.id):
             raise RefusedError(refused.code, refused.reason)
-        await self._queue.operate(lambda db, *_: drop_rejected(db, [seq]))
         _log.info("resubmitted", event_id=event.id, event_type=event.type, source=source)
         return {"id": event.id, "duplicate": result is Acceptance.DUPLICATE}
 

@@ -3,11 +3,16 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+import structlog
+
 from relayd.config.config import Config
+from relayd.containment import is_defect
 from relayd.control import Command
 from relayd.core.catalogue import suggest
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.operations import MOST_ROWS
+
+_log = structlog.get_logger()
 
 _LARGEST = 2**63 - 1
 
@@ -34,6 +39,12 @@ def answering(command: Callable[[Request], Awaitable[Answer]]) -> Command:
         except (DatabaseBusyError, DatabaseFullError) as error:
             reason = f"relayd cannot write to its queue now ({error.reason}); try again later"
             return {"ok": False, "code": "unavailable", "error": reason}
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            _log.exception("command_failed", command=request.get("command"))
+            reason = "relayd itself failed; its log has the traceback"
+            return {"ok": False, "code": "defect", "error": reason}
 
     return answered
 

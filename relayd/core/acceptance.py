@@ -18,6 +18,8 @@ class Acceptance(StrEnum):
     """This id was accepted before with other content: it is refused, never dropped in silence."""
     POISON = "quarantined"
     """relayd died at it too often to try it again: see `core.poison`."""
+    DEFECT = "defect"
+    """relayd failed at it, and its log has the traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +51,9 @@ def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
             )
         case Acceptance.POISON:
             return POISON
+        case Acceptance.DEFECT:
+            return Rejection(
+                "defect", "relayd itself failed at this event; its log has the traceback"
+            )
         case _:
             return None

@@ -15,6 +15,8 @@ from relayd.core.subscription import Subscription
 from relayd.delivery.telling import identity
 from relayd.delivery.transport import build_request, exchange, timed_out
 
+DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -67,7 +69,7 @@ class Sender:
             return Outcome(
                 duration_s=self._clock() - attempt.started_at,
                 failure=Failure.DEFECT,
-                detail="relayd itself failed; its log has the traceback",
+                detail=DEFECT_DETAIL,
             )
 
     async def _send(self, attempt: Attempt) -> Outcome:

@@ -8,6 +8,7 @@ import trio
 
 from relayd.at_work import AtWork
 from relayd.config.config import Config
+from relayd.containment import contained
 from relayd.core.addresses import Network
 from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
@@ -16,9 +17,11 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
+from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.time_limits import TimeLimits
 from relayd.delivery.transport import Transport
+from relayd.log import endpoint_name
 
 _IDLE_SWEEP_S = 5.0
 
@@ -57,9 +60,7 @@ class Dispatch:
         self._jitter = jitter
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
-        # By subscription, since a reload may move one to another endpoint while its deliveries
-        # are in flight at the old one.
-        self._in_flight: defaultdict[str, set[int]] = defaultdict(set)
+        self._in_flight = InFlight()
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
         self._stopped = trio.Event()
@@ -81,23 +82,30 @@ class Dispatch:
     def apply(self, config: Config, holds: Mapping[str, Hold | None]) -> None:
         """Deliver as this configuration says from now on; attempts in flight finish as they began.
 
-        `holds` has each subscription's hold: nothing is claimed for one that is held.
+        `holds` has each subscription's hold: nothing is claimed for one that is held. After `stop`
+        this does nothing.
         """
+        if self._stopped.is_set():
+            return
         subscriptions: dict[str, dict[str, Subscription]] = defaultdict(dict)
         for name, subscription in config.subscriptions.items():
             if holds.get(name) is None:
                 subscriptions[subscription.url][name] = subscription
         self._urls = {name: each.url for name, each in config.subscriptions.items()}
+        self._in_flight.outdate_all()
         for url in self._running.keys() - config.endpoints.keys():
-            stopped = self._running.pop(url)
-            self._health[url] = stopped.task.health
-            stopped.task.stop()
+            self._running[url].task.retire()
         for url, endpoint in config.endpoints.items():
-            if url in self._running:
-                self._running[url].transport.allow(config.allow_networks)
-                self._running[url].task.apply(endpoint, subscriptions[url])
-            else:
+            running = self._running.get(url)
+            if running is None or running.task.ended:
                 self._start(endpoint, subscriptions[url], config.allow_networks)
+            else:
+                running.transport.allow(config.allow_networks)
+                running.task.apply(endpoint, subscriptions[url])
+
+    def outdate(self, subscriptions: Iterable[str]) -> None:
+        """Say that the operator changed deliveries of these: claims under way start none of them."""
+        self._in_flight.outdate(subscriptions)
 
     def wake(self, subscriptions: Iterable[str]) -> None:
         """Say that something new is due for these subscriptions."""
@@ -123,19 +131,23 @@ class Dispatch:
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
-        return {url: running.task.standing for url, running in self._running.items()}
+        return {
+            url: running.task.standing
+            for url, running in self._running.items()
+            if not running.task.retired
+        }
 
     def pulses(self) -> dict[EndpointTask, Pulse]:
         """Return what shows whether each endpoint's task goes on."""
         return {running.task: running.task.pulse for running in self._running.values()}
 
-    def in_flight(self) -> frozenset[int]:
-        """Return the numbers of the deliveries that are being attempted."""
-        return frozenset().union(*self._in_flight.values())
+    def in_flight(self, seqs: Iterable[int]) -> int:
+        """Return how many of these deliveries are being attempted."""
+        return self._in_flight.among(seqs)
 
     async def take_token(self, url: str) -> None:
         """Wait for a token of this endpoint, for an attempt past the queue."""
-        while (running := self._running.get(url)) is not None:
+        while (running := self._running.get(url)) is not None and not running.task.retired:
             if (wait_s := running.task.take_token()) == 0.0:
                 return
             await trio.sleep(wait_s)
@@ -146,11 +158,10 @@ class Dispatch:
         return running is not None and await running.task.after_test(outcome)
 
     def stop(self) -> None:
-        """Start no attempt any more; `run` returns when those in flight are through."""
-        for running in self._running.values():
-            running.task.stop()
-        self._running.clear()
+        """Start no attempt any more; `run` returns when those in flight have finished."""
         self._stopped.set()
+        for running in self._running.values():
+            running.task.retire()
 
     def _start(
         self,
@@ -158,6 +169,8 @@ class Dispatch:
         subscriptions: Mapping[str, Subscription],
         networks: Sequence[Network],
     ) -> None:
+        if (before := self._running.get(endpoint.url)) is not None:
+            self._health[endpoint.url] = before.task.health
         transport = self._make_transport(endpoint, networks)
         task = EndpointTask(
             endpoint,
@@ -176,11 +189,15 @@ class Dispatch:
         self._running[endpoint.url] = running
         if self._tasks is None:
             raise RuntimeError("apply comes after run has started")
-        self._tasks.start_soon(self._run, running)
+        self._tasks.start_soon(self._run, endpoint.url, running)
 
-    async def _run(self, running: _Running) -> None:
+    async def _run(self, url: str, running: _Running) -> None:
         async with running.transport:
-            await running.task.run()
+            part = f"endpoint {endpoint_name(url)}"
+            await contained(running.task.run, part, clean_up=running.task.forget_under_way)
+        if self._running.get(url) is running:
+            self._health[url] = running.task.health
+            del self._running[url]
 
     async def _close_idle_connections(self) -> None:
         while True:

@@ -5,7 +5,6 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -14,15 +13,17 @@ import structlog
 import trio
 
 from relayd.at_work import AtWork
+from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
-from relayd.core.delivery import AttemptRecord, State, decide
+from relayd.core.delivery import AttemptRecord, Hold, State, decide
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.delivery.attempt import Attempt, Sender
+from relayd.delivery.attempt import DEFECT_DETAIL, Attempt, Sender
+from relayd.delivery.in_flight import InFlight
 from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
@@ -36,10 +37,15 @@ _log = structlog.get_logger()
 _CLAIM_AT_ONCE = 256
 _SUBSCRIPTIONS_AT_ONCE = 64
 _STORAGE_RETRY_S = 1.0
+_DEFECT_RETRY_S = 60.0
 
 
 class DeliveryQueue(Protocol):
     """What an endpoint's task needs of the queue."""
+
+    @property
+    def holds(self) -> Mapping[str, Hold | None]:
+        """Each subscription's hold, as it was last committed."""
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
@@ -50,6 +56,9 @@ class DeliveryQueue(Protocol):
         False when the delivery does not stand as decided: the operator changed it meanwhile.
         """
 
+    async def quarantine(self, seq: int, detail: str) -> None:
+        """End a delivery whose attempt cannot be recorded, and keep the reason."""
+
     async def record_health(
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
     ) -> None:
@@ -59,8 +68,7 @@ class DeliveryQueue(Protocol):
 class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
 
-    `in_flight` has the numbers of the deliveries under way by subscription, those of other
-    endpoints' tasks too. `note_elsewhere` says when something is due for a subscription that is
+    `in_flight` has the deliveries that are being attempted, at other endpoints too. `note_elsewhere` says when something is due for a subscription that is
     delivered somewhere else now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
     """
 
@@ -72,7 +80,7 @@ class EndpointTask:
         queue: DeliveryQueue,
         transport: httpx.AsyncBaseTransport,
         health: Health,
-        in_flight: defaultdict[str, set[int]],
+        in_flight: InFlight,
         note_elsewhere: Callable[[str, float], object],
         at_work: AtWork,
         limits: TimeLimits,
@@ -85,17 +93,21 @@ class EndpointTask:
         self._clock = clock
         self._jitter = jitter
         self.health = health
+        self._promised = 0  # tokens that the claim under way asked for
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
         self._limits = limits
-        self._moved_at: dict[int, float] = {}  # what is under way, and when it moved on last
-        self._promised = 0
+        self._under_way: dict[
+            int, str
+        ] = {}  # the deliveries attempted here, and their subscriptions
+        self._moved_at: dict[int, float] = {}  # and when each moved on last
         self._rounds = 0
         self._agenda = Agenda()
         self._agenda.keep(subscriptions)
         self._backlog_first = False
-        self._stopping = False
+        self._retired = False
+        self.ended = False
         self._changed = trio.Event()
         self._log_name = endpoint_name(endpoint.url)
         self._log = _log.bind(endpoint=self._log_name)
@@ -113,17 +125,29 @@ class EndpointTask:
         return True
 
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
-        """Go on under another configuration of the same URL. A reload grants no tokens."""
+        """Go on under another configuration of the same URL. A reload grants no tokens.
+
+        A task that was retired goes on too, unless it has `ended`: so what it has in flight counts
+        when its URL comes back.
+        """
+        self._retired = False
         self._endpoint = endpoint
         self._subscriptions = dict(subscriptions)
         self._bucket = self._bucket.with_rate(endpoint.rate, trio.current_time())
         self._agenda.keep(self._subscriptions)
         self._changed.set()
 
-    def stop(self) -> None:
-        """Start no attempt any more; `run` returns when those in flight are through."""
-        self._stopping = True
+    def retire(self) -> None:
+        """Start no attempt any more; `run` returns when those in flight have finished."""
+        self._retired = True
+        self._subscriptions = {}
+        self._agenda.keep(())
         self._changed.set()
+
+    @property
+    def retired(self) -> bool:
+        """Whether it starts no attempt any more."""
+        return self._retired
 
     @property
     def standing(self) -> Standing:
@@ -137,7 +161,7 @@ class EndpointTask:
         now = self._clock()
         return Pulse(
             rounds=self._rounds,
-            waits=self._agenda.next_at > now and not self._stopping,
+            waits=self._agenda.next_at > now and not self._retired,
             want=self._want(tuple(self._subscriptions), 0, now),
             moved_at=min(self._moved_at.values(), default=None),
         )
@@ -173,7 +197,7 @@ class EndpointTask:
         return True
 
     async def run(self) -> None:
-        """Deliver until stopped. When cancelled, attempts in flight count for nothing."""
+        """Deliver until retired. When cancelled, attempts in flight count for nothing."""
         async with trio.open_nursery() as nursery:
             slots = Slots(
                 nursery,
@@ -182,7 +206,7 @@ class EndpointTask:
                 make=self._sender.make,
                 settle=self._settle,
             )
-            while not self._stopping:
+            while self._under_way or not self._retired:
                 self._rounds += 1
                 # Looked at once more after the wait: anything may have changed by then.
                 if (pause_s := self._pause_s()) > 0:
@@ -190,7 +214,16 @@ class EndpointTask:
                     await self._wait(pause_s)
                 else:
                     slots.start(await self._claim())
+            self.ended = True
             slots.close()
+
+    def forget_under_way(self) -> None:
+        """Forget the attempts that ended with `run`, when a defect ended it: they count for nothing."""
+        for seq, subscription in self._under_way.items():
+            self._in_flight.end(subscription, seq)
+        self._under_way.clear()
+        self._moved_at.clear()
+        self._agenda.keep(self._subscriptions)
 
     def _pause_s(self) -> float:
         """Return how long nothing can start, as things stand: 0 when something can."""
@@ -213,15 +246,22 @@ class EndpointTask:
                 await self._changed.wait()
         self._changed = trio.Event()
 
+    def _startable(self) -> int:
+        """Return how many attempts may start now."""
+        if self._retired or self.health.held_until > self._clock():
+            return 0
+        self._bucket = self._bucket.at(trio.current_time())
+        return max(0, min(self._room(), self._bucket.available, _CLAIM_AT_ONCE))
+
     async def _claim(self) -> tuple[Attempt, ...]:
         now = self._clock()
-        count = min(self._room(), self._bucket.available, _CLAIM_AT_ONCE)
-        # Off the agenda before the queue is asked: what wakes us meanwhile is noted anew.
-        taken = self._agenda.take(now, _SUBSCRIPTIONS_AT_ONCE)
+        # Off the agenda before the queue is asked: what wakes us meanwhile is noted again.
+        count, taken = self._startable(), self._agenda.take(now, _SUBSCRIPTIONS_AT_ONCE)
         # One that a reload or a 410 took away while the queue was asked may be noted still.
         names = tuple(name for name in taken if name in self._subscriptions)
         if not names:
             return ()
+        versions = self._in_flight.versions(names)
         self._promised = count
         try:
             claim = await self._queue.claim(self._want(names, count, now))
@@ -229,41 +269,92 @@ class EndpointTask:
             self._log.warning("queue_unavailable", detail=str(error))
             self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
             return ()
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            self._log.exception("claim_defect", subscriptions=list(names))
+            self._agenda.note_all(dict.fromkeys(names, now + _DEFECT_RETRY_S))
+            return ()
         finally:
             self._promised = 0
-        self._agenda.note_all(claim.next_due)
-        # A reload or a 410 may have taken a subscription away in the meantime.
-        begun = tuple(
-            Attempt(each, self._subscriptions[each.subscription])
-            for each in claim.deliveries
-            if each.subscription in self._subscriptions
-        )
+        return self._begun(claim, names, versions)
+
+    def _begun(
+        self, claim: Claim, names: Sequence[str], versions: Mapping[str, tuple[int, int]]
+    ) -> tuple[Attempt, ...]:
+        """Begin what may be attempted of a claim, as everything is by now, and note the rest.
+
+        While the queue was asked, a reload may have moved a subscription or lowered a limit, the
+        operator may have paused or cancelled, a receiver may have asked for a pause.
+        """
+        current = {
+            name: self._subscriptions[name]
+            for name in names
+            if name in self._subscriptions and self._in_flight.is_current(name, versions)
+        }
+        for name in names:
+            if name not in current:
+                self.note(name, NOW)
+            elif name in claim.next_due:
+                self._agenda.note(name, claim.next_due[name])
         self._backlog_first = claim.backlog_first
-        now = trio.current_time()
-        self._bucket = self._bucket.at(now).take(len(begun))
-        for delivery in (each.delivery for each in begun):
-            self._in_flight[delivery.subscription].add(delivery.seq)
-            self._moved_at[delivery.seq] = now
-        return begun
+        startable = self._startable()
+        begun: list[Attempt] = []
+        for delivery in claim.deliveries:
+            name = delivery.subscription
+            if name not in current:
+                continue
+            if len(begun) == startable:
+                self._agenda.note(name, NOW)
+            elif not self._in_flight.begin(name, delivery.seq):
+                # It was handed over to this subscription while another one's attempt went on.
+                self._agenda.note(name, self._clock() + _STORAGE_RETRY_S)
+            else:
+                begun.append(Attempt(delivery, current[name]))
+        moment = trio.current_time()
+        self._bucket = self._bucket.take(len(begun))
+        for each in begun:
+            self._under_way[each.delivery.seq] = each.delivery.subscription
+            self._moved_at[each.delivery.seq] = moment
+        return tuple(begun)
 
     def _want(self, names: tuple[str, ...], count: int, now: float) -> Want:
         return Want(
             subscriptions=names,
             count=count,
             now=now,
-            busy=frozenset().union(*(self._in_flight[name] for name in names)),
+            busy=self._in_flight.of(names),
             released_at=self.health.released_at,
             backlog_first=self._backlog_first,
         )
 
     async def _settle(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        delivery = attempt.delivery
+        ended = True
         try:
             await self._decide(attempt, attempt.timed_out() if outcome is None else outcome)
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            self._log.exception("attempt_not_recorded", **identity(delivery))
+            # Otherwise it stays in flight until relayd ends: it would be sent again and again.
+            ended = await self._quarantined(delivery.seq)
         finally:
-            delivery = attempt.delivery
-            self._in_flight[delivery.subscription].discard(delivery.seq)
-            del self._moved_at[delivery.seq]
+            if ended:
+                self._in_flight.end(delivery.subscription, delivery.seq)
+            self._under_way.pop(delivery.seq, None)
+            self._moved_at.pop(delivery.seq, None)
             self._changed.set()
+
+    async def _quarantined(self, seq: int) -> bool:
+        try:
+            await self._queue.quarantine(seq, DEFECT_DETAIL)
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            self._log.exception("delivery_not_quarantined", delivery=seq)
+            return False
+        return True
 
     async def _decide(self, attempt: Attempt, outcome: Outcome) -> None:
         subscription = attempt.subscription
@@ -278,20 +369,20 @@ class EndpointTask:
         )
         before = self.health
         after = self.health = before.after(outcome, self._endpoint, now)
-        if outcome.gone:
-            self._subscriptions.pop(subscription.name, None)
-            self._agenda.forget(subscription.name)
-        changed = after if after != before else None
+        changed = (lambda: self.health) if after != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(
             Recording(record, self._endpoint.url, changed, self._own_events(record, before))
         )
+        if outcome.gone and self._queue.holds.get(subscription.name) is not None:
+            self._subscriptions.pop(subscription.name, None)
+            self._agenda.forget(subscription.name)
         # Replayed while this attempt was under way, it may be due now.
         due_at = record.due_at if as_decided else NOW
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        if changed is not None and changed.released_at != before.released_at:
+        if after.released_at != before.released_at:
             self._agenda.keep(self._subscriptions)
         tell(self._log, record, before, after)
 

@@ -1,6 +1,9 @@
 """Group commit: what callers hand in while one batch is written goes into the next one together.
 
 One fsync costs about as much for a hundred rows as for one. A lone caller waits for nobody.
+
+An item with a defect fails alone: where a batch fails for another reason than the database, each of
+its items is run by itself.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,22 +11,34 @@ from typing import Generic, TypeVar
 
 import trio
 
+from relayd.containment import is_defect
+from relayd.database import DatabaseBusyError, DatabaseFullError
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+_UNAVAILABLE = (DatabaseBusyError, DatabaseFullError)
 
 
 class _Batch(Generic[T, R]):
     def __init__(self) -> None:
         self.items: list[T] = []
         self.done = trio.Event()
-        self.results: Sequence[R] = ()
-        self.error: Exception | None = None
+        self.results: Sequence[R | _Failed] = ()
+
+
+class _Failed:
+    """Stands in the place of a result that there is none of."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 class Group(Generic[T, R]):
     """Runs `run` over batches of at most `limit` items, one batch at a time, in order.
 
-    `run` gets the items in the order in which they came, and returns one result for each.
+    `run` gets the items in the order in which they came, and returns one result for each. When it
+    raises, nothing of the batch happened.
     """
 
     def __init__(self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
@@ -37,7 +52,7 @@ class Group(Generic[T, R]):
 
         The first caller of a batch runs it for the others, and so cannot be cancelled; another
         caller that is cancelled stops waiting, and its item goes through all the same. An error of
-        the batch is raised in each of its callers.
+        the database is raised in each of the batch's callers, a defect in its item's caller only.
         """
         batch = self._collecting
         index = len(batch.items)
@@ -49,17 +64,24 @@ class Group(Generic[T, R]):
         else:
             with trio.CancelScope(shield=True):
                 await self._lead(batch)
-        if batch.error is not None:
-            raise batch.error
-        return batch.results[index]
+        result = batch.results[index]
+        if isinstance(result, _Failed):
+            raise result.error
+        return result
 
     async def _lead(self, batch: _Batch[T, R]) -> None:
         async with self._turn:
             if self._collecting is batch:
                 self._collecting = _Batch()
             try:
-                batch.results = await self._run(batch.items)
-            except Exception as error:  # noqa: BLE001 - it is raised in every caller of the batch
-                batch.error = error
+                batch.results = await self._results(batch.items)
             finally:
                 batch.done.set()
+
+    async def _results(self, items: Sequence[T]) -> Sequence[R | _Failed]:
+        try:
+            return await self._run(items)
+        except Exception as error:  # noqa: BLE001 - it is raised in the callers, see `submit`
+            if len(items) == 1 or not is_defect(error) or isinstance(error, _UNAVAILABLE):
+                return [_Failed(error)] * len(items)
+        return [result for item in items for result in await self._results([item])]

@@ -14,17 +14,18 @@ from typing import TypeVar
 
 import trio
 
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OutboxRow, OwnEvent, after_rejection
 from relayd.database import Database, DatabaseFailedError, Work
-from relayd.queue import acceptance, claims, outbox, records
+from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
 from relayd.queue.health import read_health, write_health
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
+from relayd.queue.rejected import drop_rejected, is_rejected
 from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
 
@@ -66,6 +67,7 @@ class Queue:
         self._numbers = numbers
         self._clock = clock
         self._subscription_ids: dict[str, int] = {}
+        self._holds: Mapping[str, Hold | None] = {}
         self._own_types: frozenset[str] = frozenset()
         # Set at the start, since a process that was killed may have left something.
         self._outbox_filled = trio.Event()
@@ -74,17 +76,41 @@ class Queue:
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
 
+    @property
+    def holds(self) -> Mapping[str, Hold | None]:
+        """Each subscription's hold, as it was last committed.
+
+        Whoever returns from a call that changed one finds it here, and nothing older: to use it
+        without an `await` in between is to use the truth.
+        """
+        return self._holds
+
     async def declare(
         self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
-    ) -> dict[str, Hold | None]:
-        """Bring the subscriptions up to the configuration, and return each one's hold.
+    ) -> None:
+        """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
         `own_types` are the types of relayd's own events that somebody wants.
         """
         found = await self._writer.write(lambda db: records.declare(db, declared))
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
+        self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
-        return {name: hold for name, (_, hold) in found.items()}
+
+    async def pause(self, subscription: str) -> bool:
+        """Hold a subscription's deliveries; return whether it was not paused before."""
+        now = self._clock()
+        return await self._change_hold(lambda db: operations.pause(db, subscription, now=now))
+
+    async def resume(self, subscription: str) -> bool:
+        """Take back a pause, and a receiver's 410; return whether there was either."""
+        return await self._change_hold(lambda db: operations.resume(db, subscription))
+
+    async def _change_hold(self, change: Work[bool]) -> bool:
+        changed, self._holds = await self._writer.write(
+            lambda db: (change(db), operations.read_holds(db))
+        )
+        return changed
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
@@ -113,6 +139,11 @@ class Queue:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
 
+    async def quarantine(self, seq: int, detail: str) -> None:
+        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason."""
+        now = self._clock()
+        await self._writer.write(lambda db: records.quarantine(db, seq, detail, now=now))
+
     async def record_health(
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
     ) -> None:
@@ -124,6 +155,28 @@ class Queue:
 
         if await self._writer.write(work):
             self._outbox_filled.set()
+
+    async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
+        """Make an event of rejected input durable, and take that off the list, in one transaction.
+
+        Returns None, and does nothing, where the list no longer has it. What is refused stays.
+        """
+
+        def work(db: sqlite3.Connection) -> Acceptance | None:
+            if not is_rejected(db, rejected):
+                return None
+            [result] = acceptance.accept(
+                db,
+                [new],
+                now=self._clock(),
+                numbers=self._numbers,
+                subscription_ids=self._subscription_ids,
+            )
+            if refusal(result, new.event.id) is None:
+                drop_rejected(db, [rejected])
+            return result
+
+        return await self._writer.write(work, grows=True)
 
     async def outbox(self) -> Sequence[OutboxRow]:
         """Return the first of relayd's own events on their way in, once there are some."""
@@ -175,11 +228,16 @@ class Queue:
     async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
         own_events = [event for recording in recordings for event in recording.own_events]
 
-        def work(db: sqlite3.Connection) -> tuple[list[bool], int]:
-            results = records.record(db, recordings)
-            return results, outbox.put(db, own_events, self._own_types) if own_events else 0
+        gone = any(recording.record.outcome.gone for recording in recordings)
 
-        results, told = await self._writer.write(work)
+        def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
+            results = records.record(db, recordings)
+            told = outbox.put(db, own_events, self._own_types) if own_events else 0
+            return results, told, operations.read_holds(db) if gone else self._holds
+
+        results, told, holds = await self._writer.write(work)
+        if gone:
+            self._holds = holds
         if told:
             self._outbox_filled.set()
         return results

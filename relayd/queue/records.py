@@ -1,11 +1,12 @@
 """Writes what came of attempts, and what is known of subscriptions."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from relayd.core.delivery import AttemptRecord, Change, Hold, origins
+from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
 from relayd.core.endpoint import Health
+from relayd.core.outcome import Failure
 from relayd.core.own_events import OwnEvent
 from relayd.queue import statistics
 from relayd.queue.health import write_health
@@ -13,14 +14,15 @@ from relayd.queue.health import write_health
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One attempt's record, with the endpoint's health where the attempt changed it.
+    """One attempt's record, and how to get the endpoint's health where the attempt changed it.
 
-    `own_events` are what relayd has to say of it.
+    The health is asked for when it is written: an older one never replaces a newer one, however
+    long a record had to wait. `own_events` are what relayd has to say of it.
     """
 
     record: AttemptRecord
     url: str
-    health: Health | None
+    health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
 
 
@@ -49,6 +51,17 @@ WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
 
+_QUARANTINE_ATTEMPT = f"""
+INSERT INTO attempts (delivery_seq, number, started_at, duration_s, failure, detail)
+SELECT d.seq, 1 + max(d.attempts, coalesce((SELECT max(number) FROM attempts
+    WHERE delivery_seq = d.seq), 0)), :now, 0.0, '{Failure.DEFECT}', :detail
+FROM deliveries d WHERE d.seq = :seq AND d.due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
+
+_QUARANTINE = f"""
+UPDATE deliveries SET state = '{State.EXHAUSTED}', due_at = NULL, ended_at = :now,
+  attempts = (SELECT max(number) FROM attempts WHERE delivery_seq = :seq)
+WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
+
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
 INSERT INTO subscriptions (name, url, presence) VALUES (?, ?, ?)
@@ -71,12 +84,24 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     if updated.rowcount < len(records):
         results = [not _count_attempt(db, each) for each in records]
     statistics.count(db, ((each.url, each.record) for each in recordings))
-    health = {each.url: each.health for each in recordings if each.health is not None}
+    health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
-    gone = [(each.decided_at, each.delivery.subscription) for each in records if each.outcome.gone]
+    gone = [
+        (each.record.decided_at, each.record.delivery.subscription, each.url)
+        for each in recordings
+        if each.record.outcome.gone
+    ]
     if gone:
-        db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ?", gone)
+        # Not where a reload has led the subscription to another URL meanwhile.
+        db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ? AND url = ?", gone)
     return results
+
+
+def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> None:
+    """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt."""
+    values = {"seq": seq, "now": now, "detail": detail}
+    db.execute(_QUARANTINE_ATTEMPT, values)
+    db.execute(_QUARANTINE, values)
 
 
 def _count_attempt(db: sqlite3.Connection, record: AttemptRecord) -> bool:

@@ -41,6 +41,11 @@ def list_rejected(db: sqlite3.Connection, *, limit: int) -> list[ListedInput]:
     return [ListedInput(*row) for row in rows]
 
 
+def is_rejected(db: sqlite3.Connection, seq: int) -> bool:
+    """Return whether the list has this row."""
+    return db.execute("SELECT 1 FROM rejected WHERE seq = ?", (seq,)).fetchone() is not None
+
+
 def read_rejected(db: sqlite3.Connection, seq: int) -> RejectedInput | None:
     """Return one rejected row, or None where there is none."""
     row = db.execute(

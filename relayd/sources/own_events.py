@@ -54,15 +54,20 @@ class OwnEvents:
 
     async def _once(self) -> None:
         rows = await self._outbox.outbox()
-        events = [
-            own_event(
+        events = [event for row in rows if (event := self._event(row)) is not None]
+        await self._accept(events, SOURCE)
+        await self._outbox.remove_from_outbox(rows)
+
+    def _event(self, row: OutboxRow) -> Event | None:
+        """Return the event of a row, or None, which is logged, where a defect made the row."""
+        try:
+            return own_event(
                 row.event.type,
                 row.event.data,
                 event_id=row.id,
                 created=row.event.created,
                 defaults=self.defaults,
             )
-            for row in rows
-        ]
-        await self._accept(events, SOURCE)
-        await self._outbox.remove_from_outbox(rows)
+        except ValueError:
+            _log.exception("own_event_defect", event_id=row.id, event_type=row.event.type)
+            return None

@@ -20,10 +20,11 @@ import trio
 
 from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
+from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary
-from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
+from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
 from relayd.spool.frames import BadFrameError, EventChecks, Kind, Settings, State
@@ -110,15 +111,15 @@ class Spool:
         return SpoolStanding(self._waits_for, self._undeleted, self._confined, self._unconfined)
 
     async def run(self) -> None:
-        """Read the spool until cancelled. Raises `DatabaseError` of the queue only."""
+        """Read the spool until cancelled. Raises `DatabaseFailedError` of the queue only."""
         retry_s = _RETRY_S
         while True:
             began = trio.current_time()
             try:
                 problem = await self._read()
-            except DatabaseError:
-                raise
-            except Exception:  # noqa: BLE001 - a defect, which is logged
+            except Exception as error:
+                if not is_defect(error):
+                    raise
                 # It stays with this spool: the other sources and all deliveries go on.
                 self._log.exception("spool_defect")
                 problem = "a defect in relayd, see the log"

@@ -33,6 +33,18 @@ async def test_what_it_is_told(tmp_path: Path) -> None:
     assert stopping == {"STOPPING": "1", "STATUS": "finishing"}
 
 
+async def test_nothing_says_ready_after_stopping(tmp_path: Path) -> None:
+    async with service_manager(tmp_path) as manager:
+        service = Service({"NOTIFY_SOCKET": manager.address})
+        service.stopping("finishing")
+        service.reloading()
+        service.ready("3 subscriptions")
+        service.alive()
+        with trio.fail_after(5):
+            await manager.hears("WATCHDOG")
+    assert [next(iter(message)) for message in manager.told] == ["STOPPING", "WATCHDOG"]
+
+
 async def test_an_abstract_address() -> None:
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         await listener.bind(f"\0relayd-test-{PID}")

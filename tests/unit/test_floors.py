@@ -11,6 +11,7 @@ FLOORS: list[list[str]] = [
     ["core"],
     ["config", "sqlite_errors"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
+    ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks"],
@@ -86,7 +87,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.claims") == (3, "queue")
-    assert _part("delivery.endpoint_task") == (4, "delivery")
-    assert _part("delivery.connection") == (3, "delivery.transport")
+    assert _part("queue.claims") == (4, "queue")
+    assert _part("delivery.endpoint_task") == (5, "delivery")
+    assert _part("delivery.connection") == (4, "delivery.transport")
     assert _part("nowhere") is None

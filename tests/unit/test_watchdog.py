@@ -1,6 +1,5 @@
 """When the watchdog is fed: on virtual time, with tasks that deliver, wait, hang and oversleep."""
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from relayd.database import (
     DatabaseFullError,
 )
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.watchdog import Watchdog
@@ -88,7 +88,7 @@ class Bench:
             queue=self.queue.memory,
             transport=httpx.MockTransport(self.answer),
             health=Health(),
-            in_flight=defaultdict(set),
+            in_flight=InFlight(),
             note_elsewhere=lambda *_: None,
             at_work=AtWork.unrecorded(),
             limits=limits,

@@ -10,9 +10,10 @@ import pytest
 import trio
 from events import make_event
 
-from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
+from relayd.core.event import Rejection, SpoolRow
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
 from relayd.queue.claims import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
@@ -23,6 +24,7 @@ from relayd.queue.schema import VERSION, SchemaMismatchError
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
 OK = Outcome(0.1, status=200)
+REFUSED = Rejection("invalid_id", "no")
 FAILED = Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500")
 
 
@@ -219,18 +221,67 @@ async def test_one_want_for_many_subscriptions_says_of_each_when_to_ask_again(
         assert rest.next_due == {"mail": NOW + 100}
 
 
+async def test_one_rejected_row_makes_one_event_however_often_it_is_resubmitted(
+    tmp_path: Path,
+) -> None:
+    row = SpoolRow(1, b"no id!", b"order.created", b"{}", None, None, None)
+    async with opened(tmp_path / "queue.db") as queue:
+        await queue.reject([RejectedRow("spool market", row, REFUSED)])
+        results: list[Acceptance | None] = []
+
+        async def resubmit(event_id: str) -> None:
+            new = NewEvent(make_event(event_id), "spool market", ("books",))
+            results.append(await queue.resubmit(new, 1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(resubmit, "evt_1")
+            nursery.start_soon(resubmit, "evt_2")
+        assert sorted(results, key=str) == [None, Acceptance.ACCEPTED]
+        assert len(ids(await queue.claim(want()))) == 1
+        # What is refused stays on the list.
+        await accept(queue, "evt_3")
+        await queue.reject([RejectedRow("spool market", replace(row, seq=2), REFUSED)])
+        other = NewEvent(make_event("evt_3", data={"object": {"id": "other"}}), "spool market", ())
+        assert await queue.resubmit(other, 2) is Acceptance.CONFLICT
+        assert await queue.resubmit(NewEvent(make_event("evt_4"), "spool market", ()), 2) is (
+            Acceptance.ACCEPTED
+        )
+
+
+async def test_a_delivery_is_quarantined_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        [delivery] = (await queue.claim(want())).deliveries
+        await queue.quarantine(delivery.seq, "relayd itself failed")
+        assert (await queue.claim(want())).deliveries == ()
+        await queue.quarantine(delivery.seq, "again")  # it has ended: nothing changes
+    with sqlite3.connect(path) as db:
+        assert db.execute(
+            "SELECT state, attempts, due_at, ended_at FROM deliveries"
+        ).fetchall() == [("exhausted", 1, None, NOW)]
+        assert db.execute("SELECT number, failure, detail FROM attempts").fetchall() == [
+            (1, "defect", "relayd itself failed")
+        ]
+    db.close()
+
+
 async def test_holds_follow_the_configuration_and_the_receivers_410(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
         await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
-        books = Declared("books", URL, True)
-        assert await queue.declare([books]) == {"books": Hold.GONE, "mail": Hold.REMOVED}
-        assert (await queue.declare([Declared("books", URL, False)]))["books"] is Hold.INACTIVE
-        assert (await queue.declare([books]))["books"] is Hold.GONE
+        assert queue.holds == {"books": Hold.GONE, "mail": None}
         moved = Declared("books", "https://other.example/", True)
-        assert (await queue.declare([moved]))["books"] is None
+        for declared, hold in (
+            (Declared("books", URL, True), Hold.GONE),
+            (Declared("books", URL, False), Hold.INACTIVE),
+            (Declared("books", URL, True), Hold.GONE),
+            (moved, None),
+        ):
+            await queue.declare([declared])
+            assert queue.holds == {"books": hold, "mail": Hold.REMOVED}
         [again] = (await queue.claim(want())).deliveries
         assert (again.attempts, again.step) == (1, 0)
 
@@ -242,7 +293,7 @@ async def test_an_endpoints_health_is_remembered(tmp_path: Path) -> None:
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
         decided = decide(delivery, FAILED, (1.0,), started_at=NOW, now=NOW, jitter=0.0)
-        await queue.record(Recording(decided, URL, health))
+        await queue.record(Recording(decided, URL, lambda: health))
     async with opened(path) as queue:
         assert await queue.health() == {URL: health}
 

@@ -40,7 +40,7 @@ async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None
     claim = await queue.claim(want)
     [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
     decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
-    await queue.record(Recording(decided, URL, health))
+    await queue.record(Recording(decided, URL, (lambda: health) if health else None))
 
 
 async def times(queue: Queue) -> dict[str, tuple[float, float | None]]:

@@ -254,7 +254,7 @@ async def test_stop_starts_nothing_more_and_waits_for_what_is_in_flight(
         bench.queue.add(EPOCH)
     async with bench.running(max_in_flight=2) as task:
         await trio.sleep(1)
-        task.stop()
+        task.retire()
         await trio.sleep(100)
     assert len(bench.starts) == 2
     assert sorted(bench.queue.states().values()) == ["delivered"] * 2 + ["pending"] * 2

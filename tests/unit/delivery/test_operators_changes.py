@@ -1,6 +1,5 @@
 """An endpoint's loop while the operator changes what it works on."""
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
@@ -73,7 +73,7 @@ async def test_a_test_takes_no_token_that_was_promised(
         queue=bench.queue,
         transport=httpx.MockTransport(bench.handle),
         health=Health(),
-        in_flight=defaultdict(set),
+        in_flight=InFlight(),
         note_elsewhere=lambda *_: None,
         at_work=AtWork.unrecorded(),
         limits=limits,

@@ -1,10 +1,12 @@
 """Group commit: who shares a batch, and what becomes of errors and cancelled callers."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import trio
 
+from relayd.database import DatabaseFullError
 from relayd.queue.group import Group
 
 
@@ -66,12 +68,12 @@ async def test_a_batch_ends_at_the_limit() -> None:
 
 async def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None:
     recorder = Recorder()
-    recorder.error = ValueError("no")
+    recorder.error = DatabaseFullError(Path("queue.db"), "no")
     group = Group(recorder.run, limit=8)
     raised: list[int] = []
 
     async def submit(item: int) -> None:
-        with pytest.raises(ValueError, match="no"):
+        with pytest.raises(DatabaseFullError, match="no"):
             await group.submit(item)
         raised.append(item)
 
@@ -85,6 +87,28 @@ async def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None
     recorder.error = None
     recorder.go.release()
     assert await group.submit(4) == 40
+
+
+async def test_a_defect_reaches_its_own_caller_only() -> None:
+    async def run(items: Sequence[int]) -> list[int]:
+        await trio.lowlevel.checkpoint()
+        if 3 in items:
+            raise ValueError("three")
+        return [item * 10 for item in items]
+
+    group = Group(run, limit=8)
+    results: dict[int, int | str] = {}
+
+    async def submit(item: int) -> None:
+        try:
+            results[item] = await group.submit(item)
+        except ValueError as error:
+            results[item] = str(error)
+
+    async with trio.open_nursery() as nursery:
+        for item in (1, 2, 3, 4):
+            nursery.start_soon(submit, item)
+    assert results == {1: 10, 2: 20, 3: "three", 4: 40}
 
 
 async def test_a_cancelled_leader_still_runs_the_batch_for_the_others() -> None:

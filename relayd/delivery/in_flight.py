@@ -1,0 +1,63 @@
+"""What is being attempted, at all endpoints together, and which claims are out of date.
+
+A claim says what was due when the queue was asked. By the time it comes back, a reload may have
+moved its subscription to another endpoint, or the operator may have paused, replayed or cancelled.
+So whoever changes what may be attempted for a subscription calls `outdate`, and a claim that was
+asked for before starts nothing of that subscription. What is left is asked for again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+
+class InFlight:
+    """The deliveries that are being attempted, and a version of each subscription.
+
+    By subscription, not by endpoint: a reload may move a subscription to another endpoint while its
+    deliveries are in flight at the old one.
+    """
+
+    def __init__(self) -> None:
+        self._by_subscription: defaultdict[str, set[int]] = defaultdict(set)
+        self._all: set[int] = set()
+        self._versions: defaultdict[str, int] = defaultdict(int)
+        self._reloads = 0
+
+    def begin(self, subscription: str, seq: int) -> bool:
+        """Take a delivery, by its number; False when it is being attempted already."""
+        if seq in self._all:
+            return False
+        self._all.add(seq)
+        self._by_subscription[subscription].add(seq)
+        return True
+
+    def end(self, subscription: str, seq: int) -> None:
+        """Give back a delivery that `begin` took."""
+        self._all.discard(seq)
+        self._by_subscription[subscription].discard(seq)
+
+    def of(self, subscriptions: Iterable[str]) -> frozenset[int]:
+        """Return the numbers of these subscriptions' deliveries that are being attempted."""
+        return frozenset().union(*(self._by_subscription.get(name, ()) for name in subscriptions))
+
+    def among(self, seqs: Iterable[int]) -> int:
+        """Return how many of these deliveries are being attempted."""
+        return len(self._all.intersection(seqs))
+
+    def outdate(self, subscriptions: Iterable[str]) -> None:
+        """Have claims start nothing of these subscriptions that were asked for before this."""
+        for name in subscriptions:
+            self._versions[name] += 1
+
+    def outdate_all(self) -> None:
+        """Have claims start nothing that were asked for before this."""
+        self._reloads += 1
+
+    def versions(self, subscriptions: Iterable[str]) -> Mapping[str, tuple[int, int]]:
+        """Return what `is_current` compares, to be taken before the queue is asked."""
+        return {name: (self._reloads, self._versions.get(name, 0)) for name in subscriptions}
+
+    def is_current(self, subscription: str, versions: Mapping[str, tuple[int, int]]) -> bool:
+        """Return whether nothing has changed for a subscription since `versions` were taken."""
+        now = (self._reloads, self._versions.get(subscription, 0))
+        return versions.get(subscription) == now

@@ -1,0 +1,89 @@
+"""Events on their way into the queue: a defect at one of them is that one's alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+from events import make_event
+from processes import write_config
+from structlog.testing import capture_logs
+
+from relayd.at_work import AtWork
+from relayd.config.load import load_config
+from relayd.core.acceptance import Acceptance, NewEvent, refusal
+from relayd.core.event import Event
+from relayd.database import DatabaseFullError, DatabaseRefusedError
+from relayd.intake import Intake
+from relayd.queue.queue import Queue
+
+QUEUE = Path("queue.db")
+
+
+@dataclass
+class Refusing:
+    """A queue that accepts, but for one event."""
+
+    error: Exception
+    accepted: list[str] = field(default_factory=list)
+
+    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+        await trio.lowlevel.checkpoint()
+        if any(new.event.id == "evt_2" for new in news):
+            raise self.error
+        self.accepted += [new.event.id for new in news]
+        return [Acceptance.ACCEPTED] * len(news)
+
+
+def intake(folder: Path, queue: Refusing) -> Intake:
+    config = load_config(write_config(folder, {"books": {"url": "https://a.example"}}), environ={})
+    return Intake(cast("Queue", queue), config, lambda _: None, AtWork.unrecorded())
+
+
+def events() -> list[Event]:
+    return [make_event(f"evt_{number}") for number in range(5)]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), DatabaseRefusedError(QUEUE, "UNIQUE")])
+async def test_a_defect_at_one_event_is_its_own(tmp_path: Path, error: Exception) -> None:
+    queue = Refusing(error)
+    with capture_logs() as logs:
+        results = await intake(tmp_path, queue).accept(events(), "socket")
+    assert results == [
+        Acceptance.DEFECT if number == 2 else Acceptance.ACCEPTED for number in range(5)
+    ]
+    assert queue.accepted == ["evt_0", "evt_1", "evt_3", "evt_4"]
+    [line] = [line for line in logs if line["event"] == "event_defect"]
+    assert line["event_id"] == "evt_2"
+    refused = refusal(Acceptance.DEFECT, "evt_2")
+    assert refused is not None
+    assert refused.code == "defect"
+
+
+async def test_what_matching_cannot_take_is_its_own_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+    match = taking._matcher.match
+
+    def fail(envelope: dict[str, object]) -> Sequence[str]:
+        if envelope["id"] == "evt_1":
+            raise RecursionError
+        return match(envelope)
+
+    monkeypatch.setattr(taking._matcher, "match", fail)
+    chosen = [event for event in events() if event.id != "evt_2"]
+    with capture_logs():
+        results = await taking.accept(chosen, "socket")
+    accepted = Acceptance.ACCEPTED
+    assert results == [accepted, Acceptance.DEFECT, accepted, accepted]
+
+
+async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:
+    queue = Refusing(DatabaseFullError(QUEUE, "the disk is full"))
+    with pytest.raises(DatabaseFullError):
+        await intake(tmp_path, queue).accept(events(), "socket")
+    assert queue.accepted == []
