@@ -7,6 +7,7 @@ keeps new ones out: for some milliseconds, only when deletion is overdue, at mos
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from relayd.spool.connection import GuestConnection, is_busy
@@ -18,8 +19,6 @@ _STATEMENT_S: Final = 0.5
 _TRANSACTION_S: Final = 0.008
 _LONG_TRANSACTION_S: Final = 0.1
 """No further row is deleted in a transaction after so long; the second where MANY are due."""
-_ROWS: Final = 20
-"""So many rows are deleted between two looks at the clock."""
 _QUICK_S: Final = 0.002
 """How long a lock is tried for: a few attempts."""
 _COMMIT_PATIENCE_S: Final = 0.02
@@ -123,8 +122,9 @@ class Deletion:
         except (sqlite3.Error, MemoryError) as error:
             self._note_failure(error)
             return False
-        self._pause_s = _FIRST_PAUSE_S
-        self.trouble = self._refusal if self._refused else None
+        if self.manners.next_at <= self._clock():
+            self._pause_s = _FIRST_PAUSE_S
+            self.trouble = self._refusal if self._refused else None
         return changed
 
     def _delete_due(self, now: float, schema: int) -> bool:
@@ -147,6 +147,7 @@ class Deletion:
             self._lock("BEGIN IMMEDIATE", max(overdue_s, _QUICK_S))
             if connection.schema_version() != schema:
                 return False
+            began = self._clock()
             done, refused = self._delete_rows(limit)
             try:
                 if db.in_transaction:
@@ -164,6 +165,9 @@ class Deletion:
         self._put_aside(refused)
         now = self._clock()
         self.manners.deleted(now, rest=bool(self._due))
+        if self._due and now - began > _STATEMENT_S:
+            self._note_slowness(now)
+            return True
         connection.write_back_wal(_WAL_BYTES if self.manners.is_quiet(now) else _LARGE_WAL_BYTES)
         return True
 
@@ -178,14 +182,12 @@ class Deletion:
     def _delete_rows(self, limit: int) -> tuple[list[int], list[int]]:
         """Delete within a transaction. Returns the keys that were deleted, and refused."""
         connection, done, refused = self._connection, list[int](), list[int]()
-        began = now = self._clock()
+        began = self._clock()
         duration_s = _LONG_TRANSACTION_S if len(self._due) >= MANY else _TRANSACTION_S
-        for count, key in enumerate(self._due):
-            if count % _ROWS == 0:
-                now = self._clock()
-                connection.set_deadline(_STATEMENT_S)
-            if count == limit or now - began > duration_s:
+        for key in islice(self._due, limit):
+            if self._clock() - began > duration_s:
                 break
+            connection.set_deadline(_STATEMENT_S)
             try:
                 self._table.delete(*self._rows[key])
             except sqlite3.Error as error:
@@ -231,13 +233,22 @@ class Deletion:
             return
         if code & 0xFF in _BROKEN:
             raise error
-        reason = "not enough memory" if code == sqlite3.SQLITE_NOMEM else str(error)
         if code == sqlite3.SQLITE_INTERRUPT:
-            reason = f"it takes longer than {_STATEMENT_S:g} s"
-            if self._table.shape.computing:
-                reason += f"; drop the index {', '.join(self._table.shape.computing)}"
-            else:
-                reason += "; tables that refer to it need an index on the reference"
+            self._note_slowness(now)
+        else:
+            self._give_up_for_a_while(
+                now, "not enough memory" if code == sqlite3.SQLITE_NOMEM else str(error)
+            )
+
+    def _note_slowness(self, now: float) -> None:
+        computing = self._table.shape.computing
+        if computing:
+            hint = f"drop the index {', '.join(computing)}"
+        else:
+            hint = "tables that refer to it need an index on the reference"
+        self._give_up_for_a_while(now, f"it takes longer than {_STATEMENT_S:g} s; {hint}")
+
+    def _give_up_for_a_while(self, now: float, reason: str) -> None:
         self.trouble = f"{self.undeleted} accepted rows cannot be deleted: {reason}"
         self.manners.failed(now, self._pause_s)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

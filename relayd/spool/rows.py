@@ -53,8 +53,8 @@ class Batch:
 class SpoolRows:
     """The rows of a table, by its file's path and its name, on an open connection.
 
-    VACUUM may renumber rowids, and a restored backup or the producer itself
-    may put another row in the place, so a row is deleted only where its content is still the same.
+    VACUUM may renumber rowids, and a restored backup or the producer itself may put another row in
+    the place, so a row is deleted only where its content is still the same.
     """
 
     def __init__(self, path: Path, name: str, db: sqlite3.Connection) -> None:
