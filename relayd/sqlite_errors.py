@@ -27,7 +27,8 @@ def is_full(error: sqlite3.Error) -> bool:
 def is_refused(error: sqlite3.Error) -> bool:
     """Tell whether the file is sound, and what was to be written is not."""
     # Without a code, it was refused before it came to SQLite: a value of a type that it has not.
-    return not _code(error) or _code(error) & 0xFF in _REFUSED
+    before = not _code(error) and not isinstance(error, sqlite3.OperationalError)
+    return before or _code(error) & 0xFF in _REFUSED
 
 
 def is_damaged(error: sqlite3.Error) -> bool:

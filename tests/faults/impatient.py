@@ -6,6 +6,6 @@ from relayd.cli import main
 from relayd.sources import readers
 
 if __name__ == "__main__":
-    readers.SILENCE_S = 5.0  # type: ignore[misc]  # final elsewhere
+    readers.SILENCE_S = 6.0  # type: ignore[misc]  # final elsewhere
     sys.argv[0] = "relayd"
     main()
