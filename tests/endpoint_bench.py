@@ -77,14 +77,15 @@ class Bench:
         max_in_flight: int = 8,
         subscriptions: tuple[Subscription, ...] = (),
         health: Health | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> AsyncIterator[EndpointTask]:
         each = subscriptions or (subscription(),)
         limits = TimeLimits()
         task = EndpointTask(
-            Endpoint(URL, rate, max_in_flight),
+            Endpoint(each[0].url, rate, max_in_flight),
             {one.name: one for one in each},
             queue=self.queue,
-            transport=httpx.MockTransport(self.handle),
+            transport=transport or httpx.MockTransport(self.handle),
             health=health or Health(),
             in_flight=InFlight(),
             note_elsewhere=self.elsewhere,

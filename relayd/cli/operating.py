@@ -20,7 +20,7 @@ from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
 from relayd.config.config import Config
-from relayd.config.load import load_config
+from relayd.config.load import ConfigError, load_config
 from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
@@ -118,7 +118,8 @@ def run_to_the_end(config: Config) -> int:
 
 
 def _tell(error: BaseException) -> int:
-    for leaf in leaves(error):
+    found = list(leaves(error))
+    for leaf in found:
         reason = reason_of(leaf)
         if reason is None:
             _log.critical("defect", detail=type(leaf).__name__, exc_info=leaf)
@@ -128,7 +129,7 @@ def _tell(error: BaseException) -> int:
         # Once, wherever one looks: a terminal and systemd's journal show both streams.
         if not _one_stream():
             click.echo(f"relayd: {reason}", err=True)
-    return 1
+    return WRONG_CONFIGURATION if any(isinstance(leaf, ConfigError) for leaf in found) else 1
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -149,7 +150,13 @@ def reason_of(error: BaseException) -> str | None:
     match error:
         case DatabaseError(path=path, reason=reason) if re.search("CANTOPEN|READONLY|PERM", reason):
             return f"{error}: user {user_name()} needs write access to it and to {path.parent}"
-        case DatabaseError() | QueueLockedError() | SchemaMismatchError() | SocketPathError():
+        case (
+            ConfigError()
+            | DatabaseError()
+            | QueueLockedError()
+            | SchemaMismatchError()
+            | SocketPathError()
+        ):
             return str(error)
         case OSError(filename=str() | Path() as name):
             if isinstance(error, FileNotFoundError) and not Path(name).parent.exists():

@@ -13,7 +13,8 @@ from relayd.core.addresses import Address, Network, literal_address, refusal
 MAX_LENGTH: Final = 2048
 
 _HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+    r"(?=.{1,253}\.?\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+    r"\.?"  # A name with a final dot is looked up as it is, without the system's search list.
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -121,4 +122,4 @@ def _name_complaint(host: str, scheme: str, allowed: Sequence[Network]) -> BadUr
 
 
 def _is_this_machine(host: str) -> bool:
-    return host == "localhost" or host.endswith(".localhost")
+    return f".{host.removesuffix('.')}".endswith(".localhost")

@@ -12,6 +12,7 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
+from relayd.delivery.failures import AnotherToken
 from relayd.delivery.telling import identity
 from relayd.delivery.transport import build_request, exchange, timed_out
 
@@ -35,11 +36,15 @@ class Attempt:
     def timed_out(self) -> Outcome:
         """Return what came of it when it was cancelled after its time."""
         assert self.request is not None  # nothing is awaited before it is made
-        return timed_out(self.request, self.timeout_s)
+        return timed_out(self.request, self.timeout_s, now=self.started_at)
 
 
 class Sender:
-    """Makes attempts at one endpoint. `clock` gives Unix seconds."""
+    """Makes attempts at one endpoint.
+
+    `another_token` waits for a token beyond the one that each attempt was given. `clock` gives
+    Unix seconds.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,15 @@ class Sender:
         at_work: AtWork,
         clock: Callable[[], float],
         log: structlog.typing.FilteringBoundLogger,
+        *,
+        another_token: AnotherToken,
     ) -> None:
         self._url = httpx.URL(url)
         self._transport = transport
         self._at_work = at_work
         self._clock = clock
         self._log = log
+        self._another_token = another_token
 
     async def make(self, attempt: Attempt) -> Outcome:
         """Make an attempt, without a time limit. Cancellation passes through, and nothing else."""
@@ -78,4 +86,6 @@ class Sender:
             delivery, attempt.subscription, attempt=delivery.attempts + 1, now=now
         )
         attempt.request = build_request(self._url, headers, delivery.body)
-        return await exchange(self._transport, attempt.request, now=now)
+        return await exchange(
+            self._transport, attempt.request, now=now, another_token=self._another_token
+        )

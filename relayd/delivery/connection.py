@@ -1,25 +1,25 @@
-"""One HTTP/1.1 connection over a trio stream: one request and its whole answer at a time.
+"""One HTTP/1.1 connection over a stream: one request and its whole answer at a time.
 
 Time is bounded by the caller; what an answer may hold, by `answer`.
 """
 
+import os
 import re
-import select
-import socket
 import ssl
 from collections.abc import MutableMapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import certifi
 import httpx
 import trio
 
+from relayd.config.problem import ConfigError, Problem
 from relayd.core.outcome import Failure
 from relayd.delivery.answer import Answer, AnswerReader, Headers
-from relayd.delivery.failures import WAITING_FOR, AttemptFailed, tls_words
-
-_RECEIVE_BYTES = 65_536
+from relayd.delivery.failures import RESPONSE, WAITING_FOR, AttemptFailed
+from relayd.delivery.streams import SocketStream, Stream, TlsStream
 
 _AT_ONCE_BYTES = 16_384
 """A request up to this size goes out in one write, before the answer is read: it fits in the
@@ -32,40 +32,49 @@ _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 def tls_context() -> ssl.SSLContext:
     """Return a client context, TLS 1.2 or newer, that trusts certifi's bundle and the system's.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` name more to trust. It takes 20 ms and 1 MB: one serves the
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` name more to trust. Raises ConfigError where they name what
+    is not there: OpenSSL would pass over it in silence. It takes 20 ms and 1 MB: one serves the
     whole process.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Verifies the certificate and the name.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(certifi.where())
     context.load_default_certs()
+    if file := os.environ.get("SSL_CERT_FILE"):
+        try:
+            context.load_verify_locations(file)
+        except ssl.SSLError:
+            raise _not_there(file, "SSL_CERT_FILE", "there is no certificate in it") from None
+        except OSError as error:
+            raise _not_there(file, "SSL_CERT_FILE", error.strerror or "unreadable") from None
+    for folder in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
+        if not Path(folder).is_dir():
+            raise _not_there(folder, "SSL_CERT_DIR", "no such directory")
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _not_there(path: str, variable: str, message: str) -> ConfigError:
+    hint = f"the environment variable {variable} names it: correct or unset it"
+    return ConfigError([Problem(path, None, None, "", message, hint)])
 
 
 class Connection:
     """One connection, plain or over TLS, that carries exchanges one after the other.
 
-    `reusable` tells, after an exchange, whether another may follow. `expires_at` is its owner's: a
-    moment of trio's clock. Whoever catches an exception from `exchange` must `close` it.
+    After an exchange, `reusable` says whether another may follow; after a failed one, `responded`
+    says whether any byte of a response came. `expires_at` is its owner's: a moment of trio's
+    clock. Whoever catches an exception from `exchange` must `close` it.
     """
 
-    __slots__ = (
-        "_host",
-        "_readable",
-        "_socket",
-        "_stream",
-        "expires_at",
-        "reusable",
-    )
+    __slots__ = ("_host", "_socket", "_stream", "expires_at", "responded", "reusable")
 
     def __init__(self, stream: trio.SocketStream, host: str) -> None:
-        self._socket = _Socket(stream)
-        self._stream: trio.abc.Stream = self._socket
+        self._socket = SocketStream(stream)
+        self._stream: Stream = self._socket
         self._host = host
-        self._readable = select.poll()  # select() itself ends at file descriptor 1023.
-        self._readable.register(self._socket.fileno(), select.POLLIN)
         self.reusable = False
+        self.responded = False
         self.expires_at = 0.0
 
     async def start_tls(self, tls: ssl.SSLContext) -> None:
@@ -75,12 +84,8 @@ class Connection:
         """
         # As in SNI (RFC 6066, section 3), a certificate's names have no trailing dot.
         name = self._host.removesuffix(".")
-        stream = trio.SSLStream(self._socket, tls, server_hostname=name, https_compatible=True)
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            words = tls_words(error.__cause__, self._host)
-            raise AttemptFailed(Failure.TLS, words) from error
+        stream = TlsStream(self._socket, tls, name=name, host=self._host)
+        await stream.handshake()
         self._stream = stream
 
     async def exchange(
@@ -91,13 +96,17 @@ class Connection:
         body: bytes,
         progress: MutableMapping[str, Any],
     ) -> Answer:
-        """Send one request and read its answer. `progress` is told what is waited for.
+        """Send one request and read its answer. `progress` shows what is waited for.
 
-        Raises AttemptFailed (RESET, PROTOCOL or TLS), and httpx.LocalProtocolError for a request
-        that is not valid HTTP. A receiver that answers before it has read the whole request, and
-        closes, has answered.
+        It holds the answer's beginning, too, once its head is complete: from then on, nothing that
+        happens to the body is a failure. Raises AttemptFailed (RESET, PROTOCOL or TLS), and
+        httpx.LocalProtocolError for a request that is not valid HTTP. A receiver that answers
+        before it has read the whole request, and closes, has answered.
+
+        The request is sent before anything is awaited, so that what `is_quiet` said holds.
         """
         self.reusable = False
+        self.responded = False
         data = serialised(method, target, headers, body)
         reader = AnswerReader()
         progress[WAITING_FOR] = "answer"
@@ -111,8 +120,8 @@ class Connection:
         return answer
 
     def is_quiet(self) -> bool:
-        """Tell whether an idle connection may be used: not closed, and nothing came unasked."""
-        return not self._readable.poll(0)
+        """Whether a request may be sent now: not closed, and nothing has arrived unread."""
+        return self._stream.is_quiet()
 
     def close(self) -> None:
         """Close the socket at once, without TLS's goodbye, which HTTP does without."""
@@ -145,25 +154,30 @@ class Connection:
 
     async def _read(self, reader: AnswerReader, progress: MutableMapping[str, Any]) -> Answer:
         while reader.answer is None:
-            data = await self._receive(reader.received)
+            data = await self._receive(reader)
             if data:
+                self.responded = True
                 reader.feed(data)
             else:
                 reader.end()
             if reader.in_body:
-                progress[WAITING_FOR] = "end of the answer"
+                progress[RESPONSE] = reader
         return reader.answer
 
-    async def _receive(self, received: int) -> bytes:
+    async def _receive(self, reader: AnswerReader) -> bytes:
+        """Return what came next; nothing at the end, and for a body that breaks off."""
         try:
-            return bytes(await self._stream.receive_some(_RECEIVE_BYTES))
+            return await self._stream.receive()
         except trio.BrokenResourceError as error:
-            if isinstance(error.__cause__, ssl.SSLError):
-                words = tls_words(error.__cause__, self._host)
-                raise AttemptFailed(Failure.TLS, words) from error
-            when = "in the middle of its answer" if received else "before it answered"
+            if reader.in_body:
+                return b""
+            when = "in the middle of its answer" if reader.received else "before it answered"
             words = f"the receiver reset the connection {when}"
             raise AttemptFailed(Failure.RESET, words) from error
+        except AttemptFailed:
+            if reader.in_body:
+                return b""
+            raise
 
 
 def serialised(method: str, target: bytes, headers: Headers, body: bytes) -> bytes:
@@ -186,58 +200,3 @@ def serialised(method: str, target: bytes, headers: Headers, body: bytes) -> byt
 @lru_cache(maxsize=1024)  # the names are the configuration's, and few
 def _is_header_name(name: bytes) -> bool:
     return _HEADER_NAME.fullmatch(name) is not None
-
-
-class _Socket(trio.abc.Stream):
-    """A socket on which a failed send is noted instead of raised.
-
-    A receiver may answer and close before it has read the whole request. Sending then fails while
-    the answer waits to be read, and trio's SSLStream reads no more once a send has failed. What the
-    failure means is found out by reading: there is an answer, an end, or a reset.
-    """
-
-    __slots__ = ("_socket", "send_failed")
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        # The bare socket: trio's own wrapping costs a third of an exchange, for a checkpoint at
-        # each call, and for checks against two tasks at one end, which the exchange rules out.
-        self._socket = socket.socket(fileno=stream.socket.detach())
-        self._socket.setblocking(False)
-        self.send_failed = False
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket)
-        except OSError:
-            self.send_failed = True
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.wait_writable(self._socket)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        # An answer takes its time: to wait first spares a call that would find nothing.
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(max_bytes or _RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError from error
-
-    async def aclose(self) -> None:
-        self.close()
-        await trio.lowlevel.checkpoint()
-
-    def close(self) -> None:
-        if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()

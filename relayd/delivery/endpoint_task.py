@@ -94,6 +94,7 @@ class EndpointTask:
         self._jitter = jitter
         self.health = health
         self._promised = 0  # tokens that the claim under way asked for
+        self._sending_again = 0  # requests that wait for a token to be sent once more
         self._bucket = TokenBucket.empty(endpoint.rate, trio.current_time())
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
@@ -111,7 +112,14 @@ class EndpointTask:
         self._changed = trio.Event()
         self._log_name = endpoint_name(endpoint.url)
         self._log = _log.bind(endpoint=self._log_name)
-        self._sender = Sender(endpoint.url, transport, at_work, clock, self._log)
+        self._sender = Sender(
+            endpoint.url,
+            transport,
+            at_work,
+            clock,
+            self._log,
+            another_token=self._another_token,
+        )
 
     def note(self, subscription: str, at: float) -> bool:
         """Say that something is due for a subscription at `at`; False when it is not delivered here.
@@ -173,6 +181,22 @@ class EndpointTask:
             self._bucket = self._bucket.take(1)
             return 0.0
         return self._bucket.wait_s or 1.0 / self._endpoint.rate.refill_per_s
+
+    async def _another_token(self) -> bool:
+        """Wait for a token for a request that must be sent once more; see `AnotherToken`.
+
+        No other attempt starts meanwhile: a backlog would take each token before it.
+        """
+        self._sending_again += 1
+        try:
+            while not self._retired:
+                if (wait_s := self.take_token()) == 0.0:
+                    return True
+                await trio.sleep(wait_s)
+            return False
+        finally:
+            self._sending_again -= 1
+            self._changed.set()
 
     async def after_test(self, outcome: Outcome) -> bool:
         """Take up what came of an attempt past the queue; say whether it ended an outage.
@@ -236,6 +260,8 @@ class EndpointTask:
         return self._bucket.wait_s
 
     def _room(self) -> int:
+        if self._sending_again:
+            return 0
         return self.health.allowed_in_flight(self._endpoint) - len(self._moved_at)
 
     async def _wait(self, pause_s: float) -> None:

@@ -7,6 +7,7 @@ text that the receiver chose, except the place that it redirects to, cleaned.
 import errno
 import re
 import ssl
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -16,6 +17,17 @@ from relayd.core.outcome import Failure
 WAITING_FOR = "relayd.waiting_for"
 """The request's extension in which the transport notes what it waits for, as a noun, so that an
 attempt that runs into its deadline can say what was missing."""
+
+RESPONSE = "relayd.response"
+"""The request's extension in which the transport leaves the reader of the response once its head
+is complete, so that an attempt whose body runs into the deadline has its status all the same."""
+
+ANOTHER_TOKEN = "relayd.another_token"  # noqa: S105 - a token of the rate limit
+"""The request's extension with an AnotherToken, for a request that must be sent once more."""
+
+AnotherToken = Callable[[], Awaitable[bool]]
+"""Waits for a token of the endpoint's bucket, beyond the one that the attempt was given; False when
+the endpoint starts nothing any more."""
 
 _MAX_LOCATION_CHARACTERS = 200
 
@@ -107,6 +119,9 @@ _TLS_WORDS = {
 }
 
 
+_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+) \(_ssl\.c")
+
+
 def tls_words(error: BaseException | None, host: str) -> str:
     """Say why TLS with `host` failed.
 
@@ -120,12 +135,21 @@ def tls_words(error: BaseException | None, host: str) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return _TLS_WORDS["UNEXPECTED_EOF_WHILE_READING"]
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or "no reason given"
+        reason = error.reason or _reason_in_words(error)
         words = _TLS_WORDS.get(reason)
         return (
             words.format(host=host) if words else f"TLS failed: {reason.replace('_', ' ').lower()}"
         )
     return "the connection broke off in the TLS handshake"
+
+
+def _reason_in_words(error: ssl.SSLError) -> str:
+    """Return a reason for which Python has no name, in a name's form, out of OpenSSL's words.
+
+    `[SSL] tlsv1 alert no application protocol (_ssl.c:1006)` is one.
+    """
+    match = _OPENSSL_WORDS.search(str(error))
+    return match[1].upper().replace(" ", "_") if match else "no reason given"
 
 
 def shown_location(location: str) -> str:

@@ -2,7 +2,12 @@
 
 The transport keeps idle connections and uses the latest first, so that those beyond what the load
 needs grow old and are closed. `attempt` puts one deadline over everything from the name's look-up
-to the answer's last byte, and gives a network failure as a value.
+to the answer's last byte, and gives a network failure as a value. A complete head decides: nothing
+that happens to the body after it changes whether the attempt succeeded.
+
+A receiver may close an idle connection while a request is on its way. So a reused connection that
+ends before the first byte of an answer is not a failure: the request is sent once more, on a new
+connection. It takes a token of its own, and the receiver may have handled the first one.
 
 It reads no proxy variable and no .netrc: only what is named here decides where a request goes.
 """
@@ -21,9 +26,17 @@ from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.answer import MAX_ANSWER_BYTES, Headers
+from relayd.delivery.answer import MAX_ANSWER_BYTES, Answer, AnswerReader, Headers
 from relayd.delivery.connection import Connection
-from relayd.delivery.failures import WAITING_FOR, named, shown_location
+from relayd.delivery.failures import (
+    ANOTHER_TOKEN,
+    RESPONSE,
+    WAITING_FOR,
+    AnotherToken,
+    AttemptFailed,
+    named,
+    shown_location,
+)
 
 KEPT_ANSWER_BYTES = 1_024
 """So much of an answer's body is kept in its outcome."""
@@ -46,6 +59,8 @@ _FIXED_HEADERS = [
     (b"Accept", b"*/*"),
     (b"Accept-Encoding", b"identity"),
     (b"Content-Type", b"application/json"),
+    # It is HTTP/1.1's default, but Apache says how long it waits only to those who ask.
+    (b"Connection", b"keep-alive"),
 ]
 
 
@@ -66,6 +81,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._guard = guard
         self._tls = tls
         self._idle: list[Connection] = []
+        self._allowed_count = 0
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -78,22 +94,26 @@ class Transport(httpx.AsyncBaseTransport):
         if request.url.netloc != self._netloc or request.url.scheme != self._scheme:
             raise ValueError("a transport sends to its own origin only")
         body = await _body(request)
+        allowed_count = self._allowed_count
         connection = self._take_idle()
-        if connection is None:
+        answer: Answer | None = None
+        ended: AttemptFailed | None = None
+        if connection is not None:
+            try:
+                answer = await self._exchange(connection, request, body)
+            except AttemptFailed as error:
+                if connection.responded:
+                    raise
+                ended = error
+        if connection is None or answer is None:
+            if ended is not None and not await _another_token(request.extensions):
+                raise ended
             connection = await self._connect(request.extensions)
-        try:
-            # Nothing is retried from here on: the receiver may have seen the request.
-            answer = await connection.exchange(
-                request.method,
-                request.url.raw_path,
-                request.headers.raw,
-                body,
-                request.extensions,
-            )
-        except BaseException:
+            answer = await self._exchange(connection, request, body)
+        if allowed_count != self._allowed_count:
             connection.close()
-            raise
-        self._give_back(connection, answer.headers)
+        else:
+            self._give_back(connection, answer.headers)
         return httpx.Response(
             answer.status,
             headers=answer.headers,
@@ -104,9 +124,11 @@ class Transport(httpx.AsyncBaseTransport):
     def allow(self, networks: Sequence[Network]) -> None:
         """Allow these networks beyond the public ones from now on, and no others.
 
-        Idle connections are closed, since they may lead elsewhere; those in use finish.
+        Idle connections are closed, since they may lead elsewhere; those in use are closed when
+        their requests end.
         """
         self._guard.allow(networks)
+        self._allowed_count += 1
         while self._idle:
             self._idle.pop().close()
 
@@ -140,12 +162,28 @@ class Transport(httpx.AsyncBaseTransport):
         return None
 
     def _give_back(self, connection: Connection, headers: Headers) -> None:
-        idle_s = _announced_idle_s(headers)
+        idle_s = _idle_s(headers)
         if self._closed or not connection.reusable or idle_s <= 0:
             connection.close()
             return
         connection.expires_at = trio.current_time() + idle_s
         self._idle.append(connection)
+
+    async def _exchange(
+        self, connection: Connection, request: httpx.Request, body: bytes
+    ) -> Answer:
+        """Send the request and read its answer. Any exception closes the connection."""
+        try:
+            return await connection.exchange(
+                request.method,
+                request.url.raw_path,
+                request.headers.raw,
+                body,
+                request.extensions,
+            )
+        except BaseException:
+            connection.close()
+            raise
 
     async def _connect(self, progress: MutableMapping[str, Any]) -> Connection:
         progress[WAITING_FOR] = f"address for {self._host}"
@@ -189,34 +227,58 @@ async def attempt(
     """
     with trio.move_on_after(timeout_s):
         return await exchange(transport, request, now=now)
-    return timed_out(request, timeout_s)
+    return timed_out(request, timeout_s, now=now)
 
 
 async def exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, *, now: float
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    *,
+    now: float,
+    another_token: AnotherToken | None = None,
 ) -> Outcome:
     """Make one attempt and return what came of it. Never raises for what the network does.
 
-    There is no time limit: who cancels it for one has `timed_out` to tell so. `now` is in Unix
-    seconds, for a Retry-After that names a date. Cancellation passes through; so does an exception
-    that no network failure explains.
+    There is no time limit: whoever cancels it for one gets the outcome from `timed_out`. `now` is
+    in Unix seconds, for a Retry-After that names a date. `another_token` is awaited before the
+    request is sent once more; without it, nothing limits that. Cancellation passes through; so
+    does an exception that no network failure explains.
     """
     started = trio.current_time()
+    if another_token is not None:
+        request.extensions[ANOTHER_TOKEN] = another_token
     try:
         response = await transport.handle_async_request(request)
-        answer = await _beginning(response)
     except httpx.TransportError as error:
         failed = named(error)
         return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
-    return _answered(response, answer, trio.current_time() - started, now)
+    body = await _beginning(response)
+    duration_s = trio.current_time() - started
+    return _answered(response.status_code, response.headers, body, duration_s, now)
 
 
-def timed_out(request: httpx.Request, timeout_s: float) -> Outcome:
-    """Return what came of an attempt that was cancelled after `timeout_s`."""
+def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcome:
+    """Return what came of an attempt that was cancelled after `timeout_s`.
+
+    A head that was complete by then has decided it. `now` is as in `exchange`.
+    """
+    reader = request.extensions.get(RESPONSE)
+    if isinstance(reader, AnswerReader):
+        answer = reader.so_far()
+        headers = httpx.Headers(answer.headers)
+        return _answered(answer.status, headers, answer.body[:KEPT_ANSWER_BYTES], timeout_s, now)
     missing = request.extensions.get(WAITING_FOR, "answer")
     return Outcome(
         timeout_s, failure=Failure.TIMEOUT, detail=f"no {missing} within {timeout_s:g} s"
     )
+
+
+async def _another_token(extensions: MutableMapping[str, Any]) -> bool:
+    another_token: AnotherToken | None = extensions.get(ANOTHER_TOKEN)
+    if another_token is None:
+        return True
+    extensions[WAITING_FOR] = "token to send it again, after an idle connection was closed,"
+    return await another_token()
 
 
 async def _body(request: httpx.Request) -> bytes:
@@ -238,35 +300,48 @@ async def _beginning(response: httpx.Response) -> bytes:
             read += len(chunk)
             if read > MAX_ANSWER_BYTES:
                 break
+    except httpx.TransportError:
+        pass  # The head was complete: nothing that happens to the body undoes it.
     finally:
         await response.aclose()
     return kept
 
 
-def _answered(response: httpx.Response, answer: bytes, duration_s: float, now: float) -> Outcome:
-    status = response.status_code
+def _answered(
+    status: int, headers: httpx.Headers, kept: bytes, duration_s: float, now: float
+) -> Outcome:
     if 200 <= status < 300:
-        return Outcome(duration_s, status, answer=answer)
+        return Outcome(duration_s, status, answer=kept)
     retry_after_s = None
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        value = response.headers.get("retry-after")
+        value = headers.get("retry-after")
         retry_after_s = None if value is None else parse_retry_after(value, now)
     failure = Failure.STATUS
     # The phrase is the standard's: the receiver's own could hold anything.
     detail = f"answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
     if 300 <= status < 400:
         failure = Failure.REDIRECT
-        location = response.headers.get("location")
+        location = headers.get("location")
         if location is not None:
             detail = f"redirected to {shown_location(location)} (not followed)"
-    return Outcome(duration_s, status, failure, detail, answer, retry_after_s)
+    return Outcome(duration_s, status, failure, detail, kept, retry_after_s)
 
 
-def _announced_idle_s(headers: Headers) -> float:
-    """Return how long a connection may be idle after `Keep-Alive: timeout=N` (RFC 2068, 19.7.1)."""
+def _idle_s(headers: Headers) -> float:
+    """Return how long a connection may be idle after a response with these headers; 0: not at all.
+
+    `Keep-Alive: timeout=N` (RFC 2068, 19.7.1) says it. Where a body was coded in more than chunks,
+    others may see its end elsewhere.
+    """
+    idle_s, chunked = IDLE_S, False
     for name, value in headers:
-        if name.lower() == b"keep-alive":
+        lower = name.lower()
+        if lower == b"keep-alive":
             match = _KEEP_ALIVE_TIMEOUT.search(value)
             if match is not None:
-                return min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
-    return IDLE_S
+                idle_s = min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
+        elif lower == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                return 0.0
+            chunked = True
+    return idle_s

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from faults.producing import peak_memory, producer, states, until
-from processes import make_spool, running, write_config
+from processes import make_spool, running, started, write_config
 from receivers import (
     Act,
     Conversation,
@@ -40,10 +40,10 @@ async def silent_after_accept(conversation: Conversation) -> None:
 
 
 MISBEHAVING: dict[str, tuple[Act, str]] = {
-    "drips": (drip(head(200) + b"x" * 1000, interval_s=0.1), "timeout"),
-    "drips_its_body": (
-        drip(b"x" * 1000, interval_s=0.1, after=head(200, [("Content-Length", "1000")])),
-        "timeout",
+    "drips": (drip(head(200) + b"x" * 1000, interval_s=0.5), "timeout"),
+    "drips_a_refusal": (
+        drip(b"x" * 1000, interval_s=0.1, after=head(500, [("Content-Length", "1000")])),
+        "status",
     ),
     "never_answers": (never(), "timeout"),
     "never_reads": (never(read=False), "timeout"),
@@ -53,9 +53,8 @@ MISBEHAVING: dict[str, tuple[Act, str]] = {
     "huge_headers": (huge_headers(300_000), "protocol"),
     "resets": (reset(), "reset"),
     "resets_unread": (reset(read=False), "reset"),
-    "resets_within": (reset(after=head(200, [("Content-Length", "100")]) + b"x"), "reset"),
+    "resets_within": (reset(after=head(200)[:-2]), "reset"),
     "half_closes": (half_close(b"HTTP/1.1 200 OK\r\n"), "reset"),
-    "too_short": (raw_answer(head(200, [("Content-Length", "100")]) + b"x", close=True), "reset"),
     "two_lengths": (raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"), "protocol"),
     "no_http": (raw_answer(b"220 mail.example ESMTP\r\n"), "protocol"),
     "redirects": (answer(302, headers=[("Location", "http://127.0.0.1:1/")]), "redirect"),
@@ -71,6 +70,12 @@ SUCCEEDING: dict[str, Act] = {
     "bomb": answer(200, BOMB, headers=[("Content-Encoding", "gzip")]),
     "answers_unread": close_early(head(200, [("Content-Length", "0")])),
     "created": answer(201, b""),
+    "drips_its_body": drip(
+        b"x" * 1000, interval_s=0.1, after=head(200, [("Content-Length", "1000")])
+    ),
+    "resets_its_body": reset(after=head(200, [("Content-Length", "100")]) + b"x"),
+    "too_short": raw_answer(head(200, [("Content-Length", "100")]) + b"x", close=True),
+    "folds": raw_answer(b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n"),
 }
 
 
@@ -187,6 +192,18 @@ async def test_one_failing_certificate_says_why(tmp_path: Path) -> None:
     assert strange_line["failure"] == other["failure"] == "tls"
     assert "not trusted" in strange_line["detail"]
     assert "not for localhost" in other["detail"]
+
+
+async def test_certificates_that_are_named_and_missing_are_a_wrong_configuration(
+    tmp_path: Path,
+) -> None:
+    config = write_config(tmp_path, {"books": {"url": "https://a.example/hook"}})
+    missing = str(tmp_path / "missing.pem")
+    async with started(config, env={"SSL_CERT_FILE": missing}) as relayd:
+        assert await relayd.wait() == 78
+    assert missing in relayd.errors
+    assert "SSL_CERT_FILE" in relayd.errors
+    assert "Traceback" not in relayd.errors
 
 
 async def test_an_outage_and_its_end(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ IMPURE = {
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
-    for name in ("address_guard", "answer", "connection", "failures")
+    for name in ("address_guard", "answer", "connection", "failures", "lenient_answer", "streams")
 }
 
 

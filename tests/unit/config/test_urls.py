@@ -26,6 +26,8 @@ LOOPBACK = [ip_network("127.0.0.0/8")]
         ("https://134744072/", "https://8.8.8.8/"),
         ("https://[2606:4700:0:0::1]:443/x", "https://[2606:4700::1]/x"),
         ("https://under_score.example/", "https://under_score.example/"),
+        ("https://A.example.:443/", "https://a.example./"),
+        ("https://" + "a." * 126 + "a./", "https://" + "a." * 126 + "a./"),
     ],
 )
 def test_equal_urls_have_one_form(text: str, normal: str) -> None:
@@ -53,7 +55,10 @@ def test_equal_urls_have_one_form(text: str, normal: str) -> None:
         ("https://{{ host }}/", "placeholder"),
         ("https://*.example/", "no valid host name"),
         ("https://a..example/", "no valid host name"),
-        ("https://a.example./", "no valid host name"),
+        ("https://a.example../", "no valid host name"),
+        ("https://./", "no valid host name"),
+        ("https://localhost./", "this machine"),
+        ("https://shop.localhost./", "this machine"),
         ("https://" + "a" * 64 + ".example/", "no valid host name"),
         ("https://a.example/" + "a" * 2048, "longer than"),
         ("http://a.example/", "only for networks in allow_networks"),

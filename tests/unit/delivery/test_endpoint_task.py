@@ -1,11 +1,15 @@
 """One endpoint's loop on virtual time: limits, retries, Retry-After, recovery, stopping."""
 
+import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
 import pytest
+import receivers
 import structlog
 import trio
 from endpoint_bench import EPOCH, FAST, URL, Bench, subscription
@@ -18,6 +22,9 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
+from relayd.delivery.address_guard import AddressGuard
+from relayd.delivery.failures import ANOTHER_TOKEN, AttemptFailed
+from relayd.delivery.transport import Transport
 
 
 def most_in_window(starts: list[float], window_s: float) -> int:
@@ -390,3 +397,68 @@ async def test_an_outage_is_logged_once_however_many_fail_together(
         async with bench.running():
             await trio.sleep(10)
     assert [line["event"] for line in lines].count("endpoint_failing") == 1
+
+
+class SendsTwice(httpx.AsyncBaseTransport):
+    """A transport whose every connection is reused, and ends before a byte comes back."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.starts: list[float] = []
+        self.refused = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.starts.append(self.now())
+        await trio.sleep(0.01)
+        if not await request.extensions[ANOTHER_TOKEN]():
+            self.refused += 1
+            raise AttemptFailed(Failure.RESET, "closed")
+        self.starts.append(self.now())
+        return httpx.Response(200)
+
+
+async def test_a_request_that_is_sent_once_more_takes_a_token_of_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench()
+    seqs = [bench.queue.add(EPOCH) for _ in range(100)]
+    transport = SendsTwice(trio.current_time)
+    async with bench.running(Rate(100, 60.0), transport=transport):
+        await trio.sleep(200)
+    assert most_in_window(transport.starts, 60.0) <= 100
+    assert len(transport.starts) == 200
+    assert bench.queue.states() == dict.fromkeys(seqs, State.DELIVERED)
+    assert len(bench.queue.records) == 100
+
+
+async def test_a_retired_endpoint_sends_nothing_once_more(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.queue.add(EPOCH)
+    transport = SendsTwice(trio.current_time)
+    async with bench.running(transport=transport) as task:
+        await trio.sleep(0.005)
+        task.retire()
+        await trio.sleep(1)
+    assert (len(transport.starts), transport.refused) == (1, 1)
+
+
+async def test_a_body_that_runs_into_the_timeout_undoes_no_success() -> None:
+    top = receivers.head(200, [("Content-Length", "90")])
+    hang = receivers.endless(b"", after=top + b"half", interval_s=60.0)
+    async with receivers.open_receiver(hang) as receiver:
+        guard = AddressGuard([ip_network("127.0.0.0/8")])
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        bench = Bench()
+        seq = bench.queue.add(EPOCH)
+        one = subscription(url=receiver.url, timeout_s=0.2)
+        async with (
+            Transport(httpx.URL(receiver.url), guard=guard, tls=tls) as transport,
+            bench.running(subscriptions=(one,), transport=transport),
+        ):
+            with trio.fail_after(5):
+                while not bench.queue.records:
+                    await trio.sleep(0.01)
+    assert bench.queue.states() == {seq: State.DELIVERED}
+    (record,) = bench.queue.records
+    assert (record.outcome.status, record.outcome.answer) == (200, b"half")
+    assert len(receiver.requests) == 1
