@@ -50,6 +50,7 @@ STATE_S: Final = 3.0
 """The daemon hears from a reader at least so often."""
 
 _RETRY_S: Final = 1.0
+_LEAST_S: Final = 0.001  # between two turns that find nothing
 _WINDOW: Final = 6  # frames that may be handed over and not answered yet, before the next look
 
 # The folder tells of a write before its commit can be seen, so it is looked for at growing
@@ -134,26 +135,32 @@ class Reader:
     def _read(self, watch: FileWatch) -> None:
         pauses: Iterator[float] = iter(())
         version = None
+        stirred = False  # somebody wrote, and the commit cannot be seen yet
         while watch.same_file():
             signal.alarm(TURN_S)
             self._check_place()
-            self._guest.tend()
+            undeleted = self._guest.undeleted
+            self._guest.tend(stirred=stirred)
             pause_s: float | None = None
             if len(self._unanswered) < _WINDOW:
-                look = self._guest.look()
+                look = self._guest.look(stirred=stirred)
                 self._waits_for = self._guest.waits_for or _left_there(look.oversized)
-                self._tell()
                 if look.rows or look.version != version:
-                    version, pauses = look.version, iter(())
+                    version, pauses, stirred = look.version, iter(()), False
+                    self._tell()
                     self._hand_over(look.rows)
                     self._listen(0)
                     continue
                 pause_s = next(pauses, None)
+                stirred = stirred and pause_s is not None
             self._tell()
-            due_s = max(self._guest.next_at() - time.monotonic(), 0.0)
+            if self._guest.undeleted < undeleted and watch.touched():
+                # That was us; a commit that came between is looked for all the same.
+                pauses = iter(_PAUSES_S)
+            due_s = max(self._guest.next_at() - time.monotonic(), _LEAST_S)
             self._listen(min(STATE_S, due_s if pause_s is None else min(pause_s, due_s)))
             if watch.touched():
-                pauses = iter(_PAUSES_S)
+                pauses, stirred = iter(_PAUSES_S), True
 
     def _check_place(self) -> None:
         """Raise `SpoolUnusableError` or `SuperJournalError` where the file may not be opened."""

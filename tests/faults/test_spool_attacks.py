@@ -479,7 +479,7 @@ async def test_a_defect_of_the_daemons_part_stays_with_its_spool(tmp_path: Path)
 
 
 @needs_root
-async def test_fifty_spools_and_little_room_for_open_files(tmp_path: Path) -> None:
+async def test_fifty_spools_take_little_memory(tmp_path: Path) -> None:
     paths = []
     for number in range(50):
         (tmp_path / f"s{number}").mkdir()
