@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test faults lint format types check audit lock audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test faults lint format types check audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -40,6 +40,12 @@ lock:  ## resolves the dependencies anew (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
+	@$(MAKE) --no-print-directory constraints
+
+constraints:  ## writes constraints.txt, the lock's versions for `pip install -c constraints.txt .`
+	@{ echo "# The versions that relayd is tested with, from requirements-dev.lock (make constraints):"; \
+	  echo "#     pip install -c constraints.txt ."; \
+	  sed -n '/^[a-z0-9]/s/ *\\$$//p' requirements-dev.lock; } > constraints.txt
 
 audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the lock, and writes the SBOM to dist/
 	@mkdir -p build

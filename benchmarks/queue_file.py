@@ -82,9 +82,9 @@ class QueueFile:
         """Let an endpoint be one that has failed for ten minutes."""
         since = time.time() - 600
         self._db.execute(
-            "INSERT INTO endpoints (url, failures, failed_at, failing_since, last_failure,"
-            " released_at, held_until, ramp) VALUES (?, 9, ?, ?, 'refused', NULL, 0, 1)",
-            (url, since, since),
+            "INSERT INTO endpoints (url, failures, recent, failed_since, failing_since, reported,"
+            " last_failure, held_until, ramp) VALUES (?, 9, ?, ?, ?, 1, 'refused', 0, 1)",
+            (url, str([int(since)] * 9), since, since),
         )
 
     def _add_waiting(

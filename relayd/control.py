@@ -34,7 +34,7 @@ class ControlLines:
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
 
-    async def answer(self, lines: Sequence[bytes | TooLong]) -> list[dict[str, object]]:
+    async def answer(self, lines: Sequence[bytes | TooLong], _uid: int) -> list[dict[str, object]]:
         """Answer each line, one after the other."""
         return [await self._one(line) for line in lines]
 

@@ -8,7 +8,7 @@ inside out takes in nothing more, then lets attempts finish.
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import trio
 from relayd import __version__
 from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
+from relayd.commands.consequences import consequences
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
@@ -34,9 +35,11 @@ from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
+from relayd.delivery.resolver import Resolver
 from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.queue.affected import read_waiting
 from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
 from relayd.queue.pruning import Pruning
@@ -126,13 +129,14 @@ class Daemon:
         self._service = service
         self._at_work = at_work
         self._tls = tls_context()
+        self._resolver = Resolver()
         self._stop = trio.Event()
         self._reloading = trio.Lock()
         self._sources: SourceTasks | None = None
         self._dispatch: Dispatch
         self._intake: Intake
         self._commands: Commands
-        self._pruning = Pruning(queue, config.queue, clock.now)
+        self._pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
@@ -205,8 +209,8 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...]}`, or `{"ok": False, "code": "configuration" or
-        "failed", "problems": [...]}`. While relayd stops, it is refused.
+        Returns `{"ok": True, "changes": [...], "warnings": [...]}`, or `{"ok": False, "code":
+        "configuration" or "failed", "problems": [...]}`. While relayd stops, it is refused.
         """
         async with self._reloading:
             self._service.reloading()
@@ -225,7 +229,8 @@ class Daemon:
             finally:
                 self._service.ready(self._status())
             _log.info("reloaded", changes=changes)
-            return {"ok": True, "changes": changes}
+            warnings = [str(warning) for warning in self._config.warnings]
+            return {"ok": True, "changes": changes, "warnings": warnings}
 
     async def _reload(self) -> list[str]:
         sources = self._running_sources()
@@ -238,12 +243,14 @@ class Daemon:
         if changed.needs_restart:
             problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
             raise ReloadRefusedError("configuration", problems)
+        names = (*changed.subscriptions.added, *changed.subscriptions.removed)
         try:
+            waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
-        except SocketPathError as error:
+        except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            await self._declare(config)
+            await self._declare(config, changed.released)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -256,13 +263,14 @@ class Daemon:
         self._intake.apply(config)
         self._config = config
         self._dispatch.apply(config, self._queue.holds)
+        self._dispatch.release(changed.released)
         sources.apply(config, prepared)
         self._commands.apply(config)
         self._pruning.apply(config.queue)
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return changed.lines()
+        return changed.lines(consequences(changed, waiting, config))
 
     def _running_sources(self) -> SourceTasks:
         """Return the sources of a daemon that takes a new configuration, or refuse the reload."""
@@ -272,19 +280,26 @@ class Daemon:
             raise ReloadRefusedError("failed", ["relayd is stopping"])
         return self._sources
 
-    async def _declare(self, config: Config) -> None:
+    async def _declare(self, config: Config, released: Collection[str] = ()) -> None:
         subscriptions = config.subscriptions.values()
         await self._queue.declare(
-            (Declared(each.name, each.url, each.active) for each in subscriptions),
+            (
+                Declared(each.name, each.url, each.active, each.name in released)
+                for each in subscriptions
+            ),
             wanted_types(each.selection for each in subscriptions if each.active),
         )
 
     def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
-        return Transport(httpx.URL(endpoint.url), guard=AddressGuard(networks), tls=self._tls)
+        guard = AddressGuard(networks, resolve=self._resolver.resolve)
+        return Transport(httpx.URL(endpoint.url), guard=guard, tls=self._tls)
 
     async def _serve_control(self, nursery: trio.Nursery) -> None:
         control = ControlLines({"reload": self.reload, **self._commands.by_name()})
-        server = LineServer(control.answer, name="control", line_bytes=LINE_BYTES, connections=20)
+        # An operator always gets in: an idle connection makes room.
+        server = LineServer(
+            control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
+        )
         nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
 
     def _watchdog(self, allowed_s: float) -> Watchdog:

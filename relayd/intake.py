@@ -131,7 +131,8 @@ class Intake:
                 "event_unfaithful",
                 **fields,
                 fields=list(event.unfaithful),
-                detail="JavaScript receivers cannot carry these numbers or keys unchanged",
+                detail="not every receiver carries these fields unchanged: an integer past 2^53, a"
+                " key that stands twice, or half of a surrogate pair, from cutting a string",
             )
         if event.type not in self._event_types:
             nearest = suggest(event.type, self._event_types)

@@ -1,7 +1,7 @@
 """The daemon's log: one line for each thing that happened, the same field names everywhere.
 
 JSON where a program reads it, colours and columns where a person does. Field names: `event_id`,
-`event_type`, `delivery_id`, `subscription`, `endpoint` (a URL without its query), `attempt`,
+`event_type`, `delivery_id`, `subscription`, `endpoint` (as `endpoint_name` gives it), `attempt`,
 `status`, `failure`, `detail`, `duration_ms`, `due_at`, `source`. No payload and no secret.
 """
 
@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from typing import Literal, Self, TextIO
-from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
@@ -223,9 +222,3 @@ def _in_order(_: object, __: str, fields: structlog.typing.EventDict) -> structl
     """Put first what every line has."""
     first = {name: fields.pop(name) for name in ("time", "level", "event")}
     return {**first, **fields}
-
-
-def endpoint_name(url: str) -> str:
-    """Return a URL as a log may show it: its query may be a secret."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

@@ -79,9 +79,10 @@ class SourceTasks:
         self._readers = readers or Readers()
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
-        self._lines = EventLines(intake, _defaults(config), clock, at_work)
+        self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
         nursery.start_soon(contained, self._own_events.run, "own events")
+        nursery.start_soon(contained, self._lines.run, "lines")
         nursery.start_soon(contained, self._readers.run, "readers")
         nursery.start_soon(reap_orphans, self._readers.children)
 
@@ -113,7 +114,8 @@ class SourceTasks:
                 self._spools[spool_config].spool.apply(self._intake.paths)
             else:
                 self._start_spool(spool_config)
-        self._lines.defaults = self._own_events.defaults = _defaults(config)
+        self._lines.defaults = _socket_defaults(config)
+        self._own_events.defaults = _defaults(config)
         self._apply_socket(config.socket, prepared)
 
     def standing(self) -> dict[str, SpoolStanding]:
@@ -154,6 +156,12 @@ def _change_mode(socket_config: SocketConfig) -> None:
 
 def _defaults(config: Config) -> EventDefaults:
     return EventDefaults(config.market_id, config.api_version)
+
+
+def _socket_defaults(config: Config) -> EventDefaults:
+    if config.socket is None:
+        return _defaults(config)
+    return EventDefaults(config.socket.market_id, config.api_version, config.socket.markets)
 
 
 async def _within(

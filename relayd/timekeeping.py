@@ -7,14 +7,18 @@ follows the system's once a second; a step of it is told, so that what waits can
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
 
-from relayd.core.clock_step import Sighting, step_between, step_since
+from relayd.core.clock_step import GAP_S, Sighting, is_gap, step_between, step_since
+from relayd.core.expiry import TRUSTED_S, Steadiness
 from relayd.delivery.dispatch import Dispatch
+from relayd.queue.clock_marks import read_seen_at
 from relayd.queue.queue import Queue
-from relayd.queue.rescheduling import move_endpoints, move_retries, newest
+from relayd.queue.rescheduling import move_endpoints, move_retries, newest, newest_before
 
 _log = structlog.get_logger()
 
@@ -37,6 +41,8 @@ class Clock:
         self._wall = wall
         self._steady = steady
         self._last = self._look() or Sighting(wall(), steady())
+        self._steady_since = self._last.steady
+        self._stepped = False
 
     def now(self) -> float:
         """Return the time in Unix seconds."""
@@ -49,7 +55,14 @@ class Clock:
             return 0.0
         step = step_between(self._last, now)
         self._last = now
+        if step:
+            self._steady_since = now.steady
+            self._stepped = True
         return step
+
+    def steadiness(self) -> Steadiness:
+        """Return for how long the clock has run evenly: since the start, or since it was set."""
+        return Steadiness(self._steady() - self._steady_since, self._stepped)
 
     def _look(self) -> Sighting | None:
         """Read both clocks; None where something came between the readings each time."""
@@ -61,16 +74,47 @@ class Clock:
         return None
 
 
-async def step_at_start(clock: Clock, queue: Queue) -> float:
-    """Look whether the clock was set back while relayd was down, before anything is due.
+@dataclass(frozen=True, slots=True)
+class StartStep:
+    """What was found at the start: a step back in seconds that retries must still move with, or 0.
 
-    Returns the step, for `Timekeeping.run`, or 0; the endpoints' times have moved with it. Raises
+    `certain` says that all that waits has its times by the clock of this process.
+    """
+
+    seconds: float = 0.0
+    certain: bool = False
+
+
+async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
+    """Look whether the clock was set while relayd was down, before anything is due.
+
+    Of a step back, the endpoints' times have moved when this returns, and `Timekeeping.run` moves
+    the retries. With a long gap, of rest or by a clock that is ahead, all have moved. Raises
     `DatabaseError`.
     """
-    step = step_since(await queue.look(newest), clock.now())
+    now = clock.now()
+    step = step_since(await queue.look(newest), now)
     if step:
-        await move_endpoints(queue, step)
-    return step
+        await move_endpoints(queue, step, now)
+        return StartStep(step)
+    seen_at = await queue.look(read_seen_at)
+    if seen_at is not None and is_gap(seen_at, now):
+        # Since the last look, something may have been scheduled. What a start that was killed has
+        # moved already is newer than that.
+        last = await queue.look(partial(newest_before, moment=now - GAP_S / 2))
+        gap = now - max(seen_at, last)
+        # Retries first: killed in between, the next start finds the same gap, and moves the rest.
+        moved = await move_retries(queue, gap, now)
+        await move_endpoints(queue, gap, now)
+        _log.warning(
+            "clock_gap",
+            gap_s=round(gap),
+            retries=moved,
+            detail="the clock is this far ahead of the time when relayd last ran: either relayd was"
+            " down so long, or the clock is wrong. Each retry's wait stays what it was",
+        )
+        return StartStep(certain=True)
+    return StartStep()
 
 
 class Timekeeping:
@@ -80,20 +124,25 @@ class Timekeeping:
         self._clock = clock
         self._queue = queue
         self._dispatch = dispatch
+        self._certain = False
 
-    async def run(self, step: float = 0.0) -> None:
-        """Keep time until cancelled, after a `step` at the start. Raises `DatabaseError`."""
-        if step:
-            await self._move(step)
+    async def run(self, start: StartStep = StartStep()) -> None:
+        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`."""
+        self._certain = start.certain
+        if start.seconds:
+            await self._move(start.seconds)
         while True:
             await trio.sleep(_LOOK_S)
+            self._certain |= self._clock.steadiness().seconds >= TRUSTED_S
             if step := self._clock.follow():
                 self._dispatch.move_times(step)
-                await move_endpoints(self._queue, step)
+                await move_endpoints(self._queue, step, self._clock.now())
                 await self._move(step)
 
     async def _move(self, step: float) -> None:
-        moved = await move_retries(self._queue, step, self._clock.now())
+        moved = await move_retries(self._queue, step, self._clock.now(), certain=self._certain)
+        # After a step forward, each retry's times are by the clock of this process.
+        self._certain |= step > 0
         # What they waited for has a new time.
         self._dispatch.wake_all()
         _log.warning(

@@ -7,6 +7,7 @@ from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import AttemptRecord, Delivery, Hold, State
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OwnEvent
+from relayd.core.release import Extra, released_by
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
@@ -15,7 +16,8 @@ from relayd.queue.records import Recording
 class _Row:
     delivery: Delivery
     due_at: float | None
-    scheduled_at: float
+    release_seen: int = 0
+    recovery_used: bool = False
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class MemoryQueue:
     record_errors: list[Exception] = field(default_factory=list)
     healths: dict[str, Health] = field(default_factory=dict)
     told: list[OwnEvent] = field(default_factory=list)
+    releases: dict[str, int] = field(default_factory=dict)
+    last_release: int = 0
     holds: dict[str, Hold | None] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
@@ -45,14 +49,33 @@ class MemoryQueue:
             state=State.PENDING,
             attempts=0,
             step=0,
+            due_at=now,
             body=b'{"id":"evt"}',
         )
-        self.rows[seq] = _Row(delivery, now, now)
+        self.rows[seq] = _Row(delivery, now)
         return seq
 
     def states(self) -> dict[int, State]:
         """Return each delivery's state by its number."""
         return {seq: row.delivery.state for seq, row in self.rows.items()}
+
+    def next_release(self) -> int:
+        self.last_release += 1
+        return self.last_release
+
+    def release(self, subscription: str) -> None:
+        """Release what waits for a subscription, as the operator does."""
+        self.releases[subscription] = self.next_release()
+
+    def _extra(self, row: _Row, want: Want) -> Extra | None:
+        if row.delivery.state is not State.RETRYING or row.due_at is None or row.due_at <= want.now:
+            return None
+        return released_by(
+            row.release_seen,
+            recovery_used=row.recovery_used,
+            recovery=want.recovery,
+            operator=self.releases.get(row.delivery.subscription, 0),
+        )
 
     async def claim(self, want: Want) -> Claim:
         fresh: list[tuple[float, int]] = []
@@ -64,7 +87,7 @@ class MemoryQueue:
                 continue
             if seq in want.busy:
                 continue
-            released = want.released_at is not None and row.scheduled_at <= want.released_at
+            released = self._extra(row, want) is not None
             if delivery.state is State.PENDING and row.due_at > want.now - FRESH_FOR_S:
                 fresh.append((row.due_at, seq))
             elif delivery.state is State.PENDING or row.due_at <= want.now or released:
@@ -78,7 +101,10 @@ class MemoryQueue:
         left = {seq for _, seq in fresh + backlog} - {seq for _, seq in chosen}
         more = {self.rows[seq].delivery.subscription: want.now for seq in left}
         return Claim(
-            deliveries=tuple(self.rows[seq].delivery for _, seq in chosen),
+            deliveries=tuple(
+                replace(row.delivery, due_at=row.due_at or 0.0, extra=self._extra(row, want))
+                for row in (self.rows[seq] for _, seq in chosen)
+            ),
             next_due={**later, **more},
             backlog_first=backlog_first,
         )
@@ -102,12 +128,17 @@ class MemoryQueue:
         numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
         assert (record.delivery.seq, record.delivery.attempts) not in numbers
         self.records.append(record)
+        self.told += recording.own_events
         name = record.delivery.subscription
         if record.outcome.gone and self.urls.get(name, recording.url) == recording.url:
             self.holds[name] = Hold.GONE
         row = self.rows[record.delivery.seq]
-        row.due_at = record.due_at
-        row.scheduled_at = record.decided_at
+        row.release_seen = self.last_release
+        if record.rescheduled:
+            row.due_at = record.due_at
+            row.recovery_used = False
+        elif record.delivery.extra is Extra.RECOVERY:
+            row.recovery_used = True
         row.delivery = replace(
             row.delivery, state=record.state, step=record.step, attempts=row.delivery.attempts + 1
         )

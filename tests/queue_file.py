@@ -8,11 +8,13 @@ from pathlib import Path
 from events import make_event
 
 from relayd.core.acceptance import NewEvent
+from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
 from relayd.queue import operations
 from relayd.queue.claims import Want
+from relayd.queue.health import read_health, write_health
 from relayd.queue.operations import Changed
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
@@ -35,7 +37,7 @@ async def accept(queue: Queue, *event_ids: str, to: tuple[str, ...] = ("books",)
 
 
 async def claimed(queue: Queue, *, now: float = NOW, name: str = "books") -> list[Delivery]:
-    want = Want((name,), 100, now, frozenset(), None, backlog_first=False)
+    want = Want((name,), 100, now, frozenset(), 0, backlog_first=False)
     return list((await queue.claim(want)).deliveries)
 
 
@@ -62,3 +64,11 @@ def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:
 def states(path: Path) -> dict[int, tuple[object, ...]]:
     found = rows_of(path, "SELECT seq, state, attempts, step FROM deliveries")
     return {int(str(seq)): tuple(rest) for seq, *rest in found}
+
+
+def age_endpoints(path: Path, seconds: float) -> None:
+    """Let what is known of each endpoint be older, while relayd does not run: a minute passes."""
+    with closing(sqlite3.connect(path)) as db:
+        known = read_health(db)
+        write_health(db, {url: moved_health(each, -seconds) for url, each in known.items()})
+        db.commit()

@@ -32,7 +32,7 @@ async def fail_or_deliver(
     queue: Queue, clock: Clock, outcome: Outcome, name: str, health: Health | None = None
 ) -> None:
     """Claim the one delivery that is due for a subscription, and record this outcome."""
-    want = Want((name,), 1, clock.now, frozenset(), None, backlog_first=False)
+    want = Want((name,), 1, clock.now, frozenset(), 0, backlog_first=False)
     [delivery] = (await queue.claim(want)).deliveries
     record = decide(
         delivery, outcome, SCHEDULE, started_at=clock.now - 1, now=clock.now, jitter=0.0

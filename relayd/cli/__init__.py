@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from relayd import __version__
 from relayd.cli.options import group_config_option
+from relayd.cli.standard_streams import standard_streams
 from relayd.config.problem import ConfigError
 
 WRONG_CONFIGURATION: Final = 78
@@ -65,6 +66,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             ),
             "replay": Entry("relayd.cli.acting:replay", "Send deliveries again."),
             "cancel": Entry("relayd.cli.acting:cancel", "End deliveries that wait."),
+            "rename": Entry("relayd.cli.rename:rename", "Hand a backlog over to a new name."),
         },
         "Receivers": {
             "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),
@@ -166,10 +168,6 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        # A file's name, or a terminal without UTF-8, must not turn a message into a traceback.
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-    cli(prog_name="relayd")
-    sys.exit()  # not reached: click ends the process itself
+    with standard_streams():
+        cli(prog_name="relayd")
+    sys.exit()  # not reached: the block ends the process itself

@@ -1,16 +1,16 @@
 """`replay` and `cancel`: what is to be touched is found in the file, and done by the daemon."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
 from relayd.cli.asking import running_daemon
-from relayd.cli.filters import filter_options
+from relayd.cli.filters import filter_options, market_option
 from relayd.cli.in_chunks import Errand, run_errands
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.output import print_json, printable
+from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import (
     confirm,
@@ -18,12 +18,21 @@ from relayd.cli.selection import (
     say_what_is_left,
     select_targets,
 )
-from relayd.core.delivery import State
+from relayd.core.delivery import Hold, State
 from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.selecting import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
+
+_HELD: Final = {
+    Hold.PAUSED: "it is paused; `relayd resume {name}` lets its deliveries go out",
+    Hold.GONE: "its receiver answered 410 Gone; `relayd resume {name}` or another url lets its"
+    " deliveries go out",
+    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` let its deliveries go out",
+    Hold.REMOVED: "it is gone from the configuration; put it back and `relayd reload`, or hand its"
+    " deliveries over by `relayd rename {name} NEW`",
+}
 
 _targets = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
@@ -50,6 +59,7 @@ Examples:
     is_flag=True,
     help="Also make the deliveries that a subscription did not get since it was new or inactive.",
 )
+@market_option
 @_dry_run_option
 @_yes_option
 @json_option
@@ -62,6 +72,7 @@ def replay(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
+    market: str | None,
     backfill: bool,
     dry_run: bool,
     yes: bool,
@@ -81,8 +92,14 @@ def replay(
         lacking: dict[str, list[int]] = {}
         with reading_queue(queue) as reading:
             selection = select_targets(
-                reading, targets, wanted, unnamed=_REPLAYABLE[:1], named=_REPLAYABLE
+                reading,
+                targets,
+                wanted,
+                unnamed=_REPLAYABLE[:1],
+                named=_REPLAYABLE,
+                market=market,
             )
+            holds = {name: each.hold for name, each in reading.subscriptions.items()}
             if backfill:
                 if not selection.subscriptions:
                     raise click.UsageError("--backfill needs the name of a subscription.")
@@ -98,13 +115,17 @@ def replay(
             *(Errand.backfill(name, events) for name, events in to_make.items()),
         ]
         total = sum(len(errand.rows) for errand in errands)
+        held = {name: str(holds[name]) for name in (*selection.counts, *to_make) if holds[name]}
         if not as_json:
             _say_counts("to send again", selection.counts)
             _say_counts("to make", {name: len(events) for name, events in to_make.items()})
+            _say_held(held)
             say_what_is_left(selection.others, _REPLAYABLE)
         if total and not dry_run:
             confirm(f"Send {_deliveries(total)}?", yes=yes)
             run_errands(daemon, errands, "Sending")
+            # As the daemon found it: it may have been paused or resumed meanwhile.
+            held = {name: hold for errand in errands for name, hold in errand.held.items()}
     changed = sum(errand.changed for errand in errands)
     if as_json:
         print_json(
@@ -113,14 +134,30 @@ def replay(
                 "changed": changed,
                 "to_replay": dict(selection.counts),
                 "to_make": {name: len(events) for name, events in to_make.items()},
+                "held": held,
             }
         )
     elif not total:
         click.echo("There is nothing to send again.")
     elif not dry_run:
+        _say_replayed(changed, held, {*selection.counts, *to_make})
+
+
+def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str]) -> None:
+    if not held.keys() >= set(names):
+        also = ", those that are not held" if held else ""
         click.echo(
-            f"{_deliveries(changed)} will go out within the rate limit: see `relayd status`."
+            f"{_deliveries(changed)} will go out within the rate limit{also}: see `relayd status`."
         )
+    else:
+        click.echo(f"{_deliveries(changed)} due again, and held.")
+    _say_held(held)
+
+
+def _say_held(held: Mapping[str, str]) -> None:
+    for name, hold in held.items():
+        words = _HELD[Hold(hold)].format(name=name)
+        click.echo(wrapped(printable(f"{name} is held: {words}.")))
 
 
 @click.command(
@@ -134,6 +171,7 @@ Examples:
 )
 @_targets
 @filter_options(_CANCELLABLE)
+@market_option
 @_dry_run_option
 @_yes_option
 @json_option
@@ -146,6 +184,7 @@ def cancel(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
+    market: str | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -162,7 +201,12 @@ def cancel(
     with running_daemon(queue) as daemon:
         with reading_queue(queue) as reading:
             selection = select_targets(
-                reading, targets, wanted, unnamed=_CANCELLABLE, named=_CANCELLABLE
+                reading,
+                targets,
+                wanted,
+                unnamed=_CANCELLABLE,
+                named=_CANCELLABLE,
+                market=market,
             )
         errand = Errand("cancel", "deliveries", selection.seqs)
         total = len(errand.rows)

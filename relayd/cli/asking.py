@@ -8,7 +8,7 @@ import click
 
 from relayd.config.sections import QueueConfig
 from relayd.control import DaemonConnection, NoDaemonError, connected
-from relayd.queue.reading import user_name
+from relayd.permissions import user_name
 
 
 class Asking:

@@ -1,17 +1,16 @@
 """`check`: validates the configuration, and says what it means."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from relayd.cli.check_difference import show_difference
+from relayd.cli.check_files import file_notes
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
-from relayd.cli.spool_files import look_into
+from relayd.cli.output import json_text, print_json, printable, wrapped
 from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.config.values import format_duration, format_size
@@ -19,7 +18,6 @@ from relayd.core.conditions import Among, Condition, Glob, Operators
 from relayd.core.endpoint import Endpoint
 from relayd.core.secret import SourcedSecret
 from relayd.core.subscription import Subscription
-from relayd.log import endpoint_name
 
 _LABEL = 11  # columns before the values
 
@@ -52,29 +50,13 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
         show_difference(config_path, as_json=as_json)
         return
     config = load_config(config_path, environ=os.environ)
-    notes = _notes(config)
+    notes = file_notes(config)
     if as_json:
         print_json(_document(config, notes))
         return
     lines = [*_file_lines(config), *_subscription_lines(config), *_note_lines(config, notes)]
     for line in lines:
         click.echo(line)
-
-
-def _notes(config: Config) -> list[str]:
-    """Return what is right in the file, and not (yet) so around it."""
-    notes = [
-        f"spool {spool.name} cannot be read now: {problem}"
-        for spool in config.spools
-        if (problem := look_into(spool).problem) is not None
-    ]
-    folders = {config.queue.path.parent: "the queue"}
-    if config.socket is not None:
-        folders.setdefault(config.socket.path.parent, "the socket")
-    for folder, what in folders.items():
-        if not folder.is_dir():
-            notes.append(f"{what} needs the directory {folder}, which is not there")
-    return notes
 
 
 def _file_lines(config: Config) -> Iterator[str]:
@@ -91,9 +73,13 @@ def _file_lines(config: Config) -> Iterator[str]:
             )
             if value != common
         ]
+        own += _market_words(spool.markets)
         yield _line("spool", ", ".join([f"{spool.name}: {spool.path}", *own]))
     if config.socket is not None:
-        yield _line("socket", f"{config.socket.path} (mode {config.socket.mode:04o})")
+        own = [f"{config.socket.path} (mode {config.socket.mode:04o})"]
+        if config.socket.market_id != config.market_id:
+            own.append(f"market {config.socket.market_id}")
+        yield _line("socket", ", ".join([*own, *_market_words(config.socket.markets)]))
     kept = format_duration(config.queue.retention_s)
     size = config.queue.max_bytes
     most = "" if size is None else f", up to {format_size(size)} in all"
@@ -101,6 +87,16 @@ def _file_lines(config: Config) -> Iterator[str]:
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
+
+
+def _market_words(markets: frozenset[str] | None) -> list[str]:
+    if markets is None:
+        return ["any other market"]
+    return [f"also {', '.join(sorted(markets))}"] if markets else []
+
+
+def _markets_document(markets: frozenset[str] | None) -> str | list[str]:
+    return "*" if markets is None else sorted(markets)
 
 
 def _subscription_lines(config: Config) -> Iterator[str]:
@@ -112,7 +108,7 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("to", _shown_url(subscription.url))
         yield _line("events", ", ".join(subscription.selection.events))
         for path, wanted in _where(subscription.selection.where).items():
-            yield _line("where", f"{path}: {json.dumps(wanted, ensure_ascii=False)}")
+            yield _line("where", f"{path}: {json_text(wanted)}")
         yield _line("limits", _limits(subscription, endpoint, config))
         yield _line("retries", retry_words(subscription.retry))
         yield _line("secret", secret_words(subscription.secret))
@@ -185,8 +181,10 @@ def _signature(subscription: Subscription) -> str:
 
 
 def _shown_url(url: str) -> str:
-    # A query may be a key.
-    return endpoint_name(url) + ("?…" if urlsplit(url).query else "")
+    # The operator wrote the path a moment ago, and looks for it; a query may be a key.
+    parts = urlsplit(url)
+    shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    return shown + ("?…" if parts.query else "")
 
 
 def _where(conditions: Sequence[Condition]) -> dict[str, object]:
@@ -221,13 +219,19 @@ def _document(config: Config, notes: Sequence[str]) -> dict[str, object]:
                 "path": str(spool.path),
                 "table": spool.table,
                 "market_id": spool.market_id,
+                "markets": _markets_document(spool.markets),
                 "api_version": spool.api_version,
             }
             for spool in config.spools
         ],
         "socket": None
         if config.socket is None
-        else {"path": str(config.socket.path), "mode": f"{config.socket.mode:04o}"},
+        else {
+            "path": str(config.socket.path),
+            "mode": f"{config.socket.mode:04o}",
+            "market_id": config.socket.market_id,
+            "markets": _markets_document(config.socket.markets),
+        },
         "queue": {
             "path": str(config.queue.path),
             "retention_s": config.queue.retention_s,

@@ -53,8 +53,9 @@ def _lines(answer: Mapping[str, Any], path: str) -> Iterator[str]:
     for change in changes:
         kind, _, rest = change.partition(" ")
         each = deliveries.get(rest.partition(":")[0]) if kind == "subscription" else None
-        then = "" if each is None else f"; {_words(each)}"
-        yield wrapped(printable(change + then), "    ", first="  ")
+        note = answer["advice"].get(rest.partition(":")[0]) if kind == "subscription" else None
+        words = [change, *([] if each is None else [_words(each)]), *([note] if note else [])]
+        yield wrapped(printable("; ".join(words)), "    ", first="  ")
 
 
 def _words(each: Mapping[str, Any]) -> str:

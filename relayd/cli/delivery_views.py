@@ -4,12 +4,14 @@ The keys of the documents are part of the contract. Each time stands twice: in I
 under the same key with `_unix` in Unix seconds.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from relayd.cli.moments import about, clock_time, iso, short_time
-from relayd.cli.output import printable
+from relayd.cli.output import json_indented, json_printable, printable, wrapped
+from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
+from relayd.core.release import Extra
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
 
@@ -36,10 +38,12 @@ def event_document(event: EventDetail) -> dict[str, object]:
     return {
         "id": event.id,
         "type": event.type,
+        "market_id": event.market_id,
         **_moment("created_at", float(event.created)),
         **_moment("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
+        "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {
                 **delivery_document(each.delivery),
@@ -56,6 +60,7 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         "id": delivery.id,
         "event_id": delivery.event_id,
         "event_type": delivery.event_type,
+        "market_id": delivery.market_id,
         "subscription": delivery.subscription,
         "state": delivery.state,
         "hold": delivery.hold,
@@ -79,6 +84,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "failure": attempt.failure,
         "detail": attempt.detail,
         "answer": attempt.answer.decode(errors="replace"),
+        "extra": attempt.extra,
     }
 
 
@@ -158,12 +164,13 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     yield f"{event.id}  {event.type}"
     yield f"  created   {clock_time(event.created)}"
     yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
+    yield f"  market    {printable(event.market_id) or 'unknown'}"
+    yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
         yield "Its body was removed after the retention; the id is kept to know duplicates."
     elif pretty:
-        indented = json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
-        yield from map(json_printable, indented.split("\n"))
+        yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
@@ -174,6 +181,24 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
         yield from _delivery_lines(each, now)
 
 
+def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
+    """Return the fields of an event's body that not every receiver carries unchanged."""
+    if event.body is None:
+        return ()
+    parsed = parse_json(event.body.decode())
+    return parsed.unfaithful if isinstance(parsed, Parsed) else ()
+
+
+def unfaithful_lines(event: EventDetail) -> Iterator[str]:
+    """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
+    if fields := unfaithful_fields(event):
+        text = (
+            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a key"
+            " that stands twice, or half of a surrogate pair"
+        )
+        yield wrapped(text, "           ", first="  warning  ")
+
+
 def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
     delivery = detail.delivery
     yield f"{delivery.subscription}: {_state_words(delivery, now)}"
@@ -182,11 +207,18 @@ def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
         yield (
             f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
             f"  {attempt.duration_s * 1000:>6.0f} ms"
-            f"  {attempt.status or '---'}  {printable(_result(attempt))}"
+            f"  {attempt.status or '---'}  {printable(_result(attempt))}{_EXTRA[attempt.extra]}"
         )
         if attempt.answer:
             for line in attempt.answer.decode(errors="replace").splitlines():
                 yield f"       | {printable(line)}"
+
+
+_EXTRA: Final[Mapping[str | None, str]] = {
+    None: "",
+    Extra.RECOVERY: " (extra: the endpoint had recovered)",
+    Extra.OPERATOR: " (extra: the operator released it)",
+}
 
 
 def _result(attempt: Attempt) -> str:
@@ -207,16 +239,3 @@ def _state_words(delivery: ListedDelivery, now: float) -> str:
         f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
         f" (in {about(delivery.due_at - now)})"
     )
-
-
-def json_printable(text: str) -> str:
-    r"""Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
-    return "".join(
-        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
-        for char in text
-    )
-
-
-def _units(char: str) -> list[int]:
-    raw = char.encode("utf-16-be")
-    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]

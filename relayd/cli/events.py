@@ -1,6 +1,5 @@
 """`events`: the catalogue of event types, each with a sample."""
 
-import json
 from pathlib import Path
 
 import click
@@ -57,7 +56,7 @@ def _show(event_type: str, *, as_json: bool) -> None:
         return
     click.echo(f"{click.style(event_type, bold=True)}: {description(event_type)}")
     click.echo()
-    click.echo(json.dumps(_event(event_type), indent=2, ensure_ascii=False))
+    print_json(_event(event_type))
     if event_type in EVENT_TYPES:
         click.echo(f"\nTo hand it over: relayd emit {event_type} --sample")
 

@@ -3,13 +3,13 @@
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 import click
 
+from relayd.cli.delivery_views import unfaithful_fields, unfaithful_lines
 from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.cli.filters import market_option, one_market
 from relayd.cli.moments import clock_time, iso
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
@@ -19,12 +19,15 @@ from relayd.cli.wanting import Wanting, read_wanting
 from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
+from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.details import EventDetail, find
 from relayd.queue.health import read_health
 from relayd.queue.overview import count_due
 from relayd.queue.reading import Reading
 from relayd.queue.rejected import find_rejected
+from relayd.spool.files import SpoolBarredError, looking_into
 
+_WITHIN_S = 2.0
 _COLOURS = {
     "delivered": "green",
     "exhausted": "red",
@@ -44,9 +47,10 @@ Examples:
 """,
 )
 @click.argument("identifier", metavar="EVENT")
+@market_option
 @json_option
 @config_option
-def explain(identifier: str, as_json: bool, config_path: Path) -> None:
+def explain(identifier: str, market: str | None, as_json: bool, config_path: Path) -> None:
     """Say for each subscription what became of an event: delivered, waiting, or not wanted, and why.
 
     With a delivery's id, of that delivery alone. Why an event was not wanted is said by the
@@ -61,9 +65,12 @@ def explain(identifier: str, as_json: bool, config_path: Path) -> None:
     running = _running(queue)
     now = time.time()
     with reading_queue(queue) as reading:
-        event = find(reading, identifier)
+        with one_market():
+            event = find(reading, identifier, market)
         if event is None:
-            raise click.ClickException(_unknown(reading, identifier, wanting, running=running))
+            raise click.ClickException(
+                _unknown(reading, identifier, market, wanting, running=running)
+            )
         circumstances = Circumstances(
             running=running,
             health=read_health(reading.db),
@@ -92,6 +99,9 @@ def _running(queue: QueueConfig) -> bool:
 def _print(event: EventDetail, explained: Sequence[Explanation]) -> None:
     click.echo(f"{event.id}  {event.type}")
     click.echo(f"accepted at {clock_time(event.accepted_at)} from {printable(event.source)}")
+    click.echo(f"market {printable(event.market_id) or 'unknown'}")
+    for line in unfaithful_lines(event):
+        click.echo(line.strip())
     for each in explained:
         click.echo("")
         click.echo(click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome)))
@@ -107,6 +117,8 @@ def _document(
     return {
         "id": event.id,
         "type": event.type,
+        "market_id": event.market_id,
+        "unfaithful": list(unfaithful_fields(event)),
         "accepted_at": iso(event.accepted_at),
         "accepted_at_unix": event.accepted_at,
         "running": running,
@@ -129,8 +141,17 @@ def _explanation_document(each: Explanation) -> Mapping[str, object]:
     }
 
 
-def _unknown(reading: Reading, identifier: str, wanting: Wanting | None, *, running: bool) -> str:
+def _unknown(
+    reading: Reading,
+    identifier: str,
+    market: str | None,
+    wanting: Wanting | None,
+    *,
+    running: bool,
+) -> str:
     """Say what is known of an event that was not accepted."""
+    if market is not None:
+        return f"there is no event {identifier!r} of market {market!r} in the queue"
     rejected = find_rejected(reading.db, identifier)
     if rejected is not None:
         return (
@@ -145,14 +166,23 @@ def _unknown(reading: Reading, identifier: str, wanting: Wanting | None, *, runn
 
 
 def _waits_in(spool: SpoolConfig, identifier: str) -> bool:
+    """Tell whether an event waits in a spool, as far as this user can see. Changes nothing."""
     try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(spool.path))}?mode=ro", uri=True, timeout=1.0)
-        ) as db:
+        found = run_as(
+            owner_to_become(spool.path), lambda: _is_in(spool, identifier), 2 * _WITHIN_S
+        )
+    except ActingError:
+        return False
+    return found is True
+
+
+def _is_in(spool: SpoolConfig, identifier: str) -> bool:
+    try:
+        with looking_into(spool.path, 1.0, _WITHIN_S) as db:
             row = db.execute(
                 f'SELECT 1 FROM "{spool.table}" WHERE id = ?',  # noqa: S608 - the configuration lets letters, digits and _ through
                 (identifier,),
             ).fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError, SpoolBarredError):
         return False
     return row is not None

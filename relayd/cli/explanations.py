@@ -1,11 +1,11 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relayd.cli.moments import about, clock_time
 from relayd.cli.wanting import Wanting
+from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
@@ -66,12 +66,13 @@ def explain_event(
 
 
 def _verdicts(event: EventDetail, wanting: Wanting) -> dict[str, Explanation]:
-    if event.body is None:
+    parsed = None if event.body is None else parse_json(event.body.decode())
+    if not isinstance(parsed, Parsed) or not isinstance(parsed.value, dict):
         reason = "the event's content was removed after the retention, so nothing can be said"
         return {name: Explanation(name, "unknown", reason) for name in wanting.subscriptions}
     matcher = Matcher({name: each.selection for name, each in wanting.subscriptions.items()})
     found: dict[str, Explanation] = {}
-    for verdict in matcher.explain(json.loads(event.body)):
+    for verdict in matcher.explain(parsed.value):
         name = verdict.name
         if name in wanting.doubtful:
             reason = "what it wants has a fault in the configuration; `relayd check` says which"
@@ -144,14 +145,16 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         return "relayd is not running, so nothing is sent"
     if health.held_until > now:
         return (
-            f"its receiver asked for no attempt until {clock_time(health.held_until)}"
-            f" (Retry-After, in {about(health.held_until - now)})"
+            f"its endpoint answered 429 or 503 and is held back until"
+            f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"
+            f" `relayd resume {delivery.subscription}` lifts that"
         )
     if delivery.due_at is not None and delivery.due_at > now:
         return (
             f"its next attempt is due at {clock_time(delivery.due_at)}"
-            f" (in {about(delivery.due_at - now)}), or as soon as its receiver, if it is failing,"
-            " answers again"
+            f" (in {about(delivery.due_at - now)})"
+            + (", or when its endpoint, which is failing, has recovered" if health.failing else "")
+            + f"; `relayd resume {delivery.subscription}` makes it now"
         )
     due = circumstances.due.get(url, 1)
     words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"

@@ -1,15 +1,18 @@
 """Which deliveries a command is about: options for their state, type and time, and their checks."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
-from relayd.cli.moments import parse_moment
+from relayd.cli.moments import clock_time, parse_moment
 from relayd.cli.options import complete_subscriptions
+from relayd.cli.output import printable
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
+from relayd.queue.namesakes import SeveralMarketsError
 from relayd.queue.reading import Reading
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -76,6 +79,28 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
         return command
 
     return decorate
+
+
+market_option = click.option(
+    "--market",
+    metavar="MARKET",
+    help="The market whose event is meant, where several have used the id.",
+)
+
+
+@contextmanager
+def one_market() -> Iterator[None]:
+    """End the command where an id stands for events of several markets; show them, and ask which."""
+    try:
+        yield
+    except SeveralMarketsError as several:
+        lines = [f"{several.identifier} is the id of {len(several.events)} events:"]
+        lines += [
+            f"  market {printable(each.market_id) or 'unknown'}: {each.type}, accepted at"
+            f" {clock_time(each.accepted_at)} from {printable(each.source)}"
+            for each in several.events
+        ]
+        raise click.ClickException("\n".join([*lines, "Say which, with --market."])) from None
 
 
 def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:

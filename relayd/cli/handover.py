@@ -1,7 +1,6 @@
 """Hands events over as any producer does: through the socket, or into a spool."""
 
 import json
-import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,14 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from relayd.cli.spool_files import check_table
 from relayd.config.sections import SpoolConfig
-from relayd.queue.reading import user_name
+from relayd.permissions import NOBODY, become, owner_to_become, user_name
+from relayd.spool.files import limit_statements, spool_problem
+from relayd.spool.shape import FIX, differences
+from relayd.spool.table import SPOOL_TABLE, SpoolUnusableError
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
 
 _ANSWER_TIMEOUT_S = 30.0
 _LOCK_TIMEOUT_S = 10.0
+_INSERT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,31 @@ def _answered(line: bytes) -> HandedOver:
 def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[HandedOver]:
     """Insert events into a spool, and yield each once it is durable there.
 
-    Raises `HandoverError`; what was yielded before stays inserted.
+    In another user's folder, root becomes that user, for good. Raises `HandoverError`, also where
+    relayd could not take what is inserted; what was yielded before stays inserted.
     """
-    if not os.path.exists(spool.path):  # noqa: PTH110 - Path.exists raises where it may not look
+    if owner := owner_to_become(spool.path):
+        try:
+            become(owner)
+        except OSError as error:
+            raise HandoverError(f"cannot act as user {owner.name}: {error.strerror}") from None
+    if problem := spool_problem(spool.path):
+        if owner is not None and owner.uid == NOBODY:
+            problem = (
+                f"{spool.path}: others may write in its folder, so root opens nothing there as root;"
+                " run the command as a user who may write to it"
+            )
+        raise HandoverError(problem)
+    try:
+        spool.path.stat()
+    except FileNotFoundError:
         raise HandoverError(
             f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
-        )
+        ) from None
+    except OSError as error:
+        raise HandoverError(
+            f"{spool.path}: user {user_name()} cannot open it: {error.strerror}"
+        ) from None
     try:
         with closing(
             sqlite3.connect(
@@ -133,8 +156,11 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 timeout=_LOCK_TIMEOUT_S,
             )
         ) as db:
+            limit_statements(db, _INSERT_S)
+            _check_table(db, spool)
             for start in range(0, len(events), AT_ONCE):
                 batch = events[start : start + AT_ONCE]
+                limit_statements(db, _INSERT_S)
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(
                     f'INSERT INTO "{spool.table}" (id, type, data, created)'  # noqa: S608 - the configuration lets letters, digits and _ through
@@ -145,6 +171,17 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 yield from (HandedOver(each.id) for each in batch)
     except sqlite3.Error as error:
         raise HandoverError(_spool_trouble(spool, error)) from error
+
+
+def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
+    """Raise `HandoverError` where rows go in that relayd would never read, or would reject."""
+    try:
+        check_table(db, spool)
+    except SpoolUnusableError as problem:
+        raise HandoverError(str(problem)) from None
+    found = differences(db, spool.table, SPOOL_TABLE.format(table=f'"{spool.table}"'))
+    if problems := [each.words for each in found if each.breaks and not each.defaults_only]:
+        raise HandoverError(f"{spool.path}: {'; '.join(problems)}; {FIX}")
 
 
 def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
@@ -167,6 +204,8 @@ def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
                 f"user {user_name()} cannot write it: a producer needs write access to the file "
                 f"and to {spool.path.parent}"
             )
+        case sqlite3.SQLITE_INTERRUPT:
+            reason = f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition"
         case sqlite3.SQLITE_FULL:
             reason = "the disk is full"
         case sqlite3.SQLITE_NOTADB:

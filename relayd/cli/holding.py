@@ -1,7 +1,7 @@
 """`pause` and `resume`: hold a subscription's deliveries until further notice."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,11 +11,11 @@ from relayd.cli.output import print_json, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.core.delivery import Hold
 
-_REMAINS = {
+HOLD_REASONS: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",
     Hold.REMOVED: "it is gone from the configuration",
     Hold.PAUSED: "it is paused",
-    Hold.GONE: "its receiver answered 410 Gone again",
+    Hold.GONE: "its receiver answered 410 Gone",
 }
 
 _names = click.argument(
@@ -60,16 +60,24 @@ Example:
 def resume(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
     """Let a subscription go on that was paused, or whose receiver answered 410 Gone.
 
-    What waits for it goes out within the rate limit.
+    It also gives each retry that waits an attempt now, beside its schedule, and lifts what a
+    receiver's 429 or 503 held back. All goes out within the rate limit.
     """
     for name, answer in _ask_each("resume", subscriptions, config_path, as_json=as_json).items():
         if answer["hold"] is not None:
-            remains = _REMAINS[Hold(answer["hold"])]
+            remains = HOLD_REASONS[Hold(answer["hold"])]
             click.echo(wrapped(f"{name} is still held: {remains}."))
         elif answer["changed"]:
             click.echo(f"{name} goes on.")
         else:
             click.echo(f"{name} was not held.")
+        if answer["lifted"]:
+            click.echo("  Its endpoint was held back (429 or 503): that is lifted.")
+        if answer["released"]:
+            number = answer["released"]
+            what = "1 retry is" if number == 1 else f"{number:,} retries are"
+            then = "now" if answer["hold"] is None else "once it is not held any more"
+            click.echo(f"  {what} attempted {then}, beside the schedule.")
 
 
 def _ask_each(
@@ -83,7 +91,7 @@ def _ask_each(
     print_json(
         {
             "subscriptions": [
-                {"name": name, "changed": answer["changed"], "hold": answer["hold"]}
+                {key: value for key, value in {"name": name, **answer}.items() if key != "ok"}
                 for name, answer in answers.items()
             ]
         }

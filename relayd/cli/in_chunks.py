@@ -19,7 +19,7 @@ class Errand:
     """Rows to have changed by one command, and what came of it so far.
 
     `key` is the request's, under which the rows' numbers stand. `wanted` holds those that a
-    backfill is for.
+    backfill is for, `held` the subscriptions for which what was changed is held, and by what.
     """
 
     command: str
@@ -30,6 +30,7 @@ class Errand:
     changed: int = 0
     in_flight: int = 0
     wanted: list[int] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def backfill(
@@ -72,6 +73,7 @@ def _run_chunk(daemon: Asking, errand: Errand, chunk: Sequence[int]) -> None:
     errand.changed += answer["changed"]
     errand.in_flight += answer.get("in_flight", 0)
     errand.wanted += answer.get("events", [])
+    errand.held |= answer.get("held", {})
 
 
 def _watched(total: int) -> bool:

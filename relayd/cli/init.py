@@ -10,6 +10,7 @@ import click
 from relayd.cli.output import printable
 from relayd.cli.spool_files import SpoolFileError, create_spool
 from relayd.config.template import first_config
+from relayd.permissions import become, owner_to_become
 
 CONFIG = "config.yaml"
 SPOOL = "spool.db"
@@ -29,8 +30,11 @@ def init(directory: Path) -> None:
     """Write a first config.yaml into DIR (by default here), and create its spool beside it.
 
     It delivers to a receiver on this machine, with a secret of its own. What is there already is
-    never overwritten.
+    never overwritten. In another user's folder, root makes both for that user.
     """
+    if owner := owner_to_become(directory / CONFIG, making=True):
+        # What root makes in another user's folder, that user could not use.
+        become(owner)
     config, spool = directory / CONFIG, directory / SPOOL
     for path in (config, spool):
         if os.path.lexists(path):

@@ -1,6 +1,5 @@
 """`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on purpose."""
 
-import json
 import random
 import signal
 import time
@@ -12,6 +11,7 @@ import click
 import trio
 
 from relayd.cli.options import json_option
+from relayd.cli.output import print_json_line
 from relayd.cli.received import Received, answered_document, answered_lines, received
 from relayd.cli.receiver import Answer, Receiver, Request
 from relayd.cli.secret_options import Key, secret_options
@@ -222,13 +222,13 @@ class _Printer:
 
     def listening(self, url: str) -> None:
         if self._as_json:
-            _print_line({"listening": url})
+            print_json_line({"listening": url})
         else:
             click.echo(f"Listening at {url} (Ctrl-C ends it)")
 
     def answered(self, came: Received, answer: Answer | None) -> None:
         if self._as_json:
-            _print_line(answered_document(came, answer))
+            print_json_line(answered_document(came, answer))
             return
         for line in answered_lines(came, answer, whole=self._whole):
             click.echo(line)
@@ -236,7 +236,3 @@ class _Printer:
     def ended(self, session: Session) -> None:
         if not self._as_json:
             click.echo(f"Requests: {session.requests}; answered 2xx: {session.answered_2xx}.")
-
-
-def _print_line(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False))

@@ -15,6 +15,7 @@ from relayd.cli.options import complete_event_types, config_option, json_option
 from relayd.cli.output import print_json, wrapped
 from relayd.config.config import Config
 from relayd.config.load import load_config
+from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import (
     Event,
@@ -72,7 +73,7 @@ def match(
     given = [data is not None, object_text is not None, file is not None, use_sample]
     if sum(given) > (0 if event_type == "-" else 1):
         raise click.UsageError("Give the data once: by --data, --object, --file, --sample or -.")
-    defaults = EventDefaults(config.market_id, config.api_version)
+    defaults = EventDefaults(config.market_id, config.api_version, None)
     now = int(time.time())
     what = "the event on standard input"
     if event_type == "-":
@@ -103,10 +104,9 @@ def _data(
     if data is not None:
         return "with this data", _encoded(data)
     if object_text is not None:
-        try:
-            json.loads(object_text)  # by itself, so that nothing in it can close the brace early
-        except (ValueError, RecursionError) as error:
-            raise click.ClickException("what --object holds is no JSON") from error
+        # By itself, so that nothing in it can close the brace early.
+        if isinstance(found := parse_json(object_text), JsonProblem):
+            raise click.ClickException(f"--object: {found.reason}")
         return "with this object", _encoded(f'{{"object":{object_text}}}')
     if file is not None:
         return "with the data in the file", file.read()

@@ -19,14 +19,15 @@ from relayd.cli import WRONG_CONFIGURATION
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
+from relayd.cli.standard_streams import abandon_output
 from relayd.config.config import Config
 from relayd.config.load import ConfigError, load_config
 from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
 from relayd.log import Log
+from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
-from relayd.queue.reading import user_name
 from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
 from relayd.sources.unix_socket import SocketPathError
@@ -54,7 +55,9 @@ def run(config_path: Path) -> None:
     with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
         # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
         faulthandler.enable()
-    sys.exit(run_to_the_end(config))
+    status = run_to_the_end(config)
+    abandon_output()
+    sys.exit(status)
 
 
 @click.command(
@@ -92,6 +95,8 @@ def _tell_reload(answer: Mapping[str, Any]) -> None:
     if answer.get("ok"):
         for line in answer["changes"] or ["nothing changed"]:
             click.echo(line)
+        for warning in answer.get("warnings", ()):
+            click.echo(f"warning: {warning}", err=True)
         return
     for problem in answer.get("problems") or [answer.get("error", "refused")]:
         click.echo(problem, err=True)

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from relayd.config.problem import ConfigError, Problem
+from relayd.permissions import name_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -21,16 +22,51 @@ _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it
 
 
 def named_config(ctx: click.Context, given: Path | None) -> Path | None:
-    """Return the file that the command line or `$RELAYD_CONFIG` names, or that is there."""
+    """Return the file that the command line or `$RELAYD_CONFIG` names, or that is there.
+
+    For root, another user's file in the working directory is not there unless it is named.
+    """
     chosen: Path | None = given or ctx.meta.get(_GIVEN)
     variable = os.environ.get(VARIABLE)
     if chosen is None and variable:
         chosen = Path(variable)
-    return chosen or next((path for path in PLACES if os.path.exists(path)), None)  # noqa: PTH110 - Path.exists raises where it may not look
+    return chosen or next(
+        (path for path in PLACES if os.path.exists(path) and _stranger(path) is None),  # noqa: PTH110 - Path.exists raises where it may not look
+        None,
+    )
+
+
+def _stranger(path: Path) -> str | None:
+    """Return the user whose file root has merely found, and who could make root do anything."""
+    # What is in /etc is the administrator's word, whoever owns it.
+    if os.geteuid() != 0 or path.is_absolute():
+        return None
+    try:
+        if os.path.exists(PLACES[1]) and path.samefile(PLACES[1]):  # noqa: PTH110 - as above
+            return None
+        uids = {path.lstat().st_uid, path.stat().st_uid} - {0}
+    except OSError:
+        return None
+    return name_of(min(uids)) if uids else None
 
 
 def _config(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path:
     path = named_config(ctx, given)
+    here = PLACES[0]
+    # What is in the working directory comes first, and so is what was meant.
+    if path in {None, *PLACES} and not _is_named(ctx, given) and (owner := _stranger(here)):
+        raise ConfigError(
+            [
+                Problem(
+                    str(here),
+                    None,
+                    None,
+                    "",
+                    f"belongs to user {owner}, and root obeys no other user's file unasked",
+                    f"run the command as {owner}, name the file by --config {here}, or another one",
+                )
+            ]
+        )
     if path is None:
         places = " nor ".join(map(str, PLACES))
         raise ConfigError(
@@ -48,6 +84,10 @@ def _config(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path:
     return path
 
 
+def _is_named(ctx: click.Context, given: Path | None) -> bool:
+    return bool(given or ctx.meta.get(_GIVEN) or os.environ.get(VARIABLE))
+
+
 def _remember(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
     if given is not None:
         ctx.meta[_GIVEN] = given
@@ -61,19 +101,29 @@ def config_option(command: Decorated) -> Decorated:
         type=_TYPE,
         metavar="FILE",
         callback=_config,
-        help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml, then "
-        "/etc/relayd/config.yaml.",
+        help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is "
+        "root's), then /etc/relayd/config.yaml.",
     )(command)
 
 
 def optional_config_option(command: Decorated) -> Decorated:
     """Give a command `--config FILE` that it can do without, as `config_path: Path | None`."""
+
+    def optional(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path | None:
+        if not _is_named(ctx, given) and (owner := _stranger(PLACES[0])):
+            click.echo(
+                f"Note: {PLACES[0]} belongs to user {owner}, and is not read as root; --config"
+                " names it.",
+                err=True,
+            )
+        return named_config(ctx, given)
+
     return click.option(
         "--config",
         "config_path",
         type=_TYPE,
         metavar="FILE",
-        callback=lambda ctx, _, given: named_config(ctx, given),
+        callback=optional,
         help="The configuration, where it is needed. Default: $RELAYD_CONFIG, ./config.yaml, "
         "then /etc/relayd/config.yaml.",
     )(command)

@@ -23,6 +23,7 @@ from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
 from relayd.config.sections import SocketConfig, SpoolConfig
+from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
 
@@ -171,10 +172,8 @@ def _data_text(
 
 def _check_json(text: str) -> None:
     # Checked by itself, so that `1}, "id": {` cannot slip out of the object.
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise click.ClickException(f"--object is no JSON: {error}") from error
+    if isinstance(found := parse_json(text), JsonProblem):
+        raise click.ClickException(f"--object: {found.reason}")
 
 
 def _created(text: str | None) -> int:
@@ -203,13 +202,11 @@ def _check(event: Outgoing) -> None:
         market_id=None,
         api_version=None,
     )
-    match event_from_row(row, EventDefaults("market", "version"), now=event.created):
+    match event_from_row(row, EventDefaults("market", "version", None), now=event.created):
         case Rejection(code=code, reason=reason):
             raise click.ClickException(f"{reason.replace('the row', 'the event')} ({code})")
         case Event(unfaithful=fields) if fields:
-            click.echo(
-                f"Note: JavaScript receivers cannot carry {', '.join(fields)} unchanged.", err=True
-            )
+            click.echo(f"Note: not every receiver carries {', '.join(fields)} unchanged.", err=True)
         case _:
             pass
 

@@ -1,6 +1,5 @@
 """`deliveries` and `show`: what is in the queue, whether the daemon runs or not."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,9 +15,9 @@ from relayd.cli.delivery_views import (
     page_document,
     table_lines,
 )
-from relayd.cli.filters import filter_options, known
+from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import pause, print_json
+from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
@@ -113,7 +112,7 @@ def _follow(
     def tell(deliveries: Iterable[ListedDelivery]) -> None:
         for each in deliveries:
             if as_json:
-                click.echo(json.dumps(delivery_document(each), ensure_ascii=False))
+                print_json_line(delivery_document(each))
             else:
                 click.echo(lines.line(each, time.time()))
 
@@ -144,21 +143,26 @@ Examples:
 )
 @click.argument("identifier", metavar="ID")
 @click.option("--pretty", is_flag=True, help="Indent the body, which is otherwise as it was sent.")
+@market_option
 @json_option
 @config_option
-def show(identifier: str, pretty: bool, as_json: bool, config_path: Path) -> None:
+def show(
+    identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
+) -> None:
     """Show an event whole: its body, its deliveries, and each of their attempts.
 
     With a delivery's id, that delivery alone.
     """
     with reading_queue(queue_place(config_path)) as reading:
-        event = find(reading, identifier)
+        with one_market():
+            event = find(reading, identifier, market)
         if event is None:
             foreign = (
                 identifier.startswith("dlv_") and delivery_seq(identifier, reading.tag) is None
             )
             raise click.ClickException(
                 f"there is no {identifier!r} in the queue"
+                + ("" if market is None else f" of market {market!r}")
                 + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
             )
     if as_json:

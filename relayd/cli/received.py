@@ -1,17 +1,16 @@
 """A delivery as it arrived at a receiver for development, and how that is printed."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import click
 
 from relayd.cli.moments import clock_time, iso
-from relayd.cli.output import printable, width
+from relayd.cli.output import json_indented, printable, width
 from relayd.cli.receiver import Answer, Request
 from relayd.cli.secret_options import Key
 from relayd.cli.verification import Verdict, over_both
-from relayd.core.body import JsonValue, Parsed, parse_json
+from relayd.core.body import JsonValue, Parsed, parse_json, stringify
 from relayd.core.secret import Secret
 from relayd.core.signature import (
     ATTEMPT,
@@ -132,7 +131,7 @@ def answered_lines(came: Received, answer: Answer | None, *, whole: bool) -> Ite
         text = (
             request.body.decode(errors="replace")
             if came.event is None
-            else json.dumps(came.event, indent=2, ensure_ascii=False)
+            else json_indented(stringify(came.event))
         )
         for line in text.split("\n"):
             yield f"          {printable(line)}"

@@ -1,5 +1,6 @@
 """`rejected`: lists, shows, re-submits or drops what sources brought that cannot be an event."""
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from relayd.cli.asking import running_daemon
-from relayd.cli.moments import clock_time, iso, short_time
+from relayd.cli.moments import clock_time, iso, parse_moment, short_time
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
@@ -25,11 +26,32 @@ from relayd.queue.rejected import (
 
 _ALL = 1_000_000
 _AT_ONCE = 500
+_MILLISECONDS = "ms"
 
 _number = click.argument("number", type=click.IntRange(1, 2**63 - 1))
-_numbers = click.argument(
-    "numbers", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[NUMBER]..."
-)
+_MOST_NUMBER = 2**63 - 1
+
+
+def _ranges(
+    _: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[range, ...]:
+    """Return the rows that are meant: each text is a number, or several, as 3-17."""
+    ranges = []
+    for text in texts:
+        found = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", text)
+        if found is None:
+            raise click.BadParameter(
+                f"{text!r} is not a number, or a range of them, as 3-17.", param=parameter
+            )
+        first = int(found[1])
+        last = int(found[2] or found[1])
+        if not 1 <= first <= last <= _MOST_NUMBER:
+            raise click.BadParameter(f"{text!r} holds no number from 1 on.", param=parameter)
+        ranges.append(range(first, last + 1))
+    return tuple(ranges)
+
+
+_numbers = click.argument("numbers", nargs=-1, callback=_ranges, metavar="[NUMBER|FIRST-LAST]...")
 _all_option = click.option("--all", "take_all", is_flag=True, help="All that there are.")
 
 
@@ -114,6 +136,7 @@ Examples:
   relayd rejected resubmit 7
   relayd rejected resubmit 7 --type order.created --id evt_order_456
   relayd rejected resubmit 7 --file mended.json
+  relayd rejected resubmit 3-17 --created ms
 """,
 )
 @_numbers
@@ -121,21 +144,32 @@ Examples:
 @click.option("--data", metavar="JSON", help="The data, a JSON object, in place of its own.")
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
 @click.option("--id", "event_id", metavar="ID", help="The event's id in place of its own.")
+@click.option(
+    "--created",
+    metavar="TIME",
+    help="The event's time in place of its own: Unix seconds, ISO 8601, 2h for that long ago, or"
+    " ms where its own is in milliseconds.",
+)
 @_all_option
 @json_option
 @config_option
 def resubmit(
     *,
-    numbers: tuple[int, ...],
+    numbers: tuple[range, ...],
     event_type: str | None,
     data: str | None,
     file: BinaryIO | None,
     event_id: str | None,
+    created: str | None,
     take_all: bool,
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Hand rejected rows over again, mended where you say so; what is accepted leaves the list."""
+    """Hand rejected rows over again, mended where you say so; what is accepted leaves the list.
+
+    --type and --created are for all rows that are given, the others for one. A number in a range
+    that is not in the list is passed over.
+    """
     if data is not None and file is not None:
         raise click.UsageError("Give the data once: by --data or --file.")
     if file is not None:
@@ -145,13 +179,17 @@ def resubmit(
             raise click.ClickException(f"the file is not text in UTF-8: {error}") from error
     mended = {"type": event_type, "data": data, "id": event_id}
     changes = {key: value for key, value in mended.items() if value is not None}
-    if changes and (take_all or len(numbers) != 1):
-        raise click.UsageError("--type, --data, --file and --id are for one row: give its number.")
+    one = len(numbers) == 1 and len(numbers[0]) == 1
+    if changes.keys() - {"type"} and (take_all or not one):
+        raise click.UsageError("--data, --file and --id are for one row: give its number.")
+    if created is not None and created != _MILLISECONDS:
+        changes["created"] = str(_created(created))
     results: list[dict[str, Any]] = []
     queue = queue_place(config_path)
     with running_daemon(queue) as daemon:
         for number in _chosen(queue, numbers, take_all=take_all):
-            answer = daemon.answer("resubmit", rejected=number, changes=changes)
+            own = _in_seconds(queue, number) if created == _MILLISECONDS else {}
+            answer = daemon.answer("resubmit", rejected=number, changes={**changes, **own})
             results.append({"number": number, **answer})
             if not as_json:
                 _tell_resubmitted(number, answer)
@@ -165,7 +203,7 @@ def resubmit(
 @rejected.command(
     epilog="""\b
 Examples:
-  relayd rejected drop 8 9
+  relayd rejected drop 8 9 12-40
   relayd rejected drop --all --yes
 """,
 )
@@ -176,7 +214,7 @@ Examples:
 @config_option
 def drop(
     *,
-    numbers: tuple[int, ...],
+    numbers: tuple[range, ...],
     take_all: bool,
     yes: bool,
     as_json: bool,
@@ -200,14 +238,43 @@ def drop(
         raise click.ClickException("there is no such rejected input")
 
 
-def _chosen(queue: QueueConfig, numbers: Sequence[int], *, take_all: bool) -> list[int]:
+def _created(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text[:20])
+    moment = parse_moment(text, time.time())
+    if moment is None or moment < 0:
+        raise click.BadParameter(
+            "give Unix seconds, an ISO 8601 time, 2h for that long ago, or ms",
+            param_hint="--created",
+        )
+    return int(moment)
+
+
+def _in_seconds(queue: QueueConfig, number: int) -> dict[str, str]:
+    """Return a row's own time, which is in milliseconds; nothing where it is no such number."""
+    with reading_queue(queue) as reading:
+        found = read_rejected(reading.db, number)
+    own = None if found is None else found.row.created
+    text = own.decode(errors="replace") if isinstance(own, bytes) else str(own)
+    number_found = re.fullmatch(r"([0-9]{4,16})(\.0*)?", text)
+    return {} if number_found is None else {"created": str(int(number_found[1]) // 1000)}
+
+
+def _chosen(queue: QueueConfig, numbers: Sequence[range], *, take_all: bool) -> list[int]:
     if take_all == bool(numbers):
         raise click.UsageError("Say which: numbers as `relayd rejected list` has them, or --all.")
-    if not take_all:
-        return list(dict.fromkeys(numbers))
+    if not take_all and all(len(each) == 1 for each in numbers):
+        # Whether they are there is for the daemon to say.
+        return list(dict.fromkeys(each[0] for each in numbers))
     with reading_queue(queue) as reading:
         # Oldest first, as they came.
-        return [each.seq for each in list_rejected(reading.db, limit=_ALL)][::-1]
+        listed = [each.seq for each in list_rejected(reading.db, limit=_ALL)][::-1]
+    if take_all:
+        return listed
+    chosen = [seq for seq in listed if any(seq in each for each in numbers)]
+    if not chosen:
+        raise click.ClickException("none of these numbers is in the list")
+    return chosen
 
 
 def _tell_resubmitted(number: int, answer: Mapping[str, Any]) -> None:

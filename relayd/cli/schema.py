@@ -1,7 +1,10 @@
 """`schema`: the JSON Schema of the configuration, with which editors complete and check it."""
 
+from pathlib import Path
+
 import click
 
+from relayd.cli.options import json_option, optional_config_option
 from relayd.cli.output import print_json
 from relayd.config.schema import json_schema
 
@@ -15,11 +18,15 @@ And as the first line of the configuration beside it:
   # yaml-language-server: $schema=config.schema.json
 """,
 )
-def schema() -> None:
+@json_option
+@optional_config_option
+def schema(*, as_json: bool, config_path: Path | None) -> None:  # noqa: ARG001 - as every command has them
     """Print the JSON Schema of the configuration, for your editor.
 
     Editors with the YAML language server (VS Code, Neovim, Helix, Zed and others) then complete the
     keys, explain them, and mark what is wrong while you write. What a schema cannot say, such as
     that a secret's file is there, is left to `relayd check`.
+
+    It is JSON in any case, and the same for each configuration.
     """
     print_json(json_schema())

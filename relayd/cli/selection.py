@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from relayd.cli.filters import known
+from relayd.cli.filters import known, one_market
 from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
@@ -57,8 +57,11 @@ def select_targets(
     *,
     unnamed: Sequence[State],
     named: Sequence[State],
+    market: str | None = None,
 ) -> Selection:
     """Find what the targets (ids and names of subscriptions) and the filter are about.
+
+    Ids of events are those of `market`, where it is given.
 
     Where the filter says no state, those in `named` are meant of deliveries that are named by id,
     and those in `unnamed` of others.
@@ -66,11 +69,15 @@ def select_targets(
     ids, names = _sorted_out(reading, targets)
     names = known(reading, (*wanted.subscriptions, *names))
     by_id: Named | None = None
+    if market is not None and not ids:
+        raise click.UsageError("--market says whose event an id means; give an event's id.")
     if ids:
-        found = find_named(reading, ids)
+        with one_market():
+            found = find_named(reading, ids, market)
         if isinstance(found, str):
             raise click.ClickException(
                 f"there is no event, delivery or subscription {found!r} in the queue"
+                + ("" if market is None else f", or no event of market {market!r}")
             )
         by_id = found
     meant = DeliveryFilter(

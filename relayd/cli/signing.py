@@ -12,6 +12,7 @@ from relayd.cli.options import json_option
 from relayd.cli.output import print_json, wrapped
 from relayd.cli.secret_options import Key, needed, secret_options
 from relayd.cli.verification import Verdict, over_both, stringified
+from relayd.config.secrets import STANDARD_HINT
 from relayd.core.body import Parsed, parse_json
 from relayd.core.secret import Secret
 from relayd.core.signature import (
@@ -70,6 +71,7 @@ def sign(
             raise click.UsageError("--id and --timestamp go with --scheme standard.")
         headers = {SIGNATURE: signature_of(body, secret)}
     else:
+        _require_standard(secret)
         name = message_id or _id_in(body)
         moment = int(time.time()) if timestamp is None else timestamp
         headers = {
@@ -83,6 +85,13 @@ def sign(
         for header, value in headers.items():
             click.echo(f"{header}: {value}")
     _warn(body)
+
+
+def _require_standard(secret: Secret) -> None:
+    if secret.standard_key is None:
+        raise click.ClickException(
+            f"the secret: Standard Webhooks takes whsec_ and base64 ({STANDARD_HINT})"
+        )
 
 
 def _warn(body: bytes) -> None:
@@ -167,6 +176,7 @@ def verify(
         )
     else:
         given = _Standard(message_id or _id_in(body), _digits(timestamp), signature)
+        _require_standard(secrets.secret)
         result = _verified_standard(body, secrets, given, any_age=any_age)
     if as_json:
         print_json(

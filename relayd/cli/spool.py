@@ -19,6 +19,7 @@ from relayd.cli.spool_files import (
     create_spool,
     is_shared_folder,
     look_into,
+    table_words,
 )
 from relayd.config.sections import SpoolConfig
 from relayd.spool.table import SPOOL_TABLE
@@ -150,10 +151,11 @@ def status(as_json: bool, config_path: Path) -> None:
     """Count what waits in each spool, and say what is wrong with it.
 
     Rows wait here only until relayd has accepted them: a count that stays is a sign that it does
-    not run. Exit status 1 when a spool cannot be read.
+    not run. Its table is compared with the one of `relayd spool sql`. Exit status 1 when a spool
+    cannot be read, or lets rows in that relayd cannot take.
     """
     places = read_places(config_path, "spools", "queue")
-    looks = [(each, look_into(each)) for each in places.spools]
+    looks = [(each, look_into(each, places.queue)) for each in places.spools]
     runs = _runs(places.queue.control_path)
     if as_json:
         print_json({"running": runs, "spools": [_document(each, look) for each, look in looks]})
@@ -174,6 +176,7 @@ def _document(each: SpoolConfig, look: SpoolLook) -> dict[str, object]:
         "oldest_created": iso(look.oldest),
         "oldest_created_unix": look.oldest,
         "problem": look.problem,
+        "differences": look.differences,
     }
 
 
@@ -192,6 +195,8 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
     for each, look in looks:
         if look.problem is not None:
             click.echo(wrapped(look.problem, "  ", first=f"{each.name}: "))
+        for words in table_words(look):
+            click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
         click.echo("No relayd runs with this configuration: what waits is taken in when it does.")
 

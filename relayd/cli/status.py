@@ -1,6 +1,5 @@
 """`status`: how everything stands, from the queue's file and the running daemon."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -9,14 +8,14 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import config_option, json_option
-from relayd.cli.output import pause, print_json
+from relayd.cli.output import json_text, pause, print_json
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import reading_queue
 from relayd.cli.status_views import Live, status_document, status_lines
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
+from relayd.permissions import user_name
 from relayd.queue.overview import Overview, read_overview
-from relayd.queue.reading import user_name
 
 _ASK_TIMEOUT_S = 5.0
 
@@ -71,7 +70,7 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
         if as_json:
             # One line each, so that a program knows where a document ends.
             document = status_document(overview, live, str(queue.path), now)
-            yield json.dumps(document, ensure_ascii=False)
+            yield json_text(document)
             continue
         text = "\n".join(status_lines(overview, live, str(queue.path), now))
         if sys.stdout.isatty():

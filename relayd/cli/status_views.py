@@ -13,6 +13,8 @@ from relayd.cli.moments import about, clock_time, iso
 from relayd.cli.output import printable, wrapped
 from relayd.config.values import format_size
 from relayd.core.delivery import Hold
+from relayd.core.endpoint import endpoint_name
+from relayd.queue.contents import Contents
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
 
@@ -46,6 +48,12 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "path": path,
             "size_bytes": queue.size_bytes,
             "free_bytes": queue.free_bytes,
+            "contents_bytes": {
+                "events": queue.contents.events,
+                "attempts": queue.contents.attempts,
+                "rejected": queue.contents.rejected,
+                "other": queue.contents.other,
+            },
             "max_size_bytes": None if live is None else live["queue"]["max_size_bytes"],
             "too_large": None if live is None else live["queue"]["too_large"],
             **_moment("oldest_event_at", queue.oldest_event_at),
@@ -63,10 +71,12 @@ def _endpoint_document(
     held_until = health.held_until if health.held_until > now else None
     bucket = _bucket(endpoint, live)
     return {
-        "url": endpoint.url,
+        "url": endpoint_name(endpoint.url),
         "state": _state(endpoint, now),
         **_moment("failing_since", health.failing_since),
         "failures": health.failures,
+        "last_attempts": len(health.recent),
+        "last_attempts_failed": health.failed_of_recent,
         "last_failure": health.last_failure or None,
         **_moment("held_until", held_until),
         "tokens": None if bucket is None else round(bucket["tokens"], 2),
@@ -154,7 +164,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
 
 
 def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
-    yield click.style(printable(endpoint.url), bold=True)
+    yield click.style(printable(endpoint_name(endpoint.url)), bold=True)
     colour = {"healthy": "green", "failing": "red"}.get(_state(endpoint, now), "yellow")
     yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
     for each in endpoint.subscriptions:
@@ -177,15 +187,17 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
     if health.failing_since is not None:
         words = (
             f"failing since {clock_time(health.failing_since)}"
-            f" ({about(now - health.failing_since)}), {health.failures:,} times in a row:"
-            f" {health.last_failure}"
+            f" ({about(now - health.failing_since)}): {health.failed_of_recent} of its last"
+            f" {len(health.recent)} attempts failed, the latest: {health.last_failure}"
         )
+        if health.succeeded_at is not None:
+            words += f"; the last ones have succeeded since {clock_time(health.succeeded_at)}"
     elif health.failures:
         words = f"its last attempt failed: {health.last_failure}"
     if health.held_until > now:
         words += (
-            f"; it asked for no attempt until {clock_time(health.held_until)}"
-            f" (Retry-After, in {about(health.held_until - now)})"
+            f"; held back until {clock_time(health.held_until)} by its answer, 429 or 503"
+            f" (in {about(health.held_until - now)})"
         )
     return words
 
@@ -222,6 +234,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def _contents_words(contents: Contents) -> str:
+    parts = {
+        "events": contents.events,
+        "attempts": contents.attempts,
+        "rejected input": contents.rejected,
+        "deliveries and indexes": contents.other,
+    }
+    named = sorted(parts.items(), key=lambda each: -each[1])
+    words = ", ".join(f"{what} {format_size(size)}" for what, size in named if size)
+    return f"filled by (about): {words or 'nothing'}; free {format_size(contents.free)}"
+
+
 def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[str]:
     queue = overview.queue
     oldest = queue.oldest_event_at
@@ -232,6 +256,7 @@ def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[s
         "  ",
         first="",
     )
+    yield wrapped(_contents_words(queue.contents), "    ", first="  ")
     most = None if live is None else live["queue"]["max_size_bytes"]
     if live is not None and live["queue"]["too_large"] and most is not None:
         text = (

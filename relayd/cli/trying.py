@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from relayd.cli.asking import Asking
+from relayd.cli.holding import HOLD_REASONS
+from relayd.cli.moments import clock_time
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
@@ -20,6 +22,7 @@ from relayd.cli.options import (
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.control import NoDaemonError, connected
+from relayd.core.delivery import Hold
 
 _TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
 
@@ -46,8 +49,8 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     """Send a sample event to a subscription's receiver now, and print what came back.
 
     It goes past the queue: no retry, no trace in it; its id begins with evt_test_. It is signed
-    as deliveries are. When the endpoint was failing and takes it, the retries that wait for it are
-    due at once, within its rate limit. Exit status: 0 when the receiver took it, 1 when it did not.
+    as deliveries are. When the receiver takes it, each of the subscription's retries that wait gets
+    an attempt now, within the rate limit, and what its 429 or 503 held back goes on. Exit status: 0 when the receiver took it, 1 when it did not.
     """
     try:
         with connected(queue_place(config_path).control_path) as connection:
@@ -64,17 +67,35 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
 
 
 def _print(sent: Mapping[str, Any]) -> None:
-    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {sent['url']}."))
+    to = f"{sent['subscription']} at {sent['url']}"
+    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"It was taken: {sent['status']} after {took}.", fg="green"))
-        if sent["recovered"]:
-            click.echo("The endpoint was failing: what waits for it is due now.")
+        click.echo(wrapped(_released(sent)))
     else:
         words = f"It was not taken: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
+        if sent["held_until"] is not None:
+            until = clock_time(sent["held_until"])
+            click.echo(wrapped(f"The endpoint stays held back until {until} (429 or 503)."))
     for line in sent["answer"].splitlines():
         click.echo(f"  | {printable(line)}")
+
+
+def _released(sent: Mapping[str, Any]) -> str:
+    """Return what a success released, or why nothing moves."""
+    number = sent["released"]
+    if not number:
+        return "No retry was waiting."
+    retries = "1 retry" if number == 1 else f"{number:,} retries"
+    if sent["hold"] is not None:
+        why = HOLD_REASONS[Hold(sent["hold"])]
+        return f"{retries} stay where they are: the subscription is held, since {why}."
+    if sent["held_until"] is not None:
+        until = clock_time(sent["held_until"])
+        return f"{retries} stay held back until {until}: its endpoint answered 429 or 503 again."
+    return f"{retries} waiting: attempted now, beside the schedule."
 
 
 def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
@@ -117,6 +138,6 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         url = httpx.URL(subscription.url)
         async with Transport(url, guard=guard, tls=tls_context()) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
-        return {**sent.document(), "recovered": False}
+        return {**sent.document(), "released": 0, "hold": None, "held_until": None}
 
     return trio.run(send)

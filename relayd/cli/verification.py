@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relayd.core.body import Parsed, parse_json, stringify
+from relayd.core.body import Parsed, encoded, parse_json, stringify
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
 
@@ -31,7 +31,7 @@ def stringified(body: bytes) -> bytes | None:
     except UnicodeDecodeError:
         return None
     parsed = parse_json(text)
-    return stringify(parsed.value).encode() if isinstance(parsed, Parsed) else None
+    return encoded(stringify(parsed.value)) if isinstance(parsed, Parsed) else None
 
 
 def over_both(body: bytes, is_right: Callable[[bytes], bool]) -> Verdict:

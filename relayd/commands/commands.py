@@ -10,6 +10,7 @@ from relayd.commands.deliveries import DeliveryCommands
 from relayd.commands.difference import DifferenceCommand
 from relayd.commands.receivers import ReceiverCommands
 from relayd.commands.rejected import RejectedCommands
+from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import Answer, Request, answering
 from relayd.config.config import Config
 from relayd.control import Command
@@ -47,7 +48,8 @@ class Commands:
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue)
-        self._receivers = ReceiverCommands(config, dispatch, make_transport, clock)
+        self._rename = RenameCommand(config, queue, dispatch, changing)
+        self._receivers = ReceiverCommands(config, queue, dispatch, make_transport, clock)
 
     def apply(self, config: Config) -> None:
         """Answer by this configuration from now on."""
@@ -56,6 +58,7 @@ class Commands:
         self._rejected.config = config
         self._receivers.config = config
         self._difference.config = config
+        self._rename.config = config
 
     def by_name(self) -> dict[str, Command]:
         """Return the commands as the control socket takes them."""
@@ -66,6 +69,7 @@ class Commands:
             "backfill": self._deliveries.backfill,
             "pause": self._deliveries.pause,
             "resume": self._deliveries.resume,
+            "rename": self._rename.rename,
             "resubmit": self._rejected.resubmit,
             "drop": self._rejected.drop,
             "test": self._receivers.test,

@@ -1,7 +1,7 @@
 """Replay, cancel and backfill deliveries; pause and resume subscriptions."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 import structlog
 import trio
@@ -23,6 +23,8 @@ from relayd.queue import operations
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _BODIES_AT_ONCE: Final = 1024 * 1024
 
@@ -48,7 +50,10 @@ class DeliveryCommands:
         self._clock = clock
 
     async def replay(self, request: Request) -> Answer:
-        """Make ended `deliveries` due again, with their whole retry schedule."""
+        """Make ended `deliveries` due again, with their whole retry schedule.
+
+        `held` says for which of their subscriptions they are held all the same, and by what.
+        """
         seqs = numbers_of(request, "deliveries")
         changed = await self._queue.operate(
             lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
@@ -58,7 +63,7 @@ class DeliveryCommands:
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
         self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
-        return {"changed": changed.count}
+        return {"changed": changed.count, "held": self._held(changed.subscriptions)}
 
     async def cancel(self, request: Request) -> Answer:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
@@ -96,7 +101,12 @@ class DeliveryCommands:
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
-        return {"events": wanted, "changed": made}
+        return {"events": wanted, "changed": made, "held": self._held([name] if made else [])}
+
+    def _held(self, names: Iterable[str]) -> Answer:
+        """Return those of these subscriptions that are held, and by what."""
+        holds = self._queue.holds
+        return {name: hold for name in sorted(names) if (hold := holds.get(name)) is not None}
 
     async def _wanted(self, name: str, event_seqs: Sequence[int]) -> list[int]:
         matcher = Matcher({name: self.config.subscriptions[name].selection})
@@ -116,19 +126,36 @@ class DeliveryCommands:
 
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""
-        return await self._hold(
-            text_of(request, "subscription"), "subscription_paused", self._queue.pause
-        )
+        name = text_of(request, "subscription")
+        changed = await self._hold(name, self._queue.pause)
+        hold = self._queue.holds[name]
+        if changed:
+            _log.warning("subscription_paused", subscription=name, hold=hold)
+        return {"changed": changed, "hold": hold}
 
     async def resume(self, request: Request) -> Answer:
-        """Take back a pause, and a receiver's 410; another hold may remain."""
-        return await self._hold(
-            text_of(request, "subscription"), "subscription_resumed", self._queue.resume
-        )
+        """Take back a pause, and a receiver's 410; another hold may remain.
 
-    async def _hold(
-        self, name: str, event: str, change: Callable[[str], Awaitable[bool]]
-    ) -> Answer:
+        Also releases each retry that waits (`released` counts them), and lifts a hold of the
+        endpoint (`lifted` tells whether there was one), whatever was held.
+        """
+        name = text_of(request, "subscription")
+        changed, released = await self._hold(name, self._queue.resume)
+        hold = self._queue.holds[name]
+        self._dispatch.release([name])
+        subscription = self.config.subscriptions.get(name)
+        lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
+        if changed or released or lifted:
+            _log.warning(
+                "subscription_resumed",
+                subscription=name,
+                hold=hold,
+                released=released,
+                lifted=lifted,
+            )
+        return {"changed": changed, "hold": hold, "released": released, "lifted": lifted}
+
+    async def _hold(self, name: str, change: Callable[[str], Awaitable[T]]) -> T:
         # Not while a reload brings another configuration: holds and configuration go together.
         async with self._changing:
             changed = await change(name)
@@ -136,6 +163,4 @@ class DeliveryCommands:
             if name not in holds:
                 raise unknown(name, holds)
             self._dispatch.apply(self.config, holds)
-        if changed:
-            _log.warning(event, subscription=name, hold=holds[name])
-        return {"changed": changed, "hold": holds[name]}
+        return changed

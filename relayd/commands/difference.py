@@ -1,6 +1,7 @@
 """Say what a reload would change, what waits included, without changing anything."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -46,6 +47,7 @@ class DifferenceCommand:
         return {
             "config": str(old.path),
             "changes": found.lines(),
+            "advice": advice(found, waiting, new),
             "needs_restart": list(found.needs_restart),
             "deliveries": [
                 {
@@ -63,9 +65,39 @@ def what_becomes(name: str, waiting: Waiting, found: Difference, new: Config) ->
     """Return what becomes of a changed subscription's waiting deliveries."""
     keys = found.subscriptions.changed.get(name, ())
     subscription = new.subscriptions.get(name)
-    stays_gone = waiting.gone and not ("url" in keys or name in found.subscriptions.added)
+    # A 410 is about a URL: it does not hold another one.
+    stays_gone = waiting.gone and subscription is not None and waiting.url == subscription.url
     if subscription is None or not subscription.active or waiting.paused or stays_gone:
         return "stay_held" if waiting.held else "hold"
     if waiting.held:
         return "go_on"
     return "stay" if _FOR_NEW_EVENTS.issuperset(keys) else "follow"
+
+
+def advice(found: Difference, waiting: Mapping[str, Waiting], new: Config) -> dict[str, str]:
+    """Return what to do about what is held after the change, by the subscriptions' names.
+
+    `waiting` is as it is before it.
+    """
+    advised = {}
+    for name in found.subscriptions.added:
+        each = waiting.get(name)
+        if each is None:
+            continue
+        if each.paused:
+            advised[name] = f"it is still paused: `relayd resume {name}` lets it go on"
+        elif each.gone and each.url == new.subscriptions[name].url:
+            advised[name] = f"its receiver answered 410 Gone: `relayd resume {name}` lets it go on"
+    for name in found.subscriptions.removed:
+        each = waiting.get(name)
+        if each is not None and each.count:
+            successor = _successor(each, found, new)
+            advised[name] = f"`relayd rename {name} {successor}` hands them over to another name"
+    return advised
+
+
+def _successor(waiting: Waiting, found: Difference, new: Config) -> str:
+    """Return the one added subscription with the same URL, which is surely the new name."""
+    added = found.subscriptions.added
+    same = [name for name in added if new.subscriptions[name].url == waiting.url]
+    return same[0] if len(same) == 1 else "NEW"

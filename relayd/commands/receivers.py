@@ -10,8 +10,10 @@ import trio
 from relayd.commands.requests import Answer, RefusedError, Request, configured, text_of
 from relayd.config.config import Config
 from relayd.core.event import EventDefaults
+from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
+from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
 
@@ -24,11 +26,13 @@ class ReceiverCommands:
     def __init__(
         self,
         config: Config,
+        queue: Queue,
         dispatch: Dispatch,
         make_transport: MakeTransport,
         clock: Callable[[], float],
     ) -> None:
         self.config = config
+        self._queue = queue
         self._dispatch = dispatch
         self._make_transport = make_transport
         self._clock = clock
@@ -37,8 +41,9 @@ class ReceiverCommands:
         """Send a sample of `type`, or of one that the subscription wants, and say what came back.
 
         It takes a token of the endpoint's bucket, so that the limit is kept, and also goes to a
-        subscription that is held. Where the endpoint was failing and takes it, that ends the
-        outage, and what waits is due at once: `recovered` says so. It counts for nothing else.
+        subscription that is held. One that succeeds lifts a hold of the endpoint and releases the
+        subscription's retries: `released` counts those that wait. `hold` is why they stay all the
+        same, `held_until` until when the endpoint is held back, in Unix seconds, or None.
         """
         name = configured(request, self.config)
         await self._take_token(self.config.subscriptions[name].url)
@@ -65,8 +70,25 @@ class ReceiverCommands:
             failure=result.failure,
             detail=result.detail,
         )
-        recovered = await self._dispatch.after_test(subscription.url, result)
-        return {**sent.document(), "recovered": recovered}
+        released = await self._release(name, subscription.url, result)
+        held_until = self._dispatch.held_until(subscription.url)
+        return {
+            **sent.document(),
+            "released": released,
+            "hold": self._queue.holds.get(name),
+            "held_until": held_until if held_until > self._clock() else None,
+        }
+
+    async def _release(self, name: str, url: str, outcome: Outcome) -> int:
+        """Release what waits for a subscription after a success; return how many retries."""
+        subscription = self.config.subscriptions.get(name)
+        # What succeeded says nothing of another URL, which a reload may have brought meanwhile.
+        if not outcome.succeeded or subscription is None or subscription.url != url:
+            return 0
+        released = await self._queue.release(name)
+        await self._dispatch.after_test(url, outcome)
+        self._dispatch.release([name])
+        return released
 
     async def _take_token(self, url: str) -> None:
         with trio.move_on_after(_TOKEN_WAIT_S) as waiting:

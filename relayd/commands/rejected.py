@@ -14,7 +14,8 @@ from relayd.queue.rejected import RejectedInput, drop_rejected, read_rejected
 
 _log = structlog.get_logger()
 
-_MENDABLE = frozenset({"id", "type", "data"})
+_MENDABLE = frozenset({"id", "type", "data", "created"})
+_MOST_DIGITS = 16  # of 2^53
 
 
 class RejectedCommands:
@@ -41,7 +42,7 @@ class RejectedCommands:
             raise RefusedError("unknown", f"there is no rejected input {seq}")
         source = rejected.source
         row = _mended(rejected, changes)
-        event = event_from_row(row, self._defaults(source), now=int(self._clock()))
+        event = event_from_row(row, self._defaults(source, row), now=int(self._clock()))
         if isinstance(event, Rejection):
             raise RefusedError(event.code, event.reason)
         result = await self._intake.resubmit(event, source, seq)
@@ -62,11 +63,21 @@ class RejectedCommands:
             _log.warning("rejected_dropped", rows=dropped)
         return {"changed": dropped}
 
-    def _defaults(self, source: str) -> EventDefaults:
+    def _defaults(self, source: str, row: SpoolRow) -> EventDefaults:
         for spool in self.config.spools:
             if source == f"spool {spool.name}":
-                return EventDefaults(spool.market_id, spool.api_version)
-        return EventDefaults(self.config.market_id, self.config.api_version)
+                return EventDefaults(spool.market_id, spool.api_version, spool.markets)
+        # Its spool is no longer configured. The row's own market is then taken as it is; one that
+        # names none has the file's, unless there is more than one that it could have come from.
+        config = self.config
+        if row.market_id is None and any(
+            spool.market_id != config.market_id for spool in config.spools
+        ):
+            raise RefusedError(
+                "unknown_market",
+                f"{source} is no longer in the configuration, and the row does not name its market",
+            )
+        return EventDefaults(config.market_id, config.api_version, None)
 
 
 def _changes_of(request: Request) -> Mapping[str, str]:
@@ -75,7 +86,7 @@ def _changes_of(request: Request) -> Mapping[str, str]:
         key in _MENDABLE and isinstance(value, str) for key, value in changes.items()
     ):
         return changes
-    raise RefusedError("bad_request", "changes must hold id, type or data, each as text")
+    raise RefusedError("bad_request", "changes must hold id, type, data or created, each as text")
 
 
 def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
@@ -93,7 +104,16 @@ def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
         id=column("id", own if row.id is None else row.id),
         type=column("type", row.type),
         data=column("data", row.data),
-        created=row.created,
+        created=_created(changes, row.created),
         market_id=row.market_id,
         api_version=row.api_version,
     )
+
+
+def _created(changes: Mapping[str, str], found: Column) -> Column:
+    text = changes.get("created")
+    if text is None:
+        return found
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+        return int(text)
+    raise RefusedError("bad_request", "created must be Unix seconds, in digits")

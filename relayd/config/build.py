@@ -1,21 +1,24 @@
 """The file's models -> a Config: what needs several keys, or the world outside the file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
+from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
-from relayd.config.models import File, SocketSection, SpoolSection
+from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
+from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
+from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.core.subscription import Subscription
 
 MAX_SOCKET_PATH: Final = 107
@@ -46,8 +49,10 @@ def build_config(
         parse_size(file.queue.max_size),
     )
     _check_socket_path(("queue", "path"), queue.control_path, findings, "the control socket's")
-    spools = tuple(_spool(name, section, file, directory) for name, section in file.spools.items())
-    socket = None if file.socket is None else _socket(file.socket, directory, findings)
+    spools = tuple(
+        _spool(name, section, file, directory, findings) for name, section in file.spools.items()
+    )
+    socket = None if file.socket is None else _socket(file.socket, file, directory, findings)
     _check_paths(spools, socket, queue, findings)
     if not spools and socket is None:
         _complain_of_no_source(findings)
@@ -57,6 +62,7 @@ def build_config(
         environ=environ,
         allowed=allowed,
         event_types=event_types,
+        producers=producers_of(spools, socket, queue),
         findings=findings,
     )
     for name, section in file.subscriptions.items():
@@ -65,6 +71,7 @@ def build_config(
         findings.warning(
             ("subscriptions",), "there is no subscription", "events are kept, and go nowhere"
         )
+    _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
         _warn_of_readers(builder.subscriptions, path, findings)
     return Config(
@@ -102,20 +109,42 @@ def _event_types(file: File, findings: Findings) -> frozenset[str] | None:
     return frozenset(EVENT_TYPES) | frozenset(RELAYD_TYPES) | frozenset(file.event_types)
 
 
-def _spool(name: str, section: SpoolSection, file: File, directory: Path) -> SpoolConfig:
+def _spool(
+    name: str, section: SpoolSection, file: File, directory: Path, findings: Findings
+) -> SpoolConfig:
     return SpoolConfig(
         name=name,
         path=directory / section.path,
         table=section.table,
         market_id=section.market_id or file.market_id,
         api_version=section.api_version or file.api_version,
+        markets=_markets(("spools", name, "markets"), section.markets, findings),
     )
 
 
-def _socket(section: SocketSection, directory: Path, findings: Findings) -> SocketConfig:
+def _markets(
+    key: KeyPath, markets: Literal["*"] | list[str], findings: Findings
+) -> frozenset[str] | None:
+    if markets == ALL_MARKETS:
+        return None
+    if ALL_MARKETS in markets:
+        findings.error(
+            key, "lists `*` as a market", f'write markets: "{ALL_MARKETS}" for any market'
+        )
+    return frozenset(markets)
+
+
+def _socket(
+    section: SocketSection, file: File, directory: Path, findings: Findings
+) -> SocketConfig:
     path = directory / section.path
     _check_socket_path(("socket", "path"), path, findings, "a socket's")
-    return SocketConfig(path, int(section.mode, 8))
+    return SocketConfig(
+        path,
+        int(section.mode, 8),
+        market_id=section.market_id or file.market_id,
+        markets=_markets(("socket", "markets"), section.markets, findings),
+    )
 
 
 def _check_socket_path(key: KeyPath, path: Path, findings: Findings, whose: str) -> None:
@@ -135,21 +164,21 @@ def _check_paths(
     findings: Findings,
 ) -> None:
     """One file must not be two things, nor one table two spools."""
-    taken = dict.fromkeys((queue.path, queue.control_path, queue.lock_path, queue.work_path))
+    taken = queue_files(_same(queue.path))
     tables: dict[tuple[str, str], str] = {}
     for spool in spools:
         key = ("spools", spool.name, "path")
         if findings.is_bad(key):
             continue
-        if _same(spool.path) in map(_same, taken):
+        if not set(sqlite_files(_same(spool.path))).isdisjoint(taken):
             findings.error(key, "is a file of the queue's", "a spool needs a database of its own")
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))
             findings.error(key, f"the same table is a spool already: {other}")
     if socket is not None and not findings.is_bad(("socket", "path")):
-        others = [*taken, *(spool.path for spool in spools)]
-        if _same(socket.path) in map(_same, others):
+        others = [file for spool in spools for file in sqlite_files(_same(spool.path))]
+        if _same(socket.path) in {*taken, *others}:
             findings.error(("socket", "path"), "is the queue's or a spool's file", "choose another")
 
 
@@ -163,6 +192,29 @@ def _complain_of_no_source(findings: Findings) -> None:
     findings.error(
         (), "there is no way in for events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
+
+
+def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> None:
+    """`allow_networks` opens one's own network to whoever controls a receiver's name."""
+    if findings.errors:
+        return  # a URL may be missing
+    networks = [ip_network(text) for text in file.allow_networks]
+    idle = idle_networks(urls, networks)
+    for position, network in enumerate(networks):
+        path = ("allow_networks", position)
+        if network.prefixlen == 0:
+            findings.warning(
+                path,
+                "allows every address: this machine's services and a cloud's metadata as well",
+                "name the receivers' networks",
+            )
+        elif network in idle:
+            findings.warning(
+                path,
+                f"no URL leads into {network} as far as can be seen; while it stands here, a"
+                " receiver's name may lead there",
+                "leave it out if all receivers are public",
+            )
 
 
 def _warn_of_readers(

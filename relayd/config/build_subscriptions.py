@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
 from relayd.config.models import (
     DEFAULT_MAX_IN_FLIGHT,
@@ -22,11 +23,12 @@ from relayd.config.secrets import (
     credential_secret,
     env_secret,
     file_secret,
-    is_standard_key,
+    mistakes,
+    standard_problem,
     text_secret,
     weaknesses,
 )
-from relayd.config.urls import BadUrl, normal_url
+from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
@@ -67,6 +69,7 @@ class SubscriptionBuilder:
         environ: Mapping[str, str],
         allowed: Sequence[Network],
         event_types: frozenset[str] | None,
+        producers: Producers,
         findings: Findings,
     ) -> None:
         self.subscriptions: dict[str, Subscription] = {}
@@ -75,6 +78,7 @@ class SubscriptionBuilder:
         self._directory = directory
         self._environ = environ
         self._allowed = allowed
+        self._producers = producers
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._first_of: dict[str, str] = {}
@@ -161,6 +165,9 @@ class SubscriptionBuilder:
         if isinstance(url, BadUrl):
             self._findings.error(path, url.message, url.hint)
             return text
+        doubtful = doubt(url, self._allowed)
+        if doubtful is not None:
+            self._findings.warning(path, doubtful.message, doubtful.hint)
         return url
 
     def _events(self, patterns: Sequence[str], path: KeyPath) -> tuple[str, ...]:
@@ -216,6 +223,12 @@ class SubscriptionBuilder:
                     place, "stands twice, in other letters", "keep one", at_key=True
                 )
             value = given if isinstance(given, str) else self._sourced(given, place)
+            if isinstance(given, str) and PLACEHOLDER.search(given):
+                self._findings.error(
+                    place,
+                    "holds a placeholder, and nothing replaces it",
+                    "write {env: NAME} or {file: PATH}, whose text is the whole value",
+                )
             if not _HEADER_VALUE.fullmatch(value):
                 self._findings.error(
                     place,
@@ -227,14 +240,20 @@ class SubscriptionBuilder:
 
     def _sourced(self, given: SecretSource, path: KeyPath) -> str:
         read = self._read(given, path)
-        return "" if read is None else read.secret.reveal()
+        if read is None:
+            return ""
+        self._warn(mistakes(read), path)
+        return read.secret.reveal()
 
     def _secret(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
         read = self._read(given, path)
         if read is not None:
-            for weakness in weaknesses(read):
-                self._findings.warning(path, weakness.message, weakness.hint)
+            self._warn(weaknesses(read), path)
         return read
+
+    def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
+        for each in doubts:
+            self._findings.warning(path, each.message, each.hint)
 
     def _read(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
         """Read a secret from where the configuration says; None, with an error, if it cannot be."""
@@ -255,18 +274,15 @@ class SubscriptionBuilder:
                 "as {file: PATH}, or the text itself",
             )
         if given.file is not None:
-            return file_secret(self._directory / given.file)
+            return file_secret(self._directory / given.file, self._producers)
         if given.env is not None:
             return env_secret(given.env, self._environ)
         return credential_secret(given.credential or "", self._environ)
 
     def _check_standard(self, sourced: SourcedSecret | None, path: KeyPath) -> None:
-        if sourced is not None and not is_standard_key(sourced):
-            self._findings.error(
-                path,
-                "must hold base64 after whsec_, for `signature: standard`",
-                "`echo whsec_$(openssl rand -base64 32)` makes one",
-            )
+        problem = None if sourced is None else standard_problem(sourced)
+        if problem is not None:
+            self._findings.error(path, problem.message, problem.hint)
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

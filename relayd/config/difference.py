@@ -9,6 +9,9 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 
+_RELEASING = frozenset({"url", "secret", "headers", "signature"})
+"""Keys with which an attempt may succeed that failed without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -39,13 +42,20 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.subscriptions or self.spools or self.settings)
 
-    def lines(self) -> list[str]:
+    @property
+    def released(self) -> frozenset[str]:
+        """The subscriptions whose waiting retries may succeed now, and are attempted at once."""
+        changed = self.subscriptions.changed
+        return frozenset(name for name, keys in changed.items() if not _RELEASING.isdisjoint(keys))
+
+    def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         """Return the difference in words, a line for each thing: `spool market: table changed`.
 
-        Endpoints have no lines: what changes one stands in its subscriptions' lines.
+        Endpoints have no lines: what changes one stands in its subscriptions' lines. `notes` stand
+        behind those, by the subscriptions' names.
         """
         return [
-            *_lines("subscription", self.subscriptions),
+            *_lines("subscription", self.subscriptions, notes),
             *_lines("spool", self.spools),
             *(f"{key} changed" for key in self.settings),
         ]
@@ -72,13 +82,17 @@ def difference(old: Config, new: Config) -> Difference:
     )
 
 
-def _lines(kind: str, changes: Changes) -> Iterator[str]:
-    for name in changes.added:
-        yield f"{kind} {name}: added"
-    for name in changes.removed:
-        yield f"{kind} {name}: removed"
-    for name, keys in changes.changed.items():
-        yield f"{kind} {name}: {', '.join(keys)} changed"
+def _lines(
+    kind: str, changes: Changes, notes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    said = {
+        **dict.fromkeys(changes.added, "added"),
+        **dict.fromkeys(changes.removed, "removed"),
+        **{name: f"{', '.join(keys)} changed" for name, keys in changes.changed.items()},
+    }
+    for name, words in said.items():
+        note = f"; {notes[name]}" if name in notes else ""
+        yield f"{kind} {name}: {words}{note}"
 
 
 def _changes(
@@ -122,6 +136,7 @@ def _spool_keys(spool: SpoolConfig) -> dict[str, object]:
         "path": spool.path,
         "table": spool.table,
         "market_id": spool.market_id,
+        "markets": spool.markets,
         "api_version": spool.api_version,
     }
 
@@ -133,6 +148,8 @@ def _settings(config: Config) -> dict[str, object]:
         "api_version": config.api_version,
         "socket.path": None if socket is None else socket.path,
         "socket.mode": None if socket is None else socket.mode,
+        "socket.market_id": None if socket is None else socket.market_id,
+        "socket.markets": None if socket is None else socket.markets,
         "queue.path": config.queue.path,
         "queue.retention": config.queue.retention_s,
         "queue.max_size": config.queue.max_bytes,

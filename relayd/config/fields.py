@@ -82,6 +82,8 @@ def _check_size(text: str) -> str:
 def _check_path(text: str) -> str:
     if not text or "\0" in text:
         raise wrong_value("must be a path")
+    if re.match(r"\$\{?\w|%[a-zA-Z]/", text):
+        raise wrong_value("holds a placeholder, and nothing replaces it", "write the whole path")
     if text.startswith("~"):
         raise wrong_value("`~` is not replaced by a home directory here", "write the whole path")
     return text
@@ -115,10 +117,21 @@ Name = Annotated[
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
+
+
+def _check_whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise wrong_value("must not hold half of a surrogate pair") from None
+    return text
+
+
 _MARKET_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 Label = Annotated[
     str,
     AfterValidator(_matching(_MARKET_PATTERN, "must be 1 to 128 characters, without line breaks")),
+    AfterValidator(_check_whole),
     WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
 ]
 _TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"

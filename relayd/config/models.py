@@ -34,6 +34,7 @@ SECRET_TEXT_TAG: Final = "<text>"  # noqa: S105 - a tag, no secret
 SECRET_SOURCE_TAG: Final = "<source>"  # noqa: S105 - a tag, no secret
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
+ALL_MARKETS: Final = "*"
 DEFAULT_TABLE: Final = "relayd_spool"
 DEFAULT_MODE: Final = "0660"
 DEFAULT_RETENTION: Final = "30d"
@@ -85,6 +86,9 @@ SecretValue = Annotated[
 ]
 
 
+Markets = Literal["*"] | Annotated[list[Label], Field(max_length=1000)]
+
+
 class SpoolSection(_Section):
     """A SQLite table into which producers insert events."""
 
@@ -92,6 +96,11 @@ class SpoolSection(_Section):
     table: Table = Field(default=DEFAULT_TABLE, description="The table's name.")
     market_id: Label | None = Field(
         default=None, description="The market of this spool's events; by default the file's."
+    )
+    markets: Markets = Field(
+        default=[],
+        description='Other markets that a row may name; "*" for any. An event that names a market '
+        "which is not allowed here is rejected.",
     )
     api_version: Label | None = Field(
         default=None, description="The API version of this spool's events; by default the file's."
@@ -105,6 +114,14 @@ class SocketSection(_Section):
     mode: Mode = Field(
         default=DEFAULT_MODE, description="Who may write to it, as a file mode in quotes."
     )
+    market_id: Label | None = Field(
+        default=None, description="The market of the socket's events; by default the file's."
+    )
+    markets: Markets = Field(
+        default=[],
+        description='Other markets that an event may name; "*" for any. An event that names a '
+        "market which is not allowed here is refused.",
+    )
 
 
 class QueueSection(_Section):
@@ -113,12 +130,12 @@ class QueueSection(_Section):
     path: Path = Field(description="Its SQLite file. A change needs a restart.")
     retention: Retention = Field(
         default=DEFAULT_RETENTION,
-        description="How long events, and deliveries that have ended, are kept.",
+        description="How long events, ended deliveries and rejected input are kept.",
     )
     max_size: Size = Field(
         default=UNLIMITED,
-        description="How much room events, deliveries and attempts may take, as 2GB: above it, the "
-        "oldest that have ended go before the retention is over.",
+        description="How much room all of it may take, as 2GB: above it, the oldest rejected input and "
+        "then the oldest events that have ended go before the retention is over.",
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file's bytes and its permission bits."""
+    """A file's bytes, its permission bits, and the number of its group."""
 
     raw: bytes
     mode: int
+    group: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,25 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
     except FileNotFoundError:
         return Unreadable("does not exist", missing=True)
     except OSError as error:
-        return Unreadable(f"cannot be opened by {_user()}: {error.strerror}")
+        return Unreadable(f"cannot be opened by user {user_name(os.geteuid())}: {error.strerror}")
     except ValueError:
         return Unreadable("is no path")
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return FileContent(file.read(most + 1), stat.S_IMODE(mode))
+            return FileContent(file.read(most + 1), stat.S_IMODE(mode), status.st_gid)
     except OSError as error:
         return Unreadable(f"cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
 
 
-def _user() -> str:
-    user = os.geteuid()
+def user_name(user: int) -> str:
+    """Return the name of a user, or the number where it has none."""
     try:
-        return f"user {pwd.getpwuid(user).pw_name}"
+        return pwd.getpwuid(user).pw_name
     except KeyError:
-        return f"user {user}"
+        return str(user)

@@ -5,19 +5,32 @@ secret. What was read never stands in a message.
 """
 
 import re
-import stat
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relayd.config.exposure import Producers, exposure
 from relayd.config.reading import Unreadable, read_file
-from relayd.core.secret import Secret, SourcedSecret
+from relayd.core.secret import STANDARD_PREFIX, Secret, SourcedSecret
 
 MAX_BYTES: Final = 65_536
 SHORT: Final = 16
 """Below so many characters a secret could be guessed, and a warning says so."""
 
+STANDARD_BYTES: Final = (24, 64)
+"""How long a Standard Webhooks key is, as its specification says."""
+
+STANDARD_HINT: Final = "`echo whsec_$(openssl rand -base64 32)` makes one"
+
+_QUOTES: Final = frozenset({'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\xab\xbb"})
+# A base64 text may end in `=`, and a random one may hold it; a name, `=` and a longer text do not
+# come about by chance.
+_ASSIGNMENT = re.compile(r"(export\s+)?[A-Za-z_][A-Za-z0-9_]{2,}\s*=(?=[^=]).{8,}", re.DOTALL)
+# What no font shows, and Unicode does not count among control or format characters.
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_VARIATION = re.compile("[\ufe00-\ufe0f\u180b-\u180f\U000e0100-\U000e01ef]")
 _PLACEHOLDER = re.compile(r"\$\{?\w+\}?|\{\{.*\}\}|<[^<>]*>", re.DOTALL)
 
 
@@ -41,9 +54,15 @@ def text_secret(text: str) -> SourcedSecret | NoSecret:
     return SourcedSecret(Secret(text), "text")
 
 
-def file_secret(path: Path) -> SourcedSecret | NoSecret:
-    """Return the secret in a file, without its last line break. Blocks on the disk."""
-    return _read(path, f"file {path}", private=True)
+_NO_PRODUCERS: Final = Producers()
+
+
+def file_secret(path: Path, producers: Producers = _NO_PRODUCERS) -> SourcedSecret | NoSecret:
+    """Return the secret in a file, without its last line break. Blocks on the disk.
+
+    A file that everybody or the `producers` may read or write is refused.
+    """
+    return _read(path, f"file {path}", private_to=producers)
 
 
 def env_secret(name: str, environ: Mapping[str, str]) -> SourcedSecret | NoSecret:
@@ -71,13 +90,13 @@ def credential_secret(name: str, environ: Mapping[str, str]) -> SourcedSecret | 
             f"run under systemd, with LoadCredential={name}:PATH in the unit",
         )
     # systemd guards its directory with an access list; the mode of a file in it says nothing.
-    return _read(Path(directory, name), f"credential {name}", private=False)
+    return _read(Path(directory, name), f"credential {name}", private_to=None)
 
 
 def weaknesses(sourced: SourcedSecret) -> list[NoSecret]:
     """Return what is doubtful about a secret that can be used all the same."""
     text = sourced.secret.reveal()
-    found = []
+    found = mistakes(sourced)
     if len(text) < SHORT:
         found.append(
             NoSecret(
@@ -90,19 +109,87 @@ def weaknesses(sourced: SourcedSecret) -> list[NoSecret]:
     return found
 
 
-def is_standard_key(sourced: SourcedSecret) -> bool:
-    """Tell whether Standard Webhooks can sign with it: after `whsec_`, base64 must follow."""
-    secret = sourced.secret
-    return not secret.reveal().startswith("whsec_") or secret.standard_key != secret.key
+def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
+    """Return what was surely not meant in a secret; it is used as it is all the same."""
+    text = sourced.secret.reveal()
+    found = []
+    if text.startswith("\ufeff"):
+        found.append(
+            NoSecret(
+                "begins with a byte order mark, which an editor put there, and which is part of it",
+                "save it as UTF-8 without one",
+            )
+        )
+        text = text[1:]
+    if len(text) > 2 and text[0] + text[-1] in _QUOTES:
+        found.append(NoSecret("stands in quotes, which are part of it", "leave them out"))
+    if _ASSIGNMENT.fullmatch(text):
+        found.append(
+            NoSecret("begins with a name and =, which are part of it", "leave the name out")
+        )
+    hidden = list(dict.fromkeys(map(_code_point, filter(_is_hidden, text))))
+    if hidden:
+        more = "" if len(hidden) <= _MOST_HIDDEN else f" and {len(hidden) - _MOST_HIDDEN} more"
+        found.append(
+            NoSecret(
+                "holds characters that cannot be seen, and that are part of it:"
+                f" {', '.join(hidden[:_MOST_HIDDEN])}{more}",
+                "write it anew, or `openssl rand -hex 32` makes one",
+            )
+        )
+    return found
 
 
-def _read(path: Path, source: str, *, private: bool) -> SourcedSecret | NoSecret:
+_MOST_HIDDEN: Final = 5
+
+
+def _is_hidden(character: str) -> bool:
+    # isprintable knows control and format characters, and every space but the usual one.
+    return (
+        not character.isprintable()
+        or character in _BLANK
+        or _VARIATION.fullmatch(character) is not None
+    )
+
+
+def _code_point(character: str) -> str:
+    name = _CONTROLS.get(character) or unicodedata.name(character, "").lower()
+    return f"U+{ord(character):04X}" + (f" ({name})" if name else "")
+
+
+_CONTROLS: Final = {"\0": "NUL", "\n": "line break", "\r": "carriage return", "\t": "tab"}
+
+
+def standard_problem(sourced: SourcedSecret) -> NoSecret | None:
+    """Return why no Standard Webhooks library verifies what is signed with it, or None."""
+    text = sourced.secret.reveal()
+    key = sourced.secret.standard_key
+    if not text.startswith(STANDARD_PREFIX):
+        return NoSecret(f"must be whsec_ and base64, for {_STANDARD}", STANDARD_HINT)
+    if key is None:
+        return NoSecret(f"must hold base64 after whsec_, for {_STANDARD}", STANDARD_HINT)
+    shortest, longest = STANDARD_BYTES
+    if not shortest <= len(key) <= longest:
+        return NoSecret(
+            f"must be the base64 of {shortest} to {longest} bytes after whsec_, not of {len(key)},"
+            f" for {_STANDARD}",
+            STANDARD_HINT,
+        )
+    return None
+
+
+_STANDARD: Final = "`signature: standard`"
+
+
+def _read(path: Path, source: str, *, private_to: Producers | None) -> SourcedSecret | NoSecret:
     content = read_file(path, MAX_BYTES)
     if isinstance(content, Unreadable):
         hint = "" if content.missing else "it must be a file that relayd's user may read"
         return NoSecret(f"{source} {content.reason}", hint)
-    if private and content.mode & stat.S_IROTH:
-        return NoSecret(f"{source} may be read by everybody on this machine", f"chmod o= {path}")
+    exposed = None if private_to is None else exposure(path, content, private_to)
+    if exposed is not None:
+        reason, command = exposed
+        return NoSecret(f"{source} {reason}", command)
     return _file_text(content.raw, source)
 
 

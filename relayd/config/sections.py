@@ -7,27 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from relayd.core.queue_files import CONTROL, LOCK, WORK
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolConfig:
-    """A table from which events are taken. The market and version are those of its events."""
+    """A table from which events are taken. The market and version are those of its events.
+
+    `markets` are other markets that a row may name; None lets it name any.
+    """
 
     name: str
     path: Path
     table: str
     market_id: str
     api_version: str
+    markets: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class SocketConfig:
-    """The Unix socket from which events are taken. `mode` is the file's, as 0o660."""
+    """The Unix socket from which events are taken. `mode` is the file's, as 0o660.
+
+    The market is that of its events; `markets` are others that an event may name, None any.
+    """
 
     path: Path
     mode: int
+    market_id: str
+    markets: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +52,17 @@ class QueueConfig:
     @property
     def control_path(self) -> Path:
         """The socket through which commands talk to the daemon."""
-        return Path(f"{self.path}.control")
+        return Path(f"{self.path}{CONTROL}")
 
     @property
     def lock_path(self) -> Path:
         """The file whose lock keeps a second daemon away."""
-        return Path(f"{self.path}.lock")
+        return Path(f"{self.path}{LOCK}")
 
     @property
     def work_path(self) -> Path:
         """The file that says what the daemon was at, should it die."""
-        return Path(f"{self.path}.work")
+        return Path(f"{self.path}{WORK}")
 
 
 @dataclass(frozen=True, slots=True)

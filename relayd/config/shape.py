@@ -213,6 +213,8 @@ def _type_words(
         return f"must be text, and is {_described(value)}", _text_hint(path, value)
     if kind in _TYPES:
         wanted, hint = _TYPES[kind]
+        if path[-1] == "where":
+            hint = "as {data.object.total: {gte: 5000}}"
         return f"must be {wanted}, and is {_described(value)}", hint
     if kind in _LIMITS:
         return _LIMITS[kind].format_map(context), ""

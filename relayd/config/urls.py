@@ -1,7 +1,7 @@
 """A subscription's URL: its one normal form, and what can be seen wrong with it before dialling."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -9,12 +9,12 @@ from typing import Final
 import httpx
 
 from relayd.core.addresses import Address, Network, literal_address, refusal
+from relayd.core.conditions import listing
 
 MAX_LENGTH: Final = 2048
 
 _HOST_NAME = re.compile(
-    r"(?=.{1,253}\.?\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
-    r"\.?"  # A name with a final dot is looked up as it is, without the system's search list.
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -27,9 +27,10 @@ class BadUrl:
     hint: str = ""
 
 
+PLACEHOLDER: Final = re.compile(r"\$\{|\{\{")
 _UNWELCOME: Final = (
     (
-        re.compile(r"\$\{|\{\{"),
+        PLACEHOLDER,
         BadUrl("holds a placeholder, and nothing replaces it", "write the URL itself"),
     ),
     (
@@ -44,8 +45,9 @@ _UNWELCOME: Final = (
 def normal_url(text: str, allowed: Sequence[Network]) -> str | BadUrl:
     """Return the form under which equal URLs are one endpoint, or why it cannot be one.
 
-    The host is in lower case and ASCII, an address in its usual form, a default port is left out,
-    an empty path is `/`. What a name resolves to is judged when it is dialled; an address is
+    The host is in lower case and ASCII, without a dot at its end (certificates and virtual hosts
+    are for the name without it), an address in its usual form, a default port is left out, an
+    empty path is `/`. What a name resolves to is judged when it is dialled; an address is
     judged here.
     """
     complaint = _text_complaint(text)
@@ -53,9 +55,9 @@ def normal_url(text: str, allowed: Sequence[Network]) -> str | BadUrl:
         return complaint
     try:
         url = httpx.URL(text)
-        host = url.raw_host.decode("ascii")
+        host = url.raw_host.decode("ascii").removesuffix(".")
     except (httpx.InvalidURL, UnicodeError):
-        return BadUrl("is no valid URL", "as https://your-app.com/webhooks")
+        return BadUrl("is not a valid URL", "as https://your-app.com/webhooks")
     address = literal_address(host)
     complaint = _part_complaint(url) or (
         _name_complaint(host, url.scheme, allowed)
@@ -69,6 +71,58 @@ def normal_url(text: str, allowed: Sequence[Network]) -> str | BadUrl:
     # httpx leaves out a default port only where the scheme was in lower case.
     port = "" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}"
     return f"{url.scheme}://{host}{port}{url.raw_path.decode('ascii')}"
+
+
+def doubt(url: str, allowed: Sequence[Network]) -> BadUrl | None:
+    """Return why deliveries to a URL in its normal form may never start, or None.
+
+    Only addresses in `allowed` may be dialled over http, and where a name leads is seen then.
+    """
+    parts = httpx.URL(url)
+    host = parts.host
+    if parts.scheme != "http" or literal_address(host) is not None or _is_this_machine(host):
+        return None
+    networks = listing(map(str, allowed), "or", most=3)
+    return BadUrl(
+        f"is http, which works only while {host} leads into {networks}",
+        "write https://, or the address in the place of the name",
+    )
+
+
+_INTERNAL: Final = (
+    "internal",
+    "local",
+    "lan",
+    "home",
+    "corp",
+    "intranet",
+    "private",
+    "arpa",
+    "test",
+)
+"""Last words of names that no public name server knows, or that are often used so."""
+
+
+def idle_networks(urls: Iterable[str], allowed: Sequence[Network]) -> list[Network]:
+    """Return the allowed networks into which no URL leads, as far as that can be seen.
+
+    None where some URL has a name that only a network of one's own knows, or is http to a name.
+    """
+    used: set[Network] = set()
+    for parts in map(httpx.URL, urls):
+        address = literal_address(parts.host)
+        if address is not None:
+            inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+            used.update(each for each in allowed if address in each or (inner and inner in each))
+        elif _is_this_machine(parts.host):
+            used.update(each for each in allowed if each.is_loopback)
+        elif (
+            parts.scheme == "http"
+            or parts.host.rpartition(".")[2] in _INTERNAL
+            or "." not in parts.host
+        ):
+            return []
+    return [each for each in allowed if each not in used]
 
 
 def _text_complaint(text: str) -> BadUrl | None:
@@ -107,7 +161,7 @@ def _name_complaint(host: str, scheme: str, allowed: Sequence[Network]) -> BadUr
     if not host:
         return BadUrl("has no host", "as https://your-app.com/webhooks")
     if not _HOST_NAME.fullmatch(host):
-        return BadUrl("is no valid host name")
+        return BadUrl("is not a valid host name")
     if _is_this_machine(host) and not any(network.is_loopback for network in allowed):
         return BadUrl(
             f"{host} is this machine, which is not public",

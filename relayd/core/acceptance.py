@@ -13,9 +13,10 @@ class Acceptance(StrEnum):
     ACCEPTED = "accepted"
     """It is durable, with all of its deliveries."""
     DUPLICATE = "duplicate"
-    """This id was accepted before, with the same type and data: nothing is left to do."""
+    """Its market's event with this id was accepted before, with the same type and data."""
     CONFLICT = "conflict"
-    """This id was accepted before with other content: it is refused, never dropped in silence."""
+    """Its market's event with this id was accepted before with other content: it is refused,
+    never dropped in silence."""
     POISON = "quarantined"
     """relayd died at it too often to try it again: see `core.poison`."""
     DEFECT = "defect"
@@ -46,8 +47,8 @@ def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
         case Acceptance.CONFLICT:
             return Rejection(
                 "id_conflict",
-                f"the id {event_id} was accepted before with another type or other data; "
-                "give each event an id of its own",
+                f"the id {event_id} was accepted before in this market, with another type or other"
+                " data; give each event an id of its own",
             )
         case Acceptance.POISON:
             return POISON

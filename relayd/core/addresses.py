@@ -20,6 +20,7 @@ _SPECIAL_IPV4: Final = tuple(
         ("10.0.0.0/8", "private"),
         ("100.64.0.0/10", "a provider's shared space"),
         ("127.0.0.0/8", "this machine"),
+        ("168.63.129.16/32", "Azure's platform, which hands out secrets"),
         ("169.254.0.0/16", "link-local, where clouds keep their metadata"),
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "reserved for protocols"),
@@ -69,8 +70,7 @@ def refusal(address: Address, allowed: Sequence[Network], *, scheme: str) -> str
     inside an IPv4-mapped one, which the kernel dials as that. Over `http` only they may be
     dialled.
     """
-    inner = _mapped(address)
-    if _within(address, allowed) or (inner is not None and _within(inner, allowed)):
+    if is_allowed(address, allowed):
         return None
     purpose = _special_purpose(address)
     if purpose is not None:
@@ -78,6 +78,12 @@ def refusal(address: Address, allowed: Sequence[Network], *, scheme: str) -> str
     if scheme == "http":
         return f"{address} is public, and http: is not encrypted"
     return None
+
+
+def is_allowed(address: Address, allowed: Sequence[Network]) -> bool:
+    """Tell whether an address, or the IPv4 address mapped in it, is in the operator's networks."""
+    inner = _mapped(address)
+    return _within(address, allowed) or (inner is not None and _within(inner, allowed))
 
 
 def literal_address(host: str) -> Address | None:
@@ -89,8 +95,11 @@ def literal_address(host: str) -> Address | None:
     """
     if ":" in host:
         text, _, zone = host.partition("%")
+        zone = zone.removeprefix("25")
         try:
-            return ip_address(f"{text}%{zone.removeprefix('25')}" if zone else text)
+            address = ip_address(text)
+            # A zone that cannot be one changes nothing: it is an address, and no name.
+            return ip_address(f"{text}%{zone}") if zone and "%" not in zone else address
         except ValueError:
             return None
     return _inet_aton(host.removesuffix("."))

@@ -29,9 +29,10 @@ _MAX_INDEX: Final = 2**32 - 2
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 # A string, also one that never ends. Possessive, so that its length costs neither time nor memory.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+HALF: Final = re.compile("[\ud800-\udfff]")
+NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class HugeNumber(float):
@@ -52,10 +53,11 @@ class HugeNumber(float):
 class Parsed:
     """A JSON text's value.
 
-    `unfaithful` holds the dotted paths of what JavaScript cannot carry unchanged: integers past
-    2^53 that it would print with other digits, numbers that overflow, and keys that stand twice in
-    an object (the last value wins, in the first one's place). The value itself has the path "".
-    Names at most `MAX_NAMED`.
+    `unfaithful` holds the dotted paths of what not every receiver can carry unchanged: integers
+    past 2^53 that JavaScript would print with other digits, numbers that overflow, keys that stand
+    twice in an object (the last value wins, in the first one's place), and text with half of a
+    surrogate pair, which JavaScript carries and most other languages do not. The value itself has
+    the path "". Names at most `MAX_NAMED`.
     """
 
     value: JsonValue = field(repr=False)
@@ -66,19 +68,45 @@ class Parsed:
 class JsonProblem:
     """Why a text cannot be a body, without quoting it.
 
-    `code` is `invalid_json`, `invalid_text` (a lone surrogate), `too_deep` or `too_large`.
+    `code` is `invalid_json`, `invalid_text` (a surrogate that is not an escape), `too_deep` or
+    `too_large`.
     """
 
     code: str
     reason: str
 
 
-class _NotJsonError(Exception):
+NOT_A_NUMBER: Final = JsonProblem(
+    "invalid_json", "NaN and Infinity are not JSON; use null or a number"
+)
+
+
+def syntax_problem(error: json.JSONDecodeError) -> JsonProblem:
+    """Return what Python's parser found, without quoting the text."""
+    # The words before a colon are fixed ones; what follows it may be of the text.
+    words = error.msg.partition(":")[0].removesuffix(" at")
+    return JsonProblem(
+        "invalid_json",
+        f"it is not valid JSON: {words} (line {error.lineno}, column {error.colno})",
+    )
+
+
+def too_large(max_bytes: int) -> JsonProblem:
+    """Return the problem of a text that takes more than `max_bytes` when printed."""
+    return JsonProblem("too_large", f"it is longer than {max_bytes} bytes")
+
+
+def too_deep(max_depth: int) -> JsonProblem:
+    """Return the problem of a text that is nested more than `max_depth` levels deep."""
+    return JsonProblem("too_deep", f"it is nested more than {max_depth} levels deep")
+
+
+class NotJsonError(Exception):
     """NaN or Infinity, which Python's parser takes for numbers."""
 
 
 class _UnusualError(Exception):
-    """The text holds what JavaScript cannot carry unchanged: parse again, and note where."""
+    """The text holds what not every receiver carries unchanged: parse again, and note where."""
 
 
 def parse_json(
@@ -102,36 +130,41 @@ def parse_json(
             value: JsonValue = _USUAL.decode(text)
         except _UnusualError:
             unusual = True
-            value = _decoder(
+            value = decoder(
                 # The object is kept too, so that its id stays its own.
                 lambda read, keys: duplicates.update({id(read): (read, keys)})
             ).decode(text)
-    except _NotJsonError:
-        return JsonProblem("invalid_json", "NaN and Infinity are not JSON; use null or a number")
+    except NotJsonError:
+        return NOT_A_NUMBER
     except json.JSONDecodeError as error:
-        # The words before a colon are fixed ones; what follows it may be of the text.
-        words = error.msg.partition(":")[0].removesuffix(" at")
-        return JsonProblem(
-            "invalid_json",
-            f"it is not valid JSON: {words} (line {error.lineno}, column {error.colno})",
-        )
-    if _SURROGATE.search(raw) is not None and not _is_unicode(value):
-        return JsonProblem(
-            "invalid_text",
-            "a \\u escape stands for half of a surrogate pair, which is no character",
-        )
-    named = islice(_unfaithful(value, (), duplicates), MAX_NAMED) if unusual else ()
+        return syntax_problem(error)
+    halves = SURROGATE_ESCAPE.search(raw) is not None and not _is_unicode(value)
+    named = islice(_unfaithful(value, (), duplicates), MAX_NAMED) if unusual or halves else ()
     return Parsed(value, tuple(named))
 
 
 def stringify(value: JsonValue) -> str:
     """Return `JSON.stringify(JSON.parse(text))` for the text that `value` was parsed from.
 
-    Integers and numbers that JavaScript cannot carry are printed with their own digits. Expects
-    no lone surrogates, as `parse_json` returns none. Raises TypeError for what is not JSON.
+    Integers and numbers that JavaScript cannot carry are printed with their own digits. Half of a
+    surrogate pair stays in the text as it is: `encoded` escapes it. Raises TypeError for what is
+    not JSON.
     """
     printed = _PRINTED_BY.get(type(value))
     return _printed_as_base(value) if printed is None else printed(value)
+
+
+def encoded(text: str) -> bytes:
+    r"""Return JSON text in UTF-8, half of a surrogate pair as the escape that JavaScript prints.
+
+    `text` is what `stringify` returned, alone or inside a larger JSON text: a surrogate can only
+    stand inside a string there. Python joins the two halves of a pair when it parses, so that each
+    surrogate left is alone.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:
@@ -141,11 +174,11 @@ def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem |
         return None
     bare = _without_strings(raw)
     if max_bytes is not None and len(bare.translate(None, b" \t\r\n")) > max_bytes:
-        return JsonProblem("too_large", f"it is longer than {max_bytes} bytes")
-    brackets = bare.translate(None, _NOT_BRACKETS)
+        return too_large(max_bytes)
+    brackets = bare.translate(None, NOT_BRACKETS)
     # Up to the first error, if there is one, this is the depth that the parser reaches.
-    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > max_depth:
-        return JsonProblem("too_deep", f"it is nested more than {max_depth} levels deep")
+    if max(accumulate(map(STEP.__getitem__, brackets)), default=0) > max_depth:
+        return too_deep(max_depth)
     return None
 
 
@@ -160,7 +193,7 @@ def _without_strings(raw: bytes) -> bytes:
     return bytes(bare + raw[end:])
 
 
-def _decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecoder:
+def decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecoder:
     """Return a decoder that calls `unusual` with each value that JavaScript cannot carry unchanged.
 
     Where that is an object, the keys that stand twice in it come too.
@@ -180,7 +213,7 @@ def _decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecode
         if isinstance(number, HugeNumber):
             return number
         value = int(literal)  # 309 digits at most, where int() would refuse 4,301
-        if not _is_carried(value):
+        if not is_carried(value):
             unusual(value, [])
         return value
 
@@ -192,7 +225,7 @@ def _decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecode
         return value
 
     def read_constant(_: str) -> NoReturn:
-        raise _NotJsonError
+        raise NotJsonError
 
     return json.JSONDecoder(
         object_pairs_hook=read_object,
@@ -206,7 +239,7 @@ def _refuse_unusual(_value: JsonValue, _keys: list[str]) -> None:
     raise _UnusualError
 
 
-_USUAL: Final = _decoder(_refuse_unusual)
+_USUAL: Final = decoder(_refuse_unusual)
 
 
 def _unfaithful(
@@ -216,17 +249,27 @@ def _unfaithful(
 ) -> Iterator[str]:
     if isinstance(value, dict):
         _, keys = duplicates.get(id(value), (None, []))
-        yield from (".".join((*path, _shown_key(key))) for key in keys)
+        yield from (".".join((*path, shown_key(key))) for key in keys)
         for key, each in value.items():
-            yield from _unfaithful(each, (*path, _shown_key(key)), duplicates)
+            if HALF.search(key) is not None:
+                yield ".".join((*path, shown_key(key)))
+            yield from _unfaithful(each, (*path, shown_key(key)), duplicates)
     elif isinstance(value, list):
         for position, each in enumerate(value):
             yield from _unfaithful(each, (*path, str(position)), duplicates)
-    elif isinstance(value, HugeNumber) or (isinstance(value, int) and not _is_carried(value)):
+    elif is_unfaithful(value):
         yield ".".join(path)
 
 
-def _shown_key(key: str) -> str:
+def is_unfaithful(value: JsonValue) -> bool:
+    """Return whether a number or a text is one that not every receiver carries unchanged."""
+    if isinstance(value, str):
+        return HALF.search(value) is not None
+    return isinstance(value, HugeNumber) or (isinstance(value, int) and not is_carried(value))
+
+
+def shown_key(key: str) -> str:
+    """Return a key as a path shows it."""
     return key if len(key) <= 64 and key.isprintable() else f"{key[:64]!r}…"
 
 
@@ -238,15 +281,18 @@ def _is_unicode(value: JsonValue) -> bool:
     return True
 
 
-def _in_javascript_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def in_javascript_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Put the keys that could index an array first, ascending."""
-    indices = sorted(
-        int(key) for key in members if _INDEX.fullmatch(key) and int(key) <= _MAX_INDEX
-    )
+    indices = sorted(int(key) for key in members if is_index(key))
     return {str(index): members[str(index)] for index in indices} | members
 
 
-def _is_carried(value: int) -> bool:
+def is_index(key: str) -> bool:
+    """Tell whether a key could index an array."""
+    return _INDEX.fullmatch(key) is not None and int(key) <= _MAX_INDEX
+
+
+def is_carried(value: int) -> bool:
     """Tell whether what JavaScript prints for this integer still has its value."""
     if -_MAX_SAFE <= value <= _MAX_SAFE:
         return True
@@ -258,7 +304,7 @@ def _is_carried(value: int) -> bool:
 
 def _object_text(members: dict[str, JsonValue]) -> str:
     if any(map(str.isdecimal, members)):
-        members = _in_javascript_order(members)
+        members = in_javascript_order(members)
     printed = [f"{encode_basestring(key)}:{stringify(value)}" for key, value in members.items()]
     return "{" + ",".join(printed) + "}"
 
@@ -268,7 +314,7 @@ def _list_text(values: list[JsonValue]) -> str:
 
 
 def _integer_text(number: int) -> str:
-    if -_MAX_SAFE <= number <= _MAX_SAFE or not _is_carried(number):
+    if -_MAX_SAFE <= number <= _MAX_SAFE or not is_carried(number):
         return int.__repr__(number)
     return _number_text(float(number))
 

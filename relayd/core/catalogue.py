@@ -28,8 +28,9 @@ _MARKET = {
     "balance.updated": "A customer's or grower's balance changed.",
 }
 _RELAYD = {
-    "relayd.endpoint.failing": "An endpoint failed several times in a row.",
-    "relayd.endpoint.recovered": "An endpoint that was failing answered 2xx again.",
+    "relayd.endpoint.failing": "Half or more of an endpoint's last attempts failed.",
+    "relayd.endpoint.recovered": "An endpoint that was failing has recovered.",
+    "relayd.endpoint.throttled": "An endpoint asked for no attempt for more than ten minutes.",
     "relayd.delivery.exhausted": "A delivery failed, and no attempt is left.",
     "relayd.input.rejected": "A producer handed over what cannot be an event.",
 }

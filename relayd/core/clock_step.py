@@ -13,6 +13,9 @@ from relayd.core.endpoint import Health
 STEP_S = 2.0
 """A smaller difference is followed and changes nothing: a leap second, or NTP slewing the clock."""
 
+GAP_S = 86_400.0
+"""After so long a pause at a start, each retry is due whatever its schedule was."""
+
 _AFTER_S = 1.0
 """So soon after a step the queue has been read."""
 
@@ -46,13 +49,31 @@ def step_since(newest: float, now: float) -> float:
     return now - newest if newest > now + STEP_S else 0.0
 
 
-def is_from_before(scheduled_at: float, step: float, now: float) -> bool:
-    """Tell whether a retry was scheduled before a step, of which it is just after: `now`.
+def is_gap(seen_at: float | None, now: float) -> bool:
+    """Tell whether the clock is `GAP_S` or more ahead of when it was last looked at, at a start.
 
-    After a step back, the few from the same second by the clock before it are taken for new ones.
+    A clock that is a month ahead cannot be told from a month of rest, but both can
+    be treated alike: each wait stays what it was. After a rest, retries go on with their schedule;
+    where the clock is wrong, nothing fires, and once it is set right, they are as they were.
+    """
+    return seen_at is not None and now - seen_at >= GAP_S
+
+
+def is_from_before(scheduled_at: float, step: float, now: float, *, certain: bool = True) -> bool:
+    """Tell whether a retry's times move with a step, of which it is just after: `now`.
+
+    Those do that were scheduled by the clock before it. After a step back, the few from the same
+    second by that clock are taken for new ones.
+
+    Not `certain` is a step back soon after the start: the clock may have been wrong ever since the
+    start, and what an earlier process scheduled, by a clock that was right, stays. All that is
+    certain then is that what lies ahead of `now` was scheduled by the wrong one. The rest is late
+    by the step at most, and never early.
     """
     if step > 0:
         return scheduled_at <= now - step
+    if not certain:
+        return scheduled_at > now + _AFTER_S
     return not now <= scheduled_at <= now + _AFTER_S
 
 
@@ -64,8 +85,10 @@ def moved_health(health: Health, step: float) -> Health:
 
     return replace(
         health,
-        failed_at=moved(health.failed_at),
+        recent=tuple(moment and moment + round(step) for moment in health.recent),
+        failed_since=moved(health.failed_since),
         failing_since=moved(health.failing_since),
+        succeeded_at=moved(health.succeeded_at),
         released_at=moved(health.released_at),
         held_until=health.held_until + step if health.held_until else 0.0,
     )

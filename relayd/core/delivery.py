@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from relayd.core.outcome import Outcome
+from relayd.core.release import Extra
 from relayd.core.retry import retry_wait_s
 
 
@@ -94,7 +95,8 @@ class Delivery:
     """A delivery that is due, with all that an attempt needs.
 
     `attempts` counts those made before, and `step` the retries scheduled since it was made or last
-    replayed.
+    replayed. `due_at` is its scheduled time in Unix seconds; `extra` says why it is attempted
+    before that.
     """
 
     seq: int
@@ -105,7 +107,9 @@ class Delivery:
     state: State
     attempts: int
     step: int
+    due_at: float
     body: bytes = field(repr=False)
+    extra: Extra | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class AttemptRecord:
     """One attempt's outcome and what it makes of the delivery: what the queue is to write.
 
     `started_at`, `decided_at` and `due_at` are Unix seconds; `due_at` is None once the delivery
-    has ended.
+    has ended. `rescheduled` is False where a failure left step and due time as they were.
     """
 
     delivery: Delivery
@@ -123,6 +127,7 @@ class AttemptRecord:
     state: State
     step: int
     due_at: float | None
+    rescheduled: bool = True
 
 
 def decide(
@@ -137,19 +142,24 @@ def decide(
     """Decide what one attempt's outcome makes of its delivery.
 
     `schedule` holds the waits before each retry in seconds, `now` and `started_at` are Unix
-    seconds, `jitter` is between -1 and 1. A 410 ends nothing: its subscription is held, and the
-    delivery is due as soon as that is resumed.
+    seconds, `jitter` is between -1 and 1. An extra attempt that fails leaves the schedule as it
+    was. A 410 ends nothing: its subscription is held, and the delivery is due as soon as that is
+    resumed. (A Retry-After is the endpoint's: see `core.endpoint`.)
     """
     step, due_at = delivery.step, None
+    rescheduled = True
     if outcome.succeeded:
         change = Change.SUCCEED
+    elif outcome.final:
+        change = Change.EXHAUST
+    elif delivery.extra is not None:
+        change, due_at, rescheduled = Change.RETRY, delivery.due_at, False
     elif outcome.gone:
         change, due_at = Change.RETRY, now
-    elif outcome.final or (wait_s := retry_wait_s(schedule, step, jitter)) is None:
+    elif (wait_s := retry_wait_s(schedule, step, jitter)) is None:
         change = Change.EXHAUST
     else:
-        change, step = Change.RETRY, step + 1
-        due_at = now + max(wait_s, outcome.retry_after_s or 0.0)
+        change, step, due_at = Change.RETRY, step + 1, now + wait_s
     return AttemptRecord(
         delivery=delivery,
         started_at=started_at,
@@ -158,6 +168,7 @@ def decide(
         state=TRANSITIONS[delivery.state, change],
         step=step,
         due_at=due_at,
+        rescheduled=rescheduled,
     )
 
 

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayd.core.body import MAX_DEPTH, JsonProblem, JsonValue, Parsed, parse_json, stringify
+from relayd.core.body import (
+    MAX_DEPTH,
+    JsonProblem,
+    JsonValue,
+    Parsed,
+    encoded,
+    parse_json,
+    stringify,
+)
 from relayd.core.event_fields import (
     KEYS,
     NotAnEventError,
@@ -17,10 +25,12 @@ from relayd.core.event_fields import (
     checked_data,
     checked_id,
     checked_label,
+    checked_market,
     checked_type,
     kind_of,
     unknown_key,
 )
+from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A body's largest size: 1 MiB, at which it is still delivered."""
@@ -36,8 +46,8 @@ class Event:
 
     `created` is in Unix seconds. `body` is what receivers get. `data` is None where it was read by
     another process and is only in the body; `values` then has what that process found at the paths
-    that conditions need, by path. `unfaithful` names the fields that
-    JavaScript cannot carry unchanged, as `Parsed` does. `digest` is the SHA-256 of the type, NUL
+    that conditions need, by path. `unfaithful` names the fields that not every receiver can carry
+    unchanged, as `Parsed` does. `digest` is the SHA-256 of the type, NUL
     and the data as it stands in the body: it tells the same id with the same content from the
     same id with other content.
     """
@@ -90,10 +100,10 @@ class Event:
 class Rejection:
     """Why something cannot be an event.
 
-    `code` is for programs: `invalid_json`, `invalid_text` (no UTF-8, or a lone surrogate),
-    `too_deep`, `too_large`, `not_an_object`, `unknown_key`, `missing_key`, or `invalid_` and the
-    key; later on `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is
-    a sentence for people: what is wrong, and what would be right.
+    `code` is for programs: `invalid_json`, `invalid_text` (not UTF-8), `too_deep`, `too_large`,
+    `not_an_object`, `unknown_key`, `missing_key`, `wrong_market`, or `invalid_` and the key; later on
+    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is a sentence for
+    people: what is wrong, and what would be right.
     """
 
     code: str
@@ -102,10 +112,14 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class EventDefaults:
-    """What an event gets that does not say it itself."""
+    """What a source gives an event that does not say it itself, and what the event may say.
+
+    `markets` are the markets that an event may name beside `market_id`; None lets it name any.
+    """
 
     market_id: str
     api_version: str
+    markets: frozenset[str] | None = frozenset()
 
 
 Column = bytes | int | float | None
@@ -134,19 +148,47 @@ def event_from_line(
     """
     try:
         parsed = _parsed(line, "the line", MAX_DEPTH)
-        found = _object(parsed.value)
-        created = found.get("created")
-        return _event(
-            event_id=new_id if found.get("id") is None else checked_id(found["id"]),
-            kind=checked_type(found.get("type"), own=False),
-            created=now if created is None else checked_created(created),
-            data=checked_data(found.get("data")),
-            market=checked_label("market_id", found.get("market_id"), defaults.market_id),
-            version=checked_label("api_version", found.get("api_version"), defaults.api_version),
-            unfaithful=parsed.unfaithful,
-        )
+        return _from_line(parsed, defaults, new_id=new_id, now=now)
     except NotAnEventError as refused:
         return Rejection(refused.code, refused.reason)
+
+
+def event_from_line_in_slices(
+    line: bytes, defaults: EventDefaults, *, new_id: str, now: int
+) -> Sliced[Event | Rejection]:
+    """Read an event as `event_from_line` does, in slices, for a line that takes long."""
+    try:
+        text = _decoded(_within_limit(line, "the line"), "the line")
+        read = yield from parse_in_slices(text, max_depth=MAX_DEPTH, max_bytes=MAX_BODY_BYTES)
+        parsed = _sound(read, "the line")
+        del text, read
+        data = parsed.value.get("data") if isinstance(parsed.value, dict) else None
+        data_text = (yield from stringify_in_slices(data)) if isinstance(data, dict) else None
+        return _from_line(parsed, defaults, new_id=new_id, now=now, data_text=data_text)
+    except NotAnEventError as refused:
+        return Rejection(refused.code, refused.reason)
+
+
+def _from_line(
+    parsed: Parsed,
+    defaults: EventDefaults,
+    *,
+    new_id: str,
+    now: int,
+    data_text: str | None = None,
+) -> Event:
+    found = _object(parsed.value)
+    created = found.get("created")
+    return _event(
+        event_id=new_id if found.get("id") is None else checked_id(found["id"]),
+        kind=checked_type(found.get("type"), own=False),
+        created=now if created is None else checked_created(created),
+        data=checked_data(found.get("data")),
+        market=checked_market(found.get("market_id"), defaults.market_id, defaults.markets),
+        version=checked_label("api_version", found.get("api_version"), defaults.api_version),
+        unfaithful=parsed.unfaithful,
+        data_text=data_text,
+    )
 
 
 def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event | Rejection:
@@ -170,7 +212,7 @@ def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event
                 unfaithful = tuple(f"data.{path}" for path in parsed.unfaithful)
         data = checked_data(value)
         market = _text(row.market_id, "the row's market_id")
-        market = checked_label("market_id", market, defaults.market_id)
+        market = checked_market(market, defaults.market_id, defaults.markets)
         version = _text(row.api_version, "the row's api_version")
         return _event(
             event_id=event_id,
@@ -222,26 +264,36 @@ def _event(
     market: str,
     version: str,
     unfaithful: tuple[str, ...],
+    data_text: str | None = None,
 ) -> Event:
-    """Put together what was checked."""
-    data_text = stringify(data)
-    body = (
+    """Put together what was checked. `data_text` is the data as it is printed, where known."""
+    if data_text is None:
+        data_text = stringify(data)
+    body = encoded(
         f'{{"id":"{event_id}","type":"{kind}","created":{created},"data":{data_text},'
         f'"market_id":{stringify(market)},"api_version":{stringify(version)}}}'
-    ).encode()
+    )
     if len(body) > MAX_BODY_BYTES:
         raise NotAnEventError(
             "too_large",
             f"the event's body has {len(body)} bytes; it may have {MAX_BODY_BYTES} (1 MiB)",
         )
-    digest = hashlib.sha256(f"{kind}\0{data_text}".encode()).digest()
+    digest = hashlib.sha256(encoded(f"{kind}\0{data_text}")).digest()
     return Event(event_id, kind, created, data, market, version, body, unfaithful, digest)
 
 
 def _parsed(raw: bytes, what: str, max_depth: int) -> Parsed:
+    text = _decoded(_within_limit(raw, what), what)
+    return _sound(parse_json(text, max_depth=max_depth, max_bytes=MAX_BODY_BYTES), what)
+
+
+def _within_limit(raw: bytes, what: str) -> bytes:
     if len(raw) > MAX_INPUT_BYTES:
         raise _too_large(what)
-    parsed = parse_json(_decoded(raw, what), max_depth=max_depth, max_bytes=MAX_BODY_BYTES)
+    return raw
+
+
+def _sound(parsed: Parsed | JsonProblem, what: str) -> Parsed:
     if isinstance(parsed, JsonProblem):
         if parsed.code == "too_large":
             raise _too_large(what)

@@ -12,12 +12,14 @@ from typing import Final
 from relayd.core.body import JsonValue
 from relayd.core.patterns import OWN_PREFIX
 
-MAX_CREATED: Final = 2**53 - 1
+MAX_CREATED: Final = 99_999_999_999
+"""In the year 5138. A time since 1973 in milliseconds is larger, and is known by that."""
 _MAX_NAME: Final = 128
 _SHOWN: Final = 64
 _ID: Final = re.compile(rf"[A-Za-z0-9_:-]{{1,{_MAX_NAME}}}")
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")
+# Half of a surrogate pair cannot be stored, nor compared in other programs.
+_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}")
 KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
 _KINDS: Final[Mapping[type, str]] = {
     dict: "an object",
@@ -85,6 +87,12 @@ def checked_created(value: object) -> int:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_CREATED:
         return value
+    if isinstance(value, int) and not isinstance(value, bool) and value > MAX_CREATED:
+        raise NotAnEventError(
+            "invalid_created",
+            "created is too large for Unix seconds: it looks like milliseconds, as JavaScript's"
+            " Date.now() returns them; divide by 1000 and drop the fraction",
+        )
     found = "another number" if isinstance(value, int | float) else kind_of(value)
     raise NotAnEventError(
         "invalid_created",
@@ -116,6 +124,23 @@ def checked_label(key: str, value: object, default: str) -> str:
     raise NotAnEventError(
         f"invalid_{key}",
         f"{key} is {found}; it must be text of 1 to 256 characters without control characters",
+    )
+
+
+def checked_market(value: object, default: str, markets: frozenset[str] | None) -> str:
+    """Return an event's market, by default the source's; another must be one of `markets`.
+
+    None lets it be any.
+    """
+    market = checked_label("market_id", value, default)
+    if market == default or markets is None or market in markets:
+        return market
+    raise NotAnEventError(
+        "wrong_market",
+        f"market_id is {_shown(market)}; this source takes events of {_shown(default)}"
+        + (" and of those under its markets:" if markets else "")
+        + ". Leave market_id out, or list the market under the source's markets:"
+        " in the configuration",
     )
 
 

@@ -18,6 +18,7 @@ from relayd.core.patterns import OWN_PREFIX, pattern_matches
 
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"
+THROTTLED = "relayd.endpoint.throttled"
 EXHAUSTED = "relayd.delivery.exhausted"
 REJECTED = "relayd.input.rejected"
 
@@ -50,10 +51,18 @@ def after_attempt(
 ) -> list[OwnEvent]:
     """Return what there is to say after an attempt to `url`, which `subscriptions` share."""
     delivery = record.delivery
-    if delivery.event_type.startswith(OWN_PREFIX):
+    if is_own(delivery.event_type):
         return []
     now = int(record.decided_at)
     told = after_change(url, subscriptions, now, before=before, after=after)
+    if after.held_long(now) and not before.held_long(now):
+        throttled: dict[str, JsonValue] = {
+            "url": url,
+            "subscriptions": list(subscriptions),
+            "status": record.outcome.status,
+            "until": int(after.held_until),
+        }
+        told.append(_own_event(THROTTLED, now, throttled))
     if record.state is State.EXHAUSTED:
         told.append(
             _own_event(
@@ -77,19 +86,21 @@ def after_change(
 ) -> list[OwnEvent]:
     """Return what there is to say of a change of an endpoint's health, at `now` in Unix seconds.
 
-    There is one `failing` and one `recovered` for each outage: the changes of the health itself.
+    There is one `failing` and one `recovered` for each outage. One that only attempts of relayd's
+    own events saw has neither: else an endpoint that gets nothing else would be its own cause.
     """
     names: list[JsonValue] = list(subscriptions)
-    if after.failing and not before.failing:
+    if after.reported and not before.reported:
         failing: dict[str, JsonValue] = {
             "url": url,
             "subscriptions": names,
-            "failures": after.failures,
+            "failures": after.failed_of_recent,
+            "attempts": len(after.recent),
             "failing_since": _seconds(after.failing_since),
             "last_failure": after.last_failure,
         }
         return [_own_event(FAILING, now, failing)]
-    if before.failing and not after.failing:
+    if before.reported and not after.reported:
         recovered: dict[str, JsonValue] = {
             "url": url,
             "subscriptions": names,
@@ -98,6 +109,11 @@ def after_change(
         }
         return [_own_event(RECOVERED, now, recovered)]
     return []
+
+
+def is_own(event_type: str) -> bool:
+    """Tell whether a type is one of relayd's own events'."""
+    return event_type.startswith(OWN_PREFIX)
 
 
 def after_rejection(rejected: Sequence[RejectedRow], now: float) -> list[OwnEvent]:

@@ -129,19 +129,28 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
         },
         "relayd.endpoint.failing": {
             "object": {
-                "url": "https://your-app.com/webhooks/locallygrown",
+                "url": "https://your-app.com/…",
                 "subscriptions": ["bookkeeping"],
-                "failures": 3,
+                "failures": 12,
+                "attempts": 20,
                 "failing_since": 1640995200,
                 "last_failure": "answered 503",
             }
         },
         "relayd.endpoint.recovered": {
             "object": {
-                "url": "https://your-app.com/webhooks/locallygrown",
+                "url": "https://your-app.com/…",
                 "subscriptions": ["bookkeeping"],
                 "failing_since": 1640995200,
                 "recovered_at": 1641002400,
+            }
+        },
+        "relayd.endpoint.throttled": {
+            "object": {
+                "url": "https://your-app.com/webhooks/locallygrown",
+                "subscriptions": ["bookkeeping"],
+                "status": 503,
+                "until": 1641002400,
             }
         },
         "relayd.delivery.exhausted": {

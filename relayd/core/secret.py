@@ -4,9 +4,10 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
+
+STANDARD_PREFIX: Final = "whsec_"
 
 
 class Secret:
@@ -29,16 +30,20 @@ class Secret:
         return self._text.encode("utf-8", "surrogateescape")
 
     @property
-    def standard_key(self) -> bytes:
-        """The Standard Webhooks key: after `whsec_`, base64; any other text is the key itself.
+    def standard_key(self) -> bytes | None:
+        """The Standard Webhooks key: the bytes whose base64 follows `whsec_`; None for other text.
 
-        It is never empty, unless the secret is.
+        Only base64 with its padding, as its libraries in Python, JavaScript and Go all read it.
+        It is never empty.
         """
-        key = b""
-        if self._text.startswith("whsec_"):
-            with suppress(binascii.Error, ValueError):
-                key = base64.b64decode(self._text.removeprefix("whsec_"), validate=True)
-        return key or self.key
+        if not self._text.startswith(STANDARD_PREFIX):
+            return None
+        written = self._text.removeprefix(STANDARD_PREFIX)
+        try:
+            key = base64.b64decode(written, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        return key or None
 
     def mac(self, *signed: bytes) -> hmac.HMAC:
         """Return the HMAC-SHA256 of these bytes, one after the other, under the key.
@@ -51,9 +56,12 @@ class Secret:
         return _of(self._mac, signed)
 
     def standard_mac(self, *signed: bytes) -> hmac.HMAC:
-        """Return the same under the Standard Webhooks key."""
+        """Return the same under the Standard Webhooks key. Raises ValueError where there is none."""
         if self._standard_mac is None:
-            self._standard_mac = hmac.new(self.standard_key, digestmod="sha256")
+            key = self.standard_key
+            if key is None:
+                raise ValueError("the secret is not whsec_ and base64")
+            self._standard_mac = hmac.new(key, digestmod="sha256")
         return _of(self._standard_mac, signed)
 
     def __eq__(self, other: object) -> bool:

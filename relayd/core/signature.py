@@ -65,7 +65,10 @@ def verify(body: bytes, signature: str, secret: Secret) -> bool:
 
 
 def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) -> str:
-    """Return `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. `timestamp`: Unix seconds."""
+    """Return `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. `timestamp`: Unix seconds.
+
+    Raises ValueError for a secret that has no `standard_key`.
+    """
     mac = secret.standard_mac(f"{event_id}.{timestamp}.".encode(), body)
     return "v1," + base64.b64encode(mac.digest()).decode()
 
@@ -73,7 +76,12 @@ def sign_standard(body: bytes, event_id: str, timestamp: int, secret: Secret) ->
 def verify_standard(
     body: bytes, event_id: str, timestamp: str, signatures: str, secret: Secret, *, now: float
 ) -> bool:
-    """Tell whether one of the space-separated signatures is right and its time is near `now`."""
+    """Tell whether one of the space-separated signatures is right and its time is near `now`.
+
+    None is right under a secret that has no `standard_key`: no library would verify it.
+    """
+    if secret.standard_key is None:
+        return False
     if not (timestamp.isascii() and timestamp.isdigit()):
         return False
     if abs(now - int(timestamp[:20])) > STANDARD_TOLERANCE_S:

@@ -24,6 +24,7 @@ from relayd.core.conditions import (
     listing,
     parts_of,
 )
+from relayd.core.impossible import impossibility
 
 ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
 """An event's keys, in the order of the wire. Only `data` has anything below it."""
@@ -47,6 +48,13 @@ _OTHER_SPELLINGS: Final = {
     "matches": "glob",
 }
 _EQUALITY_SPELLINGS: Final = frozenset({"=", "==", "eq", "equals", "is", "in", "any", "one_of"})
+_COMPARISON: Final = re.compile(
+    r"\s*(>=|<=|>|<|!=|<>|==|=|\u2265|\u2264|\u2260)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*"
+)
+"""A comparison written as text, as `>5000`."""
+_ASCII: Final = {"\u2265": ">=", "\u2264": "<=", "\u2260": "!=", "<>": "!="}
+_BRACKETS: Final = re.compile(r"\[(?:\*|(\d*)|[\"'](\w+)[\"'])\]")
+"""Lists as jq and JSONPath have them: `items[]`, `items[*]`, `items[0]`, and `data["object"]`."""
 _DEEPEST_NOT: Final = 8
 """`not` in `not` says nothing new; a bound keeps a hostile file from the limit of recursion."""
 
@@ -77,6 +85,9 @@ def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
             reader.problems.append((location, problem))
         test = reader.test(wanted, location)
         if problem is None and test is not None:
+            if (problem := impossibility(path, test)) is not None:
+                reader.problems.append((location, problem))
+                continue
             conditions.append(Condition(path, test, parts_of(path)))
     if reader.problems:
         raise ConditionErrors(reader.problems)
@@ -159,6 +170,9 @@ def _path_problem(path: object) -> str | None:
     """Say why no event has anything at this path, or return None."""
     if not isinstance(path, str):
         return "a path is text, such as data.object.total"
+    if _BRACKETS.search(path):
+        meant = _BRACKETS.sub(lambda match: f".{match[1] or match[2] or '*'}", path)
+        return f"a path has no brackets; write {meant}"
     first, *below = path.split(".")
     if "" in (first, *below):
         return "a path is words joined by dots; a part of this one is empty"
@@ -179,6 +193,10 @@ def _scalar_problem(value: object) -> str | None:
     """Say why no JSON scalar equals this value, or return None."""
     if isinstance(value, float) and not math.isfinite(value):
         return "no JSON number is infinite or not a number"
+    if isinstance(value, str) and (match := _COMPARISON.fullmatch(value)):
+        operator = _OTHER_SPELLINGS.get(_ASCII.get(match[1], match[1]))
+        meant = match[2] if operator is None else f"{{{operator}: {match[2]}}}"
+        return f"would be compared as text, letter by letter; write {meant}"
     if value is None or isinstance(value, str | int | float):
         return None
     if isinstance(value, Mapping | list | tuple):

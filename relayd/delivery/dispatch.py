@@ -13,7 +13,7 @@ from relayd.core.addresses import Network
 from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Hold
-from relayd.core.endpoint import Endpoint, Health
+from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
@@ -21,7 +21,6 @@ from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.time_limits import TimeLimits
 from relayd.delivery.transport import Transport
-from relayd.log import endpoint_name
 
 _IDLE_SWEEP_S = 5.0
 
@@ -145,6 +144,10 @@ class Dispatch:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)
 
+    def in_flight_of(self, subscription: str) -> frozenset[int]:
+        """Return the numbers of the subscription's deliveries that are being attempted."""
+        return self._in_flight.of([subscription])
+
     async def take_token(self, url: str) -> None:
         """Wait for a token of this endpoint, for an attempt past the queue."""
         while (running := self._running.get(url)) is not None and not running.task.retired:
@@ -152,10 +155,27 @@ class Dispatch:
                 return
             await trio.sleep(wait_s)
 
-    async def after_test(self, url: str, outcome: Outcome) -> bool:
-        """Take up what came of an attempt past the queue; say whether it ended an outage."""
+    async def after_test(self, url: str, outcome: Outcome) -> None:
+        """Take up what came of an attempt past the queue."""
+        if (running := self._running.get(url)) is not None:
+            await running.task.after_test(outcome)
+
+    async def lift_hold(self, url: str) -> bool:
+        """End an endpoint's hold (Retry-After, 429) at once; say whether there was one."""
         running = self._running.get(url)
-        return running is not None and await running.task.after_test(outcome)
+        return running is not None and await running.task.lift_hold()
+
+    def release(self, subscriptions: Iterable[str]) -> None:
+        """Attempt what was released for these subscriptions, which the queue knows of already."""
+        for name in subscriptions:
+            running = self._running.get(self._urls.get(name, ""))
+            if running is not None:
+                running.task.release(name)
+
+    def held_until(self, url: str) -> float:
+        """Return until when an endpoint is held back, in Unix seconds; the past when it is not."""
+        running = self._running.get(url)
+        return 0.0 if running is None else running.task.health.held_until
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight have finished."""
@@ -193,7 +213,8 @@ class Dispatch:
 
     async def _run(self, url: str, running: _Running) -> None:
         async with running.transport:
-            part = f"endpoint {endpoint_name(url)}"
+            names = ", ".join(name for name, each in self._urls.items() if each == url)
+            part = f"endpoint {endpoint_name(url)} ({names})"
             await contained(running.task.run, part, clean_up=running.task.forget_under_way)
         if self._running.get(url) is running:
             self._health[url] = running.task.health

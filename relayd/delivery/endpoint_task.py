@@ -16,9 +16,9 @@ from relayd.at_work import AtWork
 from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Hold, State, decide
-from relayd.core.endpoint import Endpoint, Health
+from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
-from relayd.core.own_events import OwnEvent, after_attempt, after_change
+from relayd.core.own_events import OwnEvent, after_attempt, after_change, is_own
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
@@ -28,7 +28,6 @@ from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
-from relayd.log import endpoint_name
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
@@ -63,6 +62,9 @@ class DeliveryQueue(Protocol):
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
     ) -> None:
         """Write an endpoint's health, as it is when it is written, and what is to be said of it."""
+
+    def next_release(self) -> int:
+        """Return the number of a release from now on: see `core.release`."""
 
 
 class EndpointTask:
@@ -198,27 +200,54 @@ class EndpointTask:
             self._sending_again -= 1
             self._changed.set()
 
-    async def after_test(self, outcome: Outcome) -> bool:
-        """Take up what came of an attempt past the queue; say whether it ended an outage.
+    async def after_test(self, outcome: Outcome) -> None:
+        """Take up what came of an attempt past the queue: one that succeeded lifts a hold."""
+        if outcome.succeeded:
+            await self._change_health(self.health.after_test(self._clock()))
 
-        One that succeeded does, as any attempt would; nothing else of it counts.
-        """
-        before, now = self.health, self._clock()
-        if not (outcome.succeeded and before.failing):
-            return False
-        after = self.health = before.after(outcome, self._endpoint, now)
-        self._agenda.keep(self._subscriptions)
+    async def lift_hold(self) -> bool:
+        """End a hold (Retry-After, 429) at once; say whether there was one."""
+        held = self.health.held_until > self._clock()
+        await self._change_health(self.health.not_held())
+        return held
+
+    def release(self, subscription: str) -> None:
+        """Attempt what was released for a subscription, which the queue knows of already."""
+        if self.note(subscription, NOW):
+            self.health = self.health.on_ramp()
+
+    async def _change_health(self, after: Health) -> None:
+        """Take up a health that no attempt made, and write it: if not now, with the next attempt."""
+        if after == self.health:
+            return
+        self.health = after
         self._changed.set()
-        told = after_change(
-            self._log_name, tuple(self._subscriptions), int(now), before=before, after=after
-        )
-        tell_health(self._log, before, after)
         try:
-            await self._queue.record_health(self._endpoint.url, lambda: self.health, told)
+            await self._queue.record_health(self._endpoint.url, lambda: self.health, ())
         except (DatabaseBusyError, DatabaseFullError) as error:
             # The next attempt that changes it writes it.
-            self._log.warning("queue_unavailable", detail=str(error))
-        return True
+            serving = list(self._subscriptions)
+            self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
+
+    async def _recover(self) -> None:
+        """Release what waits for an endpoint that has recovered, and report it."""
+        before, now = self.health, self._clock()
+        self.health = before.recovered(self._queue.next_release(), now)
+        self._agenda.keep(self._subscriptions)
+        serving = tuple(self._subscriptions)
+        told = after_change(self._log_name, serving, int(now), before=before, after=self.health)
+        tell_health(self._log, serving, before, self.health)
+        while True:
+            try:
+                return await self._queue.record_health(
+                    self._endpoint.url, lambda: self.health, told
+                )
+            except (DatabaseBusyError, DatabaseFullError) as error:
+                self._log.warning(
+                    "queue_unavailable", subscriptions=list(serving), detail=str(error)
+                )
+                await trio.sleep(_STORAGE_RETRY_S)
+                self._rounds += 1
 
     async def run(self) -> None:
         """Deliver until retired. When cancelled, attempts in flight count for nothing."""
@@ -232,10 +261,13 @@ class EndpointTask:
             )
             while self._under_way or not self._retired:
                 self._rounds += 1
-                # Looked at once more after the wait: anything may have changed by then.
-                if (pause_s := self._pause_s()) > 0:
+                # Looked at once more after each wait: anything may have changed by then.
+                recovers_at = math.inf if self._retired else self.health.recovers_at
+                if (recovers_in_s := recovers_at - self._clock()) <= 0:
+                    await self._recover()
+                elif (pause_s := self._pause_s()) > 0:
                     slots.release()
-                    await self._wait(pause_s)
+                    await self._wait(min(pause_s, recovers_in_s))
                 else:
                     slots.start(await self._claim())
             self.ended = True
@@ -292,7 +324,8 @@ class EndpointTask:
         try:
             claim = await self._queue.claim(self._want(names, count, now))
         except (DatabaseBusyError, DatabaseFullError) as error:
-            self._log.warning("queue_unavailable", detail=str(error))
+            serving = list(self._subscriptions)
+            self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
             self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
             return ()
         except Exception as error:
@@ -350,7 +383,7 @@ class EndpointTask:
             count=count,
             now=now,
             busy=self._in_flight.of(names),
-            released_at=self.health.released_at,
+            recovery=self.health.release,
             backlog_first=self._backlog_first,
         )
 
@@ -394,7 +427,8 @@ class EndpointTask:
             jitter=self._jitter(),
         )
         before = self.health
-        after = self.health = before.after(outcome, self._endpoint, now)
+        own_event = is_own(attempt.delivery.event_type)
+        after = self.health = before.after(outcome, self._endpoint, now, own_event=own_event)
         changed = (lambda: self.health) if after != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(
@@ -408,12 +442,10 @@ class EndpointTask:
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        if after.released_at != before.released_at:
-            self._agenda.keep(self._subscriptions)
-        tell(self._log, record, before, after)
+        tell(self._log, record, self._subscriptions, before, after)
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
-        if record.state is not State.EXHAUSTED and before.failing == self.health.failing:
+        if record.state is not State.EXHAUSTED and before is self.health:
             return ()
         url, names = self._log_name, tuple(self._subscriptions)
         return tuple(after_attempt(record, url, names, before=before, after=self.health))

@@ -1,17 +1,19 @@
 """Network failures by name and in words: what goes wrong below one attempt, told to an operator.
 
-Words name hosts, addresses and reasons. They never hold a payload, a header, a URL's query, or
-text that the receiver chose, except the place that it redirects to, cleaned.
+Words name hosts, addresses and reasons. They never hold a payload, a header, a URL's path or query,
+or text that the receiver chose, except the host that it redirects to, cleaned.
 """
 
 import errno
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
 from relayd.core.addresses import Address
+from relayd.core.endpoint import endpoint_name
 from relayd.core.outcome import Failure
 
 WAITING_FOR = "relayd.waiting_for"
@@ -152,15 +154,37 @@ def _reason_in_words(error: ssl.SSLError) -> str:
     return match[1].upper().replace(" ", "_") if match else "no reason given"
 
 
-def shown_location(location: str) -> str:
-    """Return a Location header fit to be shown.
+def shown_location(location: str, url: str) -> str:
+    """Return where the Location of a response from `url` points, fit to be shown.
 
-    It has no query, fragment or user, no control character, and 200 characters at most.
+    For many services the path is the secret, and a redirect repeats it: the place is named as
+    `core.endpoint.endpoint_name` names it, or by what differs from `url`. No control character,
+    and 200 characters at most.
     """
-    place = re.split(r"[?#]", location, maxsplit=1)[0]
-    place = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:)?([/\\]{2})[^/\\]*@", r"\1\2", place)
+    try:
+        here, target = urlsplit(url), urlsplit(urljoin(url, location.strip()))
+        if (target.scheme, target.netloc) == (here.scheme, here.netloc):
+            return _another_path(here, target)
+        if target.netloc:
+            return _cleaned(endpoint_name(target.geturl()))
+        return _cleaned(f"something that is not a web address ({target.scheme}:…)")
+    except ValueError:
+        return "something that is not a URL"
+
+
+def _another_path(here: SplitResult, target: SplitResult) -> str:
+    if target.path == f"{here.path}/":
+        return "its own path with a / behind it"
+    if here.path == f"{target.path}/":
+        return "its own path without the / at its end"
+    if target.path != here.path:
+        return "another path on the same host"
+    return "itself" if target.query == here.query else "its own path with another query"
+
+
+def _cleaned(place: str) -> str:
     shown = "".join(
-        char if " " <= char <= "~" else char.encode("unicode_escape").decode()
+        char if " " <= char <= "~" or char == "…" else char.encode("unicode_escape").decode()
         for char in place[:_MAX_LOCATION_CHARACTERS]
     )
     if max(len(shown), len(place)) > _MAX_LOCATION_CHARACTERS:

@@ -8,6 +8,7 @@ import httpx
 
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, sample
 from relayd.core.delivery import Delivery, State
+from relayd.core.endpoint import endpoint_name
 from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_row, own_event
 from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
@@ -22,6 +23,7 @@ class SampleAttempt:
 
     event: Event
     delivery_id: str
+    subscription: str
     url: str
     outcome: Outcome
 
@@ -32,7 +34,8 @@ class SampleAttempt:
             "event_id": self.event.id,
             "event_type": self.event.type,
             "delivery_id": self.delivery_id,
-            "url": self.url,
+            "subscription": self.subscription,
+            "url": endpoint_name(self.url),
             "succeeded": outcome.succeeded,
             "status": outcome.status,
             "failure": outcome.failure,
@@ -95,9 +98,10 @@ async def attempt_sample(
         state=State.PENDING,
         attempts=0,
         step=0,
+        due_at=now,
         body=event.body,
     )
     headers = signed_headers(delivery, subscription, attempt=1, now=now)
     request = build_request(httpx.URL(subscription.url), headers, delivery.body)
     outcome = await attempt(transport, request, timeout_s=subscription.timeout_s, now=now)
-    return SampleAttempt(event, delivery.id, subscription.url, outcome)
+    return SampleAttempt(event, delivery.id, subscription.name, subscription.url, outcome)

@@ -1,6 +1,7 @@
 """What the log says of an attempt, of its delivery, and of its endpoint."""
 
 import time
+from collections.abc import Iterable
 
 import structlog
 
@@ -11,10 +12,14 @@ from relayd.core.endpoint import Health
 def tell(
     log: structlog.typing.FilteringBoundLogger,
     record: AttemptRecord,
+    subscriptions: Iterable[str],
     before: Health,
     after: Health,
 ) -> None:
-    """Tell what one attempt came to. `before` and `after` are the endpoint's health around it."""
+    """Tell what one attempt came to. `before` and `after` are the endpoint's health around it.
+
+    `subscriptions` are the endpoint's: its name alone may be that of several.
+    """
     outcome = record.outcome
     fields = identity(record.delivery)
     result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
@@ -32,22 +37,43 @@ def tell(
             "resumed or its url changes",
         )
     elif record.state is State.RETRYING:
-        log.info("retry_scheduled", **fields, due_at=_iso(record.due_at))
+        extra = {} if record.delivery.extra is None else {"extra": record.delivery.extra}
+        log.info("retry_scheduled", **fields, **extra, due_at=_iso(record.due_at))
     elif record.state is State.EXHAUSTED:
         log.error(
             "delivery_exhausted",
             **fields,
             detail=outcome.detail if outcome.final else "no attempt is left",
         )
-    tell_health(log, before, after)
+    now = record.decided_at
+    if after.held_until > now and (
+        before.held_until <= now or after.held_long(now) > before.held_long(now)
+    ):
+        log.warning(
+            "endpoint_throttled",
+            subscriptions=list(subscriptions),
+            status=outcome.status,
+            until=_iso(after.held_until),
+            detail="no attempt until then; `relayd resume` of a subscription of it lifts that",
+        )
+    tell_health(log, subscriptions, before, after)
 
 
-def tell_health(log: structlog.typing.FilteringBoundLogger, before: Health, after: Health) -> None:
+def tell_health(
+    log: structlog.typing.FilteringBoundLogger,
+    subscriptions: Iterable[str],
+    before: Health,
+    after: Health,
+) -> None:
     """Tell when an endpoint began to fail, or recovered."""
     if after.failing and not before.failing:
-        log.error("endpoint_failing", detail=after.last_failure)
+        log.error("endpoint_failing", subscriptions=list(subscriptions), detail=after.last_failure)
     elif before.failing and not after.failing:
-        log.info("endpoint_recovered", failing_since=_iso(before.failing_since))
+        log.info(
+            "endpoint_recovered",
+            subscriptions=list(subscriptions),
+            failing_since=_iso(before.failing_since),
+        )
 
 
 def identity(delivery: Delivery) -> dict[str, object]:

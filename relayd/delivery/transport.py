@@ -252,9 +252,8 @@ async def exchange(
     except httpx.TransportError as error:
         failed = named(error)
         return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
-    body = await _beginning(response)
-    duration_s = trio.current_time() - started
-    return _answered(response.status_code, response.headers, body, duration_s, now)
+    answer = Answer(response.status_code, response.headers.raw, await _beginning(response))
+    return _answered(request, answer, trio.current_time() - started, now)
 
 
 def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcome:
@@ -264,9 +263,7 @@ def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcom
     """
     reader = request.extensions.get(RESPONSE)
     if isinstance(reader, AnswerReader):
-        answer = reader.so_far()
-        headers = httpx.Headers(answer.headers)
-        return _answered(answer.status, headers, answer.body[:KEPT_ANSWER_BYTES], timeout_s, now)
+        return _answered(request, reader.so_far(), timeout_s, now)
     missing = request.extensions.get(WAITING_FOR, "answer")
     return Outcome(
         timeout_s, failure=Failure.TIMEOUT, detail=f"no {missing} within {timeout_s:g} s"
@@ -307,11 +304,11 @@ async def _beginning(response: httpx.Response) -> bytes:
     return kept
 
 
-def _answered(
-    status: int, headers: httpx.Headers, kept: bytes, duration_s: float, now: float
-) -> Outcome:
+def _answered(request: httpx.Request, answer: Answer, duration_s: float, now: float) -> Outcome:
+    status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
     if 200 <= status < 300:
         return Outcome(duration_s, status, answer=kept)
+    headers = httpx.Headers(answer.headers)
     retry_after_s = None
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         value = headers.get("retry-after")
@@ -323,7 +320,7 @@ def _answered(
         failure = Failure.REDIRECT
         location = headers.get("location")
         if location is not None:
-            detail = f"redirected to {shown_location(location)} (not followed)"
+            detail = f"redirected to {shown_location(location, str(request.url))} (not followed)"
     return Outcome(duration_s, status, failure, detail, kept, retry_after_s)
 
 

@@ -7,10 +7,14 @@ from hashlib import sha256
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
+from relayd.queue.schema import UNKNOWN_MARKET
 
 _INSERT_EVENT = """
-INSERT INTO events (seq, id, type, created, accepted_at, source, digest, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_KNOWN = """
+SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
 
 _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
@@ -22,23 +26,33 @@ INSERT OR IGNORE INTO rejected
   (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+# Retries may know of a release that was never written: the process died before.
+_LAST_RELEASE = """
+SELECT max(release) FROM (
+  SELECT max(release) AS release FROM subscriptions
+  UNION ALL SELECT max(release) FROM endpoints
+  UNION ALL SELECT max(release_seen) FROM deliveries INDEXED BY deliveries_releasable
+    WHERE state = 'retrying')"""
+
 
 class Numbers:
-    """The next numbers of events and deliveries.
+    """The next numbers of events and deliveries, and the last release's.
 
     The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
     failed are never used.
     """
 
-    def __init__(self, event: int, delivery: int) -> None:
+    def __init__(self, event: int, delivery: int, release: int = 0) -> None:
         self.event = event
         self.delivery = delivery
+        self.release = release
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> "Numbers":
         """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
         used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
-        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1)
+        [(release,)] = db.execute(_LAST_RELEASE)
+        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1, release or 0)
 
 
 def accept(
@@ -51,26 +65,36 @@ def accept(
 ) -> list[Acceptance]:
     """Write the events that are new, and say of each what became of it, in order."""
     ids = json.dumps([new.event.id for new in news])
-    rows = db.execute(
-        "SELECT id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))", (ids,)
-    )
-    digests: dict[str, bytes] = dict(rows)
+    digests = {
+        (event_id, market): digest for event_id, market, digest in db.execute(_KNOWN, (ids,))
+    }
     results: list[Acceptance] = []
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
     for new in news:
         event = new.event
-        known = digests.get(event.id)
+        key = (event.id, event.market_id)
+        known = digests.get(key) or digests.get((event.id, UNKNOWN_MARKET))
         if known is not None:
             same = known == event.digest
             results.append(Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
             continue
-        digests[event.id] = event.digest
+        digests[key] = event.digest
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
         events.append(
-            (seq, event.id, event.type, event.created, now, new.source, event.digest, event.body)
+            (
+                seq,
+                event.market_id,
+                event.id,
+                event.type,
+                event.created,
+                now,
+                new.source,
+                event.digest,
+                event.body,
+            )
         )
         for name in new.subscriptions:
             deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))

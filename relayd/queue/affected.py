@@ -10,19 +10,20 @@ from dataclasses import dataclass
 class Waiting:
     """One subscription's waiting deliveries. `paused` and `gone` are holds that a reload keeps.
 
-    `gone` ends with a new URL. `held` says that something holds them now, the configuration too.
+    `gone` ends with another URL than `url`. `held` says that something holds them now, the configuration too.
     """
 
     count: int
     held: bool
     paused: bool
     gone: bool
+    url: str
 
 
 _WAITING = """
 SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_waiting
               WHERE subscription_id = subscriptions.id AND due_at IS NOT NULL),
-  hold IS NOT NULL, paused_at IS NOT NULL, gone_at IS NOT NULL
+  hold IS NOT NULL, paused_at IS NOT NULL, gone_at IS NOT NULL, url
 FROM subscriptions WHERE name IN (SELECT value FROM json_each(?))"""
 
 
@@ -30,6 +31,6 @@ def read_waiting(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, Wait
     """Return what waits for those of these subscriptions that the queue has ever heard of."""
     rows = db.execute(_WAITING, (json.dumps(list(names)),))
     return {
-        name: Waiting(count, bool(held), bool(paused), bool(gone))
-        for name, count, held, paused, gone in rows
+        name: Waiting(count, bool(held), bool(paused), bool(gone), url)
+        for name, count, held, paused, gone, url in rows
     }

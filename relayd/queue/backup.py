@@ -10,16 +10,16 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from relayd.core.queue_files import queue_files
 from relayd.queue.reading import begin_reading, open_file
 
 _PAGES_AT_ONCE: Final = 2_000
-_SIDES: Final = ("", "-wal", "-shm", ".lock", ".control", ".reserve")
 
 Progress = Callable[[int, int], None]
 """Is told how many pages are copied, and of how many."""
@@ -47,7 +47,7 @@ def back_up(queue: Path, target: Path, *, replace: bool, progress: Progress) -> 
     Raises `BackupError`, or `QueueUnreadableError` for the queue itself.
     """
     _check_target(queue, target, replace=replace)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = _partial(target)
     try:
         descriptor = _take(partial)
     except OSError as error:
@@ -73,11 +73,25 @@ def back_up(queue: Path, target: Path, *, replace: bool, progress: Progress) -> 
 def _check_target(queue: Path, target: Path, *, replace: bool) -> None:
     if target.is_dir():
         raise BackupError(f"{target} is a folder; name a file in it")
-    real = os.path.realpath(target)
-    if real in {os.path.realpath(f"{queue}{side}") for side in _SIDES}:
-        raise BackupError(f"{target} is a file of the queue itself; name another")
+    for path in (target, _partial(target)):
+        if _is_of_queue(path, queue):
+            raise BackupError(f"{path} is a file of the queue itself; name another")
     if os.path.lexists(target) and not replace:
         raise BackupError(f"{target} is there already; --force replaces it")
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f"{target.name}.partial")
+
+
+def _is_of_queue(path: Path, queue: Path) -> bool:
+    """Tell whether a path is, or leads to, the queue or what belongs to it, there or not."""
+    names = {name for base in (queue, queue.resolve()) for name in queue_files(str(base))}
+    if os.path.realpath(path) in {os.path.realpath(name) for name in names}:
+        return True
+    with suppress(OSError):
+        return any(os.path.exists(name) and os.path.samefile(path, name) for name in names)  # noqa: PTH110, PTH121 - texts
+    return False
 
 
 def _take(partial: Path) -> int:

@@ -13,21 +13,22 @@ from itertools import chain
 
 from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import Delivery, State, delivery_id
+from relayd.core.release import Extra, released_by
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
     """One endpoint's wish for at most `count` due deliveries of its subscriptions.
 
-    `busy` holds the numbers of those in flight. Retries that were scheduled before `released_at`
-    are due whatever their time. `now` and `released_at` are Unix seconds.
+    `busy` holds the numbers of those in flight. `recovery` is the number of the endpoint's last
+    recovery, which released retries: see `core.release`. `now` is in Unix seconds.
     """
 
     subscriptions: tuple[str, ...]
     count: int
     now: float
     busy: frozenset[int]
-    released_at: float | None
+    recovery: int
     backlog_first: bool
 
 
@@ -65,21 +66,32 @@ SELECT 0, due_at, seq FROM (
     ORDER BY due_at LIMIT :n)
 """
 
+_OPERATOR = "SELECT release FROM subscriptions WHERE id = :subscription_id"
+
+# Two seeks, since the operator's releases know no step. What is due anyway is among what they find:
+# :n rows hold enough of either.
 _RELEASED = """
-SELECT 0, due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-  AND state = 'retrying' AND due_at > :now AND scheduled_at <= :released_at
-  ORDER BY due_at LIMIT :n
+SELECT due_at, seq, release_seen, recovery_used FROM (
+  SELECT due_at, seq, release_seen, recovery_used
+  FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
+    AND state = 'retrying' AND recovery_used = 0 AND release_seen < max(:recovery, :operator)
+    ORDER BY release_seen, due_at LIMIT :n)
+UNION ALL
+SELECT due_at, seq, release_seen, recovery_used FROM (
+  SELECT due_at, seq, release_seen, recovery_used
+  FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
+    AND state = 'retrying' AND recovery_used = 1 AND release_seen < :operator
+    ORDER BY release_seen, due_at LIMIT :n)
 """
 
 _NEXT_DUE = """
 SELECT due_at FROM deliveries WHERE subscription_id = :subscription_id
   AND state = 'retrying' AND due_at > :now
-  AND (:released_at IS NULL OR scheduled_at > :released_at)
   ORDER BY due_at LIMIT 1
 """
 
 _LOAD = """
-SELECT d.seq, d.subscription_id, e.id, e.type, d.state, d.attempts, d.step, e.body
+SELECT d.seq, d.subscription_id, e.id, e.type, d.state, d.attempts, d.step, d.due_at, e.body
 FROM json_each(?) AS wanted
 JOIN deliveries d ON d.seq = wanted.value AND d.due_at IS NOT NULL
 JOIN events e ON e.seq = d.event_seq
@@ -106,23 +118,38 @@ def _claim(
     names = {subscription_ids[name]: name for name in want.subscriptions}
     fresh: list[_Candidate] = []
     backlog: list[_Candidate] = []
-    for subscription_id in names:
-        for is_fresh, since, seq in _due(db, want, subscription_id):
+    next_due: dict[str, float] = {}
+    extras: dict[int, Extra] = {}
+    for subscription_id, name in names.items():
+        parameters = {
+            "subscription_id": subscription_id,
+            "now": want.now,
+            "recovery": want.recovery,
+            "fresh_for": FRESH_FOR_S,
+            # One more than may be taken, to know whether more is due.
+            "n": want.count + len(want.busy) + 1,
+        }
+        before = len(fresh) + len(backlog)
+        for is_fresh, since, seq in db.execute(_DUE, parameters):
             if seq not in want.busy:
                 (fresh if is_fresh else backlog).append((since, seq, subscription_id))
+        if len(fresh) + len(backlog) - before > want.count:
+            continue  # more is due than is wanted: nothing else needs to be known
+        # Without a retry that waits for its time, nothing can be released.
+        coming: tuple[float] | None = db.execute(_NEXT_DUE, parameters).fetchone()
+        if coming is not None:
+            next_due[name] = coming[0]
+            for due_at, seq, extra in _released(db, want, parameters):
+                extras[seq] = extra
+                backlog.append((due_at, seq, subscription_id))
     admitted, backlog_first = admit(
         sorted(fresh), sorted(backlog), want.count, backlog_first=want.backlog_first
     )
-    loaded = _load(db, [seq for _, seq, _ in admitted], tag, names)
+    loaded = _load(db, [seq for _, seq, _ in admitted], tag, names, extras)
 
     left = Counter(each[2] for each in chain(fresh, backlog))
     left.subtract(each[2] for each in admitted)
-    next_due: dict[str, float] = {}
-    for subscription_id, name in names.items():
-        if left[subscription_id] > 0:
-            next_due[name] = want.now
-        elif (due_at := _next_due(db, want, subscription_id)) is not None:
-            next_due[name] = due_at
+    next_due |= {name: want.now for number, name in names.items() if left[number] > 0}
     return Claim(
         deliveries=tuple(loaded[seq] for _, seq, _ in admitted if seq in loaded),
         next_due=next_due,
@@ -130,25 +157,33 @@ def _claim(
     )
 
 
-def _due(
-    db: sqlite3.Connection, want: Want, subscription_id: int
-) -> Iterator[tuple[int, float, int]]:
-    """Return what is due: whether it is fresh, since when, and its number."""
-    parameters = {
-        "subscription_id": subscription_id,
-        "now": want.now,
-        "released_at": want.released_at,
-        "fresh_for": FRESH_FOR_S,
-        # One more than may be taken, to know whether more is due.
-        "n": want.count + len(want.busy) + 1,
-    }
-    yield from db.execute(_DUE, parameters)
-    if want.released_at is not None:
-        yield from db.execute(_RELEASED, parameters)
+def _released(
+    db: sqlite3.Connection, want: Want, parameters: Mapping[str, object]
+) -> Iterator[tuple[float, int, Extra]]:
+    """Yield what is not due and was released: its time, its number, and by what."""
+    [(operator,)] = db.execute(_OPERATOR, parameters)
+    if not (operator or want.recovery):
+        return
+    rows = db.execute(_RELEASED, {**parameters, "operator": operator})
+    for due_at, seq, release_seen, recovery_used in rows:
+        if due_at <= want.now or seq in want.busy:
+            continue
+        extra = released_by(
+            release_seen,
+            recovery_used=bool(recovery_used),
+            recovery=want.recovery,
+            operator=operator,
+        )
+        if extra is not None:
+            yield due_at, seq, extra
 
 
 def _load(
-    db: sqlite3.Connection, seqs: list[int], tag: str, names: Mapping[int, str]
+    db: sqlite3.Connection,
+    seqs: list[int],
+    tag: str,
+    names: Mapping[int, str],
+    extras: Mapping[int, Extra],
 ) -> dict[int, Delivery]:
     if not seqs:
         return {}
@@ -162,20 +197,19 @@ def _load(
             state=State(state),
             attempts=attempts,
             step=step,
+            due_at=due_at,
             body=body,
+            extra=extras.get(seq),
         )
-        for seq, subscription_id, event_id, event_type, state, attempts, step, body in db.execute(
-            _LOAD, (json.dumps(seqs),)
-        )
+        for (
+            seq,
+            subscription_id,
+            event_id,
+            event_type,
+            state,
+            attempts,
+            step,
+            due_at,
+            body,
+        ) in db.execute(_LOAD, (json.dumps(seqs),))
     }
-
-
-def _next_due(db: sqlite3.Connection, want: Want, subscription_id: int) -> float | None:
-    """Return when the next retry comes up that is not due yet."""
-    parameters = {
-        "subscription_id": subscription_id,
-        "now": want.now,
-        "released_at": want.released_at,
-    }
-    row: tuple[float] | None = db.execute(_NEXT_DUE, parameters).fetchone()
-    return None if row is None else row[0]

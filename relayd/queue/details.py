@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from relayd.core.delivery import delivery_seq
 from relayd.queue.listing import ListedDelivery, load
+from relayd.queue.namesakes import find_event
 from relayd.queue.reading import Reading
 
 
@@ -11,7 +12,8 @@ from relayd.queue.reading import Reading
 class Attempt:
     """One attempt as it was recorded. `started_at` is in Unix seconds.
 
-    `failure` is None where it succeeded; `answer` is the beginning of the answer's body.
+    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
+    says why it was made before its scheduled time.
     """
 
     number: int
@@ -21,6 +23,7 @@ class Attempt:
     failure: str | None
     detail: str | None
     answer: bytes = field(repr=False)
+    extra: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,12 @@ class DeliveryDetail:
 class EventDetail:
     """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
 
-    `body` is what every attempt sends; None once the retention has left its id alone.
+    `market_id` is "" where an older relayd kept the id alone. `body` is what every attempt sends; None once the retention has left its id alone.
     """
 
     id: str
     type: str
+    market_id: str
     created: int
     accepted_at: float
     source: str
@@ -50,8 +54,12 @@ class EventDetail:
 LARGEST_SEQ = 2**63 - 1  # of SQLite's integers
 
 
-def find(reading: Reading, identifier: str) -> EventDetail | None:
-    """Return the event with this id, or the event of the delivery with this id and that alone."""
+def find(reading: Reading, identifier: str, market: str | None = None) -> EventDetail | None:
+    """Return the event with this id, or the event of the delivery with this id and that alone.
+
+    Of events, that of `market`. Raises `SeveralMarketsError` where several have the id and no
+    market is given.
+    """
     seq = delivery_seq(identifier, reading.tag)
     if seq is not None and seq <= LARGEST_SEQ:
         row = reading.db.execute(
@@ -59,29 +67,30 @@ def find(reading: Reading, identifier: str) -> EventDetail | None:
         ).fetchone()
         if row is not None:
             return _event(reading, row[0], [seq])
-    row = reading.db.execute("SELECT seq FROM events WHERE id = ?", (identifier,)).fetchone()
-    if row is None:
+    event_seq = find_event(reading, identifier, market)
+    if event_seq is None:
         return None
     seqs = [
         number
         for (number,) in reading.db.execute(
-            "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (row[0],)
+            "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
         )
     ]
-    return _event(reading, row[0], seqs)
+    return _event(reading, event_seq, seqs)
 
 
 def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | None:
     row = reading.db.execute(
-        "SELECT id, type, created, accepted_at, source, body FROM events WHERE seq = ?",
+        "SELECT id, type, market_id, created, accepted_at, source, body FROM events WHERE seq = ?",
         (event_seq,),
     ).fetchone()
     if row is None:
         return None
-    identifier, event_type, created, accepted_at, source, body = row
+    identifier, event_type, market_id, created, accepted_at, source, body = row
     return EventDetail(
         id=identifier,
         type=event_type,
+        market_id=market_id,
         created=created,
         accepted_at=accepted_at,
         source=source,
@@ -95,7 +104,7 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
 
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
     rows = reading.db.execute(
-        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x'')"
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''), extra"
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )

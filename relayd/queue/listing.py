@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import Hold, State, delivery_id, shown_state
+from relayd.queue.effective_due import EFFECTIVE_DUE
 from relayd.queue.filtering import DeliveryFilter, among_the_newest, query_for
 from relayd.queue.reading import Reading
 
@@ -24,6 +25,7 @@ class ListedDelivery:
     id: str
     event_id: str
     event_type: str
+    market_id: str
     subscription: str
     state: State
     hold: Hold | None
@@ -61,17 +63,11 @@ def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Pag
     return Page(tuple(load(reading, seqs[:limit])), more=len(seqs) > limit)
 
 
-# A retry that was scheduled before its endpoint came back is due since then; nothing starts before
-# the endpoint's Retry-After is over. As core.endpoint.Health says.
-_LOAD = """
-SELECT d.seq, e.id, e.type, s.name, d.state, s.hold, d.attempts, e.accepted_at,
-  coalesce(d.ended_at, d.scheduled_at),
-  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN
-    max(
-      CASE WHEN d.state = 'retrying' AND p.released_at >= d.scheduled_at
-        THEN min(d.due_at, p.released_at) ELSE d.due_at END,
-      coalesce(p.held_until, 0.0))
-  END,
+# An extra attempt that failed leaves scheduled_at as it was.
+_LOAD = f"""
+SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
+  coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
+  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
   d.ended_at, a.started_at, a.status, a.failure
 FROM deliveries d
 CROSS JOIN events e ON e.seq = d.event_seq
@@ -80,7 +76,7 @@ LEFT JOIN endpoints p ON p.url = s.url
 LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
 WHERE d.seq IN (SELECT value FROM json_each(?))
 ORDER BY d.seq DESC
-"""
+"""  # noqa: S608 - made of texts of our own
 
 
 def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
@@ -90,6 +86,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         seq,
         event_id,
         event_type,
+        market_id,
         name,
         stored,
         hold,
@@ -107,6 +104,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 id=delivery_id(reading.tag, seq),
                 event_id=event_id,
                 event_type=event_type,
+                market_id=market_id,
                 subscription=name,
                 state=state,
                 hold=held if state is State.HELD else None,

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
 from relayd.queue.acceptance import Numbers
+from relayd.queue.records import set_release
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def _states(change: Change) -> str:
 # fresh, instead of standing in its way.
 _REPLAY = f"""
 UPDATE deliveries
-SET state = '{TRANSITIONS[State.EXHAUSTED, Change.REPLAY]}', step = 0,
+SET state = '{TRANSITIONS[State.EXHAUSTED, Change.REPLAY]}', step = 0, recovery_used = 0,
   scheduled_at = :now, due_at = :due_at, ended_at = NULL
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ({_states(Change.REPLAY)})
 RETURNING subscription_id"""  # noqa: S608 - constants of our own
@@ -144,6 +145,22 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
         ).rowcount
         > 0
     )
+
+
+_RELEASED = """
+SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
+WHERE subscription_id = (SELECT id FROM subscriptions WHERE name = ?)
+  AND state = 'retrying' AND recovery_used IN (0, 1) AND release_seen < ?"""
+
+
+def release_retries(db: sqlite3.Connection, name: str, *, release: int, now: float) -> int:
+    """Release the retries that wait for a subscription; return how many.
+
+    Each gets an attempt before its time, once the subscription is not held.
+    """
+    set_release(db, [name], release=release, now=now)
+    [(count,)] = db.execute(_RELEASED, (name, release))
+    return int(count)
 
 
 def read_holds(db: sqlite3.Connection) -> dict[str, Hold | None]:

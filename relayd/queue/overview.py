@@ -8,6 +8,8 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.queue.contents import Contents, read_contents
+from relayd.queue.effective_due import HELD_UNTIL
 from relayd.queue.health import read_health
 from relayd.queue.reading import Reading
 from relayd.queue.statistics import Tallies, Tally, read_tallies
@@ -42,6 +44,7 @@ class EndpointStanding:
 class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
+    `contents` is what fills the file.
     `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
@@ -51,6 +54,7 @@ class QueueStanding:
     deliveries: int
     waiting: int
     rejected: int
+    contents: Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +65,39 @@ class Overview:
     queue: QueueStanding
 
 
-# As core.endpoint.Health says: a retry that was scheduled before its endpoint came back is due
-# since then, and nothing starts before the endpoint's Retry-After is over.
-_WAITING = """
-SELECT s.name, count(*), min(d.seq),
-  max(min(CASE WHEN d.state = 'retrying' AND p.released_at >= d.scheduled_at
-      THEN min(d.due_at, p.released_at) ELSE d.due_at END), coalesce(p.held_until, 0.0))
-FROM subscriptions s
-CROSS JOIN deliveries d INDEXED BY deliveries_waiting
-  ON d.subscription_id = s.id AND d.due_at IS NOT NULL
-LEFT JOIN endpoints p ON p.url = s.url
-GROUP BY s.id"""
+# What waits is counted in an index that does not hold the releases: whether some of it is released
+# is two seeks in the one that does (as `effective_due` has it for a single delivery).
+_OPERATORS = """
+FROM deliveries d INDEXED BY deliveries_releasable
+WHERE d.subscription_id = s.id AND d.state = 'retrying'
+  AND d.recovery_used IN (0, 1) AND d.release_seen < s.release"""
+_RECOVERIES = """
+FROM deliveries d INDEXED BY deliveries_releasable
+WHERE d.subscription_id = s.id AND d.state = 'retrying'
+  AND d.recovery_used = 0 AND d.release_seen < p.release AND d.release_seen >= s.release"""
 
-_DUE = """
-SELECT s.url, count(*)
+_WAITING = f"""
+SELECT s.name, count(*), min(d.seq),
+  max({HELD_UNTIL}, min(
+    min(d.due_at),
+    coalesce((SELECT s.released_at {_OPERATORS} LIMIT 1), 9e9),
+    coalesce((SELECT p.released_at {_RECOVERIES} LIMIT 1), 9e9)))
 FROM subscriptions s
 CROSS JOIN deliveries d INDEXED BY deliveries_waiting
   ON d.subscription_id = s.id AND d.due_at IS NOT NULL
 LEFT JOIN endpoints p ON p.url = s.url
-WHERE s.hold IS NULL AND (d.due_at <= ? OR d.state = 'retrying' AND p.released_at >= d.scheduled_at)
-GROUP BY s.url"""
+GROUP BY s.id"""  # noqa: S608 - made of texts of our own
+
+_DUE = f"""
+SELECT s.url, sum(
+  (SELECT count(*) FROM deliveries d INDEXED BY deliveries_waiting
+   WHERE d.subscription_id = s.id AND d.state IN ('pending', 'retrying') AND d.due_at <= :now)
+  + (SELECT count(*) {_OPERATORS} AND d.due_at > :now)
+  + (SELECT count(*) {_RECOVERIES} AND d.due_at > :now))
+FROM subscriptions s
+LEFT JOIN endpoints p ON p.url = s.url
+WHERE s.hold IS NULL
+GROUP BY s.url"""  # noqa: S608 - made of texts of our own
 
 _OLDEST_EVENT = "SELECT min(accepted_at) FROM events INDEXED BY events_listed"
 
@@ -113,7 +130,7 @@ def read_overview(reading: Reading, path: Path, *, now: float) -> Overview:
 
 def count_due(reading: Reading, *, now: float) -> dict[str, int]:
     """Return how many deliveries are due at each URL, of those that are not held."""
-    rows = reading.db.execute(_DUE, (now,))
+    rows = reading.db.execute(_DUE, {"now": now})
     return {url: count for url, count in rows if count}
 
 
@@ -153,6 +170,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         deliveries=number("SELECT count(*) FROM deliveries"),
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
+        contents=read_contents(reading.db),
     )
 
 

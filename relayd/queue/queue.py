@@ -7,11 +7,13 @@ Callers at the same time share one transaction (see `group`).
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
@@ -22,12 +24,16 @@ from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
+from relayd.queue.handover import Step, hand_over
 from relayd.queue.health import read_health, write_health
+from relayd.queue.migration import finish_migration
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rejected import drop_rejected, is_rejected
 from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
+
+_log = structlog.get_logger()
 
 # NORMAL would return before the sync: measured, an acknowledgement left too early 20 times in 20.
 _PRAGMAS = (
@@ -76,6 +82,11 @@ class Queue:
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
 
+    def next_release(self) -> int:
+        """Return the number of a release from now on: see `core.release`."""
+        self._numbers.release += 1
+        return self._numbers.release
+
     @property
     def holds(self) -> Mapping[str, Hold | None]:
         """Each subscription's hold, as it was last committed.
@@ -90,9 +101,13 @@ class Queue:
     ) -> None:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
+        What waits for a subscription whose URL changed, or that is `released`, is released.
         `own_types` are the types of relayd's own events that somebody wants.
         """
-        found = await self._writer.write(lambda db: records.declare(db, declared))
+        wanted, release = tuple(declared), self.next_release()
+        found = await self._writer.write(
+            lambda db: records.declare(db, wanted, release=release, now=self._clock())
+        )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
@@ -102,11 +117,38 @@ class Queue:
         now = self._clock()
         return await self._change_hold(lambda db: operations.pause(db, subscription, now=now))
 
-    async def resume(self, subscription: str) -> bool:
-        """Take back a pause, and a receiver's 410; return whether there was either."""
-        return await self._change_hold(lambda db: operations.resume(db, subscription))
+    async def resume(self, subscription: str) -> tuple[bool, int]:
+        """Take back a pause, and a receiver's 410, and release the retries that wait.
 
-    async def _change_hold(self, change: Work[bool]) -> bool:
+        Returns whether there was either, and how many retries.
+        """
+        now, release = self._clock(), self.next_release()
+        return await self._change_hold(
+            lambda db: (
+                operations.resume(db, subscription),
+                operations.release_retries(db, subscription, release=release, now=now),
+            )
+        )
+
+    async def release(self, subscription: str) -> int:
+        """Release the retries that wait for a subscription; return how many."""
+        now, release = self._clock(), self.next_release()
+        return await self._writer.write(
+            lambda db: operations.release_retries(db, subscription, release=release, now=now)
+        )
+
+    async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
+        """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
+        ids = self._subscription_ids
+        step, self._holds = await self._writer.write(
+            lambda db: (
+                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight),
+                operations.read_holds(db),
+            )
+        )
+        return step
+
+    async def _change_hold(self, change: Work[T]) -> T:
         changed, self._holds = await self._writer.write(
             lambda db: (change(db), operations.read_holds(db))
         )
@@ -231,7 +273,7 @@ class Queue:
         gone = any(recording.record.outcome.gone for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = records.record(db, recordings)
+            results = records.record(db, recordings, release=self._numbers.release)
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
             return results, told, operations.read_holds(db) if gone else self._holds
 
@@ -243,6 +285,33 @@ class Queue:
         return results
 
 
+def _make_private(path: Path) -> None:
+    """Take from others what a restored copy lets them read: bodies and receivers' URLs.
+
+    Raises `DatabaseFailedError` where the file is another user's, who could give it back.
+    """
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        try:
+            mode = stat.S_IMODE(name.stat().st_mode)
+            if mode & 0o077 == 0:
+                continue
+            name.chmod(0o600)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            raise DatabaseFailedError(
+                path,
+                f"{name} may be read by others (mode {mode:04o}) and belongs to another user:"
+                f" chown it to relayd's user, and chmod 0600 {name}",
+            ) from None
+        _log.warning(
+            "queue_made_private",
+            path=str(name),
+            mode=f"{mode:04o}",
+            detail="others could read it; its mode is 0600 now",
+        )
+
+
 @asynccontextmanager
 async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Queue]:
     """Open the queue, made anew where there is no file, and migrated where it is older.
@@ -252,6 +321,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     """
     # SQLite would make it readable for others; its -wal and -shm take the file's mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make_private(path)
     async with Database.open(path, reserve=reserve_of(path)) as writer:
         try:
             version = await writer.run(read_version)
@@ -260,6 +330,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
         await writer.set_pragmas(_PRAGMAS)
         tag = secrets.token_hex(4)
         await writer.write(lambda db: migrate(db, version, tag))
+        await finish_migration(writer)
         async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
             rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:

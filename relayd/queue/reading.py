@@ -4,7 +4,6 @@ Plain sqlite3, since such a process has nothing else to do meanwhile, and starts
 """
 
 import os
-import pwd
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relayd.core.delivery import Hold
-from relayd.queue.schema import APPLICATION_ID, VERSION
+from relayd.permissions import user_name
+from relayd.queue.schema import APPLICATION_ID, VERSION, is_unfinished
 
 _BUSY_TIMEOUT_S = 5.0
 
@@ -114,6 +114,12 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
             f"an older relayd wrote it (queue version {version}, this one reads {VERSION}); "
             "`relayd run` of this version brings it up to date when it starts",
         )
+    if is_unfinished(db):
+        raise QueueUnreadableError(
+            path,
+            "its events are still being moved from an older version's table; try again once"
+            " `relayd run` has started: its log says how far it is",
+        )
 
 
 def _missing(path: Path) -> str:
@@ -140,11 +146,3 @@ def _explain(error: sqlite3.Error, path: Path) -> str:
     if code == sqlite3.SQLITE_NOTADB:
         return "this is not a SQLite file"
     return f"{error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
-
-
-def user_name() -> str:
-    """Return the name of the user that this process runs as, or its number."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

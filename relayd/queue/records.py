@@ -8,6 +8,7 @@ from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure
 from relayd.core.own_events import OwnEvent
+from relayd.core.release import Extra
 from relayd.queue import statistics
 from relayd.queue.health import write_health
 
@@ -28,25 +29,36 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the configuration says of a subscription, as far as the queue needs it."""
+    """What the configuration says of a subscription, as far as the queue needs it.
+
+    `released` says that what waits for it may succeed now: its secret changed, for example.
+    """
 
     name: str
     url: str
     active: bool
+    released: bool = False
 
 
 _INSERT_ATTEMPT = """
 INSERT INTO attempts
-  (delivery_seq, number, started_at, duration_s, status, failure, detail, answer)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+  (delivery_seq, number, started_at, duration_s, status, failure, detail, answer, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # What the operator did while the attempt was under way stands (a cancelled one stays cancelled, a
 # replayed one keeps its new schedule), but for one that succeeded: it was delivered.
 _MAY_SUCCEED = ", ".join(f"'{state}'" for state in sorted(origins(Change.SUCCEED)))
 _UPDATE_DELIVERY = f"""
 UPDATE deliveries
-SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?
+SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?,
+  release_seen = ?, recovery_used = 0
 WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+
+# An extra attempt that failed. Its times are not even written: the clock may have been set since.
+_KEEP_SCHEDULE = f"""
+UPDATE deliveries
+SET state = state, attempts = ?, release_seen = ?, recovery_used = recovery_used OR ?
+WHERE seq = ? AND state = '{State.RETRYING}' AND step = ?"""  # noqa: S608 - constants of our own
 
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
@@ -64,24 +76,32 @@ WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
-INSERT INTO subscriptions (name, url, presence) VALUES (?, ?, ?)
+INSERT INTO subscriptions (name, url, presence) VALUES (:name, :url, :presence)
 ON CONFLICT (name) DO UPDATE SET
   gone_at = CASE WHEN url = excluded.url THEN gone_at END,
+  release = CASE WHEN url = excluded.url THEN release ELSE :release END,
+  released_at = CASE WHEN url = excluded.url THEN released_at ELSE :now END,
   url = excluded.url,
   presence = excluded.presence"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording], *, release: int) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
-    Says of each whether its delivery stands as was decided: False where the operator cancelled or
-    replayed it meanwhile, and the attempt did not succeed.
+    `release` is the newest release's number. Says of each whether its delivery stands as was
+    decided: False where the operator cancelled or replayed it meanwhile, and the attempt did not
+    succeed.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
-    updated = db.executemany(_UPDATE_DELIVERY, [_delivery_values(each) for each in records])
+    updated = db.executemany(
+        _UPDATE_DELIVERY, [_delivery_values(each, release) for each in records if each.rescheduled]
+    ).rowcount
+    kept = [_kept_values(each, release) for each in records if not each.rescheduled]
+    if kept:
+        updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
     results = [True] * len(records)
-    if updated.rowcount < len(records):
+    if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
     statistics.count(db, ((each.url, each.record) for each in recordings))
     health = {each.url: each.health() for each in recordings if each.health is not None}
@@ -120,10 +140,17 @@ def _attempt_values(record: AttemptRecord) -> tuple[object, ...]:
         outcome.failure,
         outcome.detail or None,
         outcome.answer or None,
+        record.delivery.extra,
     )
 
 
-def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
+def _kept_values(record: AttemptRecord, release: int) -> tuple[object, ...]:
+    delivery = record.delivery
+    used = delivery.extra is Extra.RECOVERY
+    return (delivery.attempts + 1, release, used, delivery.seq, delivery.step)
+
+
+def _delivery_values(record: AttemptRecord, release: int) -> tuple[object, ...]:
     return (
         record.state,
         record.delivery.attempts + 1,
@@ -131,6 +158,7 @@ def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
         record.decided_at,
         record.due_at,
         None if record.due_at is not None else record.decided_at,
+        release,
         record.delivery.seq,
         record.delivery.state,
         record.delivery.step,
@@ -139,16 +167,36 @@ def _delivery_values(record: AttemptRecord) -> tuple[object, ...]:
 
 
 def declare(
-    db: sqlite3.Connection, declared: Iterable[Declared]
+    db: sqlite3.Connection, declared: Iterable[Declared], *, release: int, now: float
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    Returns each subscription's number and hold by its name.
+    What waits for one whose URL changed, or that is `released`, is released by the number
+    `release`. Returns each subscription's number and hold by its name.
     """
     db.execute("UPDATE subscriptions SET presence = 'removed'")
+    wanted = list(declared)
     db.executemany(
         _UPSERT_SUBSCRIPTION,
-        [(each.name, each.url, "active" if each.active else "inactive") for each in declared],
+        [
+            {
+                "name": each.name,
+                "url": each.url,
+                "presence": "active" if each.active else "inactive",
+                "release": release,
+                "now": now,
+            }
+            for each in wanted
+        ],
     )
+    set_release(db, [each.name for each in wanted if each.released], release=release, now=now)
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
+
+
+def set_release(db: sqlite3.Connection, names: Iterable[str], *, release: int, now: float) -> None:
+    """Release what waits for these subscriptions, whenever they are not held."""
+    db.executemany(
+        "UPDATE subscriptions SET release = ?, released_at = ? WHERE name = ?",
+        [(release, now, name) for name in names],
+    )

@@ -14,9 +14,11 @@ from typing import Final
 import structlog
 import trio
 
-from relayd.core.clock_step import is_from_before
+from relayd.core.clock_step import is_from_before, moved_health
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.acceptance import Numbers
+from relayd.queue.clock_marks import mark_seen
+from relayd.queue.health import read_health, write_health
 from relayd.queue.operations import Operation
 from relayd.queue.queue import Queue
 
@@ -35,17 +37,15 @@ _MOVE = """
 UPDATE deliveries SET due_at = due_at + ?, scheduled_at = scheduled_at + ?
 WHERE seq = ? AND state = 'retrying' AND scheduled_at = ?"""
 
-_MOVE_ENDPOINTS = """
-UPDATE endpoints SET failed_at = failed_at + :step, failing_since = failing_since + :step,
-  released_at = released_at + :step,
-  held_until = CASE held_until WHEN 0 THEN 0 ELSE held_until + :step END"""
+_MOVE_SUBSCRIPTIONS = "UPDATE subscriptions SET released_at = released_at + ?"
 
 _NEWEST = """
 SELECT max(moment) FROM (
   SELECT max(scheduled_at) AS moment FROM deliveries
     WHERE state = 'retrying' AND due_at IS NOT NULL
-  UNION ALL SELECT max(released_at) FROM endpoints
-  UNION ALL SELECT max(failed_at) FROM endpoints)"""
+  UNION ALL SELECT max(released_at) FROM subscriptions
+  UNION ALL SELECT max(max(coalesce(released_at, 0), coalesce(failing_since, 0),
+    coalesce(failed_since, 0), coalesce(succeeded_at, 0))) FROM endpoints)"""
 
 
 def newest(db: sqlite3.Connection) -> float:
@@ -54,26 +54,44 @@ def newest(db: sqlite3.Connection) -> float:
     return float(moment or 0.0)
 
 
-async def move_endpoints(queue: Queue, step: float) -> None:
-    """Move the endpoints' times by a step of the clock. Raises `DatabaseError`."""
+_NEWEST_BEFORE = """
+SELECT max(scheduled_at) FROM deliveries
+WHERE state = 'retrying' AND due_at IS NOT NULL AND scheduled_at <= ?"""
+
+
+def newest_before(db: sqlite3.Connection, moment: float) -> float:
+    """Return when the last retry until `moment` was scheduled; 0 where there was none."""
+    [(scheduled_at,)] = db.execute(_NEWEST_BEFORE, (moment,)).fetchall()
+    return float(scheduled_at or 0.0)
+
+
+async def move_endpoints(queue: Queue, step: float, now: float) -> None:
+    """Move the endpoints' times by a step of the clock, after which it is `now`.
+
+    The queue remembers `now` as the time when the clock was last looked at. Raises `DatabaseError`.
+    """
 
     def move(db: sqlite3.Connection, _: Numbers, __: Mapping[str, int]) -> None:
-        db.execute(_MOVE_ENDPOINTS, {"step": step})
+        known = read_health(db)
+        write_health(db, {url: moved_health(each, step) for url, each in known.items()})
+        db.execute(_MOVE_SUBSCRIPTIONS, (step,))
+        mark_seen(db, now)
 
     await _patiently(queue, move)
 
 
-async def move_retries(queue: Queue, step: float, now: float) -> int:
+async def move_retries(queue: Queue, step: float, now: float, *, certain: bool = True) -> int:
     """Move the retries that were scheduled before a step of the clock; return how many.
 
-    `now` is the moment just after the step, in Unix seconds. Cancelled, or killed, it leaves the
+    `now` is the moment just after the step, in Unix seconds; for `certain` see `core.clock_step`.
+    Cancelled, or killed, it leaves the
     rest as it was: they are due early or late by the step. Raises `DatabaseError`.
     """
     seqs, scheduled = array("q"), array("d")
 
     def look(db: sqlite3.Connection) -> None:
         for seq, scheduled_at in db.execute(_WAITING):
-            if is_from_before(scheduled_at, step, now):
+            if is_from_before(scheduled_at, step, now, certain=certain):
                 seqs.append(seq)
                 scheduled.append(scheduled_at)
 

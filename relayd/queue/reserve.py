@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from relayd.core.queue_files import RESERVE
+
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 """The WAL takes 4 MiB before it is emptied; the rest holds some ten thousand attempts."""
 
@@ -25,7 +27,7 @@ _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 
 def reserve_of(queue: Path) -> "FileReserve":
     """Return the reserve that belongs to a queue."""
-    return FileReserve(queue.with_name(f"{queue.name}.reserve"))
+    return FileReserve(queue.with_name(f"{queue.name}{RESERVE}"))
 
 
 class FileReserve:

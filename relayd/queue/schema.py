@@ -5,8 +5,16 @@ queue from any other SQLite file.
 """
 
 import sqlite3
+from typing import Final
 
 APPLICATION_ID = 0x52454C59  # "RELY"
+
+OLD_TABLE: Final = "events_1"
+"""The events of version 1 that are still to be moved; it is there until all are."""
+
+UNKNOWN_MARKET: Final = ""
+"""The market of an event of which version 1 kept the id alone. The id is that of any market: no
+event with it is accepted again, whoever sends it, until it is forgotten."""
 
 _VERSION_1 = """
 CREATE TABLE queue (
@@ -129,7 +137,66 @@ CREATE TABLE rejected (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+# The block of ids and markets. `events` is made again, since a UNIQUE constraint cannot be removed;
+# its rows follow in bounded steps, see `migration`: until then they are in `events_1`.
+_VERSION_2_EVENTS = """
+CREATE TABLE events_2 (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  market_id   TEXT NOT NULL,           -- '' where it is not known: then the id is that of any market
+  id          TEXT NOT NULL,
+  type        TEXT NOT NULL,
+  created     INTEGER NOT NULL,
+  accepted_at REAL NOT NULL,
+  source      TEXT NOT NULL,           -- "socket", or "spool NAME"
+  digest      BLOB NOT NULL,           -- of type and data: tells a duplicate from a conflict
+  body        BLOB,                    -- what every attempt sends; NULL when only the id is kept
+  UNIQUE (id, market_id)               -- in this order, so that an id alone is found, too
+) STRICT;
+INSERT INTO sqlite_sequence (name, seq)
+  SELECT 'events_2', seq FROM sqlite_sequence WHERE name = 'events';
+DROP INDEX events_listed;
+ALTER TABLE events RENAME TO events_1;
+ALTER TABLE events_2 RENAME TO events;
+CREATE INDEX events_listed ON events (accepted_at, type);
+CREATE INDEX rejected_listed ON rejected (rejected_at);
+-- What the clock said when relayd last looked, and the time by which it last removed what expired:
+-- see core.expiry. NULL before the first time.
+ALTER TABLE queue ADD COLUMN seen_at REAL;
+ALTER TABLE queue ADD COLUMN expired_at REAL;
+"""
+
+# The block of releases and health.
+_VERSION_2_RELEASES = """
+-- The newest release when it failed last, and whether its endpoint's recovery gave it an attempt in
+-- this step: see core/release.py.
+ALTER TABLE deliveries ADD COLUMN release_seen INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN recovery_used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN extra TEXT CHECK (extra IN ('recovery', 'operator'));
+
+-- The operator's last release, and when that was.
+ALTER TABLE subscriptions ADD COLUMN release INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subscriptions ADD COLUMN released_at REAL;
+
+-- The fields of core.endpoint.Health.
+ALTER TABLE endpoints RENAME COLUMN failed_at TO failed_since;
+ALTER TABLE endpoints ADD COLUMN recent TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE endpoints ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoints ADD COLUMN succeeded_at REAL;
+ALTER TABLE endpoints ADD COLUMN release INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoints ADD COLUMN throttled INTEGER NOT NULL DEFAULT 0;
+UPDATE endpoints SET reported = failing_since IS NOT NULL, release = released_at IS NOT NULL;
+UPDATE deliveries SET release_seen = 1
+  WHERE state = 'retrying' AND scheduled_at > (SELECT p.released_at FROM subscriptions s
+    JOIN endpoints p ON p.url = s.url WHERE s.id = subscription_id);
+
+-- Finds what a release is for by one seek, however many retries wait that it is not for.
+CREATE INDEX deliveries_releasable
+  ON deliveries (subscription_id, state, recovery_used, release_seen, due_at) WHERE state = 'retrying';
+"""
+
+_VERSION_2 = _VERSION_2_EVENTS + _VERSION_2_RELEASES
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 
 VERSION = len(MIGRATIONS)
@@ -161,11 +228,19 @@ def read_version(db: sqlite3.Connection) -> int:
     return int(version)
 
 
+def is_unfinished(db: sqlite3.Connection) -> bool:
+    """Tell whether events of version 1 are still to be moved."""
+    found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (OLD_TABLE,)).fetchone()
+    return found is not None
+
+
 def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
     """Bring the tables from `version` to this one, inside the caller's transaction.
 
     `tag` is given to a queue that is made here for the first time.
     """
+    # Renaming a table would otherwise rename it in what refers to it, too.
+    db.execute("PRAGMA legacy_alter_table = ON").fetchall()
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in _statements(script):
             db.execute(statement)
@@ -173,6 +248,7 @@ def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
     if version == 0:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("INSERT INTO queue (tag) VALUES (?)", (tag,))
+    db.execute("PRAGMA legacy_alter_table = OFF").fetchall()
 
 
 def _statements(script: str) -> list[str]:

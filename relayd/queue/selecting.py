@@ -8,6 +8,7 @@ from relayd.core.delivery import delivery_seq
 from relayd.core.patterns import pattern_matches
 from relayd.queue.filtering import DeliveryFilter, conditions_on_events, query_for
 from relayd.queue.listing import ListedDelivery, load
+from relayd.queue.namesakes import find_event
 from relayd.queue.reading import Reading
 
 _NO_LIMIT = 2**62
@@ -25,8 +26,14 @@ class Named:
     events: tuple[int, ...]
 
 
-def find_named(reading: Reading, identifiers: Sequence[str]) -> Named | str:
-    """Return what the ids of events and deliveries stand for, or the first that is in no queue."""
+def find_named(
+    reading: Reading, identifiers: Sequence[str], market: str | None = None
+) -> Named | str:
+    """Return what the ids of events and deliveries stand for, or the first that is in no queue.
+
+    Ids of events are those of `market`. Raises `SeveralMarketsError` where several have an id and
+    no market is given.
+    """
     deliveries: list[int] = []
     events: list[int] = []
     for identifier in identifiers:
@@ -36,14 +43,14 @@ def find_named(reading: Reading, identifiers: Sequence[str]) -> Named | str:
             if row is not None:
                 deliveries.append(seq)
                 continue
-        row = reading.db.execute("SELECT seq FROM events WHERE id = ?", (identifier,)).fetchone()
-        if row is None:
+        event_seq = find_event(reading, identifier, market)
+        if event_seq is None:
             return identifier
-        events.append(row[0])
+        events.append(event_seq)
         deliveries += [
             number
             for (number,) in reading.db.execute(
-                "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", row
+                "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
             )
         ]
     return Named(tuple(dict.fromkeys(deliveries)), tuple(dict.fromkeys(events)))

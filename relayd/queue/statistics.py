@@ -24,7 +24,7 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count"""
 
 _SUM = """
 SELECT url, state, response, sum(count) FROM attempt_counts
-WHERE span_s = ? AND since > ? GROUP BY url, state, response"""
+WHERE span_s = ? AND since > ? AND since <= ? GROUP BY url, state, response"""
 
 
 def count(db: sqlite3.Connection, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
@@ -89,14 +89,15 @@ def read_tallies(db: sqlite3.Connection, *, now: float) -> dict[str, Tallies]:
 
     The hour is one of 60 to 65 minutes, the day one of 24 to 25 hours.
     """
-    hours = _read(db, _SHORT_S, now - _HOUR_S - _SHORT_S)
-    days = _read(db, _LONG_S, now - _DAY_S - _LONG_S)
+    # Not what was counted while the clock was ahead.
+    hours = _read(db, _SHORT_S, now - _HOUR_S - _SHORT_S, now)
+    days = _read(db, _LONG_S, now - _DAY_S - _LONG_S, now)
     return {url: Tallies(hours.get(url, Tally()), days.get(url, Tally())) for url in hours | days}
 
 
-def _read(db: sqlite3.Connection, span_s: int, since: float) -> dict[str, Tally]:
+def _read(db: sqlite3.Connection, span_s: int, since: float, until: float) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
-    for url, state, response, number in db.execute(_SUM, (span_s, since)):
+    for url, state, response, number in db.execute(_SUM, (span_s, since, until)):
         tally = tallies.setdefault(url, Tally())
         if state == State.DELIVERED:
             tally.delivered += number

@@ -82,7 +82,7 @@ class Spool:
         self._readers = readers
         self._at_work = at_work
         self._source = f"spool {config.name}"
-        self._defaults = EventDefaults(config.market_id, config.api_version)
+        self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
         self._checks = EventChecks(self._defaults)
         self._log = _log.bind(source=self._source, path=str(config.path))
         self._paths = tuple(paths)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from relayd.core.body import HugeNumber, JsonValue, stringify
+from relayd.core.body import HugeNumber, JsonValue, encoded, stringify
 from relayd.core.event import (
     MAX_BODY_BYTES,
     Column,
@@ -26,6 +26,7 @@ from relayd.core.event_fields import (
     checked_created,
     checked_id,
     checked_label,
+    checked_market,
     checked_type,
 )
 
@@ -167,6 +168,7 @@ def settings_text(settings: Settings) -> dict[str, object]:
         "path": settings.path,
         "table": settings.table,
         "defaults": [settings.defaults.market_id, settings.defaults.api_version],
+        "markets": None if settings.defaults.markets is None else sorted(settings.defaults.markets),
         "quarantined": list(settings.quarantined),
         "paths": list(settings.paths),
     }
@@ -174,7 +176,10 @@ def settings_text(settings: Settings) -> dict[str, object]:
 
 def settings_of(text: dict[str, Any]) -> Settings:
     """Return settings from a frame's text."""
-    return Settings(**{**text, "defaults": EventDefaults(*text["defaults"])})
+    markets = text.pop("markets")
+    allowed = None if markets is None else frozenset(markets)
+    market_id, api_version = text["defaults"]
+    return Settings(**{**text, "defaults": EventDefaults(market_id, api_version, allowed)})
 
 
 # Events.
@@ -291,7 +296,7 @@ class EventChecks:
                 type=checked_type(kind, own=False),
                 created=_created(created),
                 data=None,
-                market_id=checked_label("market_id", market, self._defaults.market_id),
+                market_id=checked_market(market, self._defaults.market_id, self._defaults.markets),
                 api_version=checked_label("api_version", version, self._defaults.api_version),
                 body=bytes(blob[middle:end]),
                 unfaithful=() if flaws is None else _flaws(flaws),
@@ -310,7 +315,7 @@ class EventChecks:
         tail = self._tails.get(labels)
         if tail is None:
             market, version = map(stringify, labels)
-            tail = f'}},"market_id":{market},"api_version":{version}}}'.encode()
+            tail = encoded(f'}},"market_id":{market},"api_version":{version}}}')
             if len(self._tails) < 100:
                 self._tails[labels] = tail
         head = f'{{"id":"{event.id}","type":"{event.type}","created":{event.created},"data":{{'

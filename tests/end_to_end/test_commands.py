@@ -24,7 +24,7 @@ from receivers import Receiver, answer, never, open_receiver
 
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
-from relayd.queue.reading import user_name
+from relayd.permissions import user_name
 
 
 async def asked(*arguments: str, config: Path) -> Any:

@@ -177,7 +177,15 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
             assert relayd.events("subscription_resumed")
             document = await asked("resume", "books", config=config)
             assert document == {
-                "subscriptions": [{"name": "books", "changed": False, "hold": None}]
+                "subscriptions": [
+                    {
+                        "name": "books",
+                        "changed": False,
+                        "hold": None,
+                        "released": 0,
+                        "lifted": False,
+                    }
+                ]
             }
 
 
@@ -196,6 +204,60 @@ async def test_resume_after_a_410(tmp_path: Path) -> None:
 async def rejected_rows(spool: Path, *rows: tuple[str, str, str]) -> None:
     with closing(sqlite3.connect(spool)) as db, db:
         db.executemany("INSERT INTO relayd_spool (id, type, data) VALUES (?, ?, ?)", rows)
+
+
+async def test_rejected_rows_are_mended_by_range_and_time(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path / "spool.db")
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config) as relayd:
+            await rejected_rows(
+                spool, *((f"evt_{n}", "Order Created", f'{{"n": {n}}}') for n in range(1, 7))
+            )
+            await until(lambda: len(relayd.events("input_rejected")) >= 1)
+            for wrong in ("0", "5-3", "1-", "x", "-1", "1-99999999999999999999"):
+                await command("rejected", "resubmit", "--", wrong, config=config, status=2)
+            one = ("rejected", "resubmit", "1-2", "--id", "evt_9")
+            assert "for one row" in await command(*one, config=config, status=2)
+            mended = ("--type", "order.created", "--created", "1640995200")
+            said = await command("rejected", "resubmit", "2-3", "5", *mended, config=config)
+            assert said == "".join(f"{n}: accepted as evt_{n}.\n" for n in (2, 3, 5))
+            # What is not in the list is passed over in a range.
+            said = await command("rejected", "resubmit", "3-4", *mended, config=config)
+            assert said == "4: accepted as evt_4.\n"
+            none = await command("rejected", "resubmit", "2-5", *mended, config=config, status=1)
+            assert "none of these numbers" in none
+            assert "1 dropped" in await command("rejected", "drop", "6-99", "--yes", config=config)
+            listing = await asked("rejected", "list", config=config)
+            assert [each["number"] for each in listing["rejected"]] == [1]
+            await until(lambda: len(receiver.requests) == 4)
+    assert {json.loads(each.body)["created"] for each in receiver.requests} == {1_640_995_200}
+
+
+async def test_a_time_in_milliseconds_is_mended(tmp_path: Path) -> None:
+    queue = tmp_path / "queue.db"
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        make_spool(tmp_path / "spool.db")
+        async with running(config):
+            pass
+        with closing(sqlite3.connect(queue, isolation_level=None)) as db:
+            for seq, created in ((1, 1_640_995_200_123), (2, b"1640995200999"), (3, b"noon")):
+                db.execute(
+                    "INSERT INTO rejected (seq, source, rejected_at, code, reason, fingerprint, id,"
+                    " type, data, created) VALUES (?, 'spool market', 1.0, 'invalid_created', 'ms',"
+                    " ?, ?, ?, ?, ?)",
+                    (seq, bytes([seq]) * 32, f"evt_{seq}".encode(), b"a.b", b"{}", created),
+                )
+        async with running(config):
+            said = await command(
+                "rejected", "resubmit", "1-3", "--created", "ms", config=config, status=1
+            )
+            assert "1: accepted as evt_1.\n2: accepted as evt_2.\n" in said
+            assert "3: " in said
+            assert "(invalid_created)" in said
+            await until(lambda: len(receiver.requests) == 2)
+    assert {json.loads(each.body)["created"] for each in receiver.requests} == {1_640_995_200}
 
 
 async def test_rejected_rows_are_mended(tmp_path: Path) -> None:
@@ -291,22 +353,50 @@ async def test_a_test_that_succeeds_lets_what_waits_go(tmp_path: Path) -> None:
     async with open_receiver(switch) as receiver:
         config = write_config(
             tmp_path,
-            {
-                "books": {"url": receiver.url, "events": "order.*", "retry": ["1h"]},
-                "chat": {"url": f"{receiver.url}-chat", "events": "relayd.endpoint.recovered"},
-            },
+            {"books": {"url": receiver.url, "events": "order.*", "retry": ["1h"]}},
         )
         async with running(config) as relayd:
             await emit(config, "evt_1", "evt_2", "evt_3")
-            await logged(relayd, "endpoint_failing")
+            for event_id in ("evt_1", "evt_2", "evt_3"):
+                await logged(relayd, "retry_scheduled", event_id=event_id)
+            await command("test", "books", config=config, status=1)
             switch.status = 200
-            assert "what waits for it is due now" in await command("test", "books", config=config)
+            await command("pause", "books", config=config)
+            held = await command("test", "books", config=config)
+            assert "3 retries stay where they are: the subscription is held" in held
+            released = await asked("resume", "books", config=config)
+            assert released["subscriptions"][0]["released"] == 3
             for event_id in ("evt_1", "evt_2", "evt_3"):
                 await logged(relayd, "attempt_succeeded", event_id=event_id, attempt=2)
-            await logged(relayd, "attempt_succeeded", event_type="relayd.endpoint.recovered")
             status = await asked("status", config=config)
-            assert [each["state"] for each in status["endpoints"]] == ["healthy", "healthy"]
-            assert "due now" not in await command("test", "books", config=config)
+            assert [each["state"] for each in status["endpoints"]] == ["healthy"]
+            assert "No retry was waiting." in await command("test", "books", config=config)
+            switch.status = 503
+            await emit(config, "evt_4")
+            await logged(relayd, "retry_scheduled", event_id="evt_4")
+            switch.status = 200
+            tested = await command("test", "books", config=config)
+            assert "1 retry waiting: attempted now, beside the schedule." in tested
+            await logged(relayd, "attempt_succeeded", event_id="evt_4", attempt=2)
+            [shown] = (await asked("show", "evt_4", config=config))["deliveries"]
+            assert [each["extra"] for each in shown["history"]] == [None, "operator"]
+
+
+async def test_a_changed_secret_releases_what_waits(tmp_path: Path) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "events": "order.*", "retry": ["1h"]}
+        config = write_config(tmp_path, {"books": books})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", event_id="evt_1")
+            switch.status = 200
+            await command("reload", config=config)
+            write_config(
+                tmp_path, {"books": {**books, "secret": "another-secret-of-tests-0123456"}}
+            )
+            await command("reload", config=config)
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
 
 
 @pytest.mark.parametrize(
@@ -376,11 +466,11 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
     total = 20_000
     with closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
         db.executemany(
-            "INSERT INTO events VALUES (?, ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
+            "INSERT INTO events VALUES (?, 'market_123', ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
             ((number, f"evt_{number}") for number in range(1, total + 1)),
         )
         db.executemany(
-            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?)",
+            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?, 0, 0)",
             # Ended just now, so that nothing is pruned meanwhile.
             ((number, number, time.time()) for number in range(1, total + 1)),
         )

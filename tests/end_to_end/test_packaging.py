@@ -13,6 +13,7 @@ import click
 import jsonschema
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from relayd.cli import COMMANDS, cli
 from relayd.config.load import parse_config
@@ -126,6 +127,25 @@ def test_the_package_takes_the_locked_versions_of_what_runs() -> None:
     assert f"is {len(names)} packages" in readme
     locked = lock.read_text()
     assert all(line in locked for line in printed.splitlines())
+
+
+def test_the_constraints_are_the_locks_versions() -> None:
+    """`make constraints` writes them: without hashes, since pip takes none for a folder."""
+    pinned = re.compile(r"^([a-z0-9-]+)==([^ ;\\\n]+)( *;[^\\\n]*[^ \\\n])?", re.MULTILINE)
+    lock = pinned.findall((ROOT / "requirements-dev.lock").read_text())
+    assert len(lock) > 30
+    text = (ROOT / "constraints.txt").read_text()
+    assert pinned.findall(text) == lock
+    assert "--hash" not in text
+    assert "\\" not in text
+
+
+def test_python_3_14_is_refused_until_relayd_starts_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    supported = SpecifierSet(project["requires-python"])
+    assert [minor for minor in range(9, 17) if f"3.{minor}.1" in supported] == [11, 12, 13]
+    named = [each for each in project["classifiers"] if each.startswith("Programming Language ::")]
+    assert named[1:] == [f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)]
 
 
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])

@@ -20,12 +20,10 @@ from typing import Any
 
 import pytest
 import trio
+from people import NEEDED, People, User, give, made_people
 from processes import RelaydProcess, running, write_config
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("useradd", "setpriv"))),
-    reason="users can be made by root alone, with useradd and setpriv",
-)
+pytestmark = NEEDED
 
 INSERT = """
 import sqlite3, sys
@@ -63,65 +61,10 @@ with socket.socket(socket.AF_UNIX) as relay:
 """
 
 
-@dataclass(frozen=True)
-class User:
-    name: str
-    group: str
-
-    @property
-    def under(self) -> tuple[str, ...]:
-        """The beginning of a command that runs what follows as this user."""
-        return ("setpriv", "--reuid", self.name, "--regid", self.group, "--init-groups", "--")
-
-    def runs(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*self.under, *command],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd="/",
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-
-    def python(self, script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        return self.runs(sys.executable, "-c", script, *map(str, arguments))
-
-    def relayd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self.runs(sys.executable, "-m", "relayd", *arguments)
-
-
-@dataclass(frozen=True)
-class People:
-    relayd: User
-    market: User
-    stranger: User
-
-
-def admin(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def people() -> Iterator[People]:
-    tag = f"rt{os.getpid() % 100_000}"
-    relayd = User(f"{tag}relayd", f"{tag}relayd")
-    market = User(f"{tag}market", f"{tag}market")
-    stranger = User(f"{tag}other", f"{tag}other")
-    try:
-        for user in (relayd, market, stranger):
-            admin("useradd", "--system", "--user-group", "--no-create-home", user.name)
-        admin("usermod", "--append", "--groups", relayd.group, market.name)
-        tried = stranger.python("import relayd.daemon")
-        if tried.returncode != 0:
-            pytest.skip(f"other users cannot run {sys.executable}: {tried.stderr[-100:]}")
-        yield People(relayd, market, stranger)
-    finally:
-        for user in (relayd, market, stranger):
-            subprocess.run(
-                ["userdel", "--force", user.name], check=False, capture_output=True, timeout=60
-            )
+    with made_people() as made:
+        yield made
 
 
 @dataclass(frozen=True)
@@ -161,11 +104,6 @@ class Machine:
         )
         give(config, self.people.relayd, 0o600)
         return config
-
-
-def give(path: Path, user: User, mode: int) -> None:
-    shutil.chown(path, user.name, user.group)
-    path.chmod(mode)
 
 
 @pytest.fixture

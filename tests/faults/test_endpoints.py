@@ -10,6 +10,7 @@ import pytest
 import trio
 from faults.producing import peak_memory, producer, states, until
 from processes import make_spool, running, started, write_config
+from queue_file import age_endpoints
 from receivers import (
     Act,
     Conversation,
@@ -207,6 +208,7 @@ async def test_certificates_that_are_named_and_missing_are_a_wrong_configuration
 
 
 async def test_an_outage_and_its_end(tmp_path: Path) -> None:
+    """The minutes that decide are made to pass between two runs."""
     make_spool(tmp_path / "spool.db")
     port = unused_port()
     config = write_config(
@@ -215,7 +217,7 @@ async def test_an_outage_and_its_end(tmp_path: Path) -> None:
             "books": {
                 "url": f"http://127.0.0.1:{port}/hook",
                 "rate_limit": "1200/min",
-                "retry": ["1s", "1s", "1s", "1h"],
+                "retry": ["1h"],
             }
         },
     )
@@ -224,16 +226,32 @@ async def test_an_outage_and_its_end(tmp_path: Path) -> None:
             for number in range(40):
                 assert (await each.hand_over(f"evt_{number}"))["ok"]
         with trio.fail_after(20):
+            for number in range(40):
+                await relayd.logged("retry_scheduled", event_id=f"evt_{number}")
+        assert relayd.events("endpoint_failing") == []
+        await relayd.stop()
+    age_endpoints(tmp_path / "queue.db", 61)
+    async with running(config) as relayd, producer(tmp_path) as each:
+        assert (await each.hand_over("evt_40"))["ok"]
+        with trio.fail_after(20):
             await relayd.logged("endpoint_failing")
         async with open_receiver(port=port) as receiver:
-            with trio.fail_after(30):
-                await relayd.logged("endpoint_recovered")
-            # What was put off for an hour is due at once, through the bucket: 12 at once and
-            # 19.8 a second.
-            await until(lambda: len(receiver.requests) == 40, 30)
-            times = [each.at for each in receiver.requests]
-            for begin in times:
-                assert sum(begin <= at < begin + 1.0 for at in times) <= 12 + 20 + 2
+            assert (await each.hand_over("evt_41"))["ok"]
+            with trio.fail_after(20):
+                await relayd.logged("attempt_succeeded", event_id="evt_41")
+            await trio.sleep(1.0)
+            assert len(receiver.requests) == 1, "a lucky success releases nothing"
+            await relayd.stop()
+    age_endpoints(tmp_path / "queue.db", 61)
+    async with open_receiver(port=port) as receiver, running(config) as relayd:
+        with trio.fail_after(30):
+            await relayd.logged("endpoint_recovered")
+        # What was put off for an hour is due at once, through the bucket: 12 at once and
+        # 19.8 a second.
+        await until(lambda: len(receiver.requests) == 41, 30)
+        times = [each.at for each in receiver.requests]
+        for begin in times:
+            assert sum(begin <= at < begin + 1.0 for at in times) <= 12 + 20 + 2
     assert set(states(tmp_path / "queue.db").values()) == {"delivered"}
 
 

@@ -70,7 +70,7 @@ async def test_an_event_of_1_mib_passes_and_one_byte_more_is_refused(tmp_path: P
 BAD_ROWS: list[tuple[object, object, object]] = [
     ("evt_utf8", "order.created", b'{"object":{"name":"\xff\xfe"}}'),
     ("evt_nul", "order.created", '{"object":{"name":"a\x00b"}}'),
-    ("evt_surrogate", "order.created", '{"object":{"name":"\\ud800"}}'),
+    ("evt_surrogate", "order.created", b'{"object":{"name":"\xed\xa0\x80"}}'),
     ("evt_deep", "order.created", "[" * 100_000 + "]" * 100_000),
     ("evt_deep_object", "order.created", '{"a":' * 5_000 + "1" + "}" * 5_000),
     ("evt_list", "order.created", "[1, 2]"),

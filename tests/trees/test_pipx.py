@@ -20,7 +20,7 @@ def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
 def test_pipx_installs_what_runs(tree: Tree) -> None:
     source = tree.path / "home/market/relayd"
     tree.run("useradd", "--create-home", "market")
-    for name in ("relayd", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("relayd", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         found = ROOT / name
         if found.is_dir():
             shutil.copytree(found, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -33,7 +33,11 @@ def test_pipx_installs_what_runs(tree: Tree) -> None:
     tree.run("chown", "-R", "market:market", "/home/market")
     as_market = ("setpriv", "--reuid", "market", "--regid", "market", "--init-groups", "env")
     home = ("HOME=/home/market", f"PIP_CERT={authorities}", "sh", "-c")
-    tree.run(*as_market, *home, "cd ~/relayd && pipx install .")
+    tree.run(
+        *as_market,
+        *home,
+        'cd ~/relayd && pipx install --pip-args="--constraint $PWD/constraints.txt" .',
+    )
     said = tree.run(*as_market, *home, "cd && ~/.local/bin/relayd demo")
     assert "verif" in said
     assert "All of it happened" in said

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core"],
+    ["core", "permissions"],
     ["config", "sqlite_errors"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["containment"],
@@ -32,7 +32,15 @@ IMPURE = {
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
-    for name in ("address_guard", "answer", "connection", "failures", "lenient_answer", "streams")
+    for name in (
+        "address_guard",
+        "answer",
+        "connection",
+        "failures",
+        "lenient_answer",
+        "resolver",
+        "streams",
+    )
 }
 
 

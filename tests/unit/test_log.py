@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from relayd.log import _KEPT_LINES, LineWriter, Log, endpoint_name
+from relayd.log import _KEPT_LINES, LineWriter, Log
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,3 @@ def test_a_closed_stream_is_no_error(tmp_path: Path) -> None:
     stream.close()
     writer.write("lost")
     writer.close()
-
-
-def test_an_endpoints_name_has_no_query() -> None:
-    assert endpoint_name("https://a.example/hook?token=secret#x") == "https://a.example/hook"

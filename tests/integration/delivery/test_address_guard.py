@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import socket
-import threading
 from collections.abc import AsyncIterator
 from ipaddress import ip_address, ip_network
 
@@ -112,6 +111,11 @@ async def failure_of(guard: AddressGuard, host: str, *, scheme: str = "https") -
         "224.0.0.1",
         "255.255.255.255",
         "240.0.0.1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "64:ff9b::a83f:8110",
+        "fe80::1%25lo",
+        "::1%25",
     ],
 )
 async def test_what_is_not_public_is_never_dialled(host: str, dials: Dials) -> None:
@@ -138,6 +142,23 @@ async def test_a_scope_id_cannot_bypass_the_check(dials: Dials) -> None:
     # What is dialled of an address that may be is the address without the zone.
     await AddressGuard(resolve=resolver([f"{PUBLIC_6}%3"])).connect("s.example", 1, scheme="https")
     assert dials.addresses == [PUBLIC_6]
+
+
+async def test_the_machines_own_addresses_are_refused_unless_allowed(
+    dials: Dials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Loopback, as if it were a public address of this machine: only the kernel knows that it is.
+    monkeypatch.setattr(address_guard, "refusal", lambda *_, **__: None)
+    for own in ("127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"):
+        failed = await failure_of(AddressGuard(resolve=resolver([own])), "own.example")
+        assert failed.failure is Failure.ADDRESS
+        assert "this machine's own address" in failed.detail
+    assert dials.addresses == []
+    await AddressGuard(THIS_MACHINE, resolve=resolver(["127.0.0.1"])).connect(
+        "own.example", 443, scheme="https"
+    )
+    await AddressGuard(resolve=resolver([PUBLIC])).connect("other.example", 443, scheme="https")
+    assert dials.addresses == ["127.0.0.1", PUBLIC]
 
 
 async def test_only_the_permitted_addresses_of_a_name_are_dialled(dials: Dials) -> None:
@@ -288,33 +309,6 @@ async def test_a_name_without_addresses_is_a_failed_name() -> None:
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "bücher.example", "nul\0.example"])
 async def test_a_host_that_no_resolver_takes_is_a_failed_name(host: str) -> None:
     assert (await failure_of(AddressGuard(), host)).failure is Failure.NAME
-
-
-async def test_hanging_look_ups_take_no_threads_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    begun = 0
-
-    def hang(host: bytes, port: int, **options: int) -> list[object]:
-        nonlocal begun
-        begun += 1
-        released.wait(30)
-        return []
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    guard = AddressGuard()
-    try:
-        for _ in range(5):
-            with trio.move_on_after(0.05) as scope:
-                await guard.connect("hangs.example", 443, scheme="https")
-            assert scope.cancelled_caught
-
-        assert begun == 2  # The rest waited for their own endpoint's threads.
-        default = trio.to_thread.current_default_thread_limiter()
-        assert default.borrowed_tokens == 0
-        with trio.fail_after(5):
-            assert await trio.to_thread.run_sync(lambda: "free") == "free"
-    finally:
-        released.set()
 
 
 async def test_no_file_descriptor_left_is_a_failed_attempt_that_says_so() -> None:

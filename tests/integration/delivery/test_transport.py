@@ -235,20 +235,38 @@ async def test_other_statuses_fail(status: int, detail: str) -> None:
 @pytest.mark.parametrize(
     ("location", "detail"),
     [
-        ("https://other.example/in", "redirected to https://other.example/in (not followed)"),
-        ("/login?next=x#y", "redirected to /login (not followed)"),
-        ("https://me:pw@other.example/?t=1", "redirected to https://other.example/ (not followed)"),
-        ("//me@other.example", "redirected to //other.example (not followed)"),
-        ("/a\x1b[31m\u00e9", "redirected to /a\\x1b[31m\\xe9 (not followed)"),
-        ("/" + "\xe9" * 900, "redirected to /" + "\\xe9" * 49 + "\\x… (not followed)"),
-        ("/" + "a" * 900, "redirected to /" + "a" * 198 + "… (not followed)"),
+        ("https://other.example/in?t=1", "redirected to https://other.example/… (not followed)"),
+        ("https://other.example/", "redirected to https://other.example/ (not followed)"),
+        (
+            "https://me:pw@other.example/?t=1",
+            "redirected to https://other.example/… (not followed)",
+        ),
+        ("//me@other.example", "redirected to https://other.example/ (not followed)"),
+        ("http://a.example/hook", "redirected to http://a.example/… (not followed)"),
+        ("/login?next=x#y", "redirected to another path on the same host (not followed)"),
+        ("/hook/", "redirected to its own path with a / behind it (not followed)"),
+        ("https://a.example/hook/", "redirected to its own path with a / behind it (not followed)"),
+        ("/hook?again=1", "redirected to its own path with another query (not followed)"),
+        ("", "redirected to itself (not followed)"),
+        ("/a\x1b[31m\u00e9", "redirected to another path on the same host (not followed)"),
+        (
+            "https://a\x1b[31m\u00e9.example/x",
+            "redirected to something that is not a URL (not followed)",
+        ),
+        ("https://\xe9\x9b.example/x", "redirected to https://\\xe9\\x9b.example/… (not followed)"),
+        ("https://" + "a" * 900 + "/x", "redirected to https://" + "a" * 191 + "… (not followed)"),
+        ("https://[::1/x", "redirected to something that is not a URL (not followed)"),
+        (
+            "mailto:me@example.com",
+            "redirected to something that is not a web address (mailto:…) (not followed)",
+        ),
     ],
 )
 async def test_a_redirect_fails_and_says_where_it_pointed(location: str, detail: str) -> None:
     def redirect(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers=[(b"Location", location.encode("latin-1"))])
 
-    request = build_request(httpx.URL("https://a.example"), [], BODY)
+    request = build_request(httpx.URL("https://a.example/hook"), [], BODY)
     outcome = await attempt(httpx.MockTransport(redirect), request, timeout_s=10, now=NOW)
 
     assert outcome.failure is Failure.REDIRECT
@@ -260,7 +278,7 @@ async def test_a_redirect_is_not_followed() -> None:
         outcome = await outcome_of(answer(307, headers=[("Location", target.url)]))
 
     assert outcome.failure is Failure.REDIRECT
-    assert outcome.detail == f"redirected to {target.url} (not followed)"
+    assert outcome.detail == f"redirected to {target.url.removesuffix('hook')}… (not followed)"
     assert target.accepted == 0
 
 

@@ -12,6 +12,7 @@ from events import make_event
 from queue_file import opened, rows_of
 
 from relayd.core.acceptance import NewEvent
+from relayd.core.queue_files import queue_files
 from relayd.queue import backup
 from relayd.queue.backup import Backup, BackupError, back_up
 from relayd.queue.reading import QueueUnreadableError
@@ -99,7 +100,12 @@ async def test_nothing_is_overwritten_unless_it_is_wanted(tmp_path: Path) -> Non
     assert back_up(path, target, replace=True, progress=nothing).events == 1
     link = tmp_path / "link.db"
     link.symlink_to(path)
-    for own in (path, link, tmp_path / "queue.db-wal", tmp_path / "x" / ".." / "queue.db.lock"):
+    hard = tmp_path / "hard.db"
+    hard.hardlink_to(path)
+    # A copy is FILE.partial first.
+    (tmp_path / "hidden.db.partial").hardlink_to(path)
+    sides = [Path(each) for each in queue_files(str(path))]
+    for own in (*sides, link, hard, tmp_path / "x/../queue.db.lock", tmp_path / "hidden.db"):
         with pytest.raises(BackupError, match="is a file of the queue itself"):
             back_up(path, own, replace=True, progress=nothing)
     with pytest.raises(BackupError, match="is a folder"):

@@ -25,7 +25,7 @@ async def accept(queue: Queue, *ids: str, to: Sequence[str] = ("books",)) -> Non
 
 
 async def attempt(queue: Queue, outcome: Outcome, *ids: str, at: float = NOW) -> None:
-    want = Want(("books", "mail"), 100, at, frozenset(), None, backlog_first=False)
+    want = Want(("books", "mail"), 100, at, frozenset(), 0, backlog_first=False)
     for each in (await queue.claim(want)).deliveries:
         if each.event_id in ids:
             decided = decide(each, outcome, (60.0,), started_at=at, now=at, jitter=0.0)

@@ -83,7 +83,7 @@ async def test_what_is_replayed_takes_turns_with_what_is_fresh(tmp_path: Path) -
         await cancel(queue, *range(1, 51))
         await replay(queue, *range(1, 51))
         await accept(queue, "evt_fresh")
-        want = Want(("books",), 2, NOW, frozenset(), None, backlog_first=True)
+        want = Want(("books",), 2, NOW, frozenset(), 0, backlog_first=True)
         claim = await queue.claim(want)
         assert [each.event_id for each in claim.deliveries] == ["evt_0", "evt_fresh"]
 
@@ -146,7 +146,7 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await queue.operate(lambda db, *_: records.record(db, recordings))
+        results = await queue.operate(lambda db, *_: records.record(db, recordings, release=0))
         assert results == [True, False, True]
         assert states(path) == {
             1: ("retrying", 1, 1),

@@ -13,11 +13,14 @@ from faults.producing import until
 from queue_file import NOW, OK, URL, opened, replay, rows_of
 
 from relayd.config.sections import QueueConfig
-from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import decide
+from relayd.core.event import Rejection, SpoolRow
+from relayd.core.expiry import Steadiness
 from relayd.database import Database
 from relayd.queue import pruning
 from relayd.queue.claims import Want
+from relayd.queue.contents import read_contents
 from relayd.queue.pruning import Cursor, Horizon, Pruning, find_step, remove, used_bytes
 from relayd.queue.queue import Queue
 from relayd.queue.records import Recording
@@ -37,7 +40,7 @@ async def make(
     """Make an event that was accepted and delivered so many days ago."""
     await queue.accept([NewEvent(make_event(event_id), "socket", to)])
     if ended is not None:
-        want = Want(to, 100, NOW, frozenset(), None, backlog_first=False)
+        want = Want(to, 100, NOW, frozenset(), 0, backlog_first=False)
         for each in (await queue.claim(want)).deliveries:
             if each.event_id == event_id:
                 moment = NOW - ended * DAY
@@ -137,7 +140,7 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
         assert (await replay(queue, 1)).count == 1
         assert await queue.operate(lambda db, *_: remove(db, horizon, step.events)) == 1
         assert left(path) == ["evt_1"]
-        want = Want(("books",), 9, NOW, frozenset(), None, backlog_first=False)
+        want = Want(("books",), 9, NOW, frozenset(), 0, backlog_first=False)
         [delivery] = (await queue.claim(want)).deliveries
         assert delivery.body == make_event("evt_1").body
 
@@ -339,3 +342,96 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
                 plan
             )
+
+
+def rejected_row(seq: int, size: int = 10) -> RejectedRow:
+    row = SpoolRow(seq, b"evt_bad", b"Order", b"x" * size, None, None, None)
+    return RejectedRow("spool market", row, Rejection("invalid_type", "the type is 'Order'"))
+
+
+async def test_rejected_input_goes_after_the_retention(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await queue.reject([rejected_row(seq) for seq in range(5)])
+        await queue.operate(
+            lambda db, *_: (
+                (
+                    db.execute(
+                        "UPDATE rejected SET rejected_at = ? WHERE seq < 4", (NOW - 31 * DAY,)
+                    )
+                ).rowcount
+            )
+        )
+        task = Pruning(queue, QueueConfig(path, 30 * DAY), lambda: NOW)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task.run)
+            await until(lambda: len(rows_of(path, "SELECT seq FROM rejected")) == 2)
+            nursery.cancel_scope.cancel()
+
+
+async def test_rejected_input_goes_before_any_event_when_the_queue_is_too_large(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        for number in range(20):
+            await make(path, queue, f"evt_{number}", accepted=3, ended=2)
+        for start in range(0, 60, 10):
+            await queue.reject([rejected_row(seq, 1_000_000) for seq in range(start, start + 10)])
+        task = Pruning(queue, QueueConfig(path, 30 * DAY, 20_000_000), lambda: NOW)
+        with structlog.testing.capture_logs() as logs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.run)
+                await until(lambda: any(each["event"] == "rejected_pruned" for each in logs))
+                nursery.cancel_scope.cancel()
+        assert len(left(path)) == 20, "the history stays"
+        kept = [seq for (seq,) in rows_of(path, "SELECT seq FROM rejected ORDER BY seq")]
+        assert 10 <= len(kept) < 20, "no more than had to go"
+        assert kept[-1] == 60, "the newest stay"
+        async with Database.open(path) as reader:
+            assert await reader.run(used_bytes) <= 20_000_000
+            filled_by = await reader.run(read_contents)
+        assert filled_by.rejected == pytest.approx(len(kept) * 1_000_000, rel=0.05)
+        assert filled_by.free > 30_000_000
+        assert not task.too_large
+
+
+async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    clock, steady = NOW, Steadiness(0.0, stepped=False)
+    async with opened(path) as queue:
+        await make(path, queue, "evt_1", accepted=3, ended=2)
+        await make(path, queue, "evt_2", accepted=1, ended=None, to=())
+        await queue.reject([rejected_row(1)])
+        task = Pruning(queue, QueueConfig(path, 30 * DAY, 10_000), lambda: clock, lambda: steady)
+
+        async def one_pass() -> None:
+            async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+                await task._by_age(reader)
+
+        await one_pass()
+        assert len(left(path)) == 2
+        for ahead in (31 * DAY, 400 * DAY):
+            clock = NOW + ahead
+            with structlog.testing.capture_logs() as logs:
+                await one_pass()
+            assert [line["event"] for line in logs] == [["expiry_waits"], []][ahead > 31 * DAY]
+            assert len(left(path)) == 2
+            assert len(rows_of(path, "SELECT * FROM deliveries")) == 1
+            assert len(rows_of(path, "SELECT * FROM rejected")) == 1
+        again = [NewEvent(make_event("evt_1"), "socket", ("books",))]
+        assert await queue.accept(again) == [Acceptance.DUPLICATE]
+        # Size makes the body go, as it does at any time, but not the id.
+        async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+            task._cursor = Cursor()
+            await task._by_size(reader)
+        assert await queue.accept(again) == [Acceptance.DUPLICATE]
+        # The clock is right again, and everything expires when it is time.
+        clock, steady = NOW + 26.9 * DAY, Steadiness(3_600.0, stepped=True)
+        for _ in range(40):
+            await one_pass()
+        assert left(path) == ["evt_1", "evt_2"], "ids are known for 30 days"
+        clock = NOW + 27.5 * DAY
+        for _ in range(3):
+            await one_pass()
+        assert left(path) == ["evt_2"]

@@ -2,20 +2,22 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 from events import make_event
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
-from relayd.core.event import Rejection, SpoolRow
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_line
 from relayd.core.outcome import Failure, Outcome
-from relayd.database import sqlite_loop
+from relayd.core.release import Extra
+from relayd.database import DatabaseFailedError, sqlite_loop
 from relayd.queue.claims import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
@@ -46,7 +48,7 @@ async def opened(path: Path, clock: Clock | None = None) -> AsyncIterator[Queue]
 def want(*names: str, count: int = 10, now: float = NOW, **others: object) -> Want:
     values: dict[str, object] = {
         "busy": frozenset(),
-        "released_at": None,
+        "recovery": 0,
         "backlog_first": False,
         **others,
     }
@@ -61,7 +63,7 @@ async def accept(queue: Queue, event_id: str, *names: str) -> Acceptance:
 async def record(
     queue: Queue, delivery: Delivery, outcome: Outcome, *, now: float = NOW, wait_s: float = 100.0
 ) -> None:
-    decided = decide(delivery, outcome, (wait_s,), started_at=now, now=now, jitter=0.0)
+    decided = decide(delivery, outcome, (wait_s, wait_s), started_at=now, now=now, jitter=0.0)
     await queue.record(Recording(decided, URL, None))
 
 
@@ -182,10 +184,82 @@ async def test_released_retries_are_due_whatever_their_time(tmp_path: Path) -> N
         deliveries = (await queue.claim(want())).deliveries
         for delivery in deliveries[:2]:
             await record(queue, delivery, FAILED, now=NOW)
+        recovery = queue.next_release()
         await record(queue, deliveries[2], FAILED, now=NOW + 20)
-        claim = await queue.claim(want(now=NOW + 30, released_at=NOW + 10))
+        claim = await queue.claim(want(now=NOW + 30, recovery=recovery))
         assert ids(claim) == ["evt_0", "evt_1"]
-        assert claim.next_due == {"books": NOW + 120}
+        assert {each.extra for each in claim.deliveries} == {Extra.RECOVERY}
+        busy = frozenset(each.seq for each in claim.deliveries)
+        rest = await queue.claim(want(now=NOW + 101, recovery=recovery, busy=busy))
+        assert rest.deliveries == ()
+        assert rest.next_due == {"books": NOW + 120}
+
+
+async def test_a_released_attempt_that_fails_leaves_the_schedule_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_0")
+        [delivery] = (await queue.claim(want())).deliveries
+        await record(queue, delivery, FAILED)
+        first, second = queue.next_release(), queue.next_release()
+        [delivery] = (await queue.claim(want(now=NOW + 10, recovery=first))).deliveries
+        await record(queue, delivery, FAILED, now=NOW + 10)
+        # Once for each step, however often it recovers; the operator's come each time.
+        for recovery in (first, second):
+            claim = await queue.claim(want(now=NOW + 11, recovery=recovery))
+            assert claim.deliveries == ()
+            assert claim.next_due == {"books": NOW + 100}
+        for now in (NOW + 20, NOW + 30):
+            assert await queue.release("books") == 1
+            [delivery] = (await queue.claim(want(now=now, recovery=second))).deliveries
+            assert (delivery.extra, delivery.step) == (Extra.OPERATOR, 1)
+            await record(queue, delivery, FAILED, now=now)
+            assert (await queue.claim(want(now=now, recovery=second))).deliveries == ()
+        [delivery] = (await queue.claim(want(now=NOW + 100))).deliveries
+        assert (delivery.attempts, delivery.step, delivery.extra) == (4, 1, None)
+        await record(queue, delivery, FAILED, now=NOW + 100)
+        # In the next step a recovery counts again.
+        third = queue.next_release()
+        [delivery] = (await queue.claim(want(now=NOW + 110, recovery=third))).deliveries
+        assert (delivery.step, delivery.extra) == (2, Extra.RECOVERY)
+        await record(queue, delivery, OK, now=NOW + 110)
+    with closing(sqlite3.connect(path)) as db:
+        extras = [extra for (extra,) in db.execute("SELECT extra FROM attempts ORDER BY number")]
+    assert extras == [None, "recovery", "operator", "operator", None, "recovery"]
+
+
+async def test_releases_are_known_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_0")
+        [delivery] = (await queue.claim(want())).deliveries
+        lost = [queue.next_release() for _ in range(5)][-1]
+        await record(queue, delivery, FAILED)
+    async with opened(path) as queue:
+        # The retry failed after a release that was never written: the next one is a later one.
+        assert queue.next_release() > lost
+        assert (await queue.claim(want())).deliveries == ()
+        assert await queue.release("books") == 1
+    async with opened(path) as queue:
+        assert len((await queue.claim(want())).deliveries) == 1
+
+
+async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_0")
+        [delivery] = (await queue.claim(want())).deliveries
+        await record(queue, delivery, FAILED)
+        await queue.declare([Declared("books", URL, True)])
+        assert (await queue.claim(want())).deliveries == ()
+        for declared in (
+            Declared("books", URL, True, released=True),
+            Declared("books", "https://other.example/", True),
+        ):
+            await queue.declare([declared])
+            [delivery] = (await queue.claim(want())).deliveries
+            assert delivery.extra is Extra.OPERATOR
+            await record(queue, delivery, FAILED)
+            assert (await queue.claim(want())).deliveries == ()
 
 
 async def test_many_wants_are_answered_each_with_its_own(tmp_path: Path) -> None:
@@ -288,7 +362,20 @@ async def test_holds_follow_the_configuration_and_the_receivers_410(tmp_path: Pa
 
 async def test_an_endpoints_health_is_remembered(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
-    health = Health(4, NOW, NOW, "answered 500", None, NOW + 60, 1)
+    health = Health(
+        failures=4,
+        recent=(0, 0, int(NOW)),
+        failed_since=NOW,
+        failing_since=NOW - 1,
+        reported=True,
+        succeeded_at=NOW - 2,
+        last_failure="answered 500",
+        release=3,
+        released_at=NOW - 3,
+        held_until=NOW + 60,
+        throttled=2,
+        ramp=1,
+    )
     async with opened(path) as queue:
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
@@ -355,10 +442,78 @@ async def test_claims_look_only_at_what_waits(tmp_path: Path) -> None:
     async with opened(path):
         pass
     db = sqlite3.connect(path)
-    arguments = {"subscription_id": 1, "now": 0, "released_at": 0, "fresh_for": 60, "n": 1}
+    arguments = {
+        "subscription_id": 1,
+        "now": 0,
+        "recovery": 0,
+        "operator": 0,
+        "fresh_for": 60,
+        "n": 1,
+    }
     for statement in (_DUE, _RELEASED, _NEXT_DUE):
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
         # A part of the union scans what its own seek found.
         assert not [line for line in plan if "SCAN" in line and "(subquery" not in line], plan
-        assert any("deliveries_waiting" in line for line in plan)
+        index = "deliveries_releasable" if statement is _RELEASED else "deliveries_waiting"
+        assert any(index in line for line in plan)
+        assert not [line for line in plan if "TEMP B-TREE" in line], plan
     db.close()
+
+
+@pytest.mark.parametrize("restored", ["", "-wal", "-shm"])
+async def test_a_queue_that_others_may_read_is_made_private(tmp_path: Path, restored: str) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await queue.accept([NewEvent(make_event("evt_1"), "socket", ())])
+        copies = {side: Path(f"{path}{side}").read_bytes() for side in ("", "-wal", "-shm")}
+    for side, content in copies.items():
+        copy = tmp_path / f"copy.db{side}"
+        copy.write_bytes(content)
+        copy.chmod(0o644 if side == restored else 0o600)
+    with structlog.testing.capture_logs() as logs:
+        async with opened(tmp_path / "copy.db"):
+            modes = [(tmp_path / f"copy.db{side}").stat().st_mode & 0o777 for side in copies]
+    assert modes == [0o600] * 3
+    assert [line["event"] for line in logs] == ["queue_made_private"]
+
+
+async def test_ids_are_unique_within_a_market(tmp_path: Path) -> None:
+    def event(market: str, text: str = "x") -> NewEvent:
+        line = f'{{"id":"evt_1","type":"order.created","data":{{"t":"{text}"}}}}'.encode()
+        read = event_from_line(line, EventDefaults(market, "1"), new_id="x", now=1)
+        assert isinstance(read, Event)
+        return NewEvent(read, f"spool {market}", ("books",))
+
+    async with opened(tmp_path / "queue.db") as queue:
+        # In one transaction, and in several.
+        news = [event("a"), event("b"), event("a"), event("b", "y"), event("é")]
+        assert await queue.accept(news) == [
+            Acceptance.ACCEPTED,
+            Acceptance.ACCEPTED,
+            Acceptance.DUPLICATE,
+            Acceptance.CONFLICT,
+            Acceptance.ACCEPTED,
+        ]
+        assert await queue.accept([event("b")]) == [Acceptance.DUPLICATE]
+        assert await queue.accept([event("a", "y")]) == [Acceptance.CONFLICT]
+        assert await queue.accept([event("c")]) == [Acceptance.ACCEPTED]
+        claim = await queue.claim(Want(("books",), 100, 1e12, frozenset(), 0, backlog_first=False))
+        assert len(claim.deliveries) == 4
+
+
+async def test_a_queue_that_cannot_be_made_private_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.db"
+    path.touch(0o644)
+    path.chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises((DatabaseFailedError, BaseExceptionGroup)) as raised:
+        async with opened(path):
+            pass
+    assert "chown it to relayd's user" in repr(raised.getrepr())
+    assert path.stat().st_size == 0

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origins
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.release import Extra, released_by
 from relayd.queue import acceptance, claims, operations, records
 from relayd.queue.acceptance import Numbers
 from relayd.queue.claims import Want
@@ -47,6 +48,8 @@ class Model:
     step: int = 0
     scheduled_at: float = 0.0
     due_at: float | None = 0.0
+    release_seen: int = 0
+    recovery_used: bool = False
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -61,6 +64,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.in_flight: dict[int, Delivery] = {}
         self.active: set[str] = set()
         self.gone: set[str] = set()
+        self.recovery = 0
+        self.operator = dict.fromkeys(URLS, 0)
         self.db = self.opened()
         self.db.execute("BEGIN IMMEDIATE")
         migrate(self.db, read_version(self.db), "tag")
@@ -85,7 +90,7 @@ class QueueMachine(RuleBasedStateMachine):
     def reload(self, names: set[str]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         declared = [Declared(name, URLS[name], active=True) for name in sorted(names)]
-        found = records.declare(self.db, declared)
+        found = records.declare(self.db, declared, release=self.numbers.release, now=self.now)
         self.db.execute("COMMIT")
         self.ids = {name: number for name, (number, _) in found.items()}
         self.active = names
@@ -128,13 +133,47 @@ class QueueMachine(RuleBasedStateMachine):
                 same = known == event.digest
                 assert result is (Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
 
-    @rule(count=st.integers(0, 4), released=st.booleans(), backlog_first=st.booleans())
-    def claim(self, count: int, released: bool, backlog_first: bool) -> None:
+    @rule(fails=st.booleans())
+    def recover(self, fails: bool) -> None:
+        """The endpoints have recovered, or fail again, which takes that back."""
+        self.numbers.release += 1
+        self.recovery = 0 if fails else self.numbers.release
+
+    @rule(name=st.sampled_from(sorted(URLS)))
+    def release(self, name: str) -> None:
+        if name not in self.ids:
+            return
+        self.numbers.release += 1
+        self.operator[name] = self.numbers.release
+        self.db.execute("BEGIN IMMEDIATE")
+        released = operations.release_retries(
+            self.db, name, release=self.numbers.release, now=self.now
+        )
+        self.db.execute("COMMIT")
+        retries = [
+            each
+            for each in self.model.values()
+            if each.subscription == name and each.state is State.RETRYING
+        ]
+        assert released == len(retries)
+
+    def extra(self, each: Model) -> Extra | None:
+        """Return what released a delivery that is not due."""
+        if each.state is not State.RETRYING or each.due_at is None or each.due_at <= self.now:
+            return None
+        return released_by(
+            each.release_seen,
+            recovery_used=each.recovery_used,
+            recovery=self.recovery,
+            operator=self.operator[each.subscription],
+        )
+
+    @rule(count=st.integers(0, 4), backlog_first=st.booleans())
+    def claim(self, count: int, backlog_first: bool) -> None:
         names = tuple(sorted(self.active - self.gone))
         if not names:
             return
-        released_at = self.now if released else None
-        want = Want(names, count, self.now, frozenset(self.in_flight), released_at, backlog_first)
+        want = Want(names, count, self.now, frozenset(self.in_flight), self.recovery, backlog_first)
         [found] = claims.claim(self.db, [want], tag="tag", subscription_ids=self.ids)
         due = {
             seq
@@ -142,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
             if each.subscription in names
             and seq not in self.in_flight
             and each.due_at is not None
-            and (each.state is State.PENDING or each.due_at <= self.now or released)
+            and (each.state is State.PENDING or each.due_at <= self.now or self.extra(each))
         }
         claimed = [each.seq for each in found.deliveries]
         assert len(claimed) == len(set(claimed)) == min(count, len(due))
@@ -153,21 +192,22 @@ class QueueMachine(RuleBasedStateMachine):
                 model.state, model.attempts, model.step
             )  # fmt: skip
             assert each.event_id == model.event_id
+            assert (each.due_at, each.extra) == (model.due_at, self.extra(model))
         for name in names:
             of_it = {seq for seq, each in self.model.items() if each.subscription == name}
             left = (due - set(claimed)) & of_it
             later = [
                 due_at
-                for seq in of_it - due
+                for seq in of_it
                 if self.model[seq].state is State.RETRYING
                 and (due_at := self.model[seq].due_at or 0.0) > self.now
             ]
             if left:
                 assert found.next_due[name] <= self.now
-            elif later and not released:
+            elif later:
                 assert found.next_due[name] == min(later)
             else:
-                assert found.next_due.get(name, self.now) >= self.now
+                assert name not in found.next_due
         self.in_flight |= {each.seq: each for each in found.deliveries}
 
     @precondition(lambda self: self.in_flight)
@@ -181,7 +221,9 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.db.execute("BEGIN IMMEDIATE")
         url = URLS[delivery.subscription]
-        [stands] = records.record(self.db, [Recording(decided, url, None)])
+        [stands] = records.record(
+            self.db, [Recording(decided, url, None)], release=self.numbers.release
+        )
         self.db.execute("COMMIT")
         before = self.model[seq]
         unchanged = (before.state, before.step) == (delivery.state, delivery.step)
@@ -192,9 +234,17 @@ class QueueMachine(RuleBasedStateMachine):
                 state=decided.state,
                 attempts=attempts,
                 step=decided.step,
-                scheduled_at=self.now,
-                due_at=decided.due_at,
+                release_seen=self.numbers.release,
             )
+            if decided.rescheduled:
+                self.model[seq] = replace(
+                    self.model[seq],
+                    scheduled_at=self.now,
+                    due_at=decided.due_at,
+                    recovery_used=False,
+                )
+            elif delivery.extra is Extra.RECOVERY:
+                self.model[seq] = replace(self.model[seq], recovery_used=True)
         else:
             assert not stands
             self.model[seq] = replace(before, attempts=attempts)
@@ -230,7 +280,12 @@ class QueueMachine(RuleBasedStateMachine):
             if replaying and each.state in (State.EXHAUSTED, State.CANCELLED):
                 touched += 1
                 self.model[seq] = replace(
-                    each, state=State.PENDING, step=0, scheduled_at=self.now, due_at=self.now - 60.0
+                    each,
+                    state=State.PENDING,
+                    step=0,
+                    scheduled_at=self.now,
+                    due_at=self.now - 60.0,
+                    recovery_used=False,
                 )
             elif not replaying and each.state in WAITING:
                 touched += 1
@@ -248,12 +303,13 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_queue_agrees_with_the_model(self) -> None:
         rows = self.db.execute(
-            "SELECT d.seq, e.id, s.name, d.state, d.attempts, d.step, d.due_at FROM deliveries d"
+            "SELECT d.seq, e.id, s.name, d.state, d.attempts, d.step, d.due_at, d.recovery_used"
+            " FROM deliveries d"
             " JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id"
         )
         found = {
-            seq: (event_id, name, State(state), attempts, step, due_at)
-            for seq, event_id, name, state, attempts, step, due_at in rows
+            seq: (event_id, name, State(state), attempts, step, due_at, bool(used))
+            for seq, event_id, name, state, attempts, step, due_at, used in rows
         }
         assert found == {
             seq: (
@@ -263,6 +319,7 @@ class QueueMachine(RuleBasedStateMachine):
                 each.attempts,
                 each.step,
                 each.due_at,
+                each.recovery_used,
             )
             for seq, each in self.model.items()
         }

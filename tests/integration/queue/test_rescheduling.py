@@ -16,13 +16,16 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.database import DatabaseBusyError, sqlite_loop
 from relayd.queue import rescheduling
 from relayd.queue.claims import Want
+from relayd.queue.clock_marks import mark_seen
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rescheduling import move_endpoints, move_retries, newest
+from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
 HOUR = 3600.0
+DAY = 86_400.0
 FAILED = Outcome(0.1, status=500, failure=Failure.STATUS, detail="answered 500")
 
 
@@ -36,7 +39,7 @@ async def opened(path: Path, now: float = NOW) -> AsyncIterator[Queue]:
 async def fail(queue: Queue, event_id: str, *, now: float, health: Health | None = None) -> None:
     """Accept an event, and record a first attempt that failed, to be retried after 100 s."""
     await queue.accept([NewEvent(make_event(event_id), "socket", ("books",))])
-    want = Want(("books",), 1_000, NOW, frozenset(), None, backlog_first=False)
+    want = Want(("books",), 1_000, NOW, frozenset(), 0, backlog_first=False)
     claim = await queue.claim(want)
     [delivery] = [each for each in claim.deliveries if each.event_id == event_id]
     decided = decide(delivery, FAILED, (100.0,), started_at=now, now=now, jitter=0.0)
@@ -131,23 +134,108 @@ async def test_the_newest_time_is_of_what_waits_and_of_endpoints(tmp_path: Path)
         assert await queue.look(newest) == 0.0
         await fail(queue, "evt_1", now=NOW - 7)
         assert await queue.look(newest) == NOW - 7
-        health = Health(failures=1, failed_at=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
+        health = Health(failed_since=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
         await fail(queue, "evt_2", now=NOW, health=health)
         assert await queue.look(newest) == NOW + 9
 
 
 async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        health = Health(failures=1, failed_at=NOW, held_until=NOW + 60)
+        health = Health(failed_since=NOW, held_until=NOW + 60)
         await fail(queue, "evt_1", now=NOW, health=health)
-        await move_endpoints(queue, -HOUR)
+        await move_endpoints(queue, -HOUR, NOW - HOUR)
         moved = (await queue.health())[URL]
-        assert (moved.failed_at, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
+        assert (moved.failed_since, moved.held_until) == (NOW - HOUR, NOW + 60 - HOUR)
         assert moved.released_at is None
 
 
 async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_at=NOW))
-        await move_endpoints(queue, HOUR)
+        await fail(queue, "evt_1", now=NOW, health=Health(failures=1, failed_since=NOW))
+        await move_endpoints(queue, HOUR, NOW)
         assert (await queue.health())[URL].held_until == 0.0
+
+
+class Steady:
+    """A clock that says one moment, however late it is asked."""
+
+    def __init__(self, now: float) -> None:
+        self.moment = now
+
+    def now(self) -> float:
+        return self.moment
+
+
+async def start_at(queue: Queue, now: float) -> StartStep:
+    return await step_at_start(Steady(now), queue)  # type: ignore[arg-type]  # all of it that is used
+
+
+@pytest.mark.parametrize("days", [1.5, 31, 400])
+async def test_a_gap_at_the_start_moves_each_wait_and_the_way_back_restores_it(
+    tmp_path: Path, days: float
+) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
+        health = Health(failures=1, failed_since=NOW, held_until=NOW + 50)
+        await fail(queue, "evt_old", now=NOW - HOUR)
+        await fail(queue, "evt_new", now=NOW, health=health)
+        before = await times(queue)
+        ahead = NOW + days * DAY
+        assert await start_at(queue, ahead) == StartStep(certain=True)
+        moved = await times(queue)
+        for event_id, (scheduled, due) in moved.items():
+            assert scheduled == pytest.approx(before[event_id][0] + days * DAY)
+            assert due == pytest.approx((before[event_id][1] or 0) + days * DAY)
+        assert (await queue.health())[URL].held_until == pytest.approx(ahead + 50)
+        # The next start by the same clock finds no gap; one by the right clock finds a step back.
+        assert await start_at(queue, ahead + 5) == StartStep()
+        assert await times(queue) == moved
+        step = (await start_at(queue, NOW + 8)).seconds
+        assert step == pytest.approx(NOW + 8 - ahead)
+        await move_retries(queue, step, NOW + 8)
+        for event_id, (_, due) in (await times(queue)).items():
+            assert due == pytest.approx(before[event_id][1], abs=10)
+
+
+async def test_a_kill_while_a_gap_is_dealt_with_moves_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    monkeypatch.setattr(rescheduling, "STEP_ROWS", 1)
+    async with opened(tmp_path / "queue.db") as queue:
+        await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
+        for number in range(4):
+            await fail(queue, f"evt_{number}", now=NOW - number)
+        before = await times(queue)
+        operate, calls = queue.operate, 0
+
+        async def killed(operation: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                raise KilledError
+            return await operate(operation)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "operate", killed)
+            with pytest.raises(KilledError):
+                await start_at(queue, NOW + 31 * DAY)
+        assert (await start_at(queue, NOW + 31 * DAY + 30)).certain
+        for event_id, (_, due) in (await times(queue)).items():
+            assert due == pytest.approx((before[event_id][1] or 0) + 31 * DAY, abs=60)
+
+
+async def test_a_step_back_soon_after_the_start_leaves_what_an_earlier_process_scheduled(
+    tmp_path: Path,
+) -> None:
+    """The clock was five hours ahead from the start on: a machine whose clock has local time."""
+    async with opened(tmp_path / "queue.db") as queue:
+        await fail(queue, "evt_right", now=NOW)
+        await fail(queue, "evt_wrong", now=NOW + 5 * HOUR)
+        await move_retries(queue, -5 * HOUR, NOW + 8, certain=False)
+        assert await times(queue) == {
+            "evt_right": (NOW, NOW + 100),
+            "evt_wrong": (NOW, NOW + 100),
+        }

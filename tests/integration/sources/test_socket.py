@@ -4,20 +4,21 @@ import json
 import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import trio
 from events import CREATED, DEFAULTS
+from trio.testing import MockClock
 
 from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance
 from relayd.core.event import Event
 from relayd.core.poison import line_key
 from relayd.database import DatabaseFullError
-from relayd.sources.line_server import LineServer
+from relayd.sources.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
 from relayd.sources.socket import LINE_BYTES, EventLines
 from relayd.sources.unix_socket import SocketPathError, bind_unix
 
@@ -63,6 +64,7 @@ async def serving(
         idle_s=idle_s,
     )
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(lines.run)
         nursery.start_soon(server.serve, bind_unix(path, 0o660))
         yield
         nursery.cancel_scope.cancel()
@@ -217,6 +219,86 @@ async def test_connections_are_limited_and_idle_ones_let_go(tmp_path: Path) -> N
         async with await trio.open_unix_socket(path) as stream:
             await stream.send_all(EVENT)
             assert len(await answers(stream, 1)) == 1
+
+
+async def test_a_line_has_a_time_from_its_first_byte_on(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    autojump_clock.autojump_threshold = 0.01
+    path, intake = tmp_path / "s", Intake()
+    async with serving(path, intake), await trio.open_unix_socket(path) as stream:
+        began = trio.current_time()
+        told: list[dict[str, object]] = []
+
+        async def drip() -> None:
+            while True:
+                await stream.send_all(b"x")
+                await trio.sleep(1.0)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drip)
+            told = [json.loads(await stream.receive_some())]
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - began == pytest.approx(LINE_S, abs=2.0)
+        assert (told[0]["ok"], told[0]["code"]) == (False, "busy")
+        assert "not finished" in str(told[0]["error"])
+
+
+async def test_parts_of_lines_have_one_budget_and_whoever_goes_is_told(tmp_path: Path) -> None:
+    path, intake = tmp_path / "s", Intake()
+    async with serving(path, intake), AsyncExitStack() as stack:
+        count = 500
+        streams = [
+            await stack.enter_async_context(await trio.open_unix_socket(path)) for _ in range(count)
+        ]
+        part = b"x" * 40_000
+        for stream in streams:
+            with trio.move_on_after(0.05):
+                await stream.send_all(part)
+        told = 0
+        for stream in streams:
+            with trio.move_on_after(0.01):
+                data = await stream.receive_some()
+                assert json.loads(data)["code"] == "busy"
+                assert "unfinished lines" in json.loads(data)["error"]
+                told += 1
+        assert told >= count - HELD_BY_ONE_USER // len(part) * 3
+        async with await trio.open_unix_socket(path) as other:
+            await other.send_all(EVENT)
+            assert (await answers(other, 1))[0]["ok"]
+
+
+async def test_a_burst_of_large_lines_is_slowed_and_all_of_it_accepted(tmp_path: Path) -> None:
+    path, intake = tmp_path / "s", Intake()
+
+    async def hand_over(number: int) -> None:
+        event = {"id": f"evt_{number}", "type": "a.b", "data": {"x": "y" * 900_000}}
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(json.dumps(event).encode() + b"\n")
+            with trio.fail_after(60):
+                assert json.loads(await stream.receive_some())["ok"]
+
+    async with serving(path, intake), trio.open_nursery() as nursery:
+        for number in range(30):
+            nursery.start_soon(hand_over, number)
+        # Whoever has come meanwhile is not behind them.
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(EVENT)
+            assert (await answers(stream, 1))[0]["ok"]
+    assert len(intake.events) == 31
+
+
+async def test_lines_of_one_user_in_one_transaction_are_bounded(tmp_path: Path) -> None:
+    path, intake = tmp_path / "s", Intake()
+    async with (
+        serving(path, intake),
+        await trio.open_unix_socket(path) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(stream.send_all, EVENT * 3_000)
+        assert len(await answers(stream, 3_000)) == 3_000
+    assert max(len(batch) for batch in intake.batches) <= 512
+    assert len(intake.events) == 3_000
 
 
 async def test_the_socket_has_its_mode_and_a_stale_one_is_replaced(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_where_a_secret_comes_from(source: str, words: str) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BOOKS_SECRET", SECRET)
+    monkeypatch.setenv("BOOKS_SECRET", f"whsec_{'b' * 32}")
     monkeypatch.setenv("COLUMNS", "80")
     make_spool(tmp_path / "spool.db")
     url = "http://127.0.0.1:9/hook?token=not-for-everybody"
@@ -69,7 +69,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 "events": ["order.*", "basket.left"],
                 "where": {"data.object.total": {"gte": 5000, "not": [7, 8]}},
                 "secret": {"env": "BOOKS_SECRET"},
-                "previous_secret": "the-one-before-this-one",
+                "previous_secret": f"whsec_{'a' * 32}",
                 "headers": {"X-Key": "not-for-everybody"},
                 "signature": "standard",
             },
@@ -193,7 +193,7 @@ def test_match_of_an_unknown_type_warns(config: Path) -> None:
         (["-", "--data", "{}"], 2, "Give the data once"),
         (["order.created", "--data", "[]"], 1, "data is a list"),
         (["order.created", "--data", "{"], 1, "the event's data cannot be read"),
-        (["order.created", "--object", '1}, "x": {'], 1, "no JSON"),
+        (["order.created", "--object", '1}, "x": {'], 1, "not valid JSON"),
         (["Order Created", "--data", "{}"], 1, "lower-case words joined by dots"),
         (["-"], 1, "this is no event"),
         (["basket.left", "--sample"], 1, "there is no sample of basket.left"),

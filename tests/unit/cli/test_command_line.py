@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -212,3 +213,39 @@ def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -
     with context:
         context.invoke(cli.callback)
     assert context.color is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_reads_no_file_of_anothers_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path)
+    os.chown(config, 65_534, 65_534)
+    monkeypatch.setattr("relayd.cli.options.PLACES", (Path("config.yaml"), tmp_path / "etc.yaml"))
+    refused = CliRunner().invoke(cli, ["check"])
+    assert refused.exit_code == 78
+    assert "config.yaml: belongs to user nobody, and root obeys no other" in refused.stderr
+    # Not the next one in its place: it is not what was meant.
+    shutil.copy(config, tmp_path / "etc.yaml")
+    os.chown(tmp_path / "etc.yaml", 65_534, 65_534)
+    assert CliRunner().invoke(cli, ["check"]).exit_code == 78
+    # A command that can do without goes on, and says so.
+    signed = CliRunner().invoke(cli, ["sign", "-", "--secret", "x" * 32], input="{}")
+    assert signed.exit_code == 0, signed.output
+    assert "Note: config.yaml belongs to user nobody" in signed.stderr
+    for named in (["check", "--config", "config.yaml"], ["--config", "config.yaml", "check"]):
+        assert CliRunner().invoke(cli, named).exit_code == 0
+    monkeypatch.setenv("RELAYD_CONFIG", "config.yaml")
+    assert CliRunner().invoke(cli, ["check"]).exit_code == 0
+    monkeypatch.delenv("RELAYD_CONFIG")
+    # In /etc it is the administrator's, also where one stands in that folder.
+    config.unlink()
+    (tmp_path / "etc.yaml").rename(config)
+    monkeypatch.setattr("relayd.cli.options.PLACES", (Path("config.yaml"), config))
+    assert CliRunner().invoke(cli, ["check"]).exit_code == 0
+
+
+def test_every_command_that_prints_a_document_takes_the_usual_options() -> None:
+    plain = CliRunner().invoke(cli, ["schema"]).stdout
+    assert CliRunner().invoke(cli, ["schema", "--json", "--config", "nowhere"]).stdout == plain

@@ -11,10 +11,10 @@ from relayd.cli.delivery_views import (
     ChangeLines,
     event_document,
     event_lines,
-    json_printable,
     page_document,
     table_lines,
 )
+from relayd.cli.output import json_printable
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
@@ -27,6 +27,7 @@ RETRYING = ListedDelivery(
     id="dlv_9f3a1c02_17",
     event_id="evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1",
     event_type="order.created",
+    market_id="market_123",
     subscription="bookkeeping",
     state=State.RETRYING,
     hold=None,
@@ -46,6 +47,7 @@ ATTEMPT = Attempt(1, NOW - 59.5, 10.0, None, "timeout", "no answer within 10 s",
 EVENT = EventDetail(
     id=RETRYING.event_id,
     type="order.created",
+    market_id="market_123",
     created=1_700_000_000,
     accepted_at=NOW - 60,
     source="spool market",
@@ -62,6 +64,7 @@ def test_the_documents_keys_are_the_contract() -> None:
                 "id": "dlv_9f3a1c02_17",
                 "event_id": "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1",
                 "event_type": "order.created",
+                "market_id": "market_123",
                 "subscription": "bookkeeping",
                 "state": "retrying",
                 "hold": None,
@@ -84,8 +87,8 @@ def test_the_documents_keys_are_the_contract() -> None:
     }
     shown = event_document(EVENT)
     assert list(shown) == [
-        "id", "type", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix", "source",
-        "body", "deliveries",
+        "id", "type", "market_id", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix",
+        "source", "body", "unfaithful", "deliveries",
     ]  # fmt: skip
     [delivery] = json.loads(json.dumps(shown))["deliveries"]
     assert delivery["history"] == [
@@ -98,6 +101,7 @@ def test_the_documents_keys_are_the_contract() -> None:
             "failure": "timeout",
             "detail": "no answer within 10 s",
             "answer": "",
+            "extra": None,
         }
     ]
 
@@ -192,3 +196,12 @@ def test_lines_of_changes_stand_in_columns_that_grow() -> None:
     assert len(first) <= 80
     held = replace(RETRYING, state=State.HELD, hold=Hold.PAUSED)
     assert lines.line(held, NOW).endswith("  1  paused")
+
+
+def test_an_integer_of_any_length_is_shown_as_it_was_sent() -> None:
+    # Python refuses to read more than 4,300 digits.
+    digits = "7" * 5_000
+    event = replace(EVENT, body=f'{{"data":{{"n":{digits}}}}}'.encode())
+    for pretty in (True, False):
+        assert any(digits in line for line in event_lines(event, NOW, pretty=pretty))
+    assert digits in json.dumps(event_document(event))

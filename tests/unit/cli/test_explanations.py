@@ -1,11 +1,14 @@
 """What is said of a delivery that waits, as things around it stand."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import write_config
 
 from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.cli.wanting import read_wanting
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
@@ -20,6 +23,7 @@ DELIVERY = ListedDelivery(
     id="dlv_ab_1",
     event_id="evt_1",
     event_type="order.created",
+    market_id="market_123",
     subscription="books",
     state=State.PENDING,
     hold=None,
@@ -47,7 +51,9 @@ def explained(
     circumstances: Circumstances = CALM, history: tuple[Attempt, ...] = (), **changes: Any
 ) -> Explanation:
     detail = DeliveryDetail(replace(DELIVERY, **changes), history)
-    event = EventDetail("evt_1", "order.created", 1, NOW - 60, "socket", b"{}", (detail,))
+    event = EventDetail(
+        "evt_1", "order.created", "market_123", 1, NOW - 60, "socket", b"{}", (detail,)
+    )
     [explanation] = explain_event(event, None, circumstances)
     return explanation
 
@@ -59,10 +65,13 @@ def explained(
         (replace(CALM, running=False), "waits: relayd is not running, so nothing is sent"),
         (replace(CALM, due={URL: 907}), "one of 907 at its receiver; the rate limit of 100/min"),
         (
-            replace(CALM, health={URL: Health(5, 1.0, NOW - 500, "refused", None, 0.0, 1)}),
+            replace(CALM, health={URL: Health(failures=5, failing_since=NOW - 500)}),
             "failing since",
         ),
-        (replace(CALM, health={URL: Health(held_until=NOW + 600)}), "Retry-After, in 10m"),
+        (
+            replace(CALM, health={URL: Health(held_until=NOW + 600)}),
+            "answered 429 or 503 and is held back",
+        ),
     ],
 )
 def test_what_a_due_delivery_waits_for(circumstances: Circumstances, words: str) -> None:
@@ -97,3 +106,16 @@ def test_what_ended_says_how_to_go_on(state: State) -> None:
     assert explanation.outcome == state.value
     assert "`relayd replay dlv_ab_1`" in explanation.reason
     assert "no answer within 10 s" in explanation.reason
+
+
+def test_a_number_of_any_length_is_explained(tmp_path: Path) -> None:
+    # Python refuses to read more than 4,300 digits.
+    config = write_config(
+        tmp_path,
+        {"large": {"url": "https://a.example/", "where": {"data.n": {"gte": 5}}}},
+        allow_networks=[],
+    )
+    body = f'{{"type":"order.created","data":{{"n":{"9" * 5_000}}}}}'.encode()
+    event = EventDetail("evt_1", "order.created", "market_123", 1, NOW - 60, "socket", body, ())
+    [explanation] = explain_event(event, read_wanting(config), CALM)
+    assert explanation.outcome == "missed"

@@ -130,7 +130,7 @@ async def test_without_a_secret_nothing_is_verified_and_all_is_taken() -> None:
 
 
 async def test_the_standard_headers_and_the_previous_secret_are_tried() -> None:
-    old, new = Secret(SECRET), Secret("another-secret-of-theirs")
+    old, new = (Secret(f"whsec_{each * 32}") for each in "ab")
     now = 1_640_995_200
     headers = {
         "X-LocallyGrown-Signature": sign(BODY, old),

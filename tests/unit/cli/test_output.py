@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.cli.output import print_json, print_table, printable, wrapped
+from relayd.cli.output import (
+    json_indented,
+    json_text,
+    print_json,
+    print_table,
+    printable,
+    wrapped,
+)
 
 
 @given(st.text())
@@ -69,3 +76,43 @@ def test_a_document_keeps_its_characters_and_order(capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "crêpe" in out
     assert list(json.loads(out)) == ["z", "a"]
+
+
+json_values = st.recursive(
+    st.text() | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(json_values)
+def test_a_document_is_the_same_one_and_moves_no_cursor(value: object) -> None:
+    for indent in (None, 2):
+        shown = json_text(value, indent=indent)
+        assert all(line.isprintable() for line in shown.split("\n"))
+        assert json.loads(shown) == value
+
+
+@pytest.mark.parametrize(
+    "char", ["\x9b31m", "\x85", "\u202e", "\u2066", "\u200b", "\U000e0001", "\ud83e"]
+)
+def test_a_document_escapes_what_acts_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], char: str
+) -> None:
+    print_json({"answer": f"a{char}b"})
+    shown = capsys.readouterr().out
+    assert char[0] not in shown
+    assert json.loads(shown) == {"answer": f"a{char}b"}
+
+
+@given(json_values)
+def test_indented_json_is_as_python_indents_it(value: object) -> None:
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert json_indented(compact) == json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def test_indented_json_keeps_each_digit() -> None:
+    number = "9" * 5_000
+    text = f'{{"a":[{number},1.50,1e400,"{{,]"]}}'
+    shown = json_indented(text)
+    assert number in shown
+    assert "".join(shown.split()) == text

@@ -159,7 +159,7 @@ def test_data_from_files(run: Callable[..., Result], spool: Path, tmp_path: Path
         (["order.created", "--data", "[]"], 1, "must be a JSON object"),
         (["order.created", "--data", '{"a":NaN}'], 1, "invalid_json"),
         (["order.created", "--data", "{"], 1, "invalid_json"),
-        (["order.created", "--object", '1}, "id": {"a":1'], 1, "--object is no JSON"),
+        (["order.created", "--object", '1}, "id": {"a":1'], 1, "--object: it is not valid JSON"),
         (["order.created", "--data", "{}", "--id", "a.b"], 1, "invalid_id"),
         (["Order", "--data", "{}"], 1, "invalid_type"),
         (["relayd.delivery.exhausted", "--data", "{}"], 1, "relayd's own"),
@@ -232,7 +232,7 @@ class TestSpoolTrouble:
     def test_another_table(self, run: Callable[..., Result], tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
             db.execute("CREATE TABLE relayd_spool (id, data)")
-        assert "has no column" in run("order.created", "--sample", status=1).stderr
+        assert "lacks seq, type, created" in run("order.created", "--sample", status=1).stderr
 
     def test_no_database(self, run: Callable[..., Result], tmp_path: Path) -> None:
         (tmp_path / "spool.db").write_text("not a database at all " * 99)

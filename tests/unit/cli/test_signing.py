@@ -14,6 +14,8 @@ from processes import SECRET, write_config
 from relayd.cli import cli
 
 BODY = '{"id":"evt_1","n":1.5}'
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 # From an independent implementation: printf %s BODY | openssl dgst -sha256 -hmac SECRET
 SIGNATURE = "sha256=1f96f4a16b35ae9adc17e3f97be5652a9a1c9eb30e0686dba258e3b2d2eef206"
 
@@ -132,10 +134,10 @@ def test_the_previous_secret_is_told_apart(tmp_path: Path) -> None:
 
 def test_the_standard_scheme() -> None:
     now = int(time.time())
-    found = headers("--secret", SECRET, "--scheme", "standard")
+    found = headers("--secret", WHSEC, "--scheme", "standard")
     assert found["webhook-id"] == "evt_1"
     assert abs(int(found["webhook-timestamp"]) - now) < 60
-    arguments = ["--secret", SECRET, "--signature", f"v1,AAAA {found['webhook-signature']}"]
+    arguments = ["--secret", WHSEC, "--signature", f"v1,AAAA {found['webhook-signature']}"]
     arguments += ["--timestamp", found["webhook-timestamp"]]
     assert verified(*arguments)["scheme"] == "standard"
     assert verified(*arguments, "--id", "evt_1")["code"] == "right"
@@ -145,7 +147,7 @@ def test_the_standard_scheme() -> None:
 def test_the_standard_scheme_is_that_of_the_specification() -> None:
     # The example of the Standard Webhooks reference libraries' tests.
     found = headers(
-        *("--secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "--scheme", "standard"),
+        *("--secret", WHSEC, "--scheme", "standard"),
         *("--id", "msg_p5jXN8AQM9LWM0D4loKWxJek", "--timestamp", "1614265330"),
         body='{"test": 2432232314}',
     )
@@ -153,8 +155,8 @@ def test_the_standard_scheme_is_that_of_the_specification() -> None:
 
 
 def test_an_old_timestamp_is_told_apart_and_can_be_passed_over() -> None:
-    found = headers("--secret", SECRET, "--scheme", "standard", "--timestamp", "1640995200")
-    arguments = ["--secret", SECRET, "--signature", found["webhook-signature"]]
+    found = headers("--secret", WHSEC, "--scheme", "standard", "--timestamp", "1640995200")
+    arguments = ["--secret", WHSEC, "--signature", found["webhook-signature"]]
     arguments += ["--timestamp", "1640995200"]
     old = verified(*arguments, status=1)
     assert old["code"] == "timestamp"
@@ -162,9 +164,20 @@ def test_an_old_timestamp_is_told_apart_and_can_be_passed_over() -> None:
     assert verified(*arguments, "--any-age")["code"] == "right"
 
 
+def test_the_standard_scheme_takes_whsec_and_base64_alone() -> None:
+    for command in (
+        ["sign", "--scheme", "standard"],
+        ["verify", "--signature", "v1,AAAA", "--timestamp", "1640995200"],
+    ):
+        result = run(*command, "--secret", SECRET)
+        assert result.exit_code == 1
+        assert "Standard Webhooks takes whsec_ and base64" in result.stderr
+        assert SECRET not in result.output
+
+
 def test_options_of_the_standard_scheme_are_asked_for() -> None:
     assert run("sign", "--secret", "x", "--id", "a").exit_code == 2
-    assert run("sign", "--secret", "x", "--scheme", "standard", body="[]").exit_code == 2
+    assert run("sign", "--secret", WHSEC, "--scheme", "standard", body="[]").exit_code == 2
     for timestamp in ([], ["--timestamp", "-1"], ["--timestamp", "1.5"]):
         result = run("verify", "--secret", "x", "--signature", "v1,x", *timestamp)
         assert (result.exit_code, "--timestamp is needed" in result.stderr) == (2, True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import stat
 from contextlib import closing
@@ -14,6 +15,7 @@ from processes import make_spool, write_config
 
 from relayd.cli import cli
 from relayd.config.load import load_config
+from relayd.queue.schema import APPLICATION_ID
 
 
 def run(*arguments: str) -> Result:
@@ -142,13 +144,13 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
     ("make", "problem"),
     [
         (None, "it is not there: `relayd spool create"),
-        ("CREATE TABLE orders (id)", "it has no table relayd_spool"),
+        ("CREATE TABLE orders (id)", "there is no table relayd_spool"),
         (
             "CREATE TABLE relayd_spool (id, type, data)",
             "lacks seq, created, market_id, api_version",
         ),
         ("CREATE VIEW relayd_spool AS SELECT 1 AS id", "must be a plain table"),
-        ("no SQL", "it is no SQLite file"),
+        ("no SQL", "it is not a SQLite file"),
     ],
 )
 def test_status_says_what_is_wrong(tmp_path: Path, make: str | None, problem: str) -> None:
@@ -204,3 +206,162 @@ def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
     assert f"{name} exists already" in result.stderr
     assert [each.name for each in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
+
+
+def warnings(config: Path) -> list[str]:
+    result = run("check", "--json", "--config", str(config))
+    assert result.exit_code == 0, result.output
+    found: list[str] = json.loads(result.stdout)["warnings"]
+    return [each for each in found if "no subscription" not in each]
+
+
+RAILS = (
+    'CREATE TABLE "relayd_spool" ("seq" integer PRIMARY KEY AUTOINCREMENT NOT NULL,'
+    " \"id\" text DEFAULT '(''evt_'' || lower(hex(randomblob(16))))' NOT NULL,"
+    ' "type" text NOT NULL, "data" text NOT NULL, "created" integer, "market_id" text,'
+    ' "api_version" text)'
+)
+
+
+def test_a_distorted_table_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        db.execute(RAILS)
+    config = write_config(tmp_path)
+    [found] = status(config, expected=1)["spools"]
+    assert "the default of id gives" in found["problem"]
+    assert any("id lacks UNIQUE" in each for each in found["differences"])
+    shown = run("spool", "status", "--config", str(config)).stdout
+    assert max(map(len, shown.splitlines()[2:])) <= 80
+    assert "docs/frameworks.md" in shown
+    assert any("the default of id gives" in each for each in warnings(config))
+
+
+def test_a_table_that_merely_differs_is_no_failure(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        db.execute(
+            "CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT"
+            " NOT NULL, data TEXT NOT NULL, created INTEGER, market_id TEXT, api_version TEXT)"
+        )
+    config = write_config(tmp_path)
+    [found] = status(config)["spools"]
+    assert found["problem"] is None
+    assert any("data lacks CHECK" in each for each in found["differences"])
+    shown = " ".join(run("spool", "status", "--config", str(config)).stdout.split())
+    assert "to make its table right: while it is empty, drop it" in shown
+    # What relayd can do with is taken all the same.
+    assert run("emit", "order.created", "--sample", "--config", str(config)).exit_code == 0
+
+
+def test_a_spool_in_utf_16_takes_no_event_that_relayd_would_reject(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        db.execute("PRAGMA encoding = 'UTF-16le'")
+        db.execute(run("spool", "sql").stdout)
+    config = write_config(tmp_path)
+    emitted = run("emit", "order.created", "--sample", "--config", str(config))
+    assert emitted.exit_code == 1
+    assert "keeps text as UTF-16le" in emitted.stderr
+    assert emitted.stdout == ""
+    [found] = status(config, expected=1)["spools"]
+    assert (found["waiting"], "UTF-16le" in found["problem"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("market.db-wal", "SQLite gives names that end in -wal"),
+        ("market.db-shm", "SQLite gives names that end in -shm"),
+        ("queue.db.reserve", "is the name of a file of the queue"),
+        ("queue.db.web", "is the name of a file of the queue"),
+        ("queue.db.intake", "is the name of a file of the queue"),
+    ],
+)
+def test_create_takes_no_name_of_another_file(tmp_path: Path, name: str, words: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("CREATE TABLE queue (tag)")
+    result = run("spool", "create", str(tmp_path / name))
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not (tmp_path / name).exists()
+    # Beside a file of another kind it is a name as any other.
+    assert run("spool", "create", str(tmp_path / "other.db.reserve")).exit_code == 0
+
+
+def test_check_finds_one_file_under_two_names(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    (tmp_path / "link.db").symlink_to("spool.db")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "spool.db")
+    (tmp_path / "folder").symlink_to(".")
+    for other in ("link.db", "hard.db", "folder/spool.db"):
+        config = write_config(
+            tmp_path, spools={"a": {"path": "spool.db"}, "b": {"path": other}}, socket=None
+        )
+        [found] = [each for each in warnings(config) if "lead to the same file" in each]
+        assert found.startswith("spools a and b are one table")
+    # Another table in the same file is a spool of its own.
+    config = write_config(
+        tmp_path, spools={"a": {"path": "spool.db"}, "b": {"path": "link.db", "table": "other"}}
+    )
+    assert not any("lead to the same" in each for each in warnings(config))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_check_finds_a_spool_that_is_the_queue(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "folder").symlink_to(".")
+    for spool in ("folder/queue.db", "folder/queue.db.reserve", "folder/queue.db-wal"):
+        if there:
+            (tmp_path / "queue.db").unlink(missing_ok=True)
+            make_spool(tmp_path / "queue.db")
+        config = write_config(tmp_path, spools={"a": {"path": spool}}, socket=None)
+        assert any("spool a and the queue are one file" in each for each in warnings(config))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 999", "newer relayd"),
+        ("SELECT 1", "SQLite file of another program"),
+    ],
+)
+def test_check_sees_a_queue_that_this_relayd_cannot_use(
+    tmp_path: Path, make: str, words: str
+) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path, allow_networks=None)
+    assert warnings(config) == []
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+        db.executescript(f"PRAGMA journal_mode = WAL; CREATE TABLE t (x); {make}")
+    [found] = warnings(config)
+    assert found.startswith(f"queue {tmp_path / 'queue.db'}: ")
+    assert words in found
+    assert not (tmp_path / "queue.db-wal").exists()
+
+
+def test_a_look_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayd.cli.spool_files._WITHIN_S", 0.0)
+    with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as db:
+        db.execute(run("spool", "sql").stdout)
+        db.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)"
+            " INSERT INTO relayd_spool (type, data) SELECT 'a.b', '{}' FROM n"
+        )
+    [found] = status(write_config(tmp_path), expected=1)["spools"]
+    assert "takes longer than 0 s" in found["problem"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "spool.db"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(str(path))
+    config = write_config(tmp_path)
+    [found] = status(config, expected=1)["spools"]
+    assert found["problem"].endswith("is not a file")
+    emitted = run("emit", "order.created", "--sample", "--config", str(config))
+    assert (emitted.exit_code, "is not a file" in emitted.stderr) == (1, True)
+    assert run("spool", "create", f"{path}.reserve").exit_code == 0

@@ -3,9 +3,15 @@
 import pytest
 
 from relayd.cli.status_views import Live, status_document, status_lines
+from relayd.queue.contents import Contents
 from relayd.queue.overview import Overview, QueueStanding
 
-QUEUE = QueueStanding(2_100_000_000, 0, None, deliveries=900, waiting=900, rejected=0)
+CONTENTS = Contents(
+    events=1_500_000_000, attempts=0, rejected=20_000_000, other=580_000_000, free=0
+)
+QUEUE = QueueStanding(
+    2_100_000_000, 0, None, deliveries=900, waiting=900, rejected=0, contents=CONTENTS
+)
 OVERVIEW = Overview((), QUEUE)
 NOW = 1_700_000_000.0
 
@@ -49,3 +55,11 @@ def test_programs_are_told_as_well() -> None:
     document = status_document(OVERVIEW, None, "queue.db", NOW)
     assert isinstance(document, dict)
     assert document["queue"]["too_large"] is None
+
+
+def test_what_fills_the_queue_is_named_the_largest_first() -> None:
+    lines = list(status_lines(Overview((), QUEUE), None, "/q.db", 0.0))
+    text = " ".join(" ".join(lines).split())
+    assert "filled by (about): events 1.5 GB, deliveries and indexes 580 MB, rejected" in text
+    document = status_document(Overview((), QUEUE), None, "/q.db", 0.0)
+    assert document["queue"]["contents_bytes"]["rejected"] == 20_000_000  # type: ignore[index]  # JSON

@@ -5,25 +5,31 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relayd.commands.consequences import consequences
 from relayd.commands.difference import what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import parse_config
 from relayd.queue.affected import Waiting
 
-PLAIN = {"url": "https://books.example/", "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}
-FREE = Waiting(3, held=False, paused=False, gone=False)
-PAUSED = Waiting(3, held=True, paused=True, gone=False)
-GONE = Waiting(3, held=True, paused=False, gone=True)
-HELD = Waiting(3, held=True, paused=False, gone=False)
+URL = "https://books.example/"
+PLAIN: dict[str, object] = {"url": URL, "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}
+FREE = Waiting(3, held=False, paused=False, gone=False, url=URL)
+PAUSED = Waiting(3, held=True, paused=True, gone=False, url=URL)
+GONE = Waiting(3, held=True, paused=False, gone=True, url=URL)
+HELD = Waiting(3, held=True, paused=False, gone=False, url=URL)
 
 
 def config(books: dict[str, object] | None) -> Config:
+    return configured({} if books is None else {"books": books})
+
+
+def configured(subscriptions: dict[str, dict[str, object]]) -> Config:
     file = {
         "market_id": "market_1",
         "socket": {"path": "relayd.sock"},
         "queue": {"path": "queue.db"},
-        "subscriptions": {} if books is None else {"books": books},
+        "subscriptions": subscriptions,
     }
     return parse_config(yaml.safe_dump(file).encode(), Path("/etc/relayd/config.yaml"), environ={})
 
@@ -47,6 +53,8 @@ def config(books: dict[str, object] | None) -> Config:
         ({}, {"url": "https://new.example/"}, PAUSED, "stay_held"),
         ({}, {"timeout": "5s"}, GONE, "stay_held"),
         ({}, {"url": "https://new.example/"}, GONE, "go_on"),
+        (None, {}, GONE, "stay_held"),
+        (None, {"url": "https://new.example/"}, GONE, "go_on"),
     ],
 )
 def test_what_becomes_of_what_waits(
@@ -57,3 +65,58 @@ def test_what_becomes_of_what_waits(
 ) -> None:
     before, after = (config(None if each is None else PLAIN | each) for each in (old, new))
     assert what_becomes("books", waiting, difference(before, after), after) == expected
+
+
+IDLE = Waiting(0, held=True, paused=True, gone=False, url=URL)
+STILL = "3 waiting deliveries still held"
+RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `", "`")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "waiting", "note"),
+    [
+        (None, {}, IDLE, "it is still paused: `relayd resume books` lets it go on"),
+        (
+            None,
+            {},
+            PAUSED,
+            f"{STILL}; it is still paused: `relayd resume books` lets it go on",
+        ),
+        (
+            None,
+            {},
+            GONE,
+            f"{STILL}; its receiver answered 410 Gone: `relayd resume books` lets it go on",
+        ),
+        (None, {"url": "https://new.example/"}, GONE, "3 waiting deliveries no longer held"),
+        (None, {}, HELD, "3 waiting deliveries no longer held"),
+        (None, {"active": False}, HELD, "3 waiting deliveries still held"),
+        ({}, None, FREE, f"3 waiting deliveries held; {RENAME.format('NEW')}"),
+        ({}, None, PAUSED, f"3 waiting deliveries still held; {RENAME.format('NEW')}"),
+        ({}, None, IDLE, None),
+        ({}, {"timeout": "5s"}, PAUSED, None),
+    ],
+)
+def test_what_a_reload_says_of_what_waits(
+    old: dict[str, object] | None,
+    new: dict[str, object] | None,
+    waiting: Waiting,
+    note: str | None,
+) -> None:
+    before, after = (config(None if each is None else PLAIN | each) for each in (old, new))
+    found = difference(before, after)
+    notes = consequences(found, {"books": waiting}, after)
+    assert notes == ({} if note is None else {"books": note})
+    [line] = found.lines(notes)
+    assert line.endswith(note or "")
+    # Without anything in the queue there is nothing to say.
+    assert consequences(found, {}, after) == {}
+
+
+def test_a_renamed_subscription_is_known_by_its_url() -> None:
+    before = config(PLAIN)
+    file = PLAIN | {"url": "https://other.example/"}
+    for others, successor in (({"b": PLAIN, "c": file}, "b"), ({"b": PLAIN, "c": PLAIN}, "NEW")):
+        after = configured(others)
+        notes = consequences(difference(before, after), {"books": FREE}, after)
+        assert RENAME.format(successor) in notes["books"]

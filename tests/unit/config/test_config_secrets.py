@@ -11,7 +11,8 @@ from relayd.config.secrets import (
     credential_secret,
     env_secret,
     file_secret,
-    is_standard_key,
+    mistakes,
+    standard_problem,
     text_secret,
     weaknesses,
 )
@@ -111,15 +112,79 @@ def test_weaknesses_are_told_without_the_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "good"),
+    ("text", "said"),
     [
-        (GOOD, True),
-        ("whsec_c2VjcmV0", True),
-        ("whsec_c2VjcmV", False),
-        ("whsec_", False),
-        ("whsec_not base64!", False),
-        ("whsec_\N{SNOWMAN}", False),
+        ("\ufeff" + GOOD, ["byte order mark"]),
+        (f'"{GOOD}"', ["in quotes"]),
+        (f"'{GOOD}'", ["in quotes"]),
+        (f"\u201c{GOOD}\u201d", ["in quotes"]),
+        (f"SECRET={GOOD}", ["a name and ="]),
+        (f"export WEBHOOK_SECRET='{GOOD}'", ["a name and ="]),
+        (f"\ufeffSECRET={GOOD}", ["byte order mark", "a name and ="]),
+        (f"{GOOD}\0", ["U+0000 (NUL)"]),
+        (f"{GOOD[:9]}\u200b{GOOD[9:]}", ["U+200B (zero width space)"]),
+        (f"{GOOD[:9]}\xa0{GOOD[9:]}", ["U+00A0 (no-break space)"]),
+        (f"{GOOD[:9]}\xad\u2060\u202e{GOOD[9:]}", ["U+00AD", "U+2060", "U+202E"]),
+        (f"{GOOD}\n{GOOD}", ["U+000A (line break)"]),
+        (f"{GOOD}\u3164", ["U+3164"]),
+        (f"{GOOD}\ufe0f{GOOD}", ["U+FE0F"]),
+        ("".join(map(chr, range(1, 9))) + GOOD, ["and 3 more"]),
     ],
 )
-def test_standard_keys(text: str, good: bool) -> None:
-    assert is_standard_key(SourcedSecret(Secret(text), "text")) is good
+def test_what_was_surely_not_meant_is_warned_of(text: str, said: list[str]) -> None:
+    found = str(mistakes(SourcedSecret(Secret(text), "text")))
+    for words in said:
+        assert words in found
+    assert GOOD not in found
+    assert GOOD[:9] not in found
+    # The same from a file.
+    assert set(mistakes(SourcedSecret(Secret(text), "text"))) <= set(
+        weaknesses(SourcedSecret(Secret(text), "text"))
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        "whsec_cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==",
+        "cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==",
+        "abcdefghijklmnop=",
+        "correct horse battery staple",
+        "x=y&z?'q\"-and-more",
+        "grüße-aus-köln-\N{SNOWMAN}",
+    ],
+)
+def test_what_may_be_meant_is_not_warned_of(text: str) -> None:
+    assert mistakes(SourcedSecret(Secret(text), "text")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD, "must be whsec_ and base64"),
+        ("cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==", "must be whsec_ and base64"),
+        ("WHSEC_cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==", "must be whsec_ and base64"),
+        ("whsec_" + "A" * 32, None),  # 24 bytes
+        ("whsec_" + "A" * 31, "must hold base64"),
+        ("whsec_" + "A" * 28, "of 24 to 64 bytes after whsec_, not of 21"),
+        ("whsec_" + "A" * 84 + "AA==", None),  # 64
+        ("whsec_" + "A" * 84 + "AAA=", "not of 65"),
+        ("whsec_" + "A" * 84 + "AA", "must hold base64"),
+        ("whsec_" + "A" * 84 + "AA==\n", "must hold base64"),
+        ("whsec_" + "-_" * 16, "must hold base64"),
+        ("whsec_" + "A" * 32 + "\n", "must hold base64"),
+        ("whsec_ " + "A" * 32, "must hold base64"),
+        ("whsec_", "must hold base64"),
+        ("whsec_not base64!", "must hold base64"),
+        ("whsec_\N{SNOWMAN}", "must hold base64"),
+    ],
+)
+def test_standard_secrets(text: str, said: str | None) -> None:
+    problem = standard_problem(SourcedSecret(Secret(text), "text"))
+    if said is None:
+        assert problem is None
+        return
+    assert problem is not None
+    assert said in problem.message
+    assert "openssl rand -base64 32" in problem.hint

@@ -18,7 +18,7 @@ subscriptions:
   shop:
     url: https://shop.example/
     events: [order.created]
-    secret: 4f1c9a7d2be84d6fa5c0
+    secret: whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   books:
     url: https://books.example/
     events: ["*"]
@@ -47,7 +47,7 @@ def test_equal_files_do_not_differ() -> None:
     [
         ("https://shop.example/", "https://new.example/", ["subscription shop: url changed"]),
         (
-            "secret: 4f1c9a7d2be84d6fa5c0\n  books",
+            "secret: whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n  books",
             "secret: ROTATED-ROTATED-ROTATED\n    previous_secret: 4f1c9a7d2be84d6fa5c0\n  books",
             ["subscription shop: secret, previous_secret changed"],
         ),
@@ -93,6 +93,7 @@ def test_equal_files_do_not_differ() -> None:
             [
                 "spool market: market_id changed",
                 "market_id changed",
+                "socket.market_id changed",
             ],
         ),
         (
@@ -130,7 +131,9 @@ def test_endpoints_are_named_by_url() -> None:
 
 def test_a_socket_that_comes_or_goes() -> None:
     gone = changed("socket: {path: relayd.sock}\n", "")
-    assert gone.lines() == ["socket.path changed", "socket.mode changed"]
+    assert gone.lines() == [
+        f"socket.{key} changed" for key in ("path", "mode", "market_id", "markets")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,15 @@ from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolCo
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Selection, compile_where
+from relayd.core.queue_files import QUEUE_SIDES
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 
 FILE = Path("/etc/relayd/config.yaml")
 SECRET = "hunter2-hunter2-hunter2"
+WHSEC = "whsec_hunter2Xhunter2Xhunter2Xhunter2X"
+OLD_WHSEC = "whsec_oldoldXXhunter2Xhunter2Xhunter2X"
 
 BASE = f"""\
 market_id: market_1
@@ -85,9 +88,14 @@ FULL = """\
 market_id: market_1
 api_version: "2025-01-01"
 spools:
-  b: {path: b.db}
-  a: {path: /srv/a.db, table: own_table, market_id: market_2, api_version: "2026-01-01"}
-socket: {path: run/relayd.sock, mode: "0600"}
+  b: {path: b.db, markets: "*"}
+  a:
+    path: /srv/a.db
+    table: own_table
+    market_id: market_2
+    markets: [market_3, market_4]
+    api_version: "2026-01-01"
+socket: {path: run/relayd.sock, mode: "0600", market_id: market_5, markets: [market_6]}
 queue: {path: /srv/queue.db, retention: 40d, max_size: 1.5GB}
 log: {level: debug, format: json}
 allow_networks: [10.0.0.0/8, "::1/128"]
@@ -120,16 +128,25 @@ subscriptions:
     rate_limit: 7/h
     max_in_flight: 1
 """
-ENVIRON = {"SHOP_SECRET": SECRET, "OLD_SECRET": "old-" + SECRET, "TOKEN": "Bearer " + SECRET}
+ENVIRON = {"SHOP_SECRET": WHSEC, "OLD_SECRET": OLD_WHSEC, "TOKEN": "Bearer " + SECRET}
 
 
 def test_every_key_has_its_effect() -> None:
     config = parse(FULL, ENVIRON)
     assert config.spools == (
-        SpoolConfig("b", Path("/etc/relayd/b.db"), "relayd_spool", "market_1", "2025-01-01"),
-        SpoolConfig("a", Path("/srv/a.db"), "own_table", "market_2", "2026-01-01"),
+        SpoolConfig("b", Path("/etc/relayd/b.db"), "relayd_spool", "market_1", "2025-01-01", None),
+        SpoolConfig(
+            "a",
+            Path("/srv/a.db"),
+            "own_table",
+            "market_2",
+            "2026-01-01",
+            frozenset({"market_3", "market_4"}),
+        ),
     )
-    assert config.socket == SocketConfig(Path("/etc/relayd/run/relayd.sock"), 0o600)
+    assert config.socket == SocketConfig(
+        Path("/etc/relayd/run/relayd.sock"), 0o600, "market_5", frozenset({"market_6"})
+    )
     assert config.queue == QueueConfig(Path("/srv/queue.db"), 40 * 86_400.0, 1_500_000_000)
     assert config.queue.control_path == Path("/srv/queue.db.control")
     assert config.queue.lock_path == Path("/srv/queue.db.lock")
@@ -147,8 +164,8 @@ def test_every_key_has_its_effect() -> None:
             compile_where({"data.object.total": {"gte": 5}, "data.object.note": None}),
         ),
         active=False,
-        secret=SourcedSecret(Secret(SECRET), "env SHOP_SECRET"),
-        previous_secret=SourcedSecret(Secret("old-" + SECRET), "env OLD_SECRET"),
+        secret=SourcedSecret(Secret(WHSEC), "env SHOP_SECRET"),
+        previous_secret=SourcedSecret(Secret(OLD_WHSEC), "env OLD_SECRET"),
         signature="locallygrown",
         timeout_s=1.0,
         retry=(0.5, 5400.0),
@@ -162,7 +179,7 @@ def test_every_key_has_its_effect() -> None:
     assert (first.timeout_s, first.retry, first.signature) == (5.0, (), "standard")
     assert first.headers == (("X-From", "everybody"), ("X-Other", "default"))
     assert config.endpoints == {url: Endpoint(url, Rate(7, 3600.0), 1)}
-    assert config.warnings == ()
+    assert [warning.key for warning in config.warnings] == ["allow_networks[1]"]
 
 
 def test_no_secret_stands_in_a_configurations_text() -> None:
@@ -304,6 +321,10 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         "38:3: subscriptions.g.url: is missing (write `url: https://your-app.com/webhooks`)",
         "39:13: subscriptions.g.events: is empty",
         (
+            "40:13: subscriptions.g.secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"
+        ),
+        (
             "42:17: subscriptions.g.retry[1]: must be a number and a unit"
             " (as 500ms, 10s, 2m, 1.5h or 30d)"
         ),
@@ -400,6 +421,19 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         (f"secret: {SECRET}", "secret: whsec_hunter2\n    signature: standard", [
             ("9:13: subscriptions.shop.secret: must hold base64 after whsec_, for"
             " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {SECRET}\n    signature: standard", [
+            ("9:13: subscriptions.shop.secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {WHSEC}\n    signature: standard\n    previous_secret: hunter2", [
+            ("11:22: subscriptions.shop.previous_secret: must be whsec_ and base64, for"
+            " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
+        ]),
+        (f"secret: {SECRET}", f"secret: {WHSEC[:-4]}\n    signature: standard", [
+            ("9:13: subscriptions.shop.secret: must be the base64 of 24 to 64 bytes after whsec_,"
+            " not of 21, for `signature: standard`"
+            " (`echo whsec_$(openssl rand -base64 32)` makes one)"),
         ]),
         (f"secret: {SECRET}", f"secret: {SECRET}\n    headers: {{X-A: a, x-a: b, X B: c}}", [
             "10:23: subscriptions.shop.headers.x-a: stands twice, in other letters (keep one)",
@@ -526,3 +560,129 @@ def test_a_file_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "everybody" in warning.message
     path.chmod(0o640)
     assert load_config(path, environ={}).warnings == ()
+
+
+HTTP = (
+    BASE.replace("https://shop.example/", "http://{url}/")
+    .replace("market_id: market_1\n", "market_id: market_1\nallow_networks: [{networks}]\n")
+    .replace("{path:", "{{path:")
+    .replace("db}", "db}}")
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "url", "said"),
+    [
+        (
+            "10.0.0.0/8",
+            "shop.example",
+            "is http, which works only while shop.example leads into 10.",
+        ),
+        ("10.0.0.0/8", "shop", "only while shop leads into 10.0.0.0/8"),
+        ("10.0.0.0/8", "10.1.2.3", None),
+        ("127.0.0.0/8", "localhost:8080", None),
+        ('"::1/128"', "[::1]", None),
+        ("10.0.0.0/8, 127.0.0.0/8", "10.1.2.3", "no URL leads into 127.0.0.0/8"),
+        ('10.0.0.0/8, "::1/128"', "shop.internal", "only while shop.internal leads into"),
+        ("0.0.0.0/0", "10.1.2.3", "allows every address"),
+        ("10.0.0.0/8", "[::ffff:10.1.2.3]", None),
+    ],
+)
+def test_http_and_networks_that_may_not_fit_are_warned_of(
+    networks: str, url: str, said: str | None
+) -> None:
+    found = list(map(str, parse(HTTP.format(networks=networks, url=url)).warnings))
+    assert len(found) == (said is not None), found
+    assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://shop.example/", True),
+        ("https://8.8.8.8/", True),
+        ("https://shop.internal/", False),
+        ("https://shop/", False),
+        ("https://10.1.2.3/", False),
+    ],
+)
+def test_networks_that_a_public_set_up_does_not_need(url: str, warned: bool) -> None:
+    text = BASE.replace("https://shop.example/", url)
+    text = text.replace(
+        "market_id: market_1\n", "market_id: market_1\nallow_networks: [10.0.0.0/8]\n"
+    )
+    found = list(map(str, parse(text).warnings))
+    assert bool(found) is warned
+    assert not warned or "no URL leads into 10.0.0.0/8" in found[0]
+
+
+def test_http_to_a_public_address_is_an_error_whatever_is_allowed() -> None:
+    [problem] = problems(HTTP.format(networks="10.0.0.0/8", url="8.8.8.8"))
+    assert "8.8.8.8 is public, and http: is not encrypted" in problem
+
+
+def test_a_host_with_a_dot_at_its_end_is_the_same_endpoint() -> None:
+    config = parse(f"""\
+{BASE}  other:
+    url: https://Shop.example.:443/
+    events: [order.created]
+    secret: {SECRET}
+""")
+    assert list(config.endpoints) == ["https://shop.example/"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("queue.db", "$HOME/queue.db", "queue.path: holds a placeholder"),
+        ("queue.db", "'${STATE}/queue.db'", "queue.path: holds a placeholder"),
+        ("queue.db", "'%S/queue.db'", "queue.path: holds a placeholder"),
+        (f"secret: {SECRET}", "secret: {file: $CREDENTIALS_DIRECTORY/shop}", "holds a placeholder"),
+        (
+            f"secret: {SECRET}",
+            f"secret: {SECRET}\n    headers: {{Authorization: 'Bearer ${{TOKEN}}'}}",
+            "headers.Authorization: holds a placeholder, and nothing replaces it",
+        ),
+    ],
+)
+def test_placeholders_that_nothing_replaces_are_refused(old: str, new: str, said: str) -> None:
+    text = BASE.replace(old, new)
+    assert text != BASE
+    assert any(said in problem for problem in problems(text))
+
+
+@pytest.mark.parametrize(
+    "path", ["price$list/queue.db", "a%20b/queue.db", "100%/queue.db", "$/q.db"]
+)
+def test_paths_may_hold_such_signs(path: str) -> None:
+    assert parse(BASE.replace("queue.db", path)).queue.path == FILE.parent / path
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("spools: {market: {path: s.db, markets: ['*']}}", "spools.market.markets"),
+        ("socket: {path: s.sock, markets: [a, '*']}", "socket.markets"),
+    ],
+)
+def test_a_list_with_a_star_is_not_taken_for_any_market(section: str, place: str) -> None:
+    text = f"market_id: m\nqueue: {{path: q.db}}\nsubscriptions: {{}}\n{section}\n"
+    (line,) = problems(text)
+    assert place in line
+    assert 'markets: "*"' in line
+
+
+WITH_SOCKET = f"socket: {{path: a.sock}}\n{BASE}"
+
+
+@pytest.mark.parametrize("side", QUEUE_SIDES)
+def test_no_file_of_the_queues_is_a_spool_or_the_socket(side: str) -> None:
+    for old, key in (("path: spool.db", "spools.market.path"), ("path: a.sock", "socket.path")):
+        [problem] = problems(WITH_SOCKET.replace(old, f"path: ./queue.db{side}"))
+        assert key in problem
+
+
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal"])
+def test_no_file_of_a_spools_is_the_queue_or_the_socket(side: str) -> None:
+    for old in ("path: queue.db", "path: a.sock"):
+        assert len(problems(WITH_SOCKET.replace(old, f"path: spool.db{side}"))) == 1

@@ -154,6 +154,9 @@ def test_nothing_outside_2000_3_is_public_but_what_embeds_ipv4(address: IPv6Addr
         ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
         ("fe80::1%eth0", "fe80::1%eth0"),
         ("fe80::1%25eth0", "fe80::1%eth0"),
+        ("fe80::1%25", "fe80::1"),
+        ("::1%25", "::1"),
+        ("::1%a%b", "::1"),
     ],
 )
 def test_the_odd_forms_of_an_address_are_known(host: str, address: str) -> None:

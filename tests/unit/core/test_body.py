@@ -23,6 +23,7 @@ from relayd.core.body import (
     JsonProblem,
     JsonValue,
     Parsed,
+    encoded,
     parse_json,
     stringify,
 )
@@ -209,19 +210,39 @@ def test_a_problem_says_where_and_quotes_nothing() -> None:
     assert "secret" not in repr(parsed('["secret"]'))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"\\ud800"',
-        '{"\\uDC00":1}',
-        '["\\ude00\\ud83d"]',
-        '"\\ud83d\\u0041"',
-        '"\\ud83d😀"',
-        '"\ud800"',
-    ],
-)
-def test_lone_surrogates_are_refused(text: str) -> None:
-    assert problem(text).code == "invalid_text"
+HALVES = [
+    ('"\\ud800"', '"\\ud800"', ("",)),
+    ('{"\\uDC00":1}', '{"\\udc00":1}', ("'\\udc00'…",)),
+    ('["\\ude00\\ud83d"]', '["\\ude00\\ud83d"]', ("0",)),
+    ('"\\ud83d\\u0041"', '"\\ud83dA"', ("",)),
+    ('"\\ud83d😀"', '"\\ud83d😀"', ("",)),
+    ('"\\ud83d\\ud83d\\ude00"', '"\\ud83d😀"', ("",)),
+    ('"\\ud83d\\ude00\\ude00"', '"😀\\ude00"', ("",)),
+    ('{"a":{"b":["x","caf\\u00e9 \\uD83E"]}}', '{"a":{"b":["x","café \\ud83e"]}}', ("a.b.1",)),
+    ('{"\\ud83e":"\\udd14","1":0}', '{"1":0,"\\ud83e":"\\udd14"}', ("'\\ud83e'…", "'\\ud83e'…")),
+]
+
+
+@pytest.mark.parametrize(("text", "expected", "names"), HALVES)
+def test_half_of_a_surrogate_pair_is_kept_as_an_escape_and_named(
+    text: str, expected: str, names: tuple[str, ...]
+) -> None:
+    found = parsed(text)
+    assert encoded(stringify(found.value)) == expected.encode()
+    assert found.unfaithful == names
+    assert parsed(expected).value == found.value
+
+
+@pytest.mark.parametrize(("text", "expected", "names"), HALVES)
+def test_node_prints_the_same_half(
+    javascript: Callable[[str], str | None], text: str, expected: str, names: tuple[str, ...]
+) -> None:
+    assert javascript(text) == expected
+    assert names
+
+
+def test_a_surrogate_that_is_no_escape_is_refused() -> None:
+    assert problem('"\ud800"').code == "invalid_text"
 
 
 def test_an_escaped_backslash_makes_no_surrogate() -> None:
@@ -387,11 +408,39 @@ def test_node_prints_the_same(javascript: Callable[[str], str | None], text: str
     found = parsed(text)
     expected = javascript(text)
     assert expected is not None
-    printed = stringify(found.value)
+    printed = encoded(stringify(found.value)).decode()
     if found.unfaithful == ():
         assert printed == expected
     # What is kept against JavaScript is kept for its value's sake alone: the rest is the same.
     assert javascript(printed) == expected
+
+
+cut_texts = st.lists(
+    st.sampled_from(
+        ["\\ud83e", "\\uD83D", "\\udd14", "\\uDE00", "\\\\", "😀", "é", "x", "\\u0041"]
+    ),
+    max_size=8,
+).map(lambda parts: f'"{"".join(parts)}"')
+cut_documents = st.recursive(
+    cut_texts,
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda each: f"[{','.join(each)}]")
+        | st.lists(st.tuples(cut_texts, inner), max_size=4).map(
+            lambda pairs: "{" + ",".join(f"{key}:{value}" for key, value in pairs) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=cut_documents)
+def test_node_prints_the_same_for_cut_strings(
+    javascript: Callable[[str], str | None], text: str
+) -> None:
+    body = encoded(stringify(parsed(text).value))
+    assert body.decode() == javascript(text)
+    assert body.decode() == javascript(body.decode())
 
 
 @settings(max_examples=300, deadline=None)

@@ -29,7 +29,7 @@ def test_the_sample_of_a_new_order_is_the_contracts_own_byte_for_byte() -> None:
 
 
 def test_a_real_event_goes_through_unchanged() -> None:
-    event = event_from_line(ORDER_CREATED, EventDefaults("m", "v"), new_id="evt_new", now=1)
+    event = event_from_line(ORDER_CREATED, EventDefaults("m", "v", None), new_id="evt_new", now=1)
     assert isinstance(event, Event)
     assert event.body == ORDER_CREATED
     assert event.unfaithful == ()
@@ -47,7 +47,7 @@ def test_each_sample_of_a_market_is_a_valid_event(event_type: str) -> None:
     event = event_from_line(line.encode(), DEFAULTS, new_id="evt_new", now=1)
     assert isinstance(event, Event)
     assert event.unfaithful == ()
-    assert list(event.data) == ["object"]
+    assert list(event.data or ()) == ["object"]
 
 
 @pytest.mark.parametrize("event_type", RELAYD_TYPES)

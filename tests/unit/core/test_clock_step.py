@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.core.clock_step import (
+    GAP_S,
     STEP_S,
     Sighting,
     is_from_before,
+    is_gap,
     moved_health,
     step_between,
     step_since,
@@ -58,16 +60,37 @@ def test_what_was_scheduled_before_and_after_a_step(step: float, ago: float, lat
 def test_health_moves_with_the_clock() -> None:
     health = Health(
         failures=4,
-        failed_at=NOON,
+        recent=(0, int(NOON) - 5, 0),
+        failed_since=NOON,
         failing_since=NOON,
+        succeeded_at=NOON,
         last_failure="answered 500",
         held_until=NOON + 30.0,
         ramp=1,
     )
     moved = moved_health(health, -HOUR)
-    assert moved.failed_at == moved.failing_since == NOON - HOUR
+    assert {moved.failed_since, moved.failing_since, moved.succeeded_at} == {NOON - HOUR}
+    assert moved.recent == (0, int(NOON) - 5 - int(HOUR), 0)
     assert moved.held_until == NOON + 30.0 - HOUR
     assert moved.released_at is None
     assert (moved.failures, moved.last_failure, moved.ramp) == (4, "answered 500", 1)
     assert moved_health(moved, HOUR) == health
     assert moved_health(Health(), HOUR) == Health()
+
+
+@given(scheduled=st.floats(NOON - 1e7, NOON + 1e7), step=st.floats(-1e6, -10.0))
+def test_a_step_back_soon_after_the_start_moves_what_lies_ahead_and_makes_nothing_early(
+    scheduled: float, step: float
+) -> None:
+    now = NOON + step
+    moves = is_from_before(scheduled, step, now, certain=False)
+    assert moves == (scheduled > now + 1.0)
+    if moves and scheduled <= NOON:
+        assert is_from_before(scheduled, step, now)
+
+
+def test_a_gap_is_a_day_or_more_since_the_clock_was_looked_at() -> None:
+    assert not is_gap(None, NOON)
+    assert not is_gap(NOON, NOON + GAP_S - 1)
+    assert is_gap(NOON, NOON + GAP_S)
+    assert not is_gap(NOON + 400 * GAP_S, NOON)

@@ -22,6 +22,7 @@ from relayd.core.delivery import (
     shown_state,
 )
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.release import Extra
 from relayd.core.retry import JITTER
 
 SCHEDULE = (120.0, 600.0, 2700.0, 14_400.0, 68_400.0)
@@ -39,6 +40,7 @@ DELIVERY = Delivery(
     state=State.PENDING,
     attempts=0,
     step=0,
+    due_at=NOW - 1.0,
     body=b'{"id":"evt_1"}',
 )
 
@@ -148,13 +150,28 @@ def test_a_retry_after_cannot_keep_an_exhausted_delivery_alive() -> None:
     assert (record.state, record.due_at) == (State.EXHAUSTED, None)
 
 
-@pytest.mark.parametrize(
-    ("retry_after_s", "wait_s"), [(None, 120.0), (0.0, 120.0), (119.0, 120.0), (3600.0, 3600.0)]
-)
-def test_retry_after_is_a_lower_bound(retry_after_s: float | None, wait_s: float) -> None:
-    record = after(replace(REFUSED, status=503, retry_after_s=retry_after_s))
-    assert record.due_at == NOW + wait_s
-    assert record.step == 1
+def test_a_retry_after_is_the_endpoints_and_leaves_the_schedule() -> None:
+    """It holds the endpoint back, this delivery too, and can be lifted."""
+    record = after(replace(REFUSED, status=503, retry_after_s=86_400.0))
+    assert (record.due_at, record.step) == (NOW + 120.0, 1)
+
+
+@pytest.mark.parametrize("extra", Extra)
+@pytest.mark.parametrize("outcome", [REFUSED, GONE, replace(REFUSED, status=429)])
+@pytest.mark.parametrize("step", range(1, 6))
+def test_an_extra_attempt_that_fails_leaves_the_schedule_as_it_was(
+    extra: Extra, outcome: Outcome, step: int
+) -> None:
+    delivery = replace(DELIVERY, state=State.RETRYING, step=step, due_at=NOW + 900.0, extra=extra)
+    record = after(outcome, delivery)
+    assert (record.state, record.step, record.due_at) == (State.RETRYING, step, NOW + 900.0)
+    assert not record.rescheduled
+
+
+@pytest.mark.parametrize("extra", Extra)
+def test_an_extra_attempt_that_succeeds_delivers(extra: Extra) -> None:
+    delivery = replace(DELIVERY, state=State.RETRYING, step=2, due_at=NOW + 900.0, extra=extra)
+    assert after(OK, delivery).state is State.DELIVERED
 
 
 @pytest.mark.parametrize("state", sorted(WAITING))
@@ -206,7 +223,7 @@ def test_whatever_happens(outcome: Outcome, state: State, step: int, jitter: flo
     if record.step == step + 1:
         assert record.due_at is not None
         assert record.due_at >= NOW + SCHEDULE[step] * (1 - JITTER) - 1e-3
-        assert record.due_at <= NOW + max(SCHEDULE[step] * (1 + JITTER), 86_400) + 1e-3
+        assert record.due_at <= NOW + SCHEDULE[step] * (1 + JITTER) + 1e-3
     assert (record.delivery, record.outcome) == (delivery, outcome)
     assert (record.started_at, record.decided_at) == (NOW - 1.0, NOW)
 

@@ -24,7 +24,8 @@ from relayd.core.event import (
 )
 from relayd.core.event_fields import MAX_CREATED
 
-DEFAULTS = EventDefaults("market_123", "2024-01-01")
+DEFAULTS = EventDefaults("market_123", "2024-01-01", None)
+BOUND = EventDefaults("market_123", "2024-01-01", frozenset({"market_é"}))
 ROW = SpoolRow(
     seq=1,
     id=b"evt_1",
@@ -86,6 +87,36 @@ def test_absent_and_null_keys_take_the_defaults(absent: str) -> None:
     )
 
 
+def test_half_of_an_emoji_is_kept_as_javascript_prints_it_and_named() -> None:
+    data = b'{"object":{"text":"cut \\uD83E"}}'
+    row = event(from_row(data=data))
+    assert b'"data":{"object":{"text":"cut \\ud83e"}},' in row.body
+    assert row.unfaithful == ("data.object.text",)
+    line = event(from_line(b'{"id":"evt_1","type":"order.created","data":' + data + b"}"))
+    assert (line.digest, line.unfaithful) == (row.digest, row.unfaithful)
+    # SQLite's own text with the bytes of a surrogate is not UTF-8.
+    assert rejection(from_row(data=b'{"a":"\xed\xa0\xbe"}')).code == "invalid_text"
+
+
+@pytest.mark.parametrize("named", [None, "market_123", "market_é"])
+def test_a_source_takes_its_own_and_its_allowed_markets(named: str | None) -> None:
+    raw = None if named is None else named.encode()
+    row = event(event_from_row(replace(ROW, market_id=raw), BOUND, now=1))
+    line = json.dumps({"type": "a.b", "data": {}, "market_id": named}).encode()
+    read = event(event_from_line(line, BOUND, new_id="evt_1", now=1))
+    assert row.market_id == read.market_id == (named or "market_123")
+
+
+@pytest.mark.parametrize("named", ["market_124", "market_123 ", "*", "m\x7f", "MARKET_123"])
+def test_another_market_is_rejected_with_the_way_to_allow_it(named: str) -> None:
+    row = rejection(event_from_row(replace(ROW, market_id=named.encode()), BOUND, now=1))
+    line = json.dumps({"type": "a.b", "data": {}, "market_id": named}).encode()
+    read = rejection(event_from_line(line, BOUND, new_id="evt_1", now=1))
+    assert row == read
+    assert row.code == ("invalid_market_id" if "\x7f" in named else "wrong_market")
+    assert "\x7f" in named or "markets:" in row.reason
+
+
 def test_a_row_becomes_the_same_event_as_a_line() -> None:
     line = {"id": "evt_1", "type": "order.created", "created": 1640995200}
     line_read = event(from_line({**line, "data": {"object": {"id": "order_456"}}}))
@@ -143,7 +174,13 @@ def test_payloads_stand_in_no_repr() -> None:
         (b'{"type":"a.b","data":{"n":NaN}}', "invalid_json", "NaN"),
         (b'{"type":"a.b","data":{"n":"\xff"}}', "invalid_text", "not valid UTF-8 from byte 27 on"),
         (b'{"type":"a.b","data":{"n":"\xed\xa0\x80"}}', "invalid_text", "not valid UTF-8"),
-        (b'{"type":"a.b","data":{"n":"\\ud800"}}', "invalid_text", "surrogate"),
+        (b'{"type":"a.b","data":{"n":"\xed\xa0\xbe"}}', "invalid_text", "UTF-8"),
+        (b'{"type":"a.b","data":{},"market_id":"m\\ud800"}', "invalid_market_id", "unprintable"),
+        (b'{"type":"a.b","data":{},"api_version":"\\ud800"}', "invalid_api_version", "text"),
+        (b'{"type":"a.b","data":{},"id":"e\\ud800"}', "invalid_id", "digits"),
+        (b'{"type":"a.b","data":{},"\\ud800":1}', "unknown_key", "'\\ud800'"),
+        (b'{"type":"a.b","data":{},"created":1640995200000}', "invalid_created", "milliseconds"),
+        (b'{"type":"a.b","data":{},"created":1640995200000.0}', "invalid_created", "milliseconds"),
         (b"[" * 1_000_000, "too_deep", "128"),
         (b"[]", "not_an_object", "holds a list"),
         (b"null", "not_an_object", "holds null"),

@@ -36,5 +36,20 @@ def test_a_line_without_end_is_not_kept() -> None:
     reader = LineReader(1024)
     for _ in range(1000):
         assert reader.feed(b"x" * 1024) == []
-        assert len(reader._part) <= 1024
+        assert reader.held <= 1024
     assert reader.feed(b"\nok\n") == [TooLong(), b"ok"]
+
+
+def test_lines_are_taken_in_batches() -> None:
+    reader = LineReader(1024)
+    reader.push(b"\n" * 1000 + b"part")
+    assert reader.held == 1004
+    assert reader.take(600) == [b""] * 600
+    assert reader.held == 404
+    assert reader.take(600) == [b""] * 400
+    assert reader.take(600) == []
+    assert reader.partial
+    assert reader.held == 4
+    reader.push(b"\n")
+    assert reader.take(1) == [b"part"]
+    assert not reader.partial

@@ -1,5 +1,7 @@
 """What relayd says itself: once for each outage, and never about its own events."""
 
+from dataclasses import replace
+
 import pytest
 
 from relayd.core.acceptance import RejectedRow
@@ -9,7 +11,14 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.event import EventDefaults, Rejection, SpoolRow, own_event
 from relayd.core.matching import Selection
 from relayd.core.outcome import Failure, Outcome
-from relayd.core.own_events import OwnEvent, after_attempt, after_rejection, wanted_types
+from relayd.core.own_events import (
+    OwnEvent,
+    after_attempt,
+    after_change,
+    after_rejection,
+    is_own,
+    wanted_types,
+)
 from relayd.core.token_bucket import Rate
 
 URL = "https://app.example/hook"
@@ -21,31 +30,36 @@ FAILED = Outcome(0.1, status=503, failure=Failure.STATUS, detail="answered 503")
 def _record(
     outcome: Outcome, schedule: tuple[float, ...] = (1.0,), kind: str = "order.created"
 ) -> AttemptRecord:
-    delivery = Delivery(1, "dlv_1", "books", "evt_1", kind, State.PENDING, 0, 0, b"{}")
+    delivery = Delivery(1, "dlv_1", "books", "evt_1", kind, State.PENDING, 0, 0, 9.0, b"{}")
     return decide(delivery, outcome, schedule, started_at=9.0, now=10.0, jitter=0.0)
 
 
 def _tell(outcomes: str, kind: str = "order.created") -> list[str]:
-    """Return the types told of over a row of outcomes, `.` for a success and `x` for a failure."""
+    """Return the types told of over outcomes that come every 31 seconds, `.` for a success."""
     health = Health()
     told: list[OwnEvent] = []
-    for each in outcomes:
-        outcome = OK if each == "." else FAILED
-        after = health.after(outcome, ENDPOINT, 10.0)
-        record = _record(outcome, kind=kind)
+    for index, each in enumerate(outcomes):
+        outcome, now = OK if each == "." else FAILED, 10.0 + 31.0 * index
+        if health.recovers_at <= now:
+            recovered = health.recovered(1, now)
+            told += after_change(URL, ["books"], int(now), before=health, after=recovered)
+            health = recovered
+        after = health.after(outcome, ENDPOINT, now, own_event=is_own(kind))
+        record = replace(_record(outcome, kind=kind), decided_at=now)
         told += after_attempt(record, URL, ["books"], before=health, after=after)
         health = after
     return [each.type.removeprefix("relayd.endpoint.") for each in told]
 
 
 def test_each_outage_is_told_once_and_its_end_once() -> None:
-    assert _tell("xx.xx.") == []
+    assert _tell("......xx.xx.xx.") == []
     assert _tell("xxxxxxxxxx") == ["failing"]
-    assert _tell("xxxxx..xx.xxxx.") == ["failing", "recovered", "failing", "recovered"]
+    assert _tell("xxxxx.xx.xxxx.") == ["failing"]
+    assert _tell("xxxxx...xx.xxxx....") == ["failing", "recovered", "failing", "recovered"]
 
 
 def test_relayds_own_events_make_none() -> None:
-    assert _tell("xxxxx.xxxx", kind="relayd.endpoint.failing") == []
+    assert _tell("xxxxx....xxxx....", kind="relayd.endpoint.failing") == []
     exhausted = _record(FAILED, (), "relayd.delivery.exhausted")
     assert after_attempt(exhausted, URL, ["books"], before=Health(), after=Health()) == []
 
@@ -83,7 +97,10 @@ def test_rejections_are_told_by_their_code_with_a_count() -> None:
         (("*",), set()),
         (("order.*",), set()),
         (("relayd.*",), set(RELAYD_TYPES)),
-        (("*", "relayd.endpoint.*"), {"relayd.endpoint.failing", "relayd.endpoint.recovered"}),
+        (
+            ("*", "relayd.endpoint.*"),
+            {"relayd.endpoint.failing", "relayd.endpoint.recovered", "relayd.endpoint.throttled"},
+        ),
     ],
 )
 def test_only_what_somebody_asks_for_is_made(patterns: tuple[str, ...], wanted: set[str]) -> None:
@@ -91,13 +108,19 @@ def test_only_what_somebody_asks_for_is_made(patterns: tuple[str, ...], wanted: 
 
 
 def test_what_is_told_has_the_shape_of_the_catalogues_samples() -> None:
-    failing = Health(3, 8.0, 8.0, "answered 503", None, 0.0, 1)
+    failing = Health(
+        failures=3,
+        failing_since=8.0,
+        reported=True,
+        last_failure="answered 503",
+        held_until=3610.0,
+    )
     rejected = RejectedRow(
         "s", SpoolRow(1, b"e", b"t", b"{", 1, None, None), Rejection("invalid_json", "no")
     )
     told = [
         *after_attempt(_record(FAILED, ()), URL, ["books"], before=Health(), after=failing),
-        *after_attempt(_record(OK), URL, ["books"], before=failing, after=Health()),
+        *after_change(URL, ["books"], 20, before=failing, after=Health()),
         *after_rejection([rejected], 5.0),
     ]
     assert {each.type for each in told} == set(RELAYD_TYPES)

@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import hmac
+import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from relayd.core.delivery import Delivery, State
 from relayd.core.matching import Selection
@@ -25,6 +27,7 @@ from relayd.core.subscription import Subscription
 
 BODY = b'{"id":"evt_1"}'
 SECRET = Secret("whisper")
+STANDARD_SECRET = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
@@ -99,7 +102,9 @@ def test_comparing_takes_the_same_time_wherever_they_differ(
     signature = sign(BODY, SECRET)
     monkeypatch.setattr(hmac, "compare_digest", same)
     assert not verify(BODY, f"sha256={'0' * 64}", SECRET)
-    assert not verify_standard(BODY, "evt_1", "1700000000", "v1,a v1,b", SECRET, now=1_700_000_000)
+    assert not verify_standard(
+        BODY, "evt_1", "1700000000", "v1,a v1,b", STANDARD_SECRET, now=1_700_000_000
+    )
     assert [given for _, given in compared] == [f"sha256={'0' * 64}".encode(), b"v1,a", b"v1,b"]
     assert compared[0][0] == signature.encode()
 
@@ -152,27 +157,37 @@ def test_a_standard_signature_is_the_hmac_of_id_time_and_body(
     ("text", "key"),
     [
         ("whsec_AP8gcmF3", b"\x00\xff raw"),
-        ("plain text", b"plain text"),
-        ("grüße", "grüße".encode()),
-        # Not base64: then it is text like any other.
-        ("whsec_not base64!", b"whsec_not base64!"),
-        ("whsec_abc", b"whsec_abc"),
-        ("whsec_ä", "whsec_ä".encode()),
-        # Base64 without the prefix is no base64.
-        ("AP8gcmF3", b"AP8gcmF3"),
+        ("plain text", None),
+        ("grüße", None),
+        ("whsec_not base64!", None),
+        ("whsec_abc", None),
+        ("whsec_ä", None),
+        # Base64 without the prefix is a text like any other.
+        ("AP8gcmF3", None),
+        # Anyone could sign with an empty key.
+        ("whsec_", None),
+        # Not every library reads these: without padding, in the URL's alphabet, or in lines.
+        ("whsec_AP8gcmF3MQ", None),
+        ("whsec_AP8gcmF3MQ==", b"\x00\xff raw1"),
+        ("whsec_AP8gcmF3MR==", b"\x00\xff raw1"),  # bits left over: each of them passes them by
+        ("whsec_AP-_cmF3", None),
+        ("whsec_AP8g\ncmF3", None),
     ],
 )
-def test_keys(text: str, key: bytes) -> None:
+def test_keys(text: str, key: bytes | None) -> None:
     assert Secret(text).standard_key == key
 
 
-def test_no_key_is_empty() -> None:
-    """Anyone could sign with an empty key."""
-    assert Secret("whsec_").standard_key != b""
+def test_without_a_standard_key_nothing_is_signed_and_nothing_verified() -> None:
+    with pytest.raises(ValueError, match="not whsec_") as caught:
+        sign_standard(BODY, "evt_1", TIME, SECRET)
+    assert "whisper" not in str(caught.value)
+    assert not verify_standard(BODY, "evt_1", str(TIME), STANDARD, SECRET, now=TIME)
 
 
 TIME = 1_700_000_000
-STANDARD = sign_standard(BODY, "evt_1", TIME, SECRET)
+OTHER = Secret("whsec_dGhlLW9uZS10aGF0LXdhcy1pbi11c2UtYmVmb3Jl")
+STANDARD = sign_standard(BODY, "evt_1", TIME, STANDARD_SECRET)
 
 
 def verified(
@@ -181,7 +196,7 @@ def verified(
     event_id: str = "evt_1",
     timestamp: str = str(TIME),
     signatures: str = STANDARD,
-    secret: Secret = SECRET,
+    secret: Secret = STANDARD_SECRET,
     now: float = TIME,
 ) -> bool:
     return verify_standard(body, event_id, timestamp, signatures, secret, now=now)
@@ -192,7 +207,7 @@ def test_each_part_is_signed() -> None:
     assert not verified(body=BODY + b" ")
     assert not verified(event_id="evt_2")
     assert not verified(timestamp=str(TIME + 1))
-    assert not verified(secret=Secret("other"))
+    assert not verified(secret=OTHER)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +233,7 @@ def test_a_time_that_is_none(timestamp: str) -> None:
 
 
 def test_one_right_signature_of_several_is_enough() -> None:
-    other = sign_standard(BODY, "evt_1", TIME, Secret("other"))
+    other = sign_standard(BODY, "evt_1", TIME, OTHER)
     assert verified(signatures=f"{other} {STANDARD}")
     assert verified(signatures=f"{STANDARD} {other}")
     assert verified(signatures=f"v1a,asymmetric {STANDARD}")
@@ -244,6 +259,7 @@ DELIVERY = Delivery(
     state=State.PENDING,
     attempts=0,
     step=0,
+    due_at=0.0,
     body=BODY,
 )
 SUBSCRIPTION = Subscription(
@@ -259,6 +275,9 @@ SUBSCRIPTION = Subscription(
     headers=(),
 )
 PREVIOUS = SourcedSecret(Secret("murmur"), "env OLD")
+BY_THE_STANDARD = replace(
+    SUBSCRIPTION, signature="standard", secret=SourcedSecret(STANDARD_SECRET, "text")
+)
 
 
 def headers_of(
@@ -286,17 +305,17 @@ def test_a_previous_secret_signs_too() -> None:
 
 
 def test_the_standards_headers_stand_beside_ours() -> None:
-    headers = headers_of(replace(SUBSCRIPTION, signature="standard"), now=TIME + 0.9)
-    assert headers["X-LocallyGrown-Signature"] == sign(BODY, SECRET)
+    headers = headers_of(BY_THE_STANDARD, now=TIME + 0.9)
+    assert headers["X-LocallyGrown-Signature"] == sign(BODY, STANDARD_SECRET)
     assert headers["webhook-id"] == "evt_1"
     assert headers["webhook-timestamp"] == str(TIME)
     assert headers["webhook-signature"] == STANDARD
 
 
 def test_with_the_standard_a_receiver_verifies_by_either_secret() -> None:
-    subscription = replace(SUBSCRIPTION, signature="standard", previous_secret=PREVIOUS)
+    subscription = replace(BY_THE_STANDARD, previous_secret=SourcedSecret(OTHER, "env OLD"))
     headers = headers_of(subscription)
-    for secret in (SECRET, PREVIOUS.secret):
+    for secret in (STANDARD_SECRET, OTHER):
         assert verify_standard(
             BODY,
             headers["webhook-id"],
@@ -309,13 +328,13 @@ def test_with_the_standard_a_receiver_verifies_by_either_secret() -> None:
 
 def test_the_operators_headers_come_behind() -> None:
     own = (("X-Shop", "a"), ("Authorization", "Bearer b"))
-    subscription = replace(SUBSCRIPTION, headers=own, signature="standard")
+    subscription = replace(BY_THE_STANDARD, headers=own)
     headers = signed_headers(DELIVERY, subscription, attempt=1, now=TIME)
     assert headers[-2:] == list(own)
 
 
 def test_every_header_of_ours_is_reserved() -> None:
-    subscription = replace(SUBSCRIPTION, signature="standard", previous_secret=PREVIOUS)
+    subscription = replace(BY_THE_STANDARD, previous_secret=SourcedSecret(OTHER, "env OLD"))
     assert {name.lower() for name in headers_of(subscription)} <= RESERVED_HEADERS
     assert {"host", "content-length", "content-type", "user-agent"} <= RESERVED_HEADERS
     assert {name.lower() for name in RESERVED_HEADERS} == RESERVED_HEADERS
@@ -325,3 +344,41 @@ def test_a_retry_signs_the_same_bytes_the_same() -> None:
     first, second = (headers_of(SUBSCRIPTION, attempt=n, now=TIME + n) for n in (1, 2))
     assert first["X-LocallyGrown-Signature"] == second["X-LocallyGrown-Signature"]
     assert first["X-LocallyGrown-Attempt"] != second["X-LocallyGrown-Attempt"]
+
+
+# The library that receivers in Python use
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_standards_library_verifies_what_is_sent(size: int, *, rotated: bool) -> None:
+    secret = SourcedSecret(Secret(whsec(bytes(range(size)))), "text")
+    now = time.time()
+    subscription = replace(BY_THE_STANDARD, secret=secret)
+    if rotated:
+        new = SourcedSecret(Secret(whsec(b"n" * 32)), "text")
+        subscription = replace(BY_THE_STANDARD, secret=new, previous_secret=secret)
+    headers = headers_of(subscription, now=now)
+    library = Webhook(secret.secret.reveal())
+    assert library.verify(BODY, headers) == {"id": "evt_1"}
+    with pytest.raises(WebhookVerificationError):
+        library.verify(BODY + b" ", headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(whsec(b"other" * 8)).verify(BODY, headers)
+
+
+@pytest.mark.parametrize("text", ["hunter2-hunter2-hunter2!", "4f1c9a7d2be84d6fa5c0", "grüße"])
+def test_the_standards_library_never_verifies_a_text_that_is_not_base64(text: str) -> None:
+    """As relayd signed with such a text before it refused it: with its UTF-8 as the key."""
+    digest = hmac_sha256(text.encode(), f"evt_1.{int(time.time())}.".encode() + BODY)
+    headers = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(int(time.time())),
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+    with pytest.raises((WebhookVerificationError, ValueError)):
+        Webhook(text).verify(BODY, headers)
+
+
+def whsec(key: bytes) -> str:
+    return "whsec_" + base64.b64encode(key).decode()

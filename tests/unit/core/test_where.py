@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayd.core.conditions import Order
 from relayd.core.where import ENVELOPE_KEYS, ConditionErrors, Location, compile_where
 
 
@@ -28,12 +29,12 @@ def test_nothing_is_no_condition() -> None:
 
 def test_conditions_come_in_the_order_written() -> None:
     paths = ["data.object.b", "type", "data.object.a", "data.object.items.*.id"]
-    assert [condition.path for condition in compile_where(dict.fromkeys(paths, 1))] == paths
+    assert [condition.path for condition in compile_where(dict.fromkeys(paths, "1"))] == paths
 
 
 @pytest.mark.parametrize("key", ENVELOPE_KEYS)
 def test_each_key_of_the_event_can_begin_a_path(key: str) -> None:
-    assert compile_where({key: "x"})[0].path == key
+    assert compile_where({key: {"exists": True}})[0].path == key
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -180,3 +181,121 @@ def test_anything_is_read_or_refused_at_its_place(where: dict[str, object]) -> N
         for step in location:
             assert isinstance(place, dict | list)
             place = place[step]  # type: ignore[index] # a key of the one, a position of the other
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        (">5000", "{gt: 5000}"),
+        (">= 5000", "{gte: 5000}"),
+        (" < 5.5 ", "{lt: 5.5}"),
+        ("<=-5", "{lte: -5}"),
+        ("\u22655000", "{gte: 5000}"),
+        ("!=5", "{not: 5}"),
+        ("<>5", "{not: 5}"),
+        ("=5", "write 5"),
+        ("==5", "write 5"),
+    ],
+)
+@pytest.mark.parametrize("form", ["alone", "listed", "negated", "ordered"])
+def test_a_comparison_written_as_text_is_refused(wanted: str, meant: str, form: str) -> None:
+    operand: dict[str, object] = {
+        "alone": {"data.object.total": wanted},
+        "listed": {"data.object.total": [1, wanted]},
+        "negated": {"data.object.total": {"not": wanted}},
+        "ordered": {"data.object.total": {"gte": wanted}},
+    }[form]  # type: ignore[assignment]  # each is a mapping
+    with pytest.raises(ConditionErrors) as caught:
+        compile_where(operand)
+    assert meant in str(caught.value)
+    assert "letter by letter" in str(caught.value)
+
+
+@pytest.mark.parametrize("wanted", [">", "> a", "5>4", "=>5", "<5>", "->5", {"glob": "[>]5000"}])
+def test_other_text_may_hold_such_signs(wanted: object) -> None:
+    assert len(compile_where({"data.object.note": wanted})) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("data.object.items[].x", "data.object.items.*.x"),
+        ("data.object.items[*].x", "data.object.items.*.x"),
+        ("data.object.items[0].x", "data.object.items.0.x"),
+        ("data.object.items[][0]", "data.object.items.*.0"),
+        ('data["object"].total', "data.object.total"),
+        ("data['object']['total']", "data.object.total"),
+    ],
+)
+def test_brackets_in_a_path_are_refused(path: str, meant: str) -> None:
+    with pytest.raises(ConditionErrors) as caught:
+        compile_where({path: 5})
+    assert f"write {meant}" in str(caught.value)
+    assert len(compile_where({meant: 5})) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"created": "2024-01-01"}, 'is a number of Unix seconds, and never "2024-01-01"'),
+        ({"created": True}, "never true"),
+        ({"created": {"gte": "2024"}}, "is a number of Unix seconds"),
+        ({"created": {"glob": "2024*"}}, "glob matches text"),
+        ({"market_id": 5}, "is text, and never 5; put it in quotes"),
+        ({"type": [1, 2]}, "never 1 or 2"),
+        ({"id": {"gt": 5}}, "is text"),
+        ({"api_version": None}, "never null"),
+        ({"data": "x"}, "what is in it has a path"),
+        ({"data": {"gte": 5}}, "is an object"),
+        ({"data.object.total": {"gte": 6, "lte": 5}}, "both gte 6 and lte 5"),
+        ({"data.object.total": {"gt": 5, "lt": 5}}, "both gt 5 and lt 5"),
+        ({"data.object.total": {"gt": 5, "lte": 5}}, "both gt 5 and lte 5"),
+        ({"data.object.name": {"gt": "b", "lt": "a"}}, 'both gt "b" and lt "a"'),
+        ({"data.object.items.*.n": {"gte": 6, "lte": 5}}, "both gte 6 and lte 5"),
+        ({"data.object.total": {"gte": 5, "lte": "a"}}, "both a number and text"),
+        ({"data.object.total": {"gte": 5, "glob": "a*"}}, "both a number and text"),
+        ({"data.object.total": {"gte": 5, "exists": False}}, "missing cannot be compared"),
+    ],
+)
+def test_what_no_event_satisfies_is_refused(where: dict[str, object], said: str) -> None:
+    with pytest.raises(ConditionErrors) as caught:
+        compile_where(where)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"created": {"gte": 1640995200, "lt": 1640995201}},
+        {"created": [1640995200.0, "x"]},
+        {"market_id": ["a", 5]},
+        {"data": {"exists": True}},
+        {"data.object.total": {"gte": 5, "lte": 5}},
+        {"data.object.note": {"exists": False, "not": 5}},
+        {"data.object.note": {"gte": "a", "glob": "a*"}},
+        {"data.created": "2024-01-01"},
+    ],
+)
+def test_what_some_event_satisfies_is_not(where: dict[str, object]) -> None:
+    assert len(compile_where(where)) == 1
+
+
+@given(
+    st.sampled_from(["gt", "gte", "lt", "lte"]),
+    st.sampled_from(["gt", "gte", "lt", "lte"]),
+    st.integers(-3, 3),
+    st.integers(-3, 3),
+)
+def test_a_range_is_refused_when_it_holds_no_number(
+    one: str, other: str, first: int, second: int
+) -> None:
+    wanted = {one: first} | {other: second}
+    tried = [n / 2 for n in range(-20, 21)]
+    checks = [Order(name, operand) for name, operand in wanted.items()]
+    possible = any(all(check.accepts(value) for check in checks) for value in tried)
+    try:
+        compile_where({"data.object.total": wanted})
+    except ConditionErrors:
+        assert not possible
+    else:
+        assert possible

@@ -1,6 +1,8 @@
 """An endpoint's loop while the operator changes what it works on."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,7 @@ from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
 from relayd.at_work import AtWork
+from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
@@ -104,45 +107,137 @@ async def test_a_test_takes_no_token_that_was_promised(
     assert all(sum(begin <= start < begin + 60 for start in starts) <= limit for begin in starts)
 
 
-async def test_a_test_that_succeeds_ends_an_outage(autojump_clock: MockClock) -> None:
+TAKEN = Outcome(0.1, 200)
+
+
+async def test_a_test_that_succeeds_begins_a_recovery(autojump_clock: MockClock) -> None:
     works = False
 
     async def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if works else 503)
 
     bench = Bench(answer=answer)
-    for _ in range(20):
+    for _ in range(100):
         bench.queue.add(EPOCH)
-    taken = Outcome(0.1, 200)
-    async with bench.running(subscriptions=(subscription(retry=(10_000.0,)),)) as task:
-        assert not await task.after_test(taken)  # it does not fail yet
-        await trio.sleep(100)
+    async with bench.running(
+        Rate(60, 60.0), subscriptions=(subscription(retry=(10_000.0,)),)
+    ) as task:
+        await task.after_test(TAKEN)  # it does not fail yet
+        assert bench.queue.healths == {}
+        await trio.sleep(150)
         assert task.health.failing
         assert set(bench.queue.states().values()) == {State.RETRYING}
         failed = len(bench.starts)
         # One that fails counts for nothing.
         before = task.health
-        assert not await task.after_test(Outcome(0.1, 500, Failure.STATUS, "answered 500"))
+        await task.after_test(Outcome(0.1, 500, Failure.STATUS, "answered 500"))
         assert task.health == before
 
         works = True
-        assert await task.after_test(taken)
-        assert bench.queue.healths[URL].released_at == task.health.released_at is not None
-        assert [each.type for each in bench.queue.told] == ["relayd.endpoint.recovered"]
-        await trio.sleep(1)
+        await task.after_test(TAKEN)
+        assert bench.queue.healths[URL] == task.health
+        await trio.sleep(59)
+        assert len(bench.starts) == failed
+        await trio.sleep(120)
+        assert task.health.failing_since is None
+        assert bench.queue.told[-1].type == "relayd.endpoint.recovered"
         assert set(bench.queue.states().values()) == {State.DELIVERED}
-        assert len(bench.starts) == failed + 20
-        assert not await task.after_test(taken)  # it is through
+        assert len(bench.starts) == failed + 100
 
 
-async def test_an_outage_ends_though_the_disk_is_full(autojump_clock: MockClock) -> None:
+async def test_a_recovery_is_written_and_reported_though_the_disk_is_full(
+    autojump_clock: MockClock,
+) -> None:
     bench = Bench()
-    bench.queue.add(EPOCH)
-    bench.queue.record_errors.append(DatabaseFullError(Path("queue.db"), "the disk is full"))
-    health = Health(9, EPOCH, EPOCH, "refused", None, EPOCH + 10_000, 1)
+    bench.queue.record_errors += [DatabaseFullError(Path("queue.db"), "the disk is full")] * 5
+    health = Health(failing_since=EPOCH - 900, reported=True, succeeded_at=EPOCH - 60)
     async with bench.running(health=health) as task:
-        assert await task.after_test(Outcome(0.1, 200))
-        await trio.sleep(1)
-        # A Retry-After holds all the same.
-        assert bench.starts == []
+        await trio.sleep(4)
+        assert bench.queue.told == []
+        await trio.sleep(2)
         assert not task.health.failing
+        assert bench.queue.healths[URL] == task.health
+        assert [each.type for each in bench.queue.told] == ["relayd.endpoint.recovered"]
+
+
+@pytest.mark.parametrize("by", ["operator", "test"])
+async def test_a_day_that_a_receiver_asked_for_by_mistake_can_be_lifted(
+    autojump_clock: MockClock, by: str
+) -> None:
+    answers = [httpx.Response(503, headers={"Retry-After": "86400"})]
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        return answers.pop() if answers else httpx.Response(200)
+
+    bench = Bench(answer=answer)
+    bench.queue.add(EPOCH)
+    async with bench.running() as task:
+        await trio.sleep(1)
+        [told] = bench.queue.told
+        assert told.type == "relayd.endpoint.throttled"
+        bench.queue.add(bench.now())
+        task.note("books", NOW)
+        await trio.sleep(5000)
+        assert len(bench.starts) == 1
+        if by == "operator":
+            bench.queue.release("books")
+            assert await task.lift_hold()
+            assert not await task.lift_hold()
+        else:
+            await task.after_test(TAKEN)
+        assert bench.queue.healths[URL].held_until == 0.0
+        task.release("books")
+        await trio.sleep(1)
+    # Its own time had passed meanwhile, and what was held back goes out too.
+    assert set(bench.queue.states().values()) == {State.DELIVERED}
+
+
+async def test_a_release_gives_each_retry_one_attempt_each_time(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    bench = Bench(answer=fail)
+    for _ in range(5):
+        bench.queue.add(EPOCH)
+    async with bench.running(subscriptions=(subscription(retry=(3600.0, 3600.0)),)) as task:
+        for releases in range(4):
+            await trio.sleep(10)
+            assert len(bench.starts) == 5 + 5 * releases
+            bench.queue.release("books")
+            task.release("books")
+        await trio.sleep(20)
+        assert set(bench.queue.states().values()) == {State.RETRYING}
+        assert {each.step for each in bench.queue.records} == {1}
+        numbers = [each.headers["X-LocallyGrown-Attempt"] for each in bench.requests]
+        assert Counter(numbers) == {str(number): 5 for number in range(1, 6)}
+        # The schedule goes on as if nothing had been, to its end.
+        await trio.sleep(3600)
+        assert len(bench.starts) == 30
+        assert bench.starts[25] == pytest.approx(3600, abs=0.1)
+        await trio.sleep(3600)
+        assert set(bench.queue.states().values()) == {State.EXHAUSTED}
+        assert len(bench.starts) == 35
+
+
+async def test_429s_that_name_no_time_slow_the_endpoint_down(autojump_clock: MockClock) -> None:
+    async def busy(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(0.1)
+        return httpx.Response(429)
+
+    bench = Bench(answer=busy)
+    async with bench.running() as task:
+        for _ in range(3600):
+            bench.queue.add(bench.now())
+            task.note("books", NOW)
+            await trio.sleep(1)
+    # 30 s, 1, 2, 4, 8 and 10 minutes apart: one at a time from the third failure on.
+    waves = [
+        start
+        for index, start in enumerate(bench.starts[:-1])
+        if bench.starts[index + 1] - start > 20
+    ]
+    gaps = [round(b - a) for a, b in pairwise(waves)]
+    assert gaps[:5] == [30, 60, 120, 240, 480]
+    assert len(bench.starts) < 20

@@ -7,7 +7,7 @@ from written_queue import START, change
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.queue import overview, statistics
+from relayd.queue import contents, overview, statistics
 from relayd.queue.overview import SubscriptionStanding, count_due, read_overview
 from relayd.queue.reading import Reading, open_reading
 
@@ -49,16 +49,19 @@ def test_what_came_of_the_attempts(reading: Reading, path: Path) -> None:
 def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
     change(
         path,
-        "INSERT OR REPLACE INTO endpoints VALUES"
-        f" ('{SHOP}', 0, NULL, NULL, '', {START + 150}, 0.0, 1),"
-        f" ('{BOOKS}', 5, 1.0, 1.0, 'refused', NULL, {START + 900}, 1)",
+        "INSERT OR REPLACE INTO endpoints"
+        " (url, failures, failing_since, last_failure, release, released_at, held_until) VALUES"
+        f" ('{SHOP}', 0, NULL, '', 9, {START + 150}, 0.0),"
+        f" ('{BOOKS}', 5, 1.0, 'refused', 0, NULL, {START + 900})",
     )
     with open_reading(path) as opened:
         books, shop = read_overview(opened, path, now=NOW).endpoints
-        # What was scheduled before the endpoint came back is due since then.
+        # What failed before the endpoint recovered is due since then.
         assert shop.subscriptions[0].next_due_at == START + 150
         assert books.subscriptions[0].next_due_at == START + 900
-        assert books.health == Health(5, 1.0, 1.0, "refused", None, START + 900, 1)
+        assert books.health == Health(
+            failures=5, failing_since=1.0, last_failure="refused", held_until=START + 900
+        )
     change(path, "UPDATE subscriptions SET paused_at = 1.0 WHERE name = 'shop'")
     change(path, "UPDATE subscriptions SET presence = 'removed' WHERE name = 'books'")
     with open_reading(path) as opened:
@@ -81,9 +84,47 @@ def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
 def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
     for sql, values in (
         (overview._WAITING, ()),
-        (overview._DUE, (1.0,)),
+        (overview._DUE, {"now": 1.0}),
         (overview._ACCEPTED, (1,)),
-        (statistics._SUM, (300, 0)),
+        (statistics._SUM, (300, 0, 1)),
     ):
         plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN s"], plan
+
+
+def test_what_fills_the_queue_is_found_by_seeks(reading: Reading) -> None:
+    for sql in (contents._EVENT_SAMPLE, contents._ATTEMPT_SAMPLE):
+        plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", {"seqs": "[1]"})]
+        assert not [
+            line
+            for line in plan
+            if line.startswith("SCAN") and "json_each" not in line and "wanted" not in line
+        ], plan
+    found = contents.read_contents(reading.db)
+    assert found.events > 0
+    assert found.attempts > 0
+
+
+def test_what_fills_the_queue_costs_the_same_in_a_large_one(path: Path) -> None:
+    change(
+        path,
+        "WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+        " INSERT INTO events SELECT i, 'm', 'evt_' || i, 'a.b', i, i, 'socket', x'', x'' FROM n",
+    )
+    instructions = 0
+
+    def count() -> int:
+        nonlocal instructions
+        instructions += 1
+        return 0
+
+    with open_reading(path) as opened:
+        opened.db.set_progress_handler(count, 1)
+        contents.read_contents(opened.db)
+    assert instructions < 20_000, "of which a look at each event would take more"
+
+
+def test_what_was_counted_while_the_clock_was_ahead_is_not_of_the_last_hour(path: Path) -> None:
+    with open_reading(path) as opened:
+        assert statistics.read_tallies(opened.db, now=NOW) != {}
+        assert statistics.read_tallies(opened.db, now=START - 31 * 86_400.0) == {}

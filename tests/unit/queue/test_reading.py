@@ -116,24 +116,26 @@ def test_fields_of_a_delivery_without_attempts(reading: Reading) -> None:
 
 ENDPOINT = (
     "INSERT OR REPLACE INTO endpoints"
-    " (url, failures, last_failure, released_at, held_until) VALUES ('https://{}.example/', 0, '', {}, {})"
+    " (url, failures, last_failure, release, released_at, held_until)"
+    " VALUES ('https://{}.example/', 0, '', {}, {}, {})"
 )
 
 
 @pytest.mark.parametrize(
-    ("released_at", "held_until", "due_at"),
+    ("release", "released_at", "held_until", "due_at"),
     [
-        ("NULL", 0.0, START + 220),
-        (START + 99, 0.0, START + 220),  # before the retry was scheduled: not released by it
-        (START + 150, 0.0, START + 150),
-        (START + 150, START + 180, START + 180),
-        ("NULL", START + 500, START + 500),
+        (0, "NULL", 0.0, START + 220),
+        (1, START + 99, 0.0, START + 220),  # before it failed: not released by it
+        (9, START + 150, 0.0, START + 150),
+        (9, START + 150, START + 180, START + 180),
+        (9, START + 500, 0.0, START + 220),
+        (0, "NULL", START + 500, START + 500),
     ],
 )
 def test_due_as_the_endpoint_stands(
-    path: Path, released_at: object, held_until: float, due_at: float
+    path: Path, release: int, released_at: object, held_until: float, due_at: float
 ) -> None:
-    change(path, ENDPOINT.format("shop", released_at, held_until))
+    change(path, ENDPOINT.format("shop", release, released_at, held_until))
     with open_reading(path) as reading:
         wanted = DeliveryFilter(states=frozenset({State.RETRYING}))
         [delivery] = list_deliveries(reading, wanted, 1).deliveries
@@ -260,13 +262,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
-            " INSERT INTO events SELECT i, 'evt_' || i,"
+            " INSERT INTO events SELECT i, 'market_123', 'evt_' || i,"
             " iif(i % 1000, 'order.created', 'payment.failed'), i, i, 'socket', x'', x'' FROM n",
             (MANY,),
         )
         db.execute(
             "INSERT INTO deliveries SELECT seq, seq, 1, iif(seq % 100, 'delivered', 'retrying'), 1,"
-            " 1, seq, iif(seq % 100, NULL, seq), iif(seq % 100, seq, NULL) FROM events"
+            " 1, seq, iif(seq % 100, NULL, seq), iif(seq % 100, seq, NULL), 0, 0 FROM events"
         )
     db.close()
     with open_reading(path) as opened:

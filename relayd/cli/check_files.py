@@ -1,0 +1,99 @@
+"""What `check` finds around the configuration: spools, folders, the queue, and one file for two."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+
+from relayd.cli.spool_files import look_into, table_words
+from relayd.config.config import Config
+from relayd.core.queue_files import queue_files, sqlite_files
+from relayd.permissions import ActingError, owner_to_become, run_as
+from relayd.queue.schema import SchemaMismatchError, read_version
+from relayd.spool.files import SpoolBarredError, looking_into
+
+_WITHIN_S = 5.0
+
+
+def file_notes(config: Config) -> list[str]:
+    """Return what is right in the file, and not (yet) so around it. Changes nothing."""
+    notes = list(_same_files(config))
+    for spool in config.spools:
+        look = look_into(spool, config.queue)
+        if look.problem is not None:
+            notes.append(f"spool {spool.name}: {look.problem}")
+        notes += [f"spool {spool.name}: {words}" for words in table_words(look)]
+    folders = {config.queue.path.parent: "the queue"}
+    if config.socket is not None:
+        folders.setdefault(config.socket.path.parent, "the socket")
+    for folder, what in folders.items():
+        if not folder.is_dir():
+            notes.append(f"{what} needs the directory {folder}, which is not there")
+    if (problem := _queue_problem(config.queue.path)) is not None:
+        notes.append(f"queue {problem}")
+    return notes
+
+
+def _same_files(config: Config) -> Iterator[str]:
+    """Find what is one file under two names, through links. Equal names are errors of the file."""
+    spools = config.spools
+    for one, other in combinations(spools, 2):
+        if one.table.lower() == other.table.lower() and _leads(one.path, [other.path]):
+            yield (
+                f"spools {one.name} and {other.name} are one table: {one.path} and {other.path}"
+                " lead to the same file; remove one of them"
+            )
+    queue = [Path(name) for name in queue_files(str(config.queue.path))]
+    queue += [Path(name) for name in queue_files(os.path.realpath(config.queue.path))]
+    for spool in spools:
+        for name in (*sqlite_files(str(spool.path)), *sqlite_files(os.path.realpath(spool.path))):
+            if _leads(Path(name), queue):
+                yield (
+                    f"spool {spool.name} and the queue are one file: {name} leads to a file of"
+                    f" {config.queue.path}; a spool needs a database of its own"
+                )
+                break
+    if config.socket is not None:
+        others = queue + [Path(name) for each in spools for name in sqlite_files(str(each.path))]
+        if _leads(config.socket.path, others):
+            yield f"the socket {config.socket.path} leads to the queue's or a spool's file"
+
+
+def _leads(path: Path, others: list[Path]) -> bool:
+    """Tell whether a path leads to the same file as one of the others, whether it is there or not."""
+    real = os.path.realpath(path)
+    for other in others:
+        if real == os.path.realpath(other):
+            return True
+        with suppress(OSError):
+            if os.path.samefile(path, other):  # noqa: PTH121 - Path.samefile raises the same
+                return True
+    return False
+
+
+def _queue_problem(path: Path) -> str | None:
+    """Say why this relayd cannot use the queue. One that is not there is made when it starts."""
+    try:
+        problem = run_as(owner_to_become(path), lambda: _unusable(path), 2 * _WITHIN_S)
+    except ActingError as error:
+        return f"{path}: {error}"
+    return None if problem is None else f"{path}: {problem}"
+
+
+def _unusable(path: Path) -> str | None:
+    if not os.path.exists(path) or not os.access(path, os.R_OK):  # noqa: PTH110 - Path.exists raises where it may not look
+        return None  # nothing can be said
+    try:
+        with looking_into(path, _WITHIN_S, _WITHIN_S) as db:
+            read_version(db)
+    except (SchemaMismatchError, SpoolBarredError) as error:
+        return str(error)
+    except sqlite3.DatabaseError as error:
+        unsure = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return None if code in unsure else str(error)
+    except OSError:
+        return None
+    return None

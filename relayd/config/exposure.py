@@ -1,0 +1,148 @@
+"""Whether a secret's file is open to users whom it must not be: everybody, and the producers.
+
+Programs that hand over events share a group with relayd: the one that may write to the spool's
+folder or to the socket. The shipped units make it relayd's own group, so a file `root:relayd`
+with mode 0640 is fine as long as nobody else is in the group, or its folder keeps the others out.
+"""
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from relayd.config.reading import FileContent, user_name
+from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
+
+
+class Producers:
+    """The groups through which programs hand over events, with the users that are in them."""
+
+    def __init__(self, groups: Iterable[int] = (), user: int = 0) -> None:
+        self.user = user
+        """The number of relayd's own user."""
+        self._candidates = frozenset(groups)
+
+    @cached_property
+    def groups(self) -> frozenset[int]:
+        """The groups that have a user who is neither root nor relayd's own."""
+        found = {group for group in self._candidates if _members(group) - {0, self.user}}
+        # In a user namespace (PrivateUsers=yes) every group that is not mapped looks like this one.
+        return frozenset(found - {_overflow_group()})
+
+    def have(self, bits: int, mode: int, group: int) -> bool:
+        """Tell whether a file's group gives the producers one of these rights (as `stat.S_IRGRP`)."""
+        return bool(mode & bits) and group in self._candidates and group in self.groups
+
+    def reach(self, path: Path) -> bool:
+        """Tell whether the producers can pass through every folder above `path`."""
+        try:
+            found = [parent.stat() for parent in path.resolve().parents]
+        except OSError:
+            return False
+        return all(
+            each.st_mode & stat.S_IXOTH or self.have(stat.S_IXGRP, each.st_mode, each.st_gid)
+            for each in found
+        )
+
+
+def producers_of(
+    spools: Iterable[SpoolConfig], socket: SocketConfig | None, queue: QueueConfig
+) -> Producers:
+    """Return the producers of these sources, as the files are now. Blocks on the disk.
+
+    A spool that does not exist yet gives nobody access. A socket will have the group that the
+    system gives it, so that a reload judges as the first start did.
+    """
+    found = [_stat(place) for spool in spools for place in (spool.path, spool.path.parent)]
+    groups = {each.st_gid for each in found if each is not None and each.st_mode & stat.S_IWGRP}
+    if socket is not None:
+        groups.update(_socket_group(socket))
+    # `sudo relayd check` looks with root's eyes: the queue's folder names relayd's user.
+    folder = _stat(queue.path.parent)
+    user = os.geteuid()
+    return Producers(groups, folder.st_uid if user == 0 and folder is not None else user)
+
+
+def _socket_group(socket: SocketConfig) -> Iterator[int]:
+    """Yield the group that may write to the socket, where one may."""
+    made, folder = _stat(socket.path), _stat(socket.path.parent)
+    if made is not None:
+        if made.st_mode & stat.S_IWGRP:
+            yield made.st_gid
+    elif socket.mode & stat.S_IWGRP and folder is not None:
+        yield folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
+
+
+def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[str, str] | None:
+    """Return how a secret's file is open to others, and the command that closes it, or None.
+
+    What producers can write they can also replace with a secret of their own.
+    """
+    mode, group = content.mode, content.group
+    if mode & stat.S_IROTH:
+        return "may be read by everybody on this machine", f"chmod o= {path}"
+    if mode & stat.S_IWOTH:
+        return "may be written by everybody on this machine", f"chmod o= {path}"
+    rights = stat.S_IRGRP | stat.S_IWGRP
+    if producers.have(rights, mode, group) and producers.reach(path):
+        can = "read" if mode & stat.S_IRGRP else "written"
+        return (
+            f"may be {can} by the producers, who are in the group {_group_name(group)}",
+            f"chown {user_name(producers.user)} {path} && chmod 0400 {path}",
+        )
+    folders = dict.fromkeys((path.parent, path.resolve().parent))
+    return next(filter(None, (_folder_exposure(each, producers) for each in folders)), None)
+
+
+def _folder_exposure(folder: Path, producers: Producers) -> tuple[str, str] | None:
+    found = _stat(folder)
+    if found is None or found.st_mode & stat.S_ISVTX:
+        return None
+    if found.st_mode & stat.S_IWOTH:
+        return "lies in a folder in which everybody may write", f"chmod o-w {folder}"
+    if producers.have(stat.S_IWGRP, found.st_mode, found.st_gid):
+        name = _group_name(found.st_gid)
+        return (
+            f"lies in a folder in which the producers may write, who are in the group {name}",
+            "move it to a folder of its own, as /etc/relayd/secrets",
+        )
+    return None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _members(group: int) -> frozenset[int]:
+    """Return the users in a group, by their numbers."""
+    members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group}
+    try:
+        names = grp.getgrgid(group).gr_mem
+    except KeyError:
+        return frozenset(members)
+    for name in names:
+        try:
+            members.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue  # a member that is not a user any more
+    return frozenset(members)
+
+
+def _overflow_group() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/overflowgid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 65_534
+
+
+def _group_name(group: int) -> str:
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)

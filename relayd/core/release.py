@@ -1,0 +1,32 @@
+"""Which retries are released: given an attempt before their scheduled time.
+
+Releases are numbered in one row over the whole queue, so that no clock decides what came first. An
+endpoint keeps the number of its last recovery, a subscription that of the operator's last release,
+and each retry the number that was the newest when it failed last. A smaller number is released.
+"""
+
+from enum import StrEnum
+
+
+class Extra(StrEnum):
+    """Why an attempt was made before its time. Kept with the attempt."""
+
+    RECOVERY = "recovery"
+    """Its endpoint recovered: at most once for each scheduled step."""
+    OPERATOR = "operator"
+    """The operator asked for it, or changed what could make it succeed: each time."""
+
+
+def released_by(
+    release_seen: int, *, recovery_used: bool, recovery: int, operator: int
+) -> Extra | None:
+    """Return what released a retry, None for one that waits for its time.
+
+    `recovery` and `operator` are the numbers of its endpoint and its subscription, 0 where there
+    was none. What both released counts as the operator's, which leaves it the other.
+    """
+    if release_seen < operator:
+        return Extra.OPERATOR
+    if release_seen < recovery and not recovery_used:
+        return Extra.RECOVERY
+    return None

@@ -1,0 +1,103 @@
+"""Hands one subscription's deliveries over to another, some at a time, each step one transaction.
+
+A step may be cut off and given again at any time: it looks at the rows as they are. An event of
+which the other has a delivery already stays where it is, so that nobody gets it twice; so does what
+is in flight, until its attempt has ended.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+WINDOW: Final = 2_000
+"""How many deliveries, of any subscription, one step looks through: those that have ended are in no
+index by subscription. That is 5 ms where all of them are handed over."""
+
+_MOVE = """
+UPDATE deliveries SET subscription_id = :new
+WHERE seq BETWEEN :first AND :through AND subscription_id = :old
+  AND (due_at IS NULL OR seq NOT IN (SELECT value FROM json_each(:in_flight)))
+  AND NOT EXISTS (SELECT 1 FROM deliveries o
+    WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
+RETURNING due_at IS NOT NULL"""
+
+_LEFT = """
+SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight)) FROM deliveries
+WHERE seq BETWEEN :first AND :through AND subscription_id = :old"""
+
+_HELD = """
+SELECT 1 FROM subscriptions WHERE id = :old AND (paused_at IS NOT NULL OR gone_at IS NOT NULL)"""
+
+# A pause moves along once: where the operator takes it back in between, it does not come again.
+# A 410 is about a URL.
+_MOVE_HOLDS = (
+    """
+UPDATE subscriptions SET paused_at = (SELECT paused_at FROM subscriptions WHERE id = :old)
+WHERE id = :new AND paused_at IS NULL""",
+    """
+UPDATE subscriptions SET gone_at = (SELECT gone_at FROM subscriptions WHERE id = :old)
+WHERE id = :new AND gone_at IS NULL AND url = (SELECT url FROM subscriptions WHERE id = :old)""",
+    "UPDATE subscriptions SET paused_at = NULL, gone_at = NULL WHERE id = :old",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did.
+
+    `moved` deliveries were handed over, of which `waiting` have not ended. `through` is the number
+    of the last delivery that was looked at, `last` that of the last one there is: at the end they
+    are equal. Of those that were looked at, `in_flight` wait for the end of their attempts, and
+    `kept` stay, since the other has a delivery of the same event. `holds_moved`: what held the old
+    one holds the new one now.
+    """
+
+    moved: int
+    waiting: int
+    through: int
+    last: int
+    in_flight: int
+    kept: int
+    holds_moved: bool
+
+
+def hand_over(
+    db: sqlite3.Connection, old: int, new: int, *, after: int, in_flight: Iterable[int]
+) -> Step:
+    """Do one step from subscription `old` to `new`, by their numbers, behind delivery `after`.
+
+    Nothing may claim deliveries of `old` meanwhile.
+    """
+    [(first, last)] = db.execute(
+        "SELECT (SELECT min(seq) FROM deliveries WHERE seq > ?),"
+        " coalesce((SELECT max(seq) FROM deliveries), 0)",
+        (after,),
+    )
+    # What was pruned away is passed over.
+    through = last if first is None else min(first + WINDOW - 1, last)
+    values = {
+        "old": old,
+        "new": new,
+        "first": after + 1,
+        "through": through,
+        "in_flight": json.dumps(sorted(in_flight)),
+    }
+    # With the first of the deliveries: what is held must not go out.
+    holds_moved = db.execute(_HELD, values).fetchone() is not None
+    for statement in _MOVE_HOLDS if holds_moved else ():
+        db.execute(statement, values)
+    moved = db.execute(_MOVE, values).fetchall()
+    left = db.execute(_LEFT, values).fetchall()
+    busy = sum(flag for (flag,) in left)
+    waiting = sum(flag for (flag,) in moved)
+    return Step(
+        moved=len(moved),
+        waiting=waiting,
+        through=through,
+        last=last,
+        in_flight=busy,
+        kept=len(left) - busy,
+        holds_moved=holds_moved,
+    )

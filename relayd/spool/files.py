@@ -1,0 +1,229 @@
+"""What a spool needs of its folder and files, and how to look into one without leaving any behind.
+
+Whoever is the first to open a SQLite file makes its -wal and -shm, or its -journal. They take the
+file's mode, but belong to that user, and to that user's group unless the folder gives them its own
+(setgid). So relayd and the producers share a spool only in a folder with setgid.
+"""
+
+import grp
+import os
+import shlex
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from relayd.core.queue_files import sqlite_files
+from relayd.permissions import identity_of, members_of, name_of, user_name
+from relayd.spool.super_journal import SuperJournalError, check_journal
+
+_BOTH: Final = 0o6
+_GROUP: Final = _BOTH << 3
+_SHARED_FOLDER: Final = 0o2070
+_STEPS_BETWEEN_LOOKS: Final = 10_000  # of SQLite's virtual machine: some milliseconds
+
+
+class SpoolBarredError(Exception):
+    """The spool must not be opened by this user; says why, and what to do."""
+
+
+def spool_problem(path: Path) -> str | None:
+    """Return why this user must not open the spool at `path` to write, or None. Opens nothing.
+
+    A spool that is not there is no problem here. Blocks on the disk.
+    """
+    return _not_a_file(path) or _barred(path) or _unshared(path) or _journal_problem(path)
+
+
+def _not_a_file(path: Path) -> str | None:
+    # Opening a pipe would wait, and reading a device never end.
+    try:
+        found = path.stat().st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(found) else f"{path} is not a file"
+
+
+def _journal_problem(path: Path) -> str | None:
+    try:
+        # A command is not confined, and rolls back as its user.
+        check_journal(path, confined=False)
+    except SuperJournalError as problem:
+        return str(problem)
+    return None
+
+
+def _barred(path: Path) -> str | None:
+    """Say what keeps this user out: a folder above the spool, its own, or its files."""
+    fix = ""
+    for folder in reversed(path.parents):
+        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
+        if not os.access(folder, needed):
+            if not os.path.lexists(folder):
+                return None
+            barred = [str(folder)]
+            fix = _fix(path) if folder == path.parent else ""
+            break
+    else:
+        barred = [
+            each
+            for each in sqlite_files(str(path))
+            if os.access(each, os.F_OK) and not os.access(each, os.R_OK | os.W_OK)
+        ]
+        fix = _fix(path) if barred else ""
+    if not barred:
+        return None
+    # SQLite would open what it may only read, and make files beside it that then keep the
+    # producers out.
+    return (
+        f"user {user_name()} may not write to {', '.join(barred)}: relayd and the producers need a"
+        f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
+        f" it to its files (chmod g+rwxs){fix}"
+    )
+
+
+def _unshared(path: Path) -> str | None:
+    """Say why files that SQLite makes beside a spool would keep its other users out."""
+    try:
+        file, folder = path.stat(), _folder(path).stat()
+    except OSError:
+        return None
+    # SQLite gives them to the file's owner when root makes them. An access list of the folder's
+    # own decides about groups in place of its mode.
+    if os.geteuid() == 0 or file.st_mode & _BOTH == _BOTH or _has_default_acl(_folder(path)):
+        return None
+    makers = _makers(file, folder)
+    group = folder.st_gid if folder.st_mode & stat.S_ISGID else file.st_gid
+    if len(makers) <= 1 or not _commands(path, group):
+        return None
+    others = ", ".join(f"user {name_of(uid)}" for uid in sorted(makers - {os.geteuid()}))
+    return (
+        f"SQLite's files beside {path} would belong to the user who makes them, and keep the others"
+        f" out (user {user_name()}, {others}){_fix(path, group)}"
+    )
+
+
+def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
+    """Return the users other than root who may open the spool, and so make files beside it."""
+    makers = {os.geteuid(), file.st_uid}
+    if file.st_mode & _GROUP == _GROUP and folder.st_mode & stat.S_IWGRP:
+        makers |= _members(folder.st_gid) & _members(file.st_gid)
+    return makers - {0}
+
+
+def _fix(path: Path, group: int | None = None) -> str:
+    """Return, behind a colon, the command that lets this user and the spool's owner share it."""
+    if group is None:
+        try:
+            folder = _folder(path).stat()
+        except OSError:
+            return ""
+        shared = folder.st_mode & _SHARED_FOLDER == _SHARED_FOLDER
+        group = folder.st_gid if shared or os.geteuid() in _members(folder.st_gid) else os.getegid()
+    if commands := _commands(path, group):
+        return f": `{' && '.join(f'sudo {each}' for each in commands)}`"
+    return f": log in again, or restart it, for group {_group_name(group)} to count"
+
+
+def _commands(path: Path, group: int) -> list[str]:
+    """Return the commands after which a group's users share the spool; none where they do."""
+    folder = _folder(path)
+    name, above = _group_name(group), folder.stat()
+    commands = []
+    if above.st_gid != group:
+        commands.append(f"chgrp {name} {shlex.quote(str(folder))}")
+    if above.st_mode & _SHARED_FOLDER != _SHARED_FOLDER:
+        commands.append(f"chmod g+rwxs {shlex.quote(str(folder))}")
+    users = {os.geteuid()}
+    for each in sqlite_files(str(path)):
+        try:
+            found = os.stat(each)  # noqa: PTH116 - a text
+        except OSError:
+            continue
+        users.add(found.st_uid)
+        if found.st_gid != group:
+            commands.append(f"chgrp {name} {shlex.quote(each)}")
+        if found.st_mode & _GROUP != _GROUP:
+            commands.append(f"chmod g+rw {shlex.quote(each)}")
+    # A user that the system does not know, as in a container, may be in any group.
+    outside = sorted(
+        name_of(uid)
+        for uid in users - _members(group) - {0}
+        if group not in identity_of(uid, group).groups
+    )
+    return commands + [f"usermod -aG {name} {each}" for each in outside]
+
+
+def _folder(path: Path) -> Path:
+    # SQLite keeps them beside the file that a link leads to.
+    return Path(os.path.realpath(path)).parent
+
+
+def _members(gid: int) -> set[int]:
+    """Return the users of a group, this one as it is in this process."""
+    mine = {os.geteuid()} if gid in {os.getegid(), *os.getgroups()} else set()
+    return members_of(gid) | mine
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _has_default_acl(folder: Path) -> bool:
+    try:
+        return "system.posix_acl_default" in os.listxattr(folder)
+    except OSError:
+        return False
+
+
+@contextmanager
+def looking_into(
+    path: Path, busy_timeout_s: float, within_s: float
+) -> Iterator[sqlite3.Connection]:
+    """Open a spool to read from, so that no file comes into being and none is changed.
+
+    Statements end with an error after `within_s`. Raises `SpoolBarredError`, `OSError` and
+    `sqlite3.Error`.
+    """
+    if problem := _not_a_file(path) or _journal_problem(path):
+        raise SpoolBarredError(problem)
+    with closing(
+        sqlite3.connect(_looking_uri(path), uri=True, timeout=busy_timeout_s, isolation_level=None)
+    ) as db:
+        limit_statements(db, within_s)
+        yield db
+
+
+def limit_statements(db: sqlite3.Connection, within_s: float) -> None:
+    """Interrupt what runs on a connection later than `within_s` from now."""
+    deadline = time.monotonic() + within_s
+    db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+
+
+def _header(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        return os.read(descriptor, 20)
+    finally:
+        os.close(descriptor)
+
+
+def _looking_uri(path: Path) -> str:
+    uri = f"file:{quote(str(path))}?mode=ro"
+    header = _header(path)
+    # Bytes 18 and 19: 2 for WAL (SQLite's file format, 1.3.3).
+    if header[18:20] != b"\2\2":
+        return uri
+    if not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - Path.exists raises where it may not look
+        # Nobody uses it. Opened in any other way, -wal and -shm would come into being.
+        return f"{uri}&immutable=1"
+    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path)):  # noqa: PTH110 - as above
+        raise SpoolBarredError(problem)
+    return uri

@@ -1,0 +1,225 @@
+"""A queue that version 1 wrote: what it holds afterwards, and what a kill on the way leaves."""
+
+import hashlib
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import structlog.testing
+from events import make_event
+from queue_file import NOW, rows_of
+
+from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.event import Event, EventDefaults, event_from_line
+from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.queue import migration
+from relayd.queue.migration import market_of, move_step
+from relayd.queue.queue import open_queue
+from relayd.queue.reading import QueueUnreadableError, open_reading
+from relayd.queue.schema import MIGRATIONS, VERSION, migrate
+
+VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"
+
+SCHEMAS = {
+    1: "f45fcc5d05d388fc",
+    2: "2851d93098eeaf21",
+}
+"""What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
+and its line here. A version that was released keeps its own."""
+
+
+class KilledError(Exception):
+    """Ends the process here."""
+
+
+def write_version_1(path: Path) -> None:
+    """Make the file that version 1 wrote: six events, one of which is an id alone."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(VERSION_1.read_text(encoding="utf-8"))
+    path.chmod(0o600)
+
+
+async def opened_once(path: Path) -> None:
+    async with sqlite_loop(), open_queue(path, lambda: NOW):
+        pass
+
+
+def schema_hash(db: sqlite3.Connection) -> str:
+    found = db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+    texts = [re.sub(r"--[^\n]*|\s+|\"", " ", sql) for (sql,) in found]
+    columns = " ".join(" ".join(text.split()) for text in texts)
+    return hashlib.sha256(columns.encode()).hexdigest()[:16]
+
+
+def test_the_version_changes_whenever_the_tables_do() -> None:
+    assert len(SCHEMAS) == VERSION == len(MIGRATIONS)
+    for version, expected in SCHEMAS.items():
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("relayd.queue.schema.MIGRATIONS", MIGRATIONS[:version])
+                migrate(db, 0, "tag")
+            assert schema_hash(db) == expected, f"version {version}"
+
+
+async def test_a_queue_of_version_1_is_the_same_afterwards_and_knows_its_markets(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    columns = "seq, id, type, created, accepted_at, source, digest, body"
+    before = rows_of(path, f"SELECT {columns} FROM events ORDER BY seq")
+    others = ("deliveries", "attempts", "subscriptions", "endpoints", "rejected", "attempt_counts")
+    kept = {name: rows_of(path, f"SELECT * FROM {name}") for name in others}
+    with structlog.testing.capture_logs() as logs:
+        await opened_once(path)
+    assert [line["event"] for line in logs] == ["queue_upgrading", "queue_upgraded"]
+    assert rows_of(path, f"SELECT {columns} FROM events ORDER BY seq") == before
+    for name in others:
+        after = [row[: len(kept[name][0])] for row in rows_of(path, f"SELECT * FROM {name}")]
+        assert after == kept[name], name
+    assert {row[0]: row[1] for row in rows_of(path, "SELECT id, market_id FROM events")} == {
+        **{f"evt_{number}": "market_123" for number in range(4)},
+        "evt_other": 'market_ö "2"',
+        "evt_id_only": "",
+    }
+    assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows_of(path, "PRAGMA foreign_key_check") == []
+    fresh = tmp_path / "fresh.db"
+    await opened_once(fresh)
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(fresh)) as new:
+        assert schema_hash(old) == schema_hash(new)
+    with open_reading(path) as reading:
+        assert reading.tag
+    with structlog.testing.capture_logs() as logs:
+        await opened_once(path)
+    assert logs == [], "it happens once"
+
+
+async def test_numbers_go_on_where_version_1_stood_though_all_its_events_are_gone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DELETE FROM events")
+    async with sqlite_loop(), open_queue(path, lambda: NOW) as opened:
+        await opened.accept([NewEvent(make_event("evt_new"), "socket", ())])
+    assert rows_of(path, "SELECT seq FROM events") == [(7,)]
+
+
+def of_market(market: str, event_id: str, text: str = "x") -> Event:
+    line = f'{{"id":"{event_id}","type":"order.created","data":{{"t":"{text}"}}}}'
+    read = event_from_line(line.encode(), EventDefaults(market, "1"), new_id="x", now=1)
+    assert isinstance(read, Event)
+    return read
+
+
+async def test_no_id_of_version_1_is_accepted_again(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    async with sqlite_loop(), open_queue(path, lambda: NOW) as opened:
+
+        async def accept(event: Event) -> Acceptance:
+            [result] = await opened.accept([NewEvent(event, "socket", ())])
+            return result
+
+        same = of_market('market_ö "2"', "evt_other")
+        assert await accept(same) is Acceptance.CONFLICT
+        assert await accept(of_market("market_123", "evt_other")) is Acceptance.ACCEPTED
+        # Of an id alone the market is not known: it is every market's.
+        assert await accept(of_market("market_123", "evt_id_only")) is Acceptance.CONFLICT
+        assert await accept(of_market("market_9", "evt_id_only")) is Acceptance.CONFLICT
+        line = b'{"id":"evt_id_only","type":"order.created","data":{"object":{}}}'
+        for market in ("market_123", "market_9"):
+            again = event_from_line(line, EventDefaults(market, "1"), new_id="x", now=1)
+            assert isinstance(again, Event)
+            assert await accept(again) is Acceptance.DUPLICATE
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_kill_between_two_steps_loses_nothing_and_the_next_start_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    before = rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")
+    monkeypatch.setattr(migration, "STEP_BYTES", 1)  # one event a step
+    done = 0
+
+    def killed_after(db: sqlite3.Connection) -> migration.Step:
+        nonlocal done
+        if done == steps:
+            raise KilledError
+        done += 1
+        return move_step(db)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migration, "move_step", killed_after)
+        try:
+            await opened_once(path)
+            interrupted = False
+        except (KilledError, ExceptionGroup):
+            interrupted = True
+    assert interrupted == (steps < 6)
+    if interrupted:
+        both = "SELECT seq, id, digest, body FROM {}"
+        moved = rows_of(path, both.format("events"))
+        left = rows_of(path, both.format("events_1"))
+        assert len(moved) == min(steps, 6)
+        assert sorted(moved + left) == before
+        with pytest.raises(QueueUnreadableError, match="older version"), open_reading(path):
+            pass
+        assert rows_of(path, "PRAGMA user_version") == [(VERSION,)], "no older relayd opens it"
+    await opened_once(path)
+    assert rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq") == before
+    assert rows_of(path, "SELECT name FROM sqlite_schema WHERE name = 'events_1'") == []
+
+
+async def test_a_disk_that_is_full_on_the_way_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    before = rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")
+
+    def full(_: sqlite3.Connection) -> migration.Step:
+        raise DatabaseFullError(path, "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migration, "move_step", full)
+        with pytest.raises((DatabaseFullError, BaseExceptionGroup)):
+            await opened_once(path)
+    await opened_once(path)
+    assert rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq") == before
+
+
+@pytest.mark.parametrize(
+    ("body", "market"),
+    [
+        (None, ""),
+        (b"", ""),
+        (b"{}", ""),
+        (b'{"id":"a","market_id":"m","api_version":"v"}', "m"),
+        (b'{"data":{"x":",\\"market_id\\":\\"other\\""},"market_id":"m","api_version":"v"}', "m"),
+        (b'{"data":{"a":1,"market_id":"other"},"market_id":"m","api_version":"v"}', "m"),
+        (
+            '{"data":{},"market_id":"ö,\\"market_id\\":","api_version":"v"}'.encode(),
+            'ö,"market_id":',
+        ),
+        (b'{"data":{},"market_id":"m","api_version":",\\"market_id\\":\\"x\\""}', "m"),
+        (b'{"data":{},"market_id":7,"api_version":"v"}', ""),
+        (b'{"data":{},"market_id":\xff', ""),
+    ],
+)
+def test_a_bodys_market_is_the_envelopes(body: bytes | None, market: str) -> None:
+    assert market_of(body) == market
+
+
+@pytest.mark.parametrize("market", ["m", "mé🍅", 'a"b', "a\\b", '","market_id":"x', "}"])
+def test_the_market_of_what_relayd_wrote_is_found_again(
+    market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del monkeypatch
+    assert market_of(of_market(market, "evt_1", ',\\"market_id\\":\\"n\\"').body) == market
