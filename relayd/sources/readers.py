@@ -66,9 +66,12 @@ class ReaderEndedError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
-    """A frame from a reader: its kind and number, its text as JSON says it, and its bytes."""
+    """A frame from a reader: its kind and number, its text as JSON says it, and its bytes.
+
+    Who has copied the bytes may put none in their place, before waiting for anything.
+    """
 
     kind: Kind
     number: int
@@ -200,7 +203,9 @@ class Readers:
         async with budget.share(head.size):
             raw = await reader.receive(head.size, within_s=min(_FRAME_S, SILENCE_S))
             text = frames.text_of(bytes(raw[: head.text_bytes]))
-            yield Frame(head.kind, head.number, text, memoryview(raw)[head.text_bytes :])
+            received = Frame(head.kind, head.number, text, memoryview(raw)[head.text_bytes :])
+            del raw
+            yield received
 
     def kill(self, reader: Reader) -> None:
         """Kill a reader. Its end is reported later."""

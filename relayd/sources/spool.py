@@ -202,6 +202,7 @@ class Spool:
                 await reader.send(Kind.DONE, frame.number, refused)
             case Kind.REJECTED:
                 found = frames.rejected_of(frame.text, frame.blob)
+                frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
                 await self._durable(
                     self._intake.reject,
                     [RejectedRow(self._source, each.row, each.rejection) for each in found],

@@ -34,7 +34,7 @@ from relayd.spool.frames import (
     text_of,
 )
 
-DEFAULTS = EventDefaults("market_123", "2024-01-01")
+DEFAULTS = EventDefaults("market_123", "2024-01-01", frozenset({"market_9"}))
 FROM_READER = (Kind.EVENTS, Kind.REJECTED, Kind.STATE, Kind.DEFECT)
 PATHS = ("data.object.total", "data.object.items.*.sku")
 
@@ -144,7 +144,7 @@ def lying(**changes: object) -> Any:
         lying(id="evt.1"), lying(id=None), lying(id=7), lying(id="evt_2"), lying(id="e" * 129),
         lying(type="relayd.endpoint.failing"), lying(type="Order"), lying(type="user.created"),
         lying(created=-1), lying(created=True), lying(created=7.0), lying(created="7"),
-        lying(created=2**53), lying(created=8), lying(market="market_9"), lying(market=7),
+        lying(created=2**53), lying(created=8), lying(market="market_9"), lying(market="market_8"), lying(market=7),
         lying(market="a\x1b[31m"), lying(market="\ud800"), lying(version=["v"]),
         lying(version="v2"), lying(size=10**9), lying(size=-5), lying(size=0), lying(size=True),
         lying(size=len(event().body) - 1), lying(size="90"), lying(flaws="data.a"),
@@ -270,8 +270,18 @@ def test_rejected_rows_that_lie_are_refused(text: Any) -> None:
 def test_states_and_settings_come_out_as_they_went_in() -> None:
     for state in (State(None, 0, None), State("it waits", 12, "no Landlock")):
         assert state_of(json.loads(json.dumps(state_text(state)))) == state
-    settings = Settings("/a/b", "/c/b", "relayd_spool", DEFAULTS, [-5], ["data.a"])
-    assert settings_of(json.loads(json.dumps(settings_text(settings)))) == settings
+    for markets in (None, frozenset[str](), frozenset({"a", "b"})):
+        defaults = EventDefaults("market_123", "2024-01-01", markets)
+        settings = Settings("/a/b", "/c/b", "relayd_spool", defaults, [-5], ["data.a"])
+        assert settings_of(json.loads(json.dumps(settings_text(settings)))) == settings
+
+
+def test_an_event_of_a_market_that_its_source_may_not_name_is_refused() -> None:
+    text, blob = packed(event(market_id=b"market_9"))
+    assert checked(text, blob)
+    others = EventDefaults("market_123", "2024-01-01")
+    with pytest.raises(BadFrameError, match="wrong_market"):
+        EventChecks(others).events(text, memoryview(blob), {0: ()})
 
 
 def test_a_state_brings_no_control_characters_and_no_novel() -> None:
