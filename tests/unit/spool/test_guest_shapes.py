@@ -82,7 +82,7 @@ REFUSED = {
     "not a plain table's name": ("CREATE TABLE other (id)", "no table json_each"),
 }
 
-DEFAULTS = EventDefaults("market_1", "2024-01-01")
+DEFAULTS = EventDefaults("market_1", "2024-01-01", None)
 
 
 @pytest.fixture
