@@ -106,7 +106,7 @@ def violations(report: Report) -> list[str]:
         found.append(f"the queue is damaged: {report.integrity}")
     if SECRET in report.log or PAYLOAD in report.log:
         found.append("the log shows a secret or a payload")
-    if '"poison"' in report.log:
+    if '"quarantined"' in report.log:
         found.append("it was killed by others, and put that down to an event")
     found += (f"the log has {each}" for each in DEFECTS if f'"event": "{each}"' in report.log)
     if "Traceback" in report.log:
