@@ -47,6 +47,12 @@ held: list[str] = []
 """Whom the window is open for: a producer, or a delivery."""
 
 
+opened_at: list[float] = []
+
+TAKEN_S = 4.0
+"""When a reader has surely deleted what was confirmed: it waits for a good moment to do so."""
+
+
 def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
     _init(self, *args, **kwargs)
     make = self._sender.make
@@ -73,10 +79,11 @@ def _early(kind: str) -> Any:
         [producer] = {each.id.split("_")[1] for each in events}
         if not held:
             held.append(producer)
+            opened_at.append(trio.current_time())
             return [Acceptance.ACCEPTED for _ in events]
-        if held == [producer]:
-            # A producer that goes on has had its answer, and a spool that is read again was rid of
-            # its rows.
+        if held == [producer] and trio.current_time() - opened_at[0] > TAKEN_S:
+            # A producer that goes on has had its answer, and a spool that is read on has lost its
+            # rows.
             WINDOW.touch()
         return await _accept(self, events, source)
 
