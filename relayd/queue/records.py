@@ -18,13 +18,15 @@ class Recording:
     """One attempt's record, and how to get the endpoint's health where the attempt changed it.
 
     The health is asked for when it is written: an older one never replaces a newer one, however
-    long a record had to wait. `own_events` are what relayd has to say of it.
+    long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
+    newest release when the attempt began: one that came after it still applies to its delivery.
     """
 
     record: AttemptRecord
     url: str
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
+    release: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +87,28 @@ ON CONFLICT (name) DO UPDATE SET
   presence = excluded.presence"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording], *, release: int) -> list[bool]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
-    `release` is the newest release's number. Says of each whether its delivery stands as was
+    Says of each whether its delivery stands as was
     decided: False where the operator cancelled or replayed it meanwhile, and the attempt did not
     succeed.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
     updated = db.executemany(
-        _UPDATE_DELIVERY, [_delivery_values(each, release) for each in records if each.rescheduled]
+        _UPDATE_DELIVERY,
+        [
+            _delivery_values(each.record, each.release)
+            for each in recordings
+            if each.record.rescheduled
+        ],
     ).rowcount
-    kept = [_kept_values(each, release) for each in records if not each.rescheduled]
+    kept = [
+        _kept_values(each.record, each.release)
+        for each in recordings
+        if not each.record.rescheduled
+    ]
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
     results = [True] * len(records)

@@ -399,6 +399,31 @@ async def test_a_changed_secret_releases_what_waits(tmp_path: Path) -> None:
             await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
 
 
+@pytest.mark.parametrize("way", ["secret", "resume"])
+async def test_what_is_under_way_at_a_release_is_released_when_it_fails(
+    tmp_path: Path, way: str
+) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "events": "order.*", "retry": ["1h"], "timeout": "60s"}
+        config = write_config(tmp_path, {"books": books})
+        async with running(config) as relayd:
+            switch.release = trio.Event()
+            await emit(config, "evt_1")
+            await until(lambda: receiver.acts_begun == 1)
+            if way == "secret":
+                write_config(
+                    tmp_path, {"books": {**books, "secret": "another-secret-of-tests-0123456"}}
+                )
+                await command("reload", config=config)
+            else:
+                await command("resume", "books", config=config)
+            switch.status = 200
+            switch.release.set()
+            await logged(relayd, "attempt_failed", event_id="evt_1", attempt=1)
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
