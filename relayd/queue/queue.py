@@ -162,10 +162,10 @@ class Queue:
 
     async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
-        ids = self._subscription_ids
+        ids, now = self._subscription_ids, self._clock()
         step, self._holds = await self._writer.write(
             lambda db: (
-                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight),
+                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
                 operations.read_holds(db),
             )
         )
