@@ -121,7 +121,7 @@ class Queue:
     ) -> None:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
-        What waits for a subscription whose URL changed, or that is `released`, is released.
+        What waits for a subscription whose URL or `made_with` changed is released.
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)

@@ -33,13 +33,14 @@ class Recording:
 class Declared:
     """What the configuration says of a subscription, as far as the queue needs it.
 
-    `released` says that what waits for it may succeed now: its secret changed, for example.
+    `made_with` is a mark of what its requests are made with, such as its secret: with another one,
+    what waits may succeed.
     """
 
     name: str
     url: str
     active: bool
-    released: bool = False
+    made_with: bytes = b""
 
 
 _INSERT_ATTEMPT = """
@@ -78,12 +79,16 @@ WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
-INSERT INTO subscriptions (name, url, presence) VALUES (:name, :url, :presence)
+INSERT INTO subscriptions (name, url, presence, made_with)
+VALUES (:name, :url, :presence, :made_with)
 ON CONFLICT (name) DO UPDATE SET
   gone_at = CASE WHEN url = excluded.url THEN gone_at END,
-  release = CASE WHEN url = excluded.url THEN release ELSE :release END,
-  released_at = CASE WHEN url = excluded.url THEN released_at ELSE :now END,
+  release = CASE WHEN url = excluded.url
+    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN release ELSE :release END,
+  released_at = CASE WHEN url = excluded.url
+    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN released_at ELSE :now END,
   url = excluded.url,
+  made_with = excluded.made_with,
   presence = excluded.presence"""
 
 
@@ -182,11 +187,10 @@ def declare(
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    What waits for one whose URL changed, or that is `released`, is released by the number
-    `release`. Returns each subscription's number and hold by its name.
+    What waits for one whose URL or `made_with` changed is released by the number `release`.
+    Returns each subscription's number and hold by its name.
     """
     db.execute("UPDATE subscriptions SET presence = 'removed'")
-    wanted = list(declared)
     db.executemany(
         _UPSERT_SUBSCRIPTION,
         [
@@ -194,13 +198,13 @@ def declare(
                 "name": each.name,
                 "url": each.url,
                 "presence": "active" if each.active else "inactive",
+                "made_with": each.made_with,
                 "release": release,
                 "now": now,
             }
-            for each in wanted
+            for each in declared
         ],
     )
-    set_release(db, [each.name for each in wanted if each.released], release=release, now=now)
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
 

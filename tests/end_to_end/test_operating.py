@@ -399,6 +399,49 @@ async def test_a_changed_secret_releases_what_waits(tmp_path: Path) -> None:
             await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
 
 
+async def test_a_secret_that_changes_with_a_restart_releases_what_waits(tmp_path: Path) -> None:
+    # One of the environment changes in no other way.
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "retry": ["1h"], "secret": {"env": "BOOKS_SECRET"}}
+        config = write_config(tmp_path, {"books": books})
+        first = {"BOOKS_SECRET": "a-secret-of-tests-0123456"}
+        async with running(config, env=first) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", event_id="evt_1")
+        switch.status = 200
+        async with running(config, env=first) as relayd:
+            await emit(config, "evt_2")
+            await logged(relayd, "attempt_succeeded", event_id="evt_2")
+        assert len(receiver.requests) == 2
+        second = {"BOOKS_SECRET": "another-secret-of-tests-0123456"}
+        async with running(config, env=second) as relayd:
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
+
+
+async def test_a_subscription_that_comes_back_with_another_secret_is_released(
+    tmp_path: Path,
+) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "retry": ["1h"]}
+        config = write_config(tmp_path, {"books": books, "shop": books})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", subscription="books")
+            await logged(relayd, "retry_scheduled", subscription="shop")
+            switch.status = 200
+            write_config(tmp_path, {"shop": books})
+            await command("reload", config=config)
+            secret = {"secret": "another-secret-of-tests-0123456"}
+            write_config(tmp_path, {"books": {**books, **secret}, "shop": books})
+            await command("reload", config=config)
+            await logged(relayd, "attempt_succeeded", subscription="books", attempt=2)
+            assert [each["subscription"] for each in relayd.events("attempt_succeeded")] == [
+                "books"
+            ]
+
+
 @pytest.mark.parametrize("way", ["secret", "resume"])
 async def test_what_is_under_way_at_a_release_is_released_when_it_fails(
     tmp_path: Path, way: str

@@ -272,7 +272,7 @@ async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> Non
         await queue.declare([Declared("books", URL, True)])
         assert (await queue.claim(want())).deliveries == ()
         for declared in (
-            Declared("books", URL, True, released=True),
+            Declared("books", URL, True, made_with=b"another secret"),
             Declared("books", "https://other.example/", True),
         ):
             await queue.declare([declared])
