@@ -444,7 +444,9 @@ class EndpointTask:
                 attempt.release,
             )
         )
-        if outcome.gone and self._queue.holds.get(subscription.name) is not None:
+        # Not after a 410 of a URL that it has left, or where the operator has resumed it since.
+        held = self._queue.holds.get(subscription.name) is not None
+        if outcome.gone and held:
             self._subscriptions.pop(subscription.name, None)
             self._agenda.forget(subscription.name)
         # Replayed or released while this attempt was under way, it may be due now.
@@ -453,7 +455,15 @@ class EndpointTask:
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        tell(self._log, record, self._subscriptions, before, after)
+        tell(
+            self._log,
+            record,
+            self._subscriptions,
+            before,
+            after,
+            as_decided=as_decided,
+            held=held,
+        )
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before is self.health:

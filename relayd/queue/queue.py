@@ -19,7 +19,7 @@ import trio
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.core.own_events import OutboxRow, OwnEvent, after_rejection
+from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_rejection
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
@@ -291,12 +291,17 @@ class Queue:
         )
 
     async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
-        own_events = [event for recording in recordings for event in recording.own_events]
-
         gone = any(recording.record.outcome.gone for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
             results = records.record(db, recordings)
+            own_events = [
+                event
+                for recording, as_decided in zip(recordings, results, strict=True)
+                for event in recording.own_events
+                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
+                if as_decided or event.type != EXHAUSTED
+            ]
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
             return results, told, operations.read_holds(db) if gone else self._holds
 

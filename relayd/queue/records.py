@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
 from relayd.core.endpoint import Health
@@ -119,7 +119,13 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
-    statistics.count(db, ((each.url, each.record) for each in recordings))
+    statistics.count(
+        db,
+        (
+            (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
+            for each, stands in zip(recordings, results, strict=True)
+        ),
+    )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
     gone = [

@@ -110,7 +110,8 @@ async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
             switch.release.set()
             for number in (2, 3, 4):
                 await logged(relayd, "attempt_failed", event_id="evt_1", attempt=number)
-            await until(lambda: len(relayd.events("retry_scheduled")) == 4)
+            # Attempt 2 scheduled nothing: the replay has a schedule of its own.
+            await until(lambda: len(relayd.events("retry_scheduled")) == 3)
             assert await states(config) == {"evt_1": "retrying"}
 
             switch.status = 200
@@ -123,6 +124,38 @@ async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
             switch.release.set()
             await logged(relayd, "attempt_succeeded", event_id="evt_1")
             assert await states(config) == {"evt_1": "delivered"}
+
+
+async def test_what_was_cancelled_during_its_last_attempt_is_not_reported_as_exhausted(
+    tmp_path: Path,
+) -> None:
+    switch = Switch(500)
+    async with open_receiver(switch) as receiver, open_receiver() as own:
+        config = write_config(
+            tmp_path,
+            {
+                "books": {"url": receiver.url, "events": "order.*", "retry": [], "timeout": "60s"},
+                "own": {"url": own.url, "events": "relayd.*"},
+            },
+        )
+        async with running(config) as relayd:
+            switch.release = trio.Event()
+            await emit(config, "evt_1")
+            await until(lambda: receiver.acts_begun == 1)
+            await command("cancel", "evt_1", "--yes", config=config)
+            switch.release.set()
+            await logged(relayd, "attempt_failed", event_id="evt_1")
+            await emit(config, "evt_2")
+            await logged(relayd, "delivery_exhausted", event_id="evt_2")
+            await until(lambda: own.requests)
+            assert [each["event_id"] for each in relayd.events("delivery_exhausted")] == ["evt_2"]
+            [request] = own.requests
+            assert json.loads(request.body)["data"]["object"]["event_id"] == "evt_2"
+            tallies = [
+                each["last_hour"] for each in (await asked("status", config=config))["endpoints"]
+            ]
+            assert sum(each["failed"] for each in tallies) == 2
+            assert sum(each["exhausted"] for each in tallies) == 1
 
 
 async def test_a_backfill_for_a_subscription_that_is_new(tmp_path: Path) -> None:
