@@ -66,6 +66,10 @@ class DeliveryQueue(Protocol):
     def next_release(self) -> int:
         """Return the number of a release from now on: see `core.release`."""
 
+    @property
+    def newest_release(self) -> int:
+        """The newest release that an attempt which begins now is made after."""
+
 
 class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
@@ -369,7 +373,7 @@ class EndpointTask:
                 # It was handed over to this subscription while another one's attempt went on.
                 self._agenda.note(name, self._clock() + _STORAGE_RETRY_S)
             else:
-                begun.append(Attempt(delivery, current[name]))
+                begun.append(Attempt(delivery, current[name], self._queue.newest_release))
         moment = trio.current_time()
         self._bucket = self._bucket.take(len(begun))
         for each in begun:
@@ -432,17 +436,34 @@ class EndpointTask:
         changed = (lambda: self.health) if after != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(
-            Recording(record, self._endpoint.url, changed, self._own_events(record, before))
+            Recording(
+                record,
+                self._endpoint.url,
+                changed,
+                self._own_events(record, before),
+                attempt.release,
+            )
         )
-        if outcome.gone and self._queue.holds.get(subscription.name) is not None:
+        # Not after a 410 of a URL that it has left, or where the operator has resumed it since.
+        held = self._queue.holds.get(subscription.name) is not None
+        if outcome.gone and held:
             self._subscriptions.pop(subscription.name, None)
             self._agenda.forget(subscription.name)
-        # Replayed while this attempt was under way, it may be due now.
-        due_at = record.due_at if as_decided else NOW
+        # Replayed or released while this attempt was under way, it may be due now.
+        unchanged = as_decided and attempt.release == self._queue.newest_release
+        due_at = record.due_at if unchanged else NOW
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        tell(self._log, record, self._subscriptions, before, after)
+        tell(
+            self._log,
+            record,
+            self._subscriptions,
+            before,
+            after,
+            as_decided=as_decided,
+            held=held,
+        )
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before is self.health:

@@ -146,7 +146,7 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await queue.operate(lambda db, *_: records.record(db, recordings, release=0))
+        results = await queue.operate(lambda db, *_: records.record(db, recordings))
         assert results == [True, False, True]
         assert states(path) == {
             1: ("retrying", 1, 1),
