@@ -74,8 +74,9 @@ class DeliveryQueue(Protocol):
 class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
 
-    `in_flight` has the deliveries that are being attempted, at other endpoints too. `note_elsewhere` says when something is due for a subscription that is
-    delivered somewhere else now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
+    `in_flight` has the deliveries that are being attempted, at other endpoints too.
+    `note_elsewhere` says when something is due for a subscription that is delivered somewhere else
+    now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
     """
 
     def __init__(
@@ -105,10 +106,9 @@ class EndpointTask:
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
         self._limits = limits
-        self._under_way: dict[
-            int, str
-        ] = {}  # the deliveries attempted here, and their subscriptions
-        self._moved_at: dict[int, float] = {}  # and when each moved on last
+        # The deliveries that are attempted here: their subscriptions, and when each moved on last.
+        self._under_way: dict[int, str] = {}
+        self._moved_at: dict[int, float] = {}
         self._rounds = 0
         self._agenda = Agenda()
         self._agenda.keep(subscriptions)

@@ -55,7 +55,8 @@ _UPDATE_DELIVERY = f"""
 UPDATE deliveries
 SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?,
   release_seen = ?, recovery_used = 0
-WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+WHERE seq = ? AND (state = ? AND step = ? AND (state <> '{State.PENDING}' OR due_at = ?)
+  OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
 
 # An extra attempt that failed. Its times are not even written: the clock may have been set since.
 _KEEP_SCHEDULE = f"""
@@ -95,9 +96,8 @@ ON CONFLICT (name) DO UPDATE SET
 def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
-    Says of each whether its delivery stands as was
-    decided: False where the operator cancelled or replayed it meanwhile, and the attempt did not
-    succeed.
+    Says of each whether its delivery stands as was decided: False where the operator cancelled or
+    replayed it meanwhile, and the attempt did not succeed.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
@@ -184,6 +184,8 @@ def _delivery_values(record: AttemptRecord, release: int) -> tuple[object, ...]:
         record.delivery.seq,
         record.delivery.state,
         record.delivery.step,
+        # Cancelled and replayed during its first attempt, it is pending again, at another time.
+        record.delivery.due_at,
         record.outcome.succeeded,
     )
 

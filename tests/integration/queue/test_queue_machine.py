@@ -225,7 +225,9 @@ class QueueMachine(RuleBasedStateMachine):
         [stands] = records.record(self.db, [Recording(decided, url, None, release=began_after)])
         self.db.execute("COMMIT")
         before = self.model[seq]
-        unchanged = (before.state, before.step) == (delivery.state, delivery.step)
+        unchanged = (before.state, before.step) == (delivery.state, delivery.step) and (
+            before.state is not State.PENDING or before.due_at == delivery.due_at
+        )
         attempts = max(before.attempts, delivery.attempts + 1)
         if unchanged or (outcome.succeeded and before.state in origins(Change.SUCCEED)):
             self.model[seq] = replace(
