@@ -51,15 +51,6 @@ class GuestConnection:
         self.path = path
         self._clock = clock
         self._deadline = float("inf")
-        if barred := _barred(path):
-            # SQLite would open what it may only read, and make files beside it that then keep the
-            # producers out.
-            raise SpoolUnusableError(
-                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
-                f" group in common, which may write to {path} and in {path.parent}, and the folder"
-                " must give it to its files (chmod g+rwxs); under systemd, ReadWritePaths= must"
-                " name a folder outside of /var/lib/relayd"
-            )
         self._identity = _identity(path)
         self.db = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=0
@@ -163,13 +154,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _barred(path: Path) -> list[str]:
-    """Return what keeps this user out of a spool: a folder above it, its own, or its files."""
-    for folder in reversed(path.parents):
-        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
-        if not os.access(folder, needed):
-            return [str(folder)] if os.path.lexists(folder) else []
-    files = (str(path), f"{path}-wal", f"{path}-shm")
-    return [each for each in files if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]
