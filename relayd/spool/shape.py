@@ -19,9 +19,6 @@ FIX: Final = (
     " sql` prints (docs/frameworks.md says how in each framework)"
 )
 
-READ_ENCODINGS: Final = frozenset({"UTF-8"})
-"""The encodings of a database in which relayd reads text."""
-
 _ROW: Final[Mapping[str, object]] = {
     # Each is changed by a column of the wrong type.
     "id": "007",
@@ -97,15 +94,6 @@ def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Differe
     Reads the schema only. The table must be there. Raises `sqlite3.Error` of `db` itself.
     """
     found: list[Difference] = []
-    [(encoding,)] = db.execute("PRAGMA encoding").fetchall()
-    if encoding not in READ_ENCODINGS:
-        found.append(
-            Difference(
-                f"the database keeps text as {encoding}, and relayd reads UTF-8: make it again with"
-                " `PRAGMA encoding = 'UTF-8'`, or use a file of relayd's own",
-                breaks=True,
-            )
-        )
     definitions = [
         sql
         for (sql,) in db.execute(
