@@ -71,7 +71,7 @@ class FolderMovedError(Exception):
 
 
 class BarredError(Exception):
-    """This user may not open the spool to write."""
+    """The user that relayd runs as may not open the spool to write."""
 
 
 class Reader:
