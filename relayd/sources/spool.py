@@ -27,7 +27,7 @@ from relayd.core.poison import NOTHING, obituary
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
-from relayd.spool.files import access_problem
+from relayd.spool.files import access_problem, missing_words
 from relayd.spool.frames import BadFrameError, EventChecks, Kind, Settings, State
 from relayd.spool.reader import EXIT_BARRED, EXIT_MOVED
 
@@ -175,8 +175,7 @@ class Spool:
             self._wait_for(problem)
             return None
         if not await trio.to_thread.run_sync(_has_folder, self._place):
-            path = self._config.path
-            self._wait_for(f"{path} is not there; `relayd spool create {path}` makes it")
+            self._wait_for(missing_words(self._config.path))
             return None
         return self._place
 

@@ -40,6 +40,11 @@ def spool_problem(path: Path) -> str | None:
     return access_problem(path) or _journal_problem(Path(os.path.realpath(path)))
 
 
+def missing_words(path: Path) -> str:
+    """Say that a spool is not there, and what makes it."""
+    return f"{path} is not there; `relayd spool create {path}` makes it"
+
+
 def access_problem(path: Path) -> str | None:
     """Return why this user must not open the spool at `path` to write, or None. Opens nothing.
 

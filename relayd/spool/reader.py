@@ -26,7 +26,7 @@ from relayd.core.poison import NOTHING, POISON, row_key
 from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit
 from relayd.spool.file_watch import FileWatch
-from relayd.spool.files import barred_places
+from relayd.spool.files import barred_places, missing_words
 from relayd.spool.frames import EventFrames, FoundRow, Kind, Settings, State
 from relayd.spool.guest import Guest, Row
 from relayd.spool.super_journal import SuperJournalError, check_journal
@@ -288,7 +288,7 @@ class Reader:
     def _explain(self, error: sqlite3.Error) -> str:
         path = self._path
         if not os.path.lexists(path):
-            return f"{path} is not there; `relayd spool create {path}` makes it"
+            return missing_words(path)
         if is_damaged(error):
             return f"{path}: {damaged_in_words(path, in_words(error))}"
         return f"{path}: {in_words(error)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relayd.core.event_fields import NotAnEventError, checked_id
+from relayd.spool.table import SPOOL_TABLE, quoted
 
 FIX: Final = (
     "to make its table right: while it is empty, drop it, and make it with the SQL that `relayd spool"
@@ -52,7 +53,7 @@ class _Table:
 
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
         self._db = db
-        self._table = '"' + name.replace('"', '""') + '"'
+        self._table = quoted(name)
         self.columns = {
             column.lower(): (declared, bool(not_null), default, hidden)
             for _, column, declared, not_null, default, _, hidden in db.execute(
@@ -88,8 +89,8 @@ class _Table:
         return rowid
 
 
-def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Difference]:
-    """Return how a spool's table differs from the one that the SQL `wanted` makes.
+def differences(db: sqlite3.Connection, table: str) -> list[Difference]:
+    """Return how a spool's table differs from the one that `relayd spool sql` makes.
 
     Reads the schema only. The table must be there. Raises `sqlite3.Error` of `db` itself.
     """
@@ -103,7 +104,7 @@ def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Differe
         )
     ]
     with closing(_memory()) as copy, closing(_memory()) as right:
-        right.execute(wanted)
+        right.execute(SPOOL_TABLE.format(table=quoted(table)))
         try:
             for sql in definitions:
                 copy.execute(sql)

@@ -134,7 +134,7 @@ def test_check_warns_of_what_is_not_there(tmp_path: Path) -> None:
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
     assert "could be guessed" in text
-    assert "it is not there: `relayd spool create" in text
+    assert "is not there; `relayd spool create" in text
     assert "the queue needs the directory" in text
     assert "short" not in text.replace("is shorter than", "")
     assert len(document("check", config=config)["warnings"]) == 3

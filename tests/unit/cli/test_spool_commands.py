@@ -143,7 +143,7 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (None, "it is not there: `relayd spool create"),
+        (None, "is not there; `relayd spool create"),
         ("CREATE TABLE orders (id)", "there is no table relayd_spool"),
         (
             "CREATE TABLE relayd_spool (id, type, data)",

@@ -15,7 +15,7 @@ def found(sql: str, encoding: str = "UTF-8") -> list[Difference]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.execute(f"PRAGMA encoding = '{encoding}'")
         db.executescript(sql)
-        return differences(db, "relayd_spool", WANTED)
+        return differences(db, "relayd_spool")
 
 
 def words(sql: str) -> tuple[str, str]:
