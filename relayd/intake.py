@@ -98,8 +98,7 @@ class Intake:
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
-        await self._queue.reject(rejected)
-        for each in rejected:
+        for each in await self._queue.reject(rejected):
             _log.warning(
                 "input_rejected",
                 source=each.source,

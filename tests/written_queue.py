@@ -38,7 +38,10 @@ async def fail_or_deliver(
         delivery, outcome, SCHEDULE, started_at=clock.now - 1, now=clock.now, jitter=0.0
     )
     await queue.record(
-        Recording(record, f"https://{name}.example/", (lambda: health) if health else None)
+        # Each attempt is made after a first release.
+        Recording(
+            record, f"https://{name}.example/", (lambda: health) if health else None, release=1
+        )
     )
 
 

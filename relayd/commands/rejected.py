@@ -58,7 +58,9 @@ class RejectedCommands:
     async def drop(self, request: Request) -> Answer:
         """Remove `rejected` rows for good."""
         seqs = numbers_of(request, "rejected")
-        dropped = await self._queue.operate(lambda db, *_: drop_rejected(db, seqs))
+        dropped = await self._queue.operate(
+            lambda db, *_: drop_rejected(db, seqs, now=self._clock())
+        )
         if dropped:
             _log.warning("rejected_dropped", rows=dropped)
         return {"changed": dropped}

@@ -24,7 +24,8 @@ VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of
 _INSERT_REJECTED = """
 INSERT OR IGNORE INTO rejected
   (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+WHERE NOT EXISTS (SELECT 1 FROM rejected_before WHERE fingerprint = ?5)"""
 
 # Retries may know of a release that was never written: the process died before.
 _LAST_RELEASE = """
@@ -106,9 +107,19 @@ def accept(
     return results
 
 
-def reject(db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: float) -> None:
-    """Keep rows that cannot be events, with the reason, for the operator to mend."""
-    db.executemany(_INSERT_REJECTED, [_rejected_values(each, now) for each in rejected])
+def reject(
+    db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: float
+) -> list[RejectedRow]:
+    """Keep rows that cannot be events, with the reason, for the operator to fix.
+
+    Returns those that are new. The others are on the list already, or were: a row stays in its
+    spool until it is deleted there, and may be read again after a crash.
+    """
+    return [
+        each
+        for each in rejected
+        if db.execute(_INSERT_REJECTED, _rejected_values(each, now)).rowcount > 0
+    ]
 
 
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:

@@ -31,7 +31,7 @@ from relayd.queue import statistics
 from relayd.queue.clock_marks import mark_expired, mark_seen, read_evidence
 from relayd.queue.contents import read_contents
 from relayd.queue.queue import Queue
-from relayd.queue.rejected import drop_rejected
+from relayd.queue.rejected import drop_rejected, forget_left
 
 _log = structlog.get_logger()
 
@@ -162,7 +162,7 @@ FROM rejected INDEXED BY rejected_listed WHERE rejected_at < ?
 ORDER BY rejected_at LIMIT {REJECTED_STEP_ROWS}"""  # noqa: S608 - a constant of our own
 
 
-def remove_rejected(db: sqlite3.Connection, before: float) -> int:
+def remove_rejected(db: sqlite3.Connection, before: float, *, now: float) -> int:
     """Remove the oldest rejected input of before this time, in the caller's transaction.
 
     Returns how much; 0 where there is none. At most about `STEP_BYTES` at once.
@@ -174,7 +174,7 @@ def remove_rejected(db: sqlite3.Connection, before: float) -> int:
         if seqs and size > STEP_BYTES:
             break
         seqs.append(seq)
-    return drop_rejected(db, seqs)
+    return drop_rejected(db, seqs, now=now)
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
@@ -251,9 +251,10 @@ class Pruning:
             mark_seen(db, now)
             mark_expired(db, expiry.stands_at)
             statistics.forget(db, now=expiry.horizon)
+            forget_left(db, horizon.known)
 
-        await self._queue.operate(remember)
         horizon = Horizon.at(expiry.horizon, self._config.retention_s)
+        await self._queue.operate(remember)
         await self._remove_rejected(horizon.ended)
         removed = 0
         cursor: Cursor | None = Cursor()
@@ -287,7 +288,9 @@ class Pruning:
 
     async def _remove_rejected(self, before: float) -> None:
         removed = 0
-        while gone := await self._queue.operate(lambda db, *_: remove_rejected(db, before)):
+        while gone := await self._queue.operate(
+            lambda db, *_: remove_rejected(db, before, now=self._clock())
+        ):
             removed += gone
             await trio.sleep(PAUSE_S)
         if removed:
@@ -296,7 +299,9 @@ class Pruning:
     async def _remove_rejected_by_size(self, reader: Database, most: int) -> None:
         removed = 0
         while await reader.run(used_bytes) > most and not self._changed.is_set():
-            gone = await self._queue.operate(lambda db, *_: remove_rejected(db, inf))
+            gone = await self._queue.operate(
+                lambda db, *_: remove_rejected(db, inf, now=self._clock())
+            )
             if not gone:
                 break
             removed += gone

@@ -185,16 +185,18 @@ class Queue:
         """Make events durable, with all of their deliveries, and say what became of each."""
         return await self._accepting.submit(news)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
-        """Keep rows that cannot be events in the rejected list."""
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
         now = self._clock()
 
-        def work(db: sqlite3.Connection) -> int:
-            acceptance.reject(db, rejected, now=now)
-            return outbox.put(db, after_rejection(rejected, now), self._own_types)
+        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
+            new = acceptance.reject(db, rejected, now=now)
+            return new, outbox.put(db, after_rejection(new, now), self._own_types)
 
-        if await self._writer.write(work, grows=True):
+        new, told = await self._writer.write(work, grows=True)
+        if told:
             self._outbox_filled.set()
+        return new
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
@@ -226,6 +228,7 @@ class Queue:
 
         Returns None, and does nothing, where the list no longer has it. What is refused stays.
         """
+        now = self._clock()
 
         def work(db: sqlite3.Connection) -> Acceptance | None:
             if not is_rejected(db, rejected):
@@ -233,12 +236,12 @@ class Queue:
             [result] = acceptance.accept(
                 db,
                 [new],
-                now=self._clock(),
+                now=now,
                 numbers=self._numbers,
                 subscription_ids=self._subscription_ids,
             )
             if refusal(result, new.event.id) is None:
-                drop_rejected(db, [rejected])
+                drop_rejected(db, [rejected], now=now)
             return result
 
         return await self._writer.write(work, grows=True)

@@ -69,9 +69,23 @@ def find_rejected(db: sqlite3.Connection, event_id: str) -> ListedInput | None:
     return None if row is None else ListedInput(*row)
 
 
-def drop_rejected(db: sqlite3.Connection, seqs: Iterable[int]) -> int:
-    """Remove rejected rows for good; return how many there were."""
+def drop_rejected(db: sqlite3.Connection, seqs: Iterable[int], *, now: float) -> int:
+    """Take rows off the list for good; return how many there were.
+
+    Their fingerprints are remembered until `forget_left`, so that a row that is still in its spool
+    does not come back. `now` is in Unix seconds.
+    """
+    numbers = json.dumps(list(seqs))
+    db.execute(
+        "INSERT OR IGNORE INTO rejected_before (fingerprint, left_at) SELECT fingerprint, ?"
+        " FROM rejected WHERE seq IN (SELECT value FROM json_each(?))",
+        (now, numbers),
+    )
     return db.execute(
-        "DELETE FROM rejected WHERE seq IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(seqs)),),
+        "DELETE FROM rejected WHERE seq IN (SELECT value FROM json_each(?))", (numbers,)
     ).rowcount
+
+
+def forget_left(db: sqlite3.Connection, before: float) -> None:
+    """Forget the fingerprints of rows that left the list before this time, in Unix seconds."""
+    db.execute("DELETE FROM rejected_before WHERE left_at < ?", (before,))

@@ -163,6 +163,13 @@ CREATE INDEX rejected_listed ON rejected (rejected_at);
 -- see core.expiry. NULL before the first time.
 ALTER TABLE queue ADD COLUMN seen_at REAL;
 ALTER TABLE queue ADD COLUMN expired_at REAL;
+-- Rejected rows that were resubmitted or dropped. One may still be in its spool, and is read again: it
+-- must not make a second event, nor come back.
+CREATE TABLE rejected_before (
+  fingerprint BLOB PRIMARY KEY,
+  left_at     REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rejected_before_left ON rejected_before (left_at);
 """
 
 # The block of releases and health.

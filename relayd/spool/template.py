@@ -71,7 +71,10 @@ class _Template:
 
     def _obey(self) -> bool:
         """Do what the daemon's next message asks; return False when there will be no more."""
-        raw, descriptors, *_ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        try:
+            raw, descriptors, *_ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        except OSError:  # the daemon was killed with something of ours unread
+            return False
         if not raw:
             return False
         message = json.loads(raw)

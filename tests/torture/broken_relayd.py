@@ -135,7 +135,7 @@ def _forget_who_resubmitted() -> None:
     async def resubmit(self: Intake, event: Event, source: str, rejected: int) -> Acceptance:
         await trio.sleep(CLAIM_S)
         [result] = await self.accept([event], source)
-        await self._queue.operate(lambda db, *_: drop_rejected(db, [rejected]))
+        await self._queue.operate(lambda db, *_: drop_rejected(db, [rejected], now=0.0))
         return result
 
     intake.resubmit = resubmit

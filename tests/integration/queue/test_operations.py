@@ -270,7 +270,7 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
             (2, "spool market", "invalid_type"),
             (1, "spool market", "invalid_type"),
         ]
-        assert await queue.operate(lambda db, *_: drop_rejected(db, [1, 2, 99])) == 2
+        assert await queue.operate(lambda db, *_: drop_rejected(db, [1, 2, 99], now=NOW)) == 2
         assert await queue.look(lambda db: read_rejected(db, 1)) is None
 
 

@@ -332,6 +332,10 @@ async def test_one_rejected_row_makes_one_event_however_often_it_is_resubmitted(
             nursery.start_soon(resubmit, "evt_2")
         assert sorted(results, key=str) == [None, Acceptance.ACCEPTED]
         assert len(ids(await queue.claim(want()))) == 1
+        # It may still be in its spool, and is read again: it does not come back to the list.
+        again = RejectedRow("spool market", row, REFUSED)
+        assert await queue.reject([again]) == []
+        assert await queue.resubmit(NewEvent(make_event("evt_9"), "spool market", ()), 2) is None
         # What is refused stays on the list.
         await accept(queue, "evt_3")
         await queue.reject([RejectedRow("spool market", replace(row, seq=2), REFUSED)])
