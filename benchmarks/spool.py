@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.events import CREATED, EVENT_TYPE
 from benchmarks.processes import Program
-from relayd.sources.spool_table import SPOOL_TABLE
+from relayd.spool.table import SPOOL_TABLE
 
 _INSERT = "INSERT INTO relayd_spool (id, type, data, created) VALUES (?, ?, ?, ?)"
 

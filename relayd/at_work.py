@@ -85,6 +85,13 @@ class AtWork:
         """Return one whose notes nobody reads after a crash."""
         return cls(memoryview(bytearray(_SIZE)).cast("q"), deaths)
 
+    def note_death(self, key: int) -> int:
+        """Note that another process died at this, for this one; return how often by now."""
+        self.deaths = [key, *self.deaths][: _DEATHS.stop - _DEATHS.start]
+        _note_deaths(self._page, self.deaths)
+        self.poison = poisonous(self.deaths)
+        return self.deaths.count(key)
+
     def call(self, key: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function, noting that it is at `key`."""
         self._page[_NOW] = key

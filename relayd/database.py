@@ -22,6 +22,8 @@ import aiosqlite
 import trio
 import trio_asyncio
 
+from relayd import sqlite_errors
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -61,38 +63,18 @@ class DatabaseDamagedError(DatabaseFailedError):
     """What the file holds is no longer a sound database. Nothing of it is changed any more."""
 
     def __init__(self, path: Path, found: str) -> None:
-        super().__init__(
-            path,
-            f"the file is damaged, or no SQLite database ({found}), and was left as it is. Keep a"
-            " copy of it and of its -wal; then restore a backup, or save what can be read with"
-            f" `sqlite3 {path} .recover | sqlite3 NEW`",
-        )
-
-
-_REFUSED = {
-    sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_RANGE,
-}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        super().__init__(path, sqlite_errors.damaged_in_words(path, found))
 
 
 def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
-    extended = getattr(error, "sqlite_errorcode", 0)
-    code = extended & 0xFF
-    name = getattr(error, "sqlite_errorname", "")
-    if code in _BUSY:
-        return DatabaseBusyError(path, "another process holds its lock")
-    # The -shm file has its own error for a disk without room.
-    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return DatabaseFullError(path, "the disk is full")
-    reason = f"{error} ({name})" if name else str(error)
-    # What is refused before it comes to SQLite has no code: a value of a type that it does not have.
-    if code in _REFUSED or isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+    reason = sqlite_errors.in_words(error)
+    if sqlite_errors.is_busy(error):
+        return DatabaseBusyError(path, reason)
+    if sqlite_errors.is_full(error):
+        return DatabaseFullError(path, reason)
+    if sqlite_errors.is_refused(error):
         return DatabaseRefusedError(path, reason)
-    if code in _DAMAGED:
+    if sqlite_errors.is_damaged(error):
         return DatabaseDamagedError(path, reason)
     return DatabaseFailedError(path, reason)
 

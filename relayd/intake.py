@@ -48,6 +48,7 @@ class Intake:
                 if subscription.active
             }
         )
+        self._matcher_paths = frozenset(self._matcher.paths)
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         """Make events durable, with their deliveries, and return what became of each, in order.
@@ -79,9 +80,7 @@ class Intake:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         news = [
-            NewEvent(
-                event, source, tuple(self._at_work.call(key, self._matcher.match, event.envelope))
-            )
+            NewEvent(event, source, tuple(self._at_work.call(key, self._match, event)))
             for key, event in zip(keys, events, strict=True)
             if key not in poison
         ]
@@ -108,6 +107,17 @@ class Intake:
                 code=each.rejection.code,
                 detail=each.rejection.reason,
             )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths below `data` at which conditions look."""
+        return self._matcher.paths
+
+    def _match(self, event: Event) -> list[str]:
+        if event.data is None and event.values.keys() >= self._matcher_paths:
+            return self._matcher.match(event.head, event.values)
+        # Read here, or looked up before a reload brought further paths.
+        return self._matcher.match(event.envelope)
 
     def _tell(self, new: NewEvent, result: Acceptance) -> None:
         event = new.event

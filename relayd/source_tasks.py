@@ -10,12 +10,15 @@ import trio
 from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import SocketConfig, SpoolConfig
+from relayd.containment import contained
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
+from relayd.orphans import reap_orphans
 from relayd.sources.line_server import LineServer
 from relayd.sources.own_events import Outbox, OwnEvents
+from relayd.sources.readers import Readers
 from relayd.sources.socket import LINE_BYTES, SOURCE, EventLines
-from relayd.sources.spool import Spool
+from relayd.sources.spool import Spool, SpoolStanding
 from relayd.sources.unix_socket import SocketPathError, bind_unix, passed_listener
 
 _log = structlog.get_logger()
@@ -67,18 +70,21 @@ class SourceTasks:
         at_work: AtWork,
         clock: Callable[[], float],
         passed: Sequence[socket.socket] = (),
+        readers: Readers | None = None,
     ) -> None:
         self._nursery = nursery
         self._intake = intake
         self._at_work = at_work
-        self._clock = clock
         self._passed = passed
+        self._readers = readers or Readers()
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
         self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
         self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
-        nursery.start_soon(self._own_events.run)
-        nursery.start_soon(self._lines.run)
+        nursery.start_soon(contained, self._own_events.run, "own events")
+        nursery.start_soon(contained, self._lines.run, "lines")
+        nursery.start_soon(contained, self._readers.run, "readers")
+        nursery.start_soon(reap_orphans, self._readers.children)
 
     def prepare(self, config: Config) -> PreparedSocket:
         """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""
@@ -104,22 +110,20 @@ class SourceTasks:
         for spool_config in self._spools.keys() - set(config.spools):
             self._spools.pop(spool_config).scope.cancel()
         for spool_config in config.spools:
-            if spool_config not in self._spools:
+            if spool_config in self._spools:
+                self._spools[spool_config].spool.apply(self._intake.paths)
+            else:
                 self._start_spool(spool_config)
         self._lines.defaults = _socket_defaults(config)
         self._own_events.defaults = _defaults(config)
         self._apply_socket(config.socket, prepared)
 
-    def waiting(self) -> dict[str, str]:
-        """Return what each spool that cannot be read waits for, by the spool's name."""
-        return {
-            config.name: running.spool.waits_for
-            for config, running in self._spools.items()
-            if running.spool.waits_for is not None
-        }
+    def standing(self) -> dict[str, SpoolStanding]:
+        """Return how each spool is, by its name."""
+        return {config.name: running.spool.standing() for config, running in self._spools.items()}
 
     def _start_spool(self, config: SpoolConfig) -> None:
-        spool = Spool(config, self._intake, self._clock, self._at_work)
+        spool = Spool(config, self._intake, self._readers, self._at_work, self._intake.paths)
         running = _RunningSpool(spool, trio.CancelScope())
         self._spools[config] = running
         self._nursery.start_soon(_within, running.scope, running.spool.run)

@@ -21,7 +21,7 @@ import trio
 import yaml
 
 from relayd.core.framing import LineReader, TooLong
-from relayd.sources.spool_table import SPOOL_TABLE
+from relayd.spool.table import SPOOL_TABLE
 
 SECRET = "a-secret-for-tests-only"
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from relayd.cli.spool_files import check_table
 from relayd.config.sections import SpoolConfig
 from relayd.permissions import NOBODY, become, owner_to_become, user_name
-from relayd.sources.spool_table import SPOOL_TABLE, SpoolUnusableError
 from relayd.spool.files import limit_statements, spool_problem
 from relayd.spool.shape import FIX, differences
+from relayd.spool.table import SPOOL_TABLE, SpoolUnusableError
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""

@@ -22,7 +22,7 @@ from relayd.cli.spool_files import (
     table_words,
 )
 from relayd.config.sections import SpoolConfig
-from relayd.sources.spool_table import SPOOL_TABLE
+from relayd.spool.table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"
 DEFAULT_MODE = "0660"

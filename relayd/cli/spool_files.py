@@ -20,9 +20,9 @@ from relayd.permissions import (
     user_name,
 )
 from relayd.queue.schema import APPLICATION_ID
-from relayd.sources.spool_table import ROW_BYTES, SPOOL_TABLE, SpoolTable, SpoolUnusableError
 from relayd.spool.files import SpoolBarredError, looking_into, spool_problem
 from relayd.spool.shape import FIX, differences
+from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _WITHIN_S: Final = 10.0
@@ -193,7 +193,7 @@ def look_into(spool: SpoolConfig, queue: QueueConfig) -> SpoolLook:
 
 def check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
     """Raise `SpoolUnusableError` where the reader would not read the table, by its own rule."""
-    SpoolTable(spool.path, spool.table).check(db)
+    shape_of(db, spool.path, spool.table)
 
 
 def table_words(look: SpoolLook) -> list[str]:

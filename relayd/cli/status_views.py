@@ -151,10 +151,15 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
     yield ""
     for source in [] if live is None else live["sources"]:
         if source["waits_for"] is None:
-            yield f"{source['name']}: ready"
+            undeleted = source.get("undeleted")
+            count = f", {undeleted:,} accepted rows not deleted yet" if undeleted else ""
+            yield f"{source['name']}: ready{count}"
         else:
             text = f"waits for: {source['waits_for']}"
             yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
+        if source.get("not_confined") is not None:
+            text = f"{source['name']}: reader not confined: {source['not_confined']}"
+            yield click.style(wrapped(text, "  "), fg="yellow")
     yield from _queue_lines(overview, live, path)
 
 

@@ -103,15 +103,20 @@ class Commands:
         }
 
     def _sources_now(self) -> list[Answer]:
-        waiting = self._sources.waiting()
-        sources: list[Answer] = [
-            {
-                "name": f"spool {spool.name}",
-                "path": str(spool.path),
-                "waits_for": waiting.get(spool.name),
-            }
-            for spool in self._config.spools
-        ]
+        spools = self._sources.standing()
+        sources: list[Answer] = []
+        for spool in self._config.spools:
+            standing = spools.get(spool.name)
+            sources.append(
+                {
+                    "name": f"spool {spool.name}",
+                    "path": str(spool.path),
+                    "waits_for": None if standing is None else standing.waits_for,
+                    "undeleted": 0 if standing is None else standing.undeleted,
+                    "confined": None if standing is None else standing.confined,
+                    "not_confined": None if standing is None else standing.unconfined,
+                }
+            )
         socket = self._config.socket
         if socket is not None:
             sources.append({"name": "socket", "path": str(socket.path), "waits_for": None})

@@ -17,7 +17,7 @@ class Acceptance(StrEnum):
     CONFLICT = "conflict"
     """Its market's event with this id was accepted before with other content: it is refused,
     never dropped in silence."""
-    POISON = "poison"
+    POISON = "quarantined"
     """relayd died at it too often to try it again: see `core.poison`."""
     DEFECT = "defect"
     """relayd failed at it, and its log has the traceback."""

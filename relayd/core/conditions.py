@@ -22,6 +22,9 @@ from typing import Any, Final
 Scalar = str | int | float | bool | None
 """A JSON value that is neither a list nor an object."""
 
+Parts = tuple[tuple[str, int], ...]
+"""A path's parts, each with the list position that it means, or -1."""
+
 LONGEST_SHOWN: Final = 40
 """Characters of text that an explanation may quote from an event; longer text is only counted."""
 
@@ -32,6 +35,8 @@ _ORDERS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
     "lte": (operator.le, "at most"),
 }
 _LARGEST_SHOWN: Final = 1e21
+_LONGEST_INDEX: Final = 9
+"""Digits of a list position: no event has a longer list, and int() refuses text of thousands."""
 _MOST_LISTED: Final = 10
 _COMPOUND: Final = object()
 
@@ -102,27 +107,11 @@ class Condition:
 
     path: str
     test: Among | Operators
-    parts: tuple[tuple[str, int], ...] = field(compare=False, repr=False)
+    parts: Parts = field(compare=False, repr=False)
 
     def values(self, envelope: Mapping[str, Any]) -> list[object]:
         """Return what is at the path: nothing, one value, or with `*` any number of them."""
-        first, _ = self.parts[0]
-        found: list[object] = [envelope[first]] if first in envelope else []
-        for name, index in self.parts[1:]:
-            below: list[object] = []
-            for value in found:
-                if isinstance(value, dict):
-                    if name == "*":
-                        below += value.values()
-                    elif name in value:
-                        below.append(value[name])
-                elif isinstance(value, list):
-                    if name == "*":
-                        below += value
-                    elif 0 <= index < len(value):
-                        below.append(value[index])
-            found = below
-        return found
+        return values_at(self.parts, envelope)
 
     def failure(self, envelope: Mapping[str, Any]) -> str | None:
         """Say in words what was found and what must be, or return None when the condition holds.
@@ -140,6 +129,38 @@ class Condition:
         if len(values) == 1 and isinstance(values[0], list | dict):
             return f"{self.path} is {shown(values[0])} (what is in it is {self.path}.*)"
         return f"{self.path} is {listing((shown(value) for value in values), 'and', most=3)}"
+
+
+def parts_of(path: str) -> Parts:
+    """Return a path's parts, each with the list position that it means, or -1."""
+    return tuple((part, _list_position(part)) for part in path.split("."))
+
+
+def values_at(parts: Parts, envelope: Mapping[str, Any]) -> list[object]:
+    """Return what is at a path: nothing, one value, or with `*` any number of them."""
+    first, _ = parts[0]
+    found: list[object] = [envelope[first]] if first in envelope else []
+    for name, index in parts[1:]:
+        below: list[object] = []
+        for value in found:
+            if isinstance(value, dict):
+                if name == "*":
+                    below += value.values()
+                elif name in value:
+                    below.append(value[name])
+            elif isinstance(value, list):
+                if name == "*":
+                    below += value
+                elif 0 <= index < len(value):
+                    below.append(value[index])
+        found = below
+    return found
+
+
+def _list_position(part: str) -> int:
+    if part.isascii() and part.isdigit() and len(part) <= _LONGEST_INDEX:
+        return int(part)
+    return -1
 
 
 def key_of(value: object) -> Hashable:

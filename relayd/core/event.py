@@ -5,6 +5,7 @@ reason; a key's, a type's or an id's text does, cut to 64 characters and escaped
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,8 +44,10 @@ where a producer writes Cyrillic letters or emoji as escapes, as Python does by 
 class Event:
     """A valid event. Made by the functions below, which see to it that its parts agree.
 
-    `created` is in Unix seconds. `body` is what receivers get. `unfaithful` names the fields that
-    not every receiver can carry unchanged, as `Parsed` does. `digest` is the SHA-256 of the type, NUL
+    `created` is in Unix seconds. `body` is what receivers get. `data` is None where it was read by
+    another process and is only in the body; `values` then has what that process found at the paths
+    that conditions need, by path. `unfaithful` names the fields that not every receiver can carry
+    unchanged, as `Parsed` does. `digest` is the SHA-256 of the type, NUL
     and the data as it stands in the body: it tells the same id with the same content from the
     same id with other content.
     """
@@ -52,21 +55,42 @@ class Event:
     id: str
     type: str
     created: int
-    data: dict[str, JsonValue] = field(repr=False)
+    data: dict[str, JsonValue] | None = field(repr=False)
     market_id: str
     api_version: str
     body: bytes = field(repr=False)
     unfaithful: tuple[str, ...]
     digest: bytes = field(repr=False)
+    values: Mapping[str, list[object]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def envelope(self) -> dict[str, JsonValue]:
-        """The event under its keys, as its body has them."""
+        """The event under its keys, as its body has them. Parses the body where `data` is None.
+
+        Raises ValueError when another process made a body that is not what it says.
+        """
+        data = self.data
+        if data is None:
+            parsed = parse_json(self.body.decode())
+            if isinstance(parsed, JsonProblem) or not isinstance(parsed.value, dict):
+                raise ValueError(f"the body of {self.id} is not an event's")
+            data = checked_data(parsed.value.get("data"))
         return {
             "id": self.id,
             "type": self.type,
             "created": self.created,
-            "data": self.data,
+            "data": data,
+            "market_id": self.market_id,
+            "api_version": self.api_version,
+        }
+
+    @property
+    def head(self) -> dict[str, JsonValue]:
+        """The event under its keys, without its data."""
+        return {
+            "id": self.id,
+            "type": self.type,
+            "created": self.created,
             "market_id": self.market_id,
             "api_version": self.api_version,
         }
@@ -77,7 +101,9 @@ class Rejection:
     """Why something cannot be an event.
 
     `code` is for programs: `invalid_json`, `invalid_text` (not UTF-8), `too_deep`, `too_large`,
-    `not_an_object`, `unknown_key`, `missing_key`, `wrong_market`, or `invalid_` and the key; later on `id_conflict` (see `Acceptance`) and `poison` (see `core.poison`). `reason` is a sentence for people: what is wrong, and what would be right.
+    `not_an_object`, `unknown_key`, `missing_key`, `wrong_market`, or `invalid_` and the key; later on
+    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is a sentence for
+    people: what is wrong, and what would be right.
     """
 
     code: str

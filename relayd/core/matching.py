@@ -51,11 +51,27 @@ class Matcher:
             for pattern in dict.fromkeys(selection.events):
                 members.setdefault(pattern, []).append(_Member(position, selection.where))
         self._groups = {pattern: _Group(group) for pattern, group in members.items()}
+        self.paths = tuple(
+            sorted(
+                {
+                    condition.path
+                    for selection in self._selections.values()
+                    for condition in selection.where
+                    if condition.parts[0][0] == "data"
+                }
+            )
+        )
+        """The paths below `data` at which conditions look."""
 
-    def match(self, envelope: Mapping[str, Any]) -> list[str]:
-        """Return the names of the selections that want an event, in the configuration's order."""
+    def match(
+        self, envelope: Mapping[str, Any], values: Mapping[str, list[object]] | None = None
+    ) -> list[str]:
+        """Return the names of the selections that want an event, in the configuration's order.
+
+        With `values`, what is at each of `paths`, the envelope needs no `data`.
+        """
         found: set[int] = set()
-        content = _Content(envelope)
+        content = _Content(envelope, values or {})
         for pattern in _patterns_of(envelope["type"]):
             group = self._groups.get(pattern)
             if group is not None:
@@ -75,9 +91,9 @@ class _Content:
 
     __slots__ = ("_envelope", "_values")
 
-    def __init__(self, envelope: Mapping[str, Any]) -> None:
+    def __init__(self, envelope: Mapping[str, Any], values: Mapping[str, list[object]]) -> None:
         self._envelope = envelope
-        self._values: dict[str, list[object]] = {}
+        self._values = dict(values)
 
     def values(self, condition: Condition) -> list[object]:
         """Return what is at the condition's path."""

@@ -27,7 +27,7 @@ class Failure(StrEnum):
     """The answer was no valid HTTP."""
     DEFECT = "defect"
     """relayd itself failed; the log has the traceback."""
-    POISON = "poison"
+    POISON = "quarantined"
     """relayd died at this delivery too often to try it again: see `core.poison`."""
 
 

@@ -1,4 +1,4 @@
-"""Which inputs and deliveries relayd has died at too often to be tried again: poison.
+"""Which inputs and deliveries relayd has died at too often to be tried again: quarantined.
 
 What relayd was at when it died is known by a number, its key. A delivery's is its own number, which
 is positive; an input's, before it is an event with a name, is made of its bytes and is negative.
@@ -19,12 +19,12 @@ DEATHS: Final = 3
 somebody killed the process. Three times at one out of thousands is not."""
 
 POISON: Final = Rejection(
-    "poison",
-    f"relayd died {DEATHS} times while it read this; it reads it again after a restart in order",
+    "quarantined",
+    f"it crashed relayd {DEATHS} times while it was read; after a clean restart it is read again",
 )
 
 DELIVERY_DETAIL: Final = (
-    f"relayd died at it {DEATHS} times; a replay after a restart tries it again"
+    f"quarantined: it crashed relayd {DEATHS} times; after a clean restart a replay tries it again"
 )
 
 
@@ -55,8 +55,8 @@ def _key(digest: int, size: int) -> int:
 
 
 def obituary(key: int, deaths: int) -> str:
-    """Say what relayd died at, which it did `deaths` times by now."""
-    what = "while it read an event" if key < 0 else "at a delivery"
+    """Say what relayd, or a reader, died at, which it did `deaths` times by now."""
+    what = "reading an event" if key < 0 else "working on a delivery"
     times = "once" if deaths == 1 else f"{deaths} times"
-    then = "it is set aside" if deaths >= DEATHS else f"at the {DEATHS}rd death it is set aside"
-    return f"relayd died {what}, {times} since it last ended in order; {then}"
+    then = "it is quarantined" if deaths >= DEATHS else f"after {DEATHS} times it is quarantined"
+    return f"relayd crashed {what}, {times} since its last clean stop; {then}"

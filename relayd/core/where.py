@@ -13,7 +13,17 @@ from difflib import get_close_matches
 from fnmatch import translate
 from typing import Any, Final
 
-from relayd.core.conditions import Among, Condition, Glob, Operators, Order, Scalar, key_of, listing
+from relayd.core.conditions import (
+    Among,
+    Condition,
+    Glob,
+    Operators,
+    Order,
+    Scalar,
+    key_of,
+    listing,
+    parts_of,
+)
 from relayd.core.impossible import impossibility
 
 ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
@@ -47,8 +57,6 @@ _BRACKETS: Final = re.compile(r"\[(?:\*|(\d*)|[\"'](\w+)[\"'])\]")
 """Lists as jq and JSONPath have them: `items[]`, `items[*]`, `items[0]`, and `data["object"]`."""
 _DEEPEST_NOT: Final = 8
 """`not` in `not` says nothing new; a bound keeps a hostile file from the limit of recursion."""
-_LONGEST_INDEX: Final = 9
-"""Digits of a list position: no event has a longer list, and int() refuses text of thousands."""
 
 
 class ConditionErrors(ValueError):  # noqa: N818 - it holds several
@@ -80,8 +88,7 @@ def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
             if (problem := impossibility(path, test)) is not None:
                 reader.problems.append((location, problem))
                 continue
-            parts = tuple((part, _list_position(part)) for part in path.split("."))
-            conditions.append(Condition(path, test, parts))
+            conditions.append(Condition(path, test, parts_of(path)))
     if reader.problems:
         raise ConditionErrors(reader.problems)
     return tuple(conditions)
@@ -211,10 +218,3 @@ def _unknown_operator(name: str, place: Location) -> str:
 def _key(key: object) -> str | int:
     """Return a mapping's key as a location holds it."""
     return key if isinstance(key, str | int) else str(key)
-
-
-def _list_position(part: str) -> int:
-    """Return the list position that a part of a path means, or -1."""
-    if part.isascii() and part.isdigit() and len(part) <= _LONGEST_INDEX:
-        return int(part)
-    return -1

@@ -114,6 +114,14 @@ def reject(db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: floa
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:
     row = rejected.row
     found = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
-    fingerprint = sha256(repr((rejected.source, row.seq, found)).encode()).digest()
+    fingerprint = sha256(repr((rejected.source, row.seq)).encode())
+    for value in found:
+        # A value may have 16 MiB: `repr` would take four times that.
+        if isinstance(value, bytes):
+            fingerprint.update(f";{len(value)}:".encode())
+            fingerprint.update(value)
+        else:
+            fingerprint.update(f";{value!r}".encode())
     rejection = rejected.rejection
-    return (rejected.source, now, rejection.code, rejection.reason, fingerprint, *found)
+    kept = (rejected.source, now, rejection.code, rejection.reason, fingerprint.digest())
+    return (*kept, *found)

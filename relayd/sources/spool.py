@@ -1,47 +1,44 @@
-"""One spool: reads the rows that producers insert, hands them to intake, then deletes them.
+"""One spool: what its reader hands over is made durable, and the reader is answered.
 
-All rows are read, never those past a mark: a lower explicit `seq` is possible, and a restored
-backup brings old rows again, which are known by their ids. A row is deleted only when it is
-durable in the queue, or in its rejected list; a crash between the two accepts nothing twice.
+Only the reader opens the file, since it is somebody else's. A row is answered when it is durable in
+the queue, or in its rejected list, and deleted by the reader then; a crash between the two accepts
+nothing twice.
 
-The file is somebody else's: it may be missing, locked, replaced or of another shape at any time.
-The spool then says what it waits for, and goes on when it can.
+Logged: `spool_waiting` (warning) with what the spool waits for, and `spool_ready` when that is over;
+`reader_not_confined` (warning); `reader_ended` (warning) with how. A reader that ended while it read
+a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 import trio
 
 from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
+from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
-from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
-from relayd.core.poison import POISON, row_key
-from relayd.database import (
-    Database,
-    DatabaseBusyError,
-    DatabaseError,
-    DatabaseFailedError,
-    DatabaseFullError,
-)
-from relayd.sources.file_watch import FileWatch
-from relayd.sources.spool_table import Look, SpoolTable, SpoolUnusableError
+from relayd.core.event import Event, EventDefaults
+from relayd.core.poison import NOTHING, obituary
+from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
+from relayd.spool import frames
+from relayd.spool.frames import BadFrameError, EventChecks, Kind, Settings, State
+from relayd.spool.reader import EXIT_MOVED
 
 _log = structlog.get_logger()
 
-_RETRY_S = 1.0
-_LOOK_S = 1.0  # how often to look without having been told of a change
+_RETRY_S: Final = 1.0
+_LONGEST_RETRY_S: Final = 60.0
+_STATES, _STATES_S = 200, 10.0  # so many reports in so long are more than a reader of ours sends
+_SOUND_S: Final = 60.0  # a reader that ran so long is started again at once, should it end
 
-# The directory tells of a write before its commit can be seen, so it is looked for at growing
-# distances. Measured: `data_version` alone every 20 ms took 10 ms in the median and 1.8 % of a core
-# when idle; the directory alone up to 1 s.
-_PAUSES_S = tuple(0.0005 * 2**step for step in range(9))
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class SpoolIntake(Protocol):
@@ -54,174 +51,232 @@ class SpoolIntake(Protocol):
         """Keep rows that cannot be events, with the reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolStanding:
+    """How a spool is.
+
+    `waits_for` says what keeps it from being read, if anything. `undeleted` counts rows that are
+    accepted and still in the table. `confined` tells whether its reader is, None before it has said
+    so; `unconfined` says why not.
+    """
+
+    waits_for: str | None
+    undeleted: int
+    confined: bool | None
+    unconfined: str | None
+
+
 class Spool:
-    """A source: one spool file. `waits_for` says what keeps it from being read, if anything."""
+    """A source: one spool. `paths` are those below `data` at which conditions look."""
 
     def __init__(
         self,
         config: SpoolConfig,
         intake: SpoolIntake,
-        clock: Callable[[], float],
+        readers: Readers,
         at_work: AtWork,
+        paths: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._intake = intake
-        self._clock = clock
+        self._readers = readers
         self._at_work = at_work
         self._source = f"spool {config.name}"
         self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
-        self._table = SpoolTable(config.path, config.table)
+        self._checks = EventChecks(self._defaults)
         self._log = _log.bind(source=self._source, path=str(config.path))
-        self.waits_for: str | None = None
-        self._delayed = False  # its last rows had to wait, for the queue or for their deletion
+        self._paths = tuple(paths)
+        self._reloads = 0
+        self._place: str | None = None
+        """The real path, to which the configured one led when the configuration was read."""
+        self._waits_for: str | None = None
+        self._undeleted = 0
+        self._states = 0
+        self._states_since = 0.0
+        self._confined: bool | None = None
+        self._unconfined: str | None = None
+
+    def apply(self, paths: Sequence[str]) -> None:
+        """Follow a reload: other paths, and where the spool's path leads now."""
+        self._paths = tuple(paths)
+        self._reloads += 1
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps it from being read, if anything."""
+        return self._waits_for
+
+    def standing(self) -> SpoolStanding:
+        """Return how it is."""
+        return SpoolStanding(self._waits_for, self._undeleted, self._confined, self._unconfined)
 
     async def run(self) -> None:
-        """Read the spool until cancelled. Raises `DatabaseError` of the queue only."""
+        """Read the spool until cancelled. Raises `DatabaseFailedError` of the queue only."""
+        retry_s = _RETRY_S
+        while True:
+            began = trio.current_time()
+            try:
+                problem = await self._read()
+            except Exception as error:
+                if not is_defect(error):
+                    raise
+                # It stays with this spool: the other sources and all deliveries go on.
+                self._log.exception("spool_defect")
+                problem = "a defect in relayd, see the log"
+            if problem is None or trio.current_time() - began >= _SOUND_S:
+                retry_s = _RETRY_S
+            if problem is None:
+                await trio.sleep(_RETRY_S)
+                continue
+            self._wait_for(f"{problem}; it is tried again in {retry_s:.0f} s")
+            await trio.sleep(retry_s)
+            retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+
+    async def _read(self) -> str | None:
+        """Run a reader to its end. Returns what is wrong, when that is more than one row."""
+        place = await self._find()
+        if place is None:
+            path = self._config.path
+            self._wait_for(f"{path} is not there; `relayd spool create {path}` makes it")
+            return None
+        settings = Settings(
+            configured=str(self._config.path),
+            path=place,
+            table=self._config.table,
+            defaults=self._defaults,
+            quarantined=[key for key in self._at_work.poison if key < NOTHING],
+            paths=self._paths,
+        )
+        reloads = self._reloads
+        key = NOTHING
+        try:
+            async with self._readers.reader(settings) as reader:
+                try:
+                    await self._follow(reader, place, reloads)
+                except BadFrameError as error:
+                    self._log.error("reader_refused", detail=f"it sent {error}")
+                    return f"its reader sent {error}, and was killed"
+                finally:
+                    key = reader.at_work()
+        except ReaderEndedError as ended:
+            return self._ended(ended, key)
+        except OSError as error:
+            return f"no reader could be started: {error.strerror}"
+        return None
+
+    async def _find(self) -> str | None:
+        """Return the spool's real path as it was when the configuration was read.
+
+        None while there is no folder to which a reader could be confined.
+        """
+        if self._place is None:
+            self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
+        if not await trio.to_thread.run_sync(_has_folder, self._place):
+            return None
+        return self._place
+
+    async def _follow(self, reader: Reader, place: str, reloads: int) -> None:
+        """Take what a reader hands over, until a reload asks for another one."""
+        generation = 0
+        known = {generation: self._paths}
+        while True:
+            async with self._readers.frame(reader) as frame:
+                await self._take(reader, frame, known)
+            if reloads != self._reloads:
+                reloads = self._reloads
+                if await trio.to_thread.run_sync(_real_path, self._config.path) != place:
+                    self._place = None
+                    return
+                if self._paths != known[generation]:
+                    generation += 1
+                    known[generation] = self._paths
+                    await reader.send(Kind.PATHS, generation, self._paths)
+
+    async def _take(
+        self, reader: Reader, frame: Frame, paths_of: dict[int, tuple[str, ...]]
+    ) -> None:
+        match frame.kind:
+            case Kind.EVENTS:
+                events = self._checks.events(frame.text, frame.blob, paths_of)
+                refused = await self._accept(events)
+                await reader.send(Kind.DONE, frame.number, refused)
+            case Kind.REJECTED:
+                found = frames.rejected_of(frame.text, frame.blob)
+                frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
+                await self._durable(
+                    self._intake.reject,
+                    [RejectedRow(self._source, each.row, each.rejection) for each in found],
+                )
+                await reader.send(Kind.DONE, frame.number, [])
+            case Kind.STATE:
+                self._note(frames.state_of(frame.text))
+                self._count_state()
+            case _:
+                self._log.error("reader_defect", traceback=frames.defect_of(frame.text))
+                raise ReaderEndedError("a defect in relayd, see the log")
+
+    async def _accept(self, events: Sequence[Event]) -> list[tuple[int, str, str]]:
+        """Accept events, and return what was refused: its place, and why."""
+
+        async def accept(events: Sequence[Event]) -> Sequence[Acceptance]:
+            return await self._intake.accept(events, self._source)
+
+        refused = []
+        for place, result in enumerate(await self._durable(accept, events)):
+            if rejection := refusal(result, events[place].id):
+                refused.append((place, rejection.code, rejection.reason))
+        return refused
+
+    async def _durable(self, write: Callable[[T], Awaitable[R]], what: T) -> R:
+        """Write to the queue, however long that takes."""
         while True:
             try:
-                async with self._open() as (database, watch):
-                    await self._drain(database, watch)
-            except SpoolUnusableError as problem:
-                self._wait_for(str(problem))
-            except DatabaseError as error:
-                if error.path != self._config.path:
-                    raise  # the queue's own trouble is not the spool's to wait out
-                self._wait_for(self._explain(error))
+                return await write(what)
+            except (DatabaseFullError, DatabaseBusyError) as error:
+                # The rows stay where they are, and are the producers' until there is room.
+                self._wait_for(f"the queue: {error}")
             await trio.sleep(_RETRY_S)
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[tuple[Database, FileWatch]]:
-        path = self._config.path
-        if barred := _barred(path):
-            # SQLite would open what it may only read, and make files beside it that then keep the
-            # producers out.
-            raise SpoolUnusableError(
-                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
-                f" group in common, which may write to {path} and in {path.parent}, and the folder"
-                " must give it to its files (chmod g+rwxs); under systemd, ReadWritePaths= must"
-                " name a folder outside of /var/lib/relayd"
-            )
-        with FileWatch(path) as watch:
-            async with Database.open(
-                path,
-                # trusted_schema = OFF would be right for somebody else's file, but SQLite 3.40 then
-                # refuses the table's own json_valid(). Triggers and views are refused instead, and
-                # no function beyond SQLite's own is there to be called.
-                #
-                # A deletion need not be synced (the row would be known by its id), and a producer
-                # without a busy timeout must not meet a lock that is held for a sync.
-                pragmas=("cell_size_check = ON", "cache_size = -4000", "synchronous = NORMAL"),
-                busy_timeout_s=1.0,
-            ) as database:
-                await database.run(self._table.check)
-                yield database, watch
+    def _note(self, state: State) -> None:
+        self._undeleted = state.undeleted
+        if state.unconfined is not None and state.unconfined != self._unconfined:
+            self._log.warning("reader_not_confined", detail=state.unconfined)
+        self._confined, self._unconfined = state.unconfined is None, state.unconfined
+        if state.waits_for is not None:
+            self._wait_for(state.waits_for)
+        elif self._waits_for is not None:
+            self._log.info("spool_ready")
+            self._waits_for = None
 
-    async def _drain(self, database: Database, watch: FileWatch) -> None:
-        """Take in all that is there, and what comes, until the file is replaced."""
-        look = await database.run(self._table.look)
-        while watch.same_file():
-            if look.rows:
-                if await self._take(look.rows):
-                    look = await self._delete_and_look(database, watch, look)
-                else:
-                    await trio.sleep(_RETRY_S)
-                continue
-            self._ready(look)
-            look = await self._next_look(database, watch, look)
-        self._log.info("spool_replaced")
+    def _count_state(self) -> None:
+        """Raise `BadFrameError` for a reader that talks without end."""
+        now = trio.current_time()
+        if now - self._states_since > _STATES_S:
+            self._states_since, self._states = now, 0
+        self._states += 1
+        if self._states > _STATES:
+            raise BadFrameError("too many reports")
 
-    async def _delete_and_look(self, database: Database, watch: FileWatch, last: Look) -> Look:
-        """Delete the rows that were taken in, however long that takes, and look at the next ones.
-
-        To read them again meanwhile would hand in the same events each second.
-        """
-        # What the deletion makes the watch tell is forgotten before the look, so that a commit
-        # after the look is told.
-        work = partial(self._table.delete_and_look, rows=last.rows, between=watch.forget_events)
-        while True:
-            try:
-                look = await database.run(work)
-            except (DatabaseFullError, DatabaseBusyError) as error:
-                self._wait_for(str(error))
-                self._delayed = True
-                await trio.sleep(_RETRY_S)
-                if not watch.same_file():
-                    return last
-                continue
-            if self._delayed:
-                self._ready(Look(look.version, [], 0))
-            return look
-
-    async def _next_look(self, database: Database, watch: FileWatch, last: Look) -> Look:
-        """Return a look at what came, or the same again after a while, or when files changed."""
-        if await watch.changed(_LOOK_S):
-            for pause_s in _PAUSES_S:
-                await trio.sleep(pause_s)
-                look = await database.run(self._table.look)
-                if look.version != last.version or not watch.same_file():
-                    return look
-        return await database.run(self._table.look)
-
-    async def _take(self, found: Sequence[SpoolRow]) -> bool:
-        """Hand rows to intake. Returns whether they are durable, and may be deleted."""
-        now = int(self._clock())
-        events: list[Event] = []
-        rows: list[SpoolRow] = []
-        rejected: list[RejectedRow] = []
-        for row in found:
-            read = self._read(row, now)
-            if isinstance(read, Rejection):
-                rejected.append(RejectedRow(self._source, row, read))
-            else:
-                events.append(read)
-                rows.append(row)
-        try:
-            if events:
-                for row, event, result in zip(
-                    rows, events, await self._intake.accept(events, self._source), strict=True
-                ):
-                    if refused := refusal(result, event.id):
-                        rejected.append(RejectedRow(self._source, row, refused))
-            if rejected:
-                await self._intake.reject(rejected)
-        except (DatabaseFullError, DatabaseBusyError) as error:
-            # The rows stay where they are, and are the producers' until there is room.
-            self._wait_for(f"the queue: {error}")
-            self._delayed = True
-            return False
-        return True
-
-    def _read(self, row: SpoolRow, now: int) -> Event | Rejection:
-        if (key := row_key(row)) in self._at_work.poison:
-            return POISON
-        return self._at_work.call(key, event_from_row, row, self._defaults, now=now)
-
-    def _explain(self, error: DatabaseError) -> str:
-        path = self._config.path
-        missing = not os.path.exists(path)  # noqa: PTH110 - Path.exists raises where it may not look
-        if isinstance(error, DatabaseFailedError) and missing:
-            return f"{path} is not there; `relayd spool create {path}` makes it"
-        return str(error)
+    def _ended(self, ended: ReaderEndedError, key: int) -> str | None:
+        """Note a reader's end, and return what is wrong when it is more than one row."""
+        if ended.status == EXIT_MOVED:
+            return None
+        if key == NOTHING:
+            self._log.warning("reader_ended", detail=str(ended))
+            return f"its reader ended: {ended}"
+        deaths = self._at_work.note_death(key)
+        self._log.warning("reader_ended", detail=f"{ended}; {obituary(key, deaths)}")
+        return None
 
     def _wait_for(self, reason: str) -> None:
-        if reason != self.waits_for:
+        if reason != self._waits_for:
             self._log.warning("spool_waiting", detail=reason)
-        self.waits_for = reason
-
-    def _ready(self, look: Look) -> None:
-        if look.oversized:
-            self._wait_for(f"{look.oversized} rows are larger than 16 MiB, and stay in the spool")
-        elif self.waits_for is not None:
-            self._log.info("spool_ready")
-            self.waits_for = None
-            self._delayed = False
+        self._waits_for = reason
 
 
-def _barred(path: Path) -> list[str]:
-    """Return what keeps this user out of a spool: a folder above it, its own, or its files."""
-    for folder in reversed(path.parents):
-        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
-        if not os.access(folder, needed):
-            return [str(folder)] if os.path.lexists(folder) else []
-    files = (str(path), f"{path}-wal", f"{path}-shm")
-    return [each for each in files if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]
+def _real_path(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _has_folder(place: str) -> bool:
+    return os.path.isdir(os.path.dirname(place))  # noqa: PTH112, PTH120

@@ -8,16 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from relayd import source_tasks
 from relayd.cli import main
-from relayd.core.event import event_from_line, event_from_row
+from relayd.core.event import event_from_line
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
 from relayd.delivery import attempt
 from relayd.delivery.transport import exchange
-from relayd.sources import socket, spool
+from relayd.sources import socket
+from relayd.sources.readers import Readers
 
 
 def _die() -> None:
@@ -50,10 +53,18 @@ def _delivers_deadly(delivery: Any, *_: object) -> bool:
     return "deadly" in delivery.event_id
 
 
+def _reader(fault: str) -> tuple[object, str, object]:
+    """Have all readers descend from a template with a fault in it."""
+    return source_tasks, "Readers", partial(Readers, f"faults.faulty_readers.{fault}")
+
+
 FAULTS: dict[str, tuple[object, str, object]] = {
-    "row": (spool, "event_from_row", _fault(lambda row, *_: b"deadly" in row.id, event_from_row, _die)),
+    "row": _reader("dies"),
+    "row hangs": _reader("hangs"),
+    "row needs memory": _reader("needs_memory"),
+    "row has a defect": _reader("has_a_defect"),
     "line": (socket, "event_from_line", _fault(lambda line, *_: b"deadly" in line, event_from_line, _die)),
-    "match": (Matcher, "match", _fault(lambda _, event: "deadly" in event["id"], Matcher.match, _die)),
+    "match": (Matcher, "match", _fault(lambda _, event, *__: "deadly" in event["id"], Matcher.match, _die)),
     "sign": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _die)),
     "hang": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _hang)),
     "answer": (attempt, "exchange", _exchange),

@@ -53,8 +53,8 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
         }
         [delivery] = shown["deliveries"]
         last = delivery["history"][-1]
-        assert last["failure"] == "poison"
-        assert "relayd died at it 3 times" in last["detail"]
+        assert last["failure"] == "quarantined"
+        assert "it crashed relayd 3 times" in last["detail"]
         # It has ended in order by now: a relayd without the fault gets it through.
         async with running(config) as relayd:
             await command("replay", told["delivery_id"], "--yes", config=config)
@@ -63,9 +63,44 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
     assert integrity(tmp_path / "queue.db") == "ok"
 
 
-@pytest.mark.parametrize("at", ["row", "match"])
-async def test_a_row_that_kills_is_rejected_after_three_deaths(tmp_path: Path, at: str) -> None:
-    spool, env = make_spool(tmp_path / "spool.db"), {"RELAYD_DIES_AT": at}
+@pytest.mark.parametrize("at", ["row", "row hangs", "row needs memory", "row has a defect"])
+async def test_a_row_that_kills_its_reader_is_rejected_after_three_deaths(
+    tmp_path: Path, at: str
+) -> None:
+    env = {"RELAYD_DIES_AT": at}
+    spool, other = make_spool(tmp_path / "spool.db"), make_spool(tmp_path / "other.db")
+    for event_id in sorted(INNOCENT):
+        insert(spool, event_id)
+    insert(spool, "evt_deadly")
+    insert(spool, "evt_20")
+    spools = {"market": {"path": "spool.db"}, "other": {"path": "other.db"}}
+    async with open_receiver() as receiver:
+        config = write_config(
+            tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}}, spools=spools
+        )
+        async with running(config, env=env, module="faults.dies_at") as relayd:
+            await relayd.logged("reader_ended")
+            insert(other, "evt_other")
+            await relayd.logged("attempt_succeeded", event_id="evt_other")
+            with trio.fail_after(90):
+                await relayd.logged("input_rejected", code="quarantined", source="spool market")
+            await until(
+                lambda: states(tmp_path / "queue.db") == delivered(*INNOCENT, "evt_20", "evt_other")
+            )
+            ended = relayd.events("reader_ended")
+            assert [each["source"] for each in ended] == ["spool market"] * 3
+            assert "3 times" in ended[-1]["detail"]
+            if at == "row has a defect":
+                [said, *_] = relayd.events("reader_defect")
+                assert "RuntimeError" in said["traceback"]
+                assert "a payload" not in json.dumps(relayd.lines)
+        async with running(config) as relayd:
+            await command("rejected", "resubmit", "1", config=config)
+            await relayd.logged("attempt_succeeded", event_id="evt_deadly")
+
+
+async def test_a_row_that_kills_the_daemon_is_rejected_after_three_deaths(tmp_path: Path) -> None:
+    spool, env = make_spool(tmp_path / "spool.db"), {"RELAYD_DIES_AT": "match"}
     for event_id in sorted(INNOCENT):
         insert(spool, event_id)
     insert(spool, "evt_deadly")
@@ -77,7 +112,7 @@ async def test_a_row_that_kills_is_rejected_after_three_deaths(tmp_path: Path, a
                 await dies(relayd)
         async with running(config, env=env, module="faults.dies_at") as relayd:
             assert (await relayd.logged("died_at_work"))["deaths"] == 3
-            await relayd.logged("input_rejected", code="poison")
+            await relayd.logged("input_rejected", code="quarantined")
             await until(lambda: states(tmp_path / "queue.db") == delivered(*INNOCENT, "evt_20"))
         async with running(config) as relayd:
             await command("rejected", "resubmit", "1", config=config)
@@ -104,7 +139,7 @@ async def test_a_line_that_kills_is_refused_after_three_deaths(tmp_path: Path) -
             producer(tmp_path) as each,
         ):
             refused = await each.hand_over("evt_deadly")
-            assert (refused["ok"], refused["code"]) == (False, "poison")
+            assert (refused["ok"], refused["code"]) == (False, "quarantined")
             assert (await each.hand_over("evt_3"))["ok"]
             await until(
                 lambda: (

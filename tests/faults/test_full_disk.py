@@ -16,8 +16,8 @@ from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.database import sqlite_loop
 from relayd.queue.reserve import RESERVE_BYTES, FileReserve
+from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 
 pytestmark = needs_root
@@ -170,8 +170,10 @@ async def test_rows_that_cannot_be_deleted_are_not_handed_in_again(tmp_path: Pat
         insert(path, "evt_1")
         intake = FillingIntake(disk)
         config = SpoolConfig("market", path, "relayd_spool", "market_123", "2024-01-01")
-        async with sqlite_loop(), trio.open_nursery() as nursery:
-            spool = Spool(config, intake, lambda: 1_700_000_000.0, AtWork.unrecorded())
+        readers = Readers()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            spool = Spool(config, intake, readers, AtWork.unrecorded())
             nursery.start_soon(spool.run)
             await until(lambda: spool.waits_for is not None)
             await trio.sleep(2.2)

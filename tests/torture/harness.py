@@ -22,7 +22,7 @@ from torture.recording import UNRULY, Produced, Receiver, SocketProducer, SpoolP
 from torture.relay import Relay
 from torture.violations import Report
 
-from relayd.sources.spool_table import SPOOL_TABLE
+from relayd.spool.table import SPOOL_TABLE
 
 START_S = 60.0
 """How long a start may take on a machine that is busy with other things."""

@@ -86,7 +86,7 @@ def test_what_a_schedule_allows_is_no_violation() -> None:
 def test_an_event_that_was_blamed_for_a_kill_is_found() -> None:
     report = Report(make_plan(1, 0), Produced(), {name: [] for name in WANTED})
     assert violations(report) == []
-    report.log = '{"event": "attempt_failed", "failure": "poison"}'
+    report.log = '{"event": "attempt_failed", "failure": "quarantined"}'
     assert "put that down to an event" in violations(report)[0]
 
 

@@ -79,7 +79,7 @@ def violations(report: Report) -> list[str]:
         found.append(f"the queue is damaged: {report.integrity}")
     if SECRET in report.log or PAYLOAD in report.log:
         found.append("the log shows a secret or a payload")
-    if '"poison"' in report.log:
+    if '"quarantined"' in report.log:
         found.append("it was killed by others, and put that down to an event")
     if "Traceback" in report.log or '"event": "defect"' in report.log:
         found.append("the log has a defect")

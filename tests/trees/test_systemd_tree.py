@@ -282,6 +282,16 @@ def test_the_spool_may_be_in_the_markets_own_database(system: Tree) -> None:
     system.run("systemctl", "reload", "relayd.service")
 
 
+def test_the_readers_of_the_spools_are_confined(system: Tree) -> None:
+    def confined() -> bool:
+        sources = json.loads(system.run("relayd", "status", "--json"))["sources"]
+        spools = [each for each in sources if each["name"].startswith("spool")]
+        return bool(spools) and all(each["confined"] for each in spools)
+
+    until(confined, "a confined reader for each spool")
+    assert not journal(system, "--grep=reader_not_confined")
+
+
 def test_a_wrong_configuration_is_not_started_again_and_again(system: Tree) -> None:
     text = (system.path / CONFIG.lstrip("/")).read_text()
     (system.path / CONFIG.lstrip("/")).write_text(text.replace("market_id:", "markt_id:"))

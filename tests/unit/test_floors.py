@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
     ["core", "permissions"],
-    ["config"],
-    ["at_work", "database", "log", "service", "control", "spool"],
+    ["config", "sqlite_errors"],
+    ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],

@@ -136,7 +136,7 @@ async def test_a_line_or_an_event_that_relayd_died_at_three_times_is_refused(
         unread, refused = await answers(stream, 2)
         assert len(intake.events) == 1
         assert unread == refused
-        assert (unread["ok"], unread["code"]) == (False, "poison")
+        assert (unread["ok"], unread["code"]) == (False, "quarantined")
 
 
 async def test_a_part_of_a_line_is_dropped_with_its_connection(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
             "CREATE TABLE relayd_spool (id, type, data)",
             "lacks seq, created, market_id, api_version",
         ),
-        ("CREATE VIEW relayd_spool AS SELECT 1 AS id", "must be a plain table"),
+        ("CREATE VIEW relayd_spool AS SELECT 1 AS id", "is a view"),
         ("no SQL", "it is not a SQLite file"),
     ],
 )

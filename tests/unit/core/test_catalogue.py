@@ -47,7 +47,7 @@ def test_each_sample_of_a_market_is_a_valid_event(event_type: str) -> None:
     event = event_from_line(line.encode(), DEFAULTS, new_id="evt_new", now=1)
     assert isinstance(event, Event)
     assert event.unfaithful == ()
-    assert list(event.data) == ["object"]
+    assert list(event.data or ()) == ["object"]
 
 
 @pytest.mark.parametrize("event_type", RELAYD_TYPES)

@@ -47,9 +47,9 @@ def test_an_events_key_is_that_of_its_content() -> None:
 
 def test_it_is_told_how_often_and_what_comes_then() -> None:
     assert obituary(7, 1) == (
-        "relayd died at a delivery, once since it last ended in order; "
-        "at the 3rd death it is set aside"
+        "relayd crashed working on a delivery, once since its last clean stop; "
+        "after 3 times it is quarantined"
     )
     assert obituary(-7, DEATHS) == (
-        "relayd died while it read an event, 3 times since it last ended in order; it is set aside"
+        "relayd crashed reading an event, 3 times since its last clean stop; it is quarantined"
     )

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from relayd.sources.spool_table import SPOOL_TABLE
 from relayd.spool.shape import Difference, differences
+from relayd.spool.table import SPOOL_TABLE
 
 WANTED = SPOOL_TABLE.format(table="relayd_spool")
 

@@ -1,0 +1,175 @@
+"""A connection to somebody else's SQLite file: short waits for locks, and deadlines for statements.
+
+The file may be locked, replaced, or hold a schema that computes without an end.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+from relayd.spool.table import SpoolUnusableError
+
+T = TypeVar("T")
+
+STATEMENT_S: Final = 2.0
+"""A statement that takes longer is ended; a batch takes some milliseconds."""
+_PATIENCE_S: Final = 0.05
+"""How long a read waits for a lock. It holds none meanwhile."""
+_ATTEMPT_S: Final = 0.0003
+"""Between two attempts to get a lock."""
+_STEPS: Final = 2000
+"""Steps of SQLite's machine between two looks at the clock: about 0.1 ms."""
+
+_PRAGMAS: Final = (
+    # trusted_schema = OFF would be right for somebody else's file, but SQLite 3.40 then refuses the
+    # table's own json_valid(). Triggers and views are refused instead, and no function of ours
+    # does anything.
+    "cell_size_check = ON",
+    "mmap_size = 0",
+    "cache_size = -2000",
+    # The process may write nowhere but in the spool's folder.
+    "temp_store = MEMORY",
+    # What the market's schema says about rows that refer to the spool holds for relayd as well.
+    "foreign_keys = ON",
+    # Writing back syncs the file, which can take long: `write_back_wal` does it.
+    "wal_autocheckpoint = 0",
+)
+
+
+class GuestConnection:
+    """One open file. `db` runs statements under the deadline in force; see `deadline`.
+
+    Raises `SpoolUnusableError`, `sqlite3.Error` or `OSError` where the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._clock = clock
+        self._deadline = float("inf")
+        if barred := _barred(path):
+            # SQLite would open what it may only read, and make files beside it that then keep the
+            # producers out.
+            raise SpoolUnusableError(
+                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
+                f" group in common, which may write to {path} and in {path.parent}, and the folder"
+                " must give it to its files (chmod g+rwxs); under systemd, ReadWritePaths= must"
+                " name a folder outside of /var/lib/relayd"
+            )
+        self._identity = _identity(path)
+        self.db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=0
+        )
+        self.db.text_factory = bytes  # names in a schema may be anything
+        try:
+            self.db.set_progress_handler(self._is_late, _STEPS)
+            for pragma in _PRAGMAS:
+                self.db.execute(f"PRAGMA {pragma}").fetchall()
+            self.check_file()
+        except BaseException:
+            self.db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    def check_file(self) -> None:
+        """Raise `SpoolUnusableError` when the path leads to another file than was opened.
+
+        A connection goes on reading and writing a file that was moved away.
+        """
+        if _identity(self.path) != self._identity:
+            raise SpoolUnusableError(f"{self.path} was replaced")
+
+    def data_version(self) -> int:
+        """Return SQLite's count of other connections' commits. Waits as `patiently` does."""
+        return self._pragma("data_version")
+
+    def schema_version(self) -> int:
+        """Return SQLite's count of changes of the schema. Waits as `patiently` does."""
+        return self._pragma("main.schema_version")
+
+    def _pragma(self, name: str) -> int:
+        def ask(db: sqlite3.Connection) -> int:
+            [(value,)] = db.execute(f"PRAGMA {name}").fetchall()
+            return int(value)
+
+        return self.patiently(ask)
+
+    def is_wal(self) -> bool:
+        """Whether the file has a write-ahead log at present, and no rollback journal."""
+        [(mode,)] = self.db.execute("PRAGMA main.journal_mode").fetchall()
+        return bytes(mode) == b"wal"
+
+    def write_back_wal(self, size: int) -> None:
+        """Write a WAL that is longer than `size` bytes back to the file, as far as is possible.
+
+        It keeps neither readers nor writers waiting, but is not over before the file is synced.
+        """
+        with suppress(FileNotFoundError, sqlite3.OperationalError):
+            if os.stat(f"{self.path}-wal").st_size > size:  # noqa: PTH116 - as below
+                self.db.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchall()
+
+    def patiently(
+        self, work: Callable[[sqlite3.Connection], T], patience_s: float = _PATIENCE_S
+    ) -> T:
+        """Run a statement, again and again for so long while others hold a lock.
+
+        Raises `sqlite3.OperationalError` (see `is_busy`) afterwards.
+        """
+        until = self._clock() + patience_s
+        while True:
+            try:
+                return work(self.db)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or self._clock() >= until:
+                    raise
+            time.sleep(_ATTEMPT_S)
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """Roll back whatever is not committed at the end, and lift the deadline."""
+        try:
+            yield
+        finally:
+            self._deadline = float("inf")
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+
+    def set_deadline(self, seconds: float) -> None:
+        """End statements that run in `seconds` from now; they raise SQLITE_INTERRUPT.
+
+        It holds until the `transaction` ends. One call of a function is not interrupted.
+        """
+        self._deadline = self._clock() + seconds
+
+    def _is_late(self) -> bool:
+        return self._clock() > self._deadline
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection held a lock, and the same may succeed later."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - Path.stat, as fast, at each look
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _barred(path: Path) -> list[str]:
+    """Return what keeps this user out of a spool: a folder above it, its own, or its files."""
+    for folder in reversed(path.parents):
+        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
+        if not os.access(folder, needed):
+            return [str(folder)] if os.path.lexists(folder) else []
+    files = (str(path), f"{path}-wal", f"{path}-shm")
+    return [each for each in files if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]

@@ -1,0 +1,59 @@
+"""What an error of SQLite's means, in words, wherever SQLite is used."""
+
+import sqlite3
+from typing import Final
+
+_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED: Final = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_RANGE,
+}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another process holds a lock."""
+    return _code(error) & 0xFF in _BUSY
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Tell whether the disk is full. The -shm file has its own error for that."""
+    code = _code(error)
+    return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def is_refused(error: sqlite3.Error) -> bool:
+    """Tell whether the file is sound, and what was to be written is not."""
+    # Without a code, it was refused before it came to SQLite: a value of a type that it has not.
+    before = not _code(error) and not isinstance(error, sqlite3.OperationalError)
+    return before or _code(error) & 0xFF in _REFUSED
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Tell whether the file is damaged, or not a database."""
+    return _code(error) & 0xFF in _DAMAGED
+
+
+def in_words(error: sqlite3.Error) -> str:
+    """Return what went wrong."""
+    if is_busy(error):
+        return "another process holds its lock"
+    if is_full(error):
+        return "the disk is full"
+    name = getattr(error, "sqlite_errorname", "")
+    return f"{error} ({name})" if name else str(error)
+
+
+def damaged_in_words(path: object, found: str) -> str:
+    """Return what to do about a damaged file."""
+    return (
+        f"the file is damaged, or no SQLite database ({found}), and was left as it is. Keep a"
+        " copy of it and of its -wal; then restore a backup, or save what can be read with"
+        f" `sqlite3 {path} .recover | sqlite3 NEW`"
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))
