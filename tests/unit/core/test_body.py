@@ -445,7 +445,7 @@ def test_node_prints_the_same_for_cut_strings(
 
 def test_no_python_runs_for_each_half_of_a_pair() -> None:
     calls: list[str] = []
-    sys.setprofile(lambda frame, what, _: calls.append(frame.f_code.co_name))
+    sys.setprofile(lambda frame, _, __: calls.append(frame.f_code.co_name))
     try:
         body = encoded('{"x":"' + "\ud83d" * 1000 + '"}')
     finally:
