@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -117,6 +117,9 @@ def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
 
 def _fix(path: Path, group: int | None = None) -> str:
     """Return, behind a colon, the command that lets this user and the spool's owner share it."""
+    if (link := _link_of_another(path)) is not None:
+        # Its owner decides what the command would give away.
+        return f"; {link} is a link to {os.path.realpath(link)}"
     if group is None:
         try:
             folder = _folder(path).stat()
@@ -127,6 +130,16 @@ def _fix(path: Path, group: int | None = None) -> str:
     if commands := _commands(path, group):
         return f": `{' && '.join(f'sudo {each}' for each in commands)}`"
     return f": log in again, or restart it, for group {_group_name(group)} to count"
+
+
+def _link_of_another(path: Path) -> Path | None:
+    """Return a link on the way to the spool that is not root's, if there is one."""
+    for each in (path, *path.parents):
+        with suppress(OSError):
+            found = each.lstat()
+            if stat.S_ISLNK(found.st_mode) and found.st_uid != 0:
+                return each
+    return None
 
 
 def _commands(path: Path, group: int) -> list[str]:
