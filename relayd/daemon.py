@@ -8,7 +8,7 @@ inside out takes in nothing more, then lets attempts finish.
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ class Daemon:
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            await self._declare(config, changed.released)
+            await self._declare(config)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -280,11 +280,11 @@ class Daemon:
             raise ReloadRefusedError("failed", ["relayd is stopping"])
         return self._sources
 
-    async def _declare(self, config: Config, released: Collection[str] = ()) -> None:
-        subscriptions = config.subscriptions.values()
+    async def _declare(self, config: Config) -> None:
+        subscriptions, key = config.subscriptions.values(), self._queue.tag.encode()
         await self._queue.declare(
             (
-                Declared(each.name, each.url, each.active, each.name in released)
+                Declared(each.name, each.url, each.active, each.made_with(key))
                 for each in subscriptions
             ),
             wanted_types(each.selection for each in subscriptions if each.active),

@@ -63,6 +63,10 @@ class MemoryQueue:
         self.last_release += 1
         return self.last_release
 
+    @property
+    def newest_release(self) -> int:
+        return self.last_release
+
     def release(self, subscription: str) -> None:
         """Release what waits for a subscription, as the operator does."""
         self.releases[subscription] = self.next_release()
@@ -133,7 +137,7 @@ class MemoryQueue:
         if record.outcome.gone and self.urls.get(name, recording.url) == recording.url:
             self.holds[name] = Hold.GONE
         row = self.rows[record.delivery.seq]
-        row.release_seen = self.last_release
+        row.release_seen = recording.release
         if record.rescheduled:
             row.due_at = record.due_at
             row.recovery_used = False

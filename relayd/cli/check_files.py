@@ -19,7 +19,7 @@ _WITHIN_S = 5.0
 
 def file_notes(config: Config) -> list[str]:
     """Return what is right in the file, and not (yet) so around it. Changes nothing."""
-    notes = list(_same_files(config))
+    notes = [*_same_files(config), *_within_reach(config)]
     for spool in config.spools:
         look = look_into(spool, config.queue)
         if look.problem is not None:
@@ -59,6 +59,36 @@ def _same_files(config: Config) -> Iterator[str]:
         others = queue + [Path(name) for each in spools for name in sqlite_files(str(each.path))]
         if _leads(config.socket.path, others):
             yield f"the socket {config.socket.path} leads to the queue's or a spool's file"
+
+
+def _within_reach(config: Config) -> Iterator[str]:
+    """Find what a spool's reader may write to beside its spool: all that is beneath its folder."""
+    secrets = (
+        each
+        for subscription in config.subscriptions.values()
+        for each in (subscription.secret, subscription.previous_secret)
+        if each is not None
+    )
+    others = {f"the queue {config.queue.path}": config.queue.path}
+    others[f"the configuration {config.path}"] = config.path
+    for secret in secrets:
+        kind, _, name = secret.source.partition(" ")
+        if kind == "file":
+            others[f"the secret {name}"] = Path(name)
+    for spool in config.spools:
+        real = Path(os.path.realpath(spool.path))
+        beside = {f"the spool {each.name}": each.path for each in config.spools}
+        found = [
+            what
+            for what, path in (others | beside).items()
+            if real.parent in (there := Path(os.path.realpath(path))).parents and there != real
+        ]
+        if found:
+            yield (
+                f"spool {spool.name}: its folder {real.parent} also holds {', '.join(found)}; the"
+                " process that reads the spool may write to all that is in its folder: give the"
+                " spool a folder of its own"
+            )
 
 
 def _leads(path: Path, others: list[Path]) -> bool:

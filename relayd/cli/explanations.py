@@ -143,7 +143,8 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
     health = circumstances.health.get(url, Health())
     if not circumstances.running:
         return "relayd is not running, so nothing is sent"
-    if health.held_until > now:
+    # Due later than that, it waits for its own time, which is what comes next.
+    if health.held_until > now and (delivery.due_at or 0.0) <= health.held_until:
         return (
             f"its endpoint answered 429 or 503 and is held back until"
             f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from relayd.cli.spool_files import check_table
 from relayd.config.sections import SpoolConfig
 from relayd.permissions import NOBODY, become, owner_to_become, user_name
-from relayd.spool.files import limit_statements, spool_problem
+from relayd.spool.files import limit_statements, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
-from relayd.spool.table import SPOOL_TABLE, SpoolUnusableError
+from relayd.spool.table import SpoolUnusableError, shape_of
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
@@ -140,9 +139,7 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
     try:
         spool.path.stat()
     except FileNotFoundError:
-        raise HandoverError(
-            f"there is no spool at {spool.path}; `relayd spool create {spool.path}` makes it"
-        ) from None
+        raise HandoverError(missing_words(spool.path)) from None
     except OSError as error:
         raise HandoverError(
             f"{spool.path}: user {user_name()} cannot open it: {error.strerror}"
@@ -176,10 +173,10 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
 def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
     """Raise `HandoverError` where rows go in that relayd would never read, or would reject."""
     try:
-        check_table(db, spool)
+        shape_of(db, spool.path, spool.table)
     except SpoolUnusableError as problem:
         raise HandoverError(str(problem)) from None
-    found = differences(db, spool.table, SPOOL_TABLE.format(table=f'"{spool.table}"'))
+    found = differences(db, spool.table)
     if problems := [each.words for each in found if each.breaks and not each.defaults_only]:
         raise HandoverError(f"{spool.path}: {'; '.join(problems)}; {FIX}")
 

@@ -13,7 +13,7 @@ from relayd.config.template import first_config
 from relayd.permissions import become, owner_to_become
 
 CONFIG = "config.yaml"
-SPOOL = "spool.db"
+SPOOL = "spool/spool.db"
 
 
 @click.command(
@@ -27,7 +27,7 @@ Examples:
     "directory", type=click.Path(path_type=Path, file_okay=False), default=".", metavar="[DIR]"
 )
 def init(directory: Path) -> None:
-    """Write a first config.yaml into DIR (by default here), and create its spool beside it.
+    """Write a first config.yaml into DIR (by default here), and create its spool in a folder there.
 
     It delivers to a receiver on this machine, with a secret of its own. What is there already is
     never overwritten. In another user's folder, root makes both for that user.
@@ -47,8 +47,9 @@ def init(directory: Path) -> None:
     except OSError as error:
         raise click.ClickException(f"cannot write {config}: {error.strerror}") from error
     try:
+        spool.parent.mkdir(exist_ok=True)
         create_spool(spool, "relayd_spool", 0o660)
-    except SpoolFileError as error:
+    except (OSError, SpoolFileError) as error:
         config.unlink()
         raise click.ClickException(str(error)) from error
     click.echo(f"Wrote {printable(str(config))}, one subscription to a receiver on this machine,")

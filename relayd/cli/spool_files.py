@@ -20,7 +20,7 @@ from relayd.permissions import (
     user_name,
 )
 from relayd.queue.schema import is_queue_file
-from relayd.spool.files import SpoolBarredError, looking_into, spool_problem
+from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
 
@@ -180,11 +180,6 @@ def look_into(spool: SpoolConfig, queue: QueueConfig) -> SpoolLook:
     return look
 
 
-def check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
-    """Raise `SpoolUnusableError` where the reader would not read the table, by its own rule."""
-    shape_of(db, spool.path, spool.table)
-
-
 def table_words(look: SpoolLook) -> list[str]:
     """Return how the table differs from the one that was meant, and what to do about it."""
     return [*look.differences, *([] if look.fix is None else [look.fix])]
@@ -210,7 +205,7 @@ def _look(spool: SpoolConfig) -> SpoolLook:
     used = _is_used(path)
     try:
         with looking_into(path, _BUSY_TIMEOUT_S, _WITHIN_S) as db:
-            check_table(db, spool)
+            shape_of(db, path, spool.table)
             return _counted(db, spool.table)
     except (SpoolUnusableError, SpoolBarredError) as problem:
         return SpoolLook(None, None, str(problem).removeprefix(f"{path}: "), [])
@@ -227,7 +222,7 @@ def _is_used(path: Path) -> bool:
 
 
 def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
-    found = differences(db, table, SPOOL_TABLE.format(table=f'"{table}"'))
+    found = differences(db, table)
     problems = [each.words for each in found if each.breaks]
     [(waiting, oldest, oversized)] = db.execute(
         "SELECT count(*), min(CASE WHEN typeof(created) = 'integer' AND created BETWEEN 0 AND ?"  # noqa: S608 - the table was found by its name
@@ -247,7 +242,7 @@ def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
 def _missing(path: Path) -> str:
     if not os.access(path.parent, os.X_OK) and os.path.exists(path.parent):  # noqa: PTH110 - as above
         return f"user {user_name()} may not look into {path.parent}"
-    return f"it is not there: `relayd spool create {path}` makes it"
+    return missing_words(path)
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> str:

@@ -13,7 +13,7 @@ from relayd.cli.moments import about, clock_time, iso
 from relayd.cli.output import printable, wrapped
 from relayd.config.values import format_size
 from relayd.core.delivery import Hold
-from relayd.core.endpoint import endpoint_name
+from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.contents import Contents
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
@@ -187,8 +187,8 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
     if health.failing_since is not None:
         words = (
             f"failing since {clock_time(health.failing_since)}"
-            f" ({about(now - health.failing_since)}): {health.failed_of_recent} of its last"
-            f" {len(health.recent)} attempts failed, the latest: {health.last_failure}"
+            f" ({about(now - health.failing_since)}): {_failed_words(health)}, the latest:"
+            f" {health.last_failure}"
         )
         if health.succeeded_at is not None:
             words += f"; the last ones have succeeded since {clock_time(health.succeeded_at)}"
@@ -200,6 +200,12 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
             f" (in {about(health.held_until - now)})"
         )
     return words
+
+
+def _failed_words(health: Health) -> str:
+    if not health.recent:  # an older relayd saw it fail, and kept the failures in a row alone
+        return f"{health.failures:,} attempts in a row failed"
+    return f"{health.failed_of_recent} of its last {len(health.recent)} attempts failed"
 
 
 def _waiting_words(each: SubscriptionStanding, now: float) -> str:

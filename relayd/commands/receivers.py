@@ -46,8 +46,10 @@ class ReceiverCommands:
         same, `held_until` until when the endpoint is held back, in Unix seconds, or None.
         """
         name = configured(request, self.config)
-        await self._take_token(self.config.subscriptions[name].url)
-        # Read after the wait: a reload may have brought another configuration.
+        url = ""
+        # Again after each wait: a reload may have brought another URL, which has its own limit.
+        while url != (now_at := self.config.subscriptions[configured(request, self.config)].url):
+            await self._take_token(url := now_at)
         config = self.config
         subscription = config.subscriptions[configured(request, config)]
         chosen = sample_type(subscription.selection.events)

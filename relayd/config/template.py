@@ -10,8 +10,8 @@ _FIRST_CONFIG: Final = Template("""\
 # relayd's configuration. All there is to say: config.example.yaml. After a change: `relayd reload`.
 market_id: $market_id
 
-spools:                      # tables into which your programs insert events
-  market: {path: spool.db}
+spools:                      # tables into which your programs insert events, in a folder of their own
+  market: {path: spool/spool.db}
 socket: {path: relayd.sock}  # or they write lines of JSON to this
 queue: {path: queue.db}      # relayd's own: what it has accepted
 
@@ -30,7 +30,7 @@ subscriptions:
 def first_config(secret: str, market_id: str = FIRST_MARKET_ID) -> str:
     """Return the file's text. The caller makes `secret` at random, and keeps the file private.
 
-    Paths are relative: everything stands in the directory of the file.
+    Paths are relative: everything is in the directory of the file.
     """
     # A JSON string is a YAML string too, whatever is in it.
     return _FIRST_CONFIG.substitute(

@@ -2,7 +2,8 @@
 
 Releases are numbered in one row over the whole queue, so that no clock decides what came first. An
 endpoint keeps the number of its last recovery, a subscription that of the operator's last release,
-and each retry the number that was the newest when it failed last. A smaller number is released.
+and each retry the number that was the newest when its last attempt began. A smaller number is
+released: so is a retry whose attempt began before a release, and failed after it.
 """
 
 from enum import StrEnum

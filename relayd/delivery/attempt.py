@@ -21,10 +21,14 @@ DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt under way. `started_at` is in Unix seconds."""
+    """One attempt under way. `started_at` is in Unix seconds.
+
+    `release` is the newest release when it began: see `core.release`.
+    """
 
     delivery: Delivery
     subscription: Subscription
+    release: int
     started_at: float = 0.0
     request: httpx.Request | None = None
 

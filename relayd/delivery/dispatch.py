@@ -90,6 +90,9 @@ class Dispatch:
         for name, subscription in config.subscriptions.items():
             if holds.get(name) is None:
                 subscriptions[subscription.url][name] = subscription
+        names: dict[str, list[str]] = defaultdict(list)  # by URL once: there may be thousands
+        for name, each in config.subscriptions.items():
+            names[each.url].append(name)
         self._urls = {name: each.url for name, each in config.subscriptions.items()}
         self._in_flight.outdate_all()
         for url in self._running.keys() - config.endpoints.keys():
@@ -97,7 +100,8 @@ class Dispatch:
         for url, endpoint in config.endpoints.items():
             running = self._running.get(url)
             if running is None or running.task.ended:
-                self._start(endpoint, subscriptions[url], config.allow_networks)
+                part = f"endpoint {endpoint_name(url)} ({', '.join(names[url])})"
+                self._start(endpoint, subscriptions[url], config.allow_networks, part)
             else:
                 running.transport.allow(config.allow_networks)
                 running.task.apply(endpoint, subscriptions[url])
@@ -188,6 +192,7 @@ class Dispatch:
         endpoint: Endpoint,
         subscriptions: Mapping[str, Subscription],
         networks: Sequence[Network],
+        part: str,
     ) -> None:
         if (before := self._running.get(endpoint.url)) is not None:
             self._health[endpoint.url] = before.task.health
@@ -209,12 +214,10 @@ class Dispatch:
         self._running[endpoint.url] = running
         if self._tasks is None:
             raise RuntimeError("apply comes after run has started")
-        self._tasks.start_soon(self._run, endpoint.url, running)
+        self._tasks.start_soon(self._run, endpoint.url, running, part)
 
-    async def _run(self, url: str, running: _Running) -> None:
+    async def _run(self, url: str, running: _Running, part: str) -> None:
         async with running.transport:
-            names = ", ".join(name for name, each in self._urls.items() if each == url)
-            part = f"endpoint {endpoint_name(url)} ({names})"
             await contained(running.task.run, part, clean_up=running.task.forget_under_way)
         if self._running.get(url) is running:
             self._health[url] = running.task.health

@@ -66,12 +66,17 @@ class DeliveryQueue(Protocol):
     def next_release(self) -> int:
         """Return the number of a release from now on: see `core.release`."""
 
+    @property
+    def newest_release(self) -> int:
+        """The newest release that an attempt which begins now is made after."""
+
 
 class EndpointTask:
     """Delivers to one endpoint. `apply` gives it a new configuration while it runs.
 
-    `in_flight` has the deliveries that are being attempted, at other endpoints too. `note_elsewhere` says when something is due for a subscription that is
-    delivered somewhere else now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
+    `in_flight` has the deliveries that are being attempted, at other endpoints too.
+    `note_elsewhere` says when something is due for a subscription that is delivered somewhere else
+    now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
     """
 
     def __init__(
@@ -101,10 +106,9 @@ class EndpointTask:
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
         self._limits = limits
-        self._under_way: dict[
-            int, str
-        ] = {}  # the deliveries attempted here, and their subscriptions
-        self._moved_at: dict[int, float] = {}  # and when each moved on last
+        # The deliveries that are attempted here: their subscriptions, and when each moved on last.
+        self._under_way: dict[int, str] = {}
+        self._moved_at: dict[int, float] = {}
         self._rounds = 0
         self._agenda = Agenda()
         self._agenda.keep(subscriptions)
@@ -369,7 +373,7 @@ class EndpointTask:
                 # It was handed over to this subscription while another one's attempt went on.
                 self._agenda.note(name, self._clock() + _STORAGE_RETRY_S)
             else:
-                begun.append(Attempt(delivery, current[name]))
+                begun.append(Attempt(delivery, current[name], self._queue.newest_release))
         moment = trio.current_time()
         self._bucket = self._bucket.take(len(begun))
         for each in begun:
@@ -432,17 +436,34 @@ class EndpointTask:
         changed = (lambda: self.health) if after != before else None
         # What happened is recorded even while shutting down: once handed in, it goes through.
         as_decided = await self._record(
-            Recording(record, self._endpoint.url, changed, self._own_events(record, before))
+            Recording(
+                record,
+                self._endpoint.url,
+                changed,
+                self._own_events(record, before),
+                attempt.release,
+            )
         )
-        if outcome.gone and self._queue.holds.get(subscription.name) is not None:
+        # Not after a 410 of a URL that it has left, or where the operator has resumed it since.
+        held = self._queue.holds.get(subscription.name) is not None
+        if outcome.gone and held:
             self._subscriptions.pop(subscription.name, None)
             self._agenda.forget(subscription.name)
-        # Replayed while this attempt was under way, it may be due now.
-        due_at = record.due_at if as_decided else NOW
+        # Replayed or released while this attempt was under way, it may be due now.
+        unchanged = as_decided and attempt.release == self._queue.newest_release
+        due_at = record.due_at if unchanged else NOW
         if due_at is not None and not self.note(subscription.name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(subscription.name, due_at)
-        tell(self._log, record, self._subscriptions, before, after)
+        tell(
+            self._log,
+            record,
+            self._subscriptions,
+            before,
+            after,
+            as_decided=as_decided,
+            held=held,
+        )
 
     def _own_events(self, record: AttemptRecord, before: Health) -> tuple[OwnEvent, ...]:
         if record.state is not State.EXHAUSTED and before is self.health:

@@ -15,10 +15,15 @@ def tell(
     subscriptions: Iterable[str],
     before: Health,
     after: Health,
+    *,
+    as_decided: bool,
+    held: bool,
 ) -> None:
     """Tell what one attempt came to. `before` and `after` are the endpoint's health around it.
 
-    `subscriptions` are the endpoint's: its name alone may be that of several.
+    `subscriptions` are the endpoint's: its name alone may be that of several. `as_decided` says
+    that the delivery is as the record has it: the operator changed nothing meanwhile. `held` says
+    that its subscription is held now.
     """
     outcome = record.outcome
     fields = identity(record.delivery)
@@ -29,13 +34,15 @@ def tell(
         log.warning(
             "attempt_failed", **fields, **result, failure=outcome.failure, detail=outcome.detail
         )
-    if outcome.gone:
+    if outcome.gone and held:
         log.error(
             "subscription_gone",
             subscription=record.delivery.subscription,
             detail="its receiver answered 410 Gone: its deliveries are held until it is "
             "resumed or its url changes",
         )
+    elif not as_decided:
+        pass  # what comes next is the operator's, and was logged
     elif record.state is State.RETRYING:
         extra = {} if record.delivery.extra is None else {"extra": record.delivery.extra}
         log.info("retry_scheduled", **fields, **extra, due_at=_iso(record.due_at))

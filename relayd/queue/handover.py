@@ -15,8 +15,11 @@ WINDOW: Final = 2_000
 """How many deliveries, of any subscription, one step looks through: those that have ended are in no
 index by subscription. That is 5 ms where all of them are handed over."""
 
+# What was released stays released, and what goes to another URL or with another secret may succeed: -1 is less than
+# any release's number, so the new one's own retries are not released with it.
 _MOVE = """
-UPDATE deliveries SET subscription_id = :new
+UPDATE deliveries SET subscription_id = :new,
+  release_seen = CASE WHEN :another OR release_seen < :release THEN -1 ELSE release_seen END
 WHERE seq BETWEEN :first AND :through AND subscription_id = :old
   AND (due_at IS NULL OR seq NOT IN (SELECT value FROM json_each(:in_flight)))
   AND NOT EXISTS (SELECT 1 FROM deliveries o
@@ -26,6 +29,14 @@ RETURNING due_at IS NOT NULL"""
 _LEFT = """
 SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight)) FROM deliveries
 WHERE seq BETWEEN :first AND :through AND subscription_id = :old"""
+
+_OLD = """
+SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0)
+FROM subscriptions o, subscriptions n
+WHERE o.id = :old AND n.id = :new"""
+
+_RELEASE = """
+UPDATE subscriptions SET release = max(release, 1), released_at = :now WHERE id = :new"""
 
 _HELD = """
 SELECT 1 FROM subscriptions WHERE id = :old AND (paused_at IS NOT NULL OR gone_at IS NOT NULL)"""
@@ -64,11 +75,18 @@ class Step:
 
 
 def hand_over(
-    db: sqlite3.Connection, old: int, new: int, *, after: int, in_flight: Iterable[int]
+    db: sqlite3.Connection,
+    old: int,
+    new: int,
+    *,
+    after: int,
+    in_flight: Iterable[int],
+    now: float,
 ) -> Step:
     """Do one step from subscription `old` to `new`, by their numbers, behind delivery `after`.
 
-    Nothing may claim deliveries of `old` meanwhile.
+    Retries are released where `old`'s were, and where `new` has another URL or secret. `now` is in Unix
+    seconds. Nothing may claim deliveries of `old` meanwhile.
     """
     [(first, last)] = db.execute(
         "SELECT (SELECT min(seq) FROM deliveries WHERE seq > ?),"
@@ -83,12 +101,17 @@ def hand_over(
         "first": after + 1,
         "through": through,
         "in_flight": json.dumps(sorted(in_flight)),
+        "now": now,
     }
+    [(release, another)] = db.execute(_OLD, values)
+    values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
     holds_moved = db.execute(_HELD, values).fetchone() is not None
     for statement in _MOVE_HOLDS if holds_moved else ():
         db.execute(statement, values)
     moved = db.execute(_MOVE, values).fetchall()
+    if moved and (release or another):
+        db.execute(_RELEASE, values)
     left = db.execute(_LEFT, values).fetchall()
     busy = sum(flag for (flag,) in left)
     waiting = sum(flag for (flag,) in moved)

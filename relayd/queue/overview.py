@@ -3,6 +3,7 @@
 It reads what waits and a few counts, never what has ended, however much that is.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,17 +113,19 @@ def read_overview(reading: Reading, path: Path, *, now: float) -> Overview:
     tallies = read_tallies(reading.db, now=now)
     nothing = Tallies(Tally(), Tally())
     # One that is gone from the configuration is shown as long as something waits for it.
-    shown = [each for each in standings if each.hold is not Hold.REMOVED or each.waiting]
-    urls = sorted({each.url for each in shown})
+    shown: defaultdict[str, list[SubscriptionStanding]] = defaultdict(list)
+    for each in standings:
+        if each.hold is not Hold.REMOVED or each.waiting:
+            shown[each.url].append(each)
     return Overview(
         endpoints=tuple(
             EndpointStanding(
                 url=url,
                 health=health.get(url, Health()),
-                subscriptions=tuple(each for each in shown if each.url == url),
+                subscriptions=tuple(subscriptions),
                 tallies=tallies.get(url, nothing),
             )
-            for url in urls
+            for url, subscriptions in sorted(shown.items())
         ),
         queue=_queue(reading, path, sum(each.waiting for each in standings)),
     )

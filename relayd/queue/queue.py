@@ -8,8 +8,8 @@ import os
 import secrets
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ import trio
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.core.own_events import OutboxRow, OwnEvent, after_rejection
+from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_rejection
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
@@ -78,6 +78,7 @@ class Queue:
         # Set at the start, since a process that was killed may have left something.
         self._outbox_filled = trio.Event()
         self._outbox_filled.set()
+        self._releasing: set[int] = set()  # the operator's releases that are being written
         self._accepting = Group(self._accept, _ACCEPT_LIMIT)
         self._claiming = Group(self._claim, _CLAIM_LIMIT)
         self._recording = Group(self._record, _RECORD_LIMIT)
@@ -86,6 +87,25 @@ class Queue:
         """Return the number of a release from now on: see `core.release`."""
         self._numbers.release += 1
         return self._numbers.release
+
+    @property
+    def newest_release(self) -> int:
+        """The newest release that an attempt which begins now is made after: see `core.release`.
+
+        One that is still being written is not among them: the attempt is made as things were
+        before it.
+        """
+        return min(self._releasing, default=self._numbers.release + 1) - 1
+
+    @contextmanager
+    def _operators_release(self) -> Iterator[int]:
+        """Give the number of a release that is written within this block."""
+        number = self.next_release()
+        self._releasing.add(number)
+        try:
+            yield number
+        finally:
+            self._releasing.remove(number)
 
     @property
     def holds(self) -> Mapping[str, Hold | None]:
@@ -101,13 +121,14 @@ class Queue:
     ) -> None:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
-        What waits for a subscription whose URL changed, or that is `released`, is released.
+        What waits for a subscription whose URL or `made_with` changed is released.
         `own_types` are the types of relayd's own events that somebody wants.
         """
-        wanted, release = tuple(declared), self.next_release()
-        found = await self._writer.write(
-            lambda db: records.declare(db, wanted, release=release, now=self._clock())
-        )
+        wanted = tuple(declared)
+        with self._operators_release() as release:
+            found = await self._writer.write(
+                lambda db: records.declare(db, wanted, release=release, now=self._clock())
+            )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
@@ -122,27 +143,29 @@ class Queue:
 
         Returns whether there was either, and how many retries.
         """
-        now, release = self._clock(), self.next_release()
-        return await self._change_hold(
-            lambda db: (
-                operations.resume(db, subscription),
-                operations.release_retries(db, subscription, release=release, now=now),
+        now = self._clock()
+        with self._operators_release() as release:
+            return await self._change_hold(
+                lambda db: (
+                    operations.resume(db, subscription),
+                    operations.release_retries(db, subscription, release=release, now=now),
+                )
             )
-        )
 
     async def release(self, subscription: str) -> int:
         """Release the retries that wait for a subscription; return how many."""
-        now, release = self._clock(), self.next_release()
-        return await self._writer.write(
-            lambda db: operations.release_retries(db, subscription, release=release, now=now)
-        )
+        now = self._clock()
+        with self._operators_release() as release:
+            return await self._writer.write(
+                lambda db: operations.release_retries(db, subscription, release=release, now=now)
+            )
 
     async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
-        ids = self._subscription_ids
+        ids, now = self._subscription_ids, self._clock()
         step, self._holds = await self._writer.write(
             lambda db: (
-                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight),
+                hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
                 operations.read_holds(db),
             )
         )
@@ -268,12 +291,17 @@ class Queue:
         )
 
     async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
-        own_events = [event for recording in recordings for event in recording.own_events]
-
         gone = any(recording.record.outcome.gone for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = records.record(db, recordings, release=self._numbers.release)
+            results = records.record(db, recordings)
+            own_events = [
+                event
+                for recording, as_decided in zip(recordings, results, strict=True)
+                for event in recording.own_events
+                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
+                if as_decided or event.type != EXHAUSTED
+            ]
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
             return results, told, operations.read_holds(db) if gone else self._holds
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
 from relayd.core.endpoint import Health
@@ -18,26 +18,29 @@ class Recording:
     """One attempt's record, and how to get the endpoint's health where the attempt changed it.
 
     The health is asked for when it is written: an older one never replaces a newer one, however
-    long a record had to wait. `own_events` are what relayd has to say of it.
+    long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
+    newest release when the attempt began: one that came after it still applies to its delivery.
     """
 
     record: AttemptRecord
     url: str
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
+    release: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What the configuration says of a subscription, as far as the queue needs it.
 
-    `released` says that what waits for it may succeed now: its secret changed, for example.
+    `made_with` is a mark of what its requests are made with, such as its secret: with another one,
+    what waits may succeed.
     """
 
     name: str
     url: str
     active: bool
-    released: bool = False
+    made_with: bytes = b""
 
 
 _INSERT_ATTEMPT = """
@@ -52,7 +55,8 @@ _UPDATE_DELIVERY = f"""
 UPDATE deliveries
 SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?,
   release_seen = ?, recovery_used = 0
-WHERE seq = ? AND (state = ? AND step = ? OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+WHERE seq = ? AND (state = ? AND step = ? AND (state <> '{State.PENDING}' OR due_at = ?)
+  OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
 
 # An extra attempt that failed. Its times are not even written: the clock may have been set since.
 _KEEP_SCHEDULE = f"""
@@ -76,34 +80,52 @@ WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
-INSERT INTO subscriptions (name, url, presence) VALUES (:name, :url, :presence)
+INSERT INTO subscriptions (name, url, presence, made_with)
+VALUES (:name, :url, :presence, :made_with)
 ON CONFLICT (name) DO UPDATE SET
   gone_at = CASE WHEN url = excluded.url THEN gone_at END,
-  release = CASE WHEN url = excluded.url THEN release ELSE :release END,
-  released_at = CASE WHEN url = excluded.url THEN released_at ELSE :now END,
+  release = CASE WHEN url = excluded.url
+    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN release ELSE :release END,
+  released_at = CASE WHEN url = excluded.url
+    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN released_at ELSE :now END,
   url = excluded.url,
+  made_with = excluded.made_with,
   presence = excluded.presence"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording], *, release: int) -> list[bool]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
-    `release` is the newest release's number. Says of each whether its delivery stands as was
-    decided: False where the operator cancelled or replayed it meanwhile, and the attempt did not
-    succeed.
+    Says of each whether its delivery stands as was decided: False where the operator cancelled or
+    replayed it meanwhile, and the attempt did not succeed.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
     updated = db.executemany(
-        _UPDATE_DELIVERY, [_delivery_values(each, release) for each in records if each.rescheduled]
+        _UPDATE_DELIVERY,
+        [
+            _delivery_values(each.record, each.release)
+            for each in recordings
+            if each.record.rescheduled
+        ],
     ).rowcount
-    kept = [_kept_values(each, release) for each in records if not each.rescheduled]
+    kept = [
+        _kept_values(each.record, each.release)
+        for each in recordings
+        if not each.record.rescheduled
+    ]
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
-    statistics.count(db, ((each.url, each.record) for each in recordings))
+    statistics.count(
+        db,
+        (
+            (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
+            for each, stands in zip(recordings, results, strict=True)
+        ),
+    )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
     gone = [
@@ -162,6 +184,8 @@ def _delivery_values(record: AttemptRecord, release: int) -> tuple[object, ...]:
         record.delivery.seq,
         record.delivery.state,
         record.delivery.step,
+        # Cancelled and replayed during its first attempt, it is pending again, at another time.
+        record.delivery.due_at,
         record.outcome.succeeded,
     )
 
@@ -171,11 +195,10 @@ def declare(
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    What waits for one whose URL changed, or that is `released`, is released by the number
-    `release`. Returns each subscription's number and hold by its name.
+    What waits for one whose URL or `made_with` changed is released by the number `release`.
+    Returns each subscription's number and hold by its name.
     """
     db.execute("UPDATE subscriptions SET presence = 'removed'")
-    wanted = list(declared)
     db.executemany(
         _UPSERT_SUBSCRIPTION,
         [
@@ -183,13 +206,13 @@ def declare(
                 "name": each.name,
                 "url": each.url,
                 "presence": "active" if each.active else "inactive",
+                "made_with": each.made_with,
                 "release": release,
                 "now": now,
             }
-            for each in wanted
+            for each in declared
         ],
     )
-    set_release(db, [each.name for each in wanted if each.released], release=release, now=now)
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
 

@@ -169,7 +169,7 @@ ALTER TABLE queue ADD COLUMN expired_at REAL;
 
 # The block of releases and health.
 _VERSION_2_RELEASES = """
--- The newest release when it failed last, and whether its endpoint's recovery gave it an attempt in
+-- The newest release when its last attempt began, and whether its endpoint's recovery gave it an attempt in
 -- this step: see core/release.py.
 ALTER TABLE deliveries ADD COLUMN release_seen INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN recovery_used INTEGER NOT NULL DEFAULT 0;
@@ -178,6 +178,8 @@ ALTER TABLE attempts ADD COLUMN extra TEXT CHECK (extra IN ('recovery', 'operato
 -- The operator's last release, and when that was.
 ALTER TABLE subscriptions ADD COLUMN release INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE subscriptions ADD COLUMN released_at REAL;
+-- What it was last declared with: see Subscription.made_with. NULL where an older relayd did.
+ALTER TABLE subscriptions ADD COLUMN made_with BLOB;
 
 -- The fields of core.endpoint.Health.
 ALTER TABLE endpoints RENAME COLUMN failed_at TO failed_since;

@@ -24,6 +24,7 @@ import trio
 from relayd.spool import frames
 from relayd.spool.frames import Kind, Settings
 from relayd.spool.reader import (
+    EXIT_BARRED,
     EXIT_CLOSED,
     EXIT_DEFECT,
     EXIT_MEMORY,
@@ -367,6 +368,7 @@ def how_it_ended(status: int | None) -> str:
         EXIT_DEFECT: "a defect in relayd, see the log",
         EXIT_MEMORY: "it needed more memory than its limit",
         EXIT_MOVED: "its folder is not the one that was there before",
+        EXIT_BARRED: "this user may not write to the spool",
     }.get(status, f"exit status {status}")
 
 

@@ -27,8 +27,9 @@ from relayd.core.poison import NOTHING, obituary
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
+from relayd.spool.files import access_problem, missing_words
 from relayd.spool.frames import BadFrameError, EventChecks, Kind, Settings, State
-from relayd.spool.reader import EXIT_MOVED
+from relayd.spool.reader import EXIT_BARRED, EXIT_MOVED
 
 _log = structlog.get_logger()
 
@@ -136,8 +137,6 @@ class Spool:
         """Run a reader to its end. Returns what is wrong, when that is more than one row."""
         place = await self._find()
         if place is None:
-            path = self._config.path
-            self._wait_for(f"{path} is not there; `relayd spool create {path}` makes it")
             return None
         settings = Settings(
             configured=str(self._config.path),
@@ -167,11 +166,16 @@ class Spool:
     async def _find(self) -> str | None:
         """Return the spool's real path as it was when the configuration was read.
 
-        None while there is no folder to which a reader could be confined.
+        None while this user may not write there, or there is no folder to which a reader could be
+        confined; then it is noted.
         """
         if self._place is None:
             self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
+        if problem := await trio.to_thread.run_sync(access_problem, Path(self._place)):
+            self._wait_for(problem)
+            return None
         if not await trio.to_thread.run_sync(_has_folder, self._place):
+            self._wait_for(missing_words(self._config.path))
             return None
         return self._place
 
@@ -259,8 +263,8 @@ class Spool:
 
     def _ended(self, ended: ReaderEndedError, key: int) -> str | None:
         """Note a reader's end, and return what is wrong when it is more than one row."""
-        if ended.status == EXIT_MOVED:
-            return None
+        if ended.status in {EXIT_MOVED, EXIT_BARRED}:
+            return None  # why is found before the next reader is started
         # The reader wrote it: one that was taken over might blame a delivery, whose key is positive.
         if key >= NOTHING:
             self._log.warning("reader_ended", detail=str(ended))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
+from relayd.spool.file_watch import file_identity
 from relayd.spool.table import SpoolUnusableError
+from relayd.sqlite_errors import is_busy
 
 T = TypeVar("T")
 
@@ -51,16 +53,7 @@ class GuestConnection:
         self.path = path
         self._clock = clock
         self._deadline = float("inf")
-        if barred := _barred(path):
-            # SQLite would open what it may only read, and make files beside it that then keep the
-            # producers out.
-            raise SpoolUnusableError(
-                f"this user may not write to {', '.join(barred)}: relayd and the producers need a"
-                f" group in common, which may write to {path} and in {path.parent}, and the folder"
-                " must give it to its files (chmod g+rwxs); under systemd, ReadWritePaths= must"
-                " name a folder outside of /var/lib/relayd"
-            )
-        self._identity = _identity(path)
+        self._identity = file_identity(path)
         self.db = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=0
         )
@@ -83,7 +76,7 @@ class GuestConnection:
 
         A connection goes on reading and writing a file that was moved away.
         """
-        if _identity(self.path) != self._identity:
+        if file_identity(self.path) != self._identity:
             raise SpoolUnusableError(f"{self.path} was replaced")
 
     def data_version(self) -> int:
@@ -150,26 +143,3 @@ class GuestConnection:
 
     def _is_late(self) -> bool:
         return self._clock() > self._deadline
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection held a lock, and the same may succeed later."""
-    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - Path.stat, as fast, at each look
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _barred(path: Path) -> list[str]:
-    """Return what keeps this user out of a spool: a folder above it, its own, or its files."""
-    for folder in reversed(path.parents):
-        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
-        if not os.access(folder, needed):
-            return [str(folder)] if os.path.lexists(folder) else []
-    files = (str(path), f"{path}-wal", f"{path}-shm")
-    return [each for each in files if os.access(each, os.F_OK) and not os.access(each, os.W_OK)]

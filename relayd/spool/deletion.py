@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from relayd.spool.connection import GuestConnection, is_busy
+from relayd.spool.connection import GuestConnection
 from relayd.spool.manners import MANY, Manners
 from relayd.spool.rows import Found, Place, SpoolRows
+from relayd.sqlite_errors import is_busy
 
 _STATEMENT_S: Final = 0.5
 """A deletion's deadline, while the market's writers wait for it."""

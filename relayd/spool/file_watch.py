@@ -28,7 +28,7 @@ class FileWatch:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._name = os.fsencode(path.name)
-        self._identity = _identity(self._path)
+        self._identity = file_identity(self._path)
         self.descriptor: int | None = _watch(str(path.parent))
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class FileWatch:
 
         An open connection goes on reading and writing a file that was moved away.
         """
-        return _identity(self._path) == self._identity
+        return file_identity(self._path) == self._identity
 
     def touched(self) -> bool:
         """Read what inotify has, without waiting, and tell whether some of it is about our file."""
@@ -84,7 +84,8 @@ def _watch(folder: str) -> int | None:
     return descriptor
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def file_identity(path: Path | str) -> tuple[int, int] | None:
+    """Return which file is at a path: its device and its number there; None for no file."""
     try:
         found = os.stat(path)  # noqa: PTH116 - Path.stat takes longer, at each look
     except OSError:

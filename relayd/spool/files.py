@@ -18,12 +18,13 @@ from typing import Final
 from urllib.parse import quote
 
 from relayd.core.queue_files import sqlite_files
-from relayd.permissions import identity_of, members_of, name_of, user_name
+from relayd.permissions import NOBODY, identity_of, members_of, name_of, user_name
 from relayd.spool.super_journal import SuperJournalError, check_journal
 
 _BOTH: Final = 0o6
 _GROUP: Final = _BOTH << 3
 _SHARED_FOLDER: Final = 0o2070
+_ALL_USERS: Final = "4294967295"  # as /proc/self/uid_map counts them
 _STEPS_BETWEEN_LOOKS: Final = 10_000  # of SQLite's virtual machine: some milliseconds
 
 
@@ -32,11 +33,42 @@ class SpoolBarredError(Exception):
 
 
 def spool_problem(path: Path) -> str | None:
+    """Return why a command must not open the spool at `path` to write, or None.
+
+    It is `access_problem`, and a journal that would have SQLite delete a file.
+    """
+    return access_problem(path) or _journal_problem(Path(os.path.realpath(path)))
+
+
+def missing_words(path: Path) -> str:
+    """Say that a spool is not there, and what makes it."""
+    return f"{path} is not there; `relayd spool create {path}` makes it"
+
+
+def access_problem(path: Path) -> str | None:
     """Return why this user must not open the spool at `path` to write, or None. Opens nothing.
 
-    A spool that is not there is no problem here. Blocks on the disk.
+    A spool that is not there is not a problem here. Blocks on the disk.
     """
-    return _not_a_file(path) or _barred(path) or _unshared(path) or _journal_problem(path)
+    real = Path(os.path.realpath(path))
+    link = _link_of_another(path)
+    return _not_a_file(real) or _barred(real, link) or _unshared(real, link)
+
+
+def barred_places(path: Path) -> list[str]:
+    """Return what keeps this user out of a spool: a folder above it, its own, or its files.
+
+    `path` is a real path. Also right in a confined process, which cannot look up names.
+    """
+    for folder in reversed(path.parents):
+        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
+        if not os.access(folder, needed):
+            return [str(folder)] if os.path.lexists(folder) else []
+    return [
+        each
+        for each in sqlite_files(str(path))
+        if os.access(each, os.F_OK) and not os.access(each, os.R_OK | os.W_OK)
+    ]
 
 
 def _not_a_file(path: Path) -> str | None:
@@ -57,36 +89,32 @@ def _journal_problem(path: Path) -> str | None:
     return None
 
 
-def _barred(path: Path) -> str | None:
-    """Say what keeps this user out: a folder above the spool, its own, or its files."""
-    fix = ""
-    for folder in reversed(path.parents):
-        needed = os.X_OK | (os.R_OK | os.W_OK if folder == path.parent else 0)
-        if not os.access(folder, needed):
-            if not os.path.lexists(folder):
-                return None
-            barred = [str(folder)]
-            fix = _fix(path) if folder == path.parent else ""
-            break
-    else:
-        barred = [
-            each
-            for each in sqlite_files(str(path))
-            if os.access(each, os.F_OK) and not os.access(each, os.R_OK | os.W_OK)
-        ]
-        fix = _fix(path) if barred else ""
+def _barred(path: Path, link: Path | None) -> str | None:
+    """Say what keeps this user out, and what to do."""
+    barred = barred_places(path)
     if not barred:
         return None
+    above = len(barred) == 1 and Path(barred[0]) in path.parent.parents
     # SQLite would open what it may only read, and make files beside it that then keep the
     # producers out.
-    return (
+    words = (
         f"user {user_name()} may not write to {', '.join(barred)}: relayd and the producers need a"
         f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
-        f" it to its files (chmod g+rwxs){fix}"
+        f" it to its files (chmod g+rwxs){'' if above else _fix(path, link)}"
     )
+    if _is_read_only(barred[0]):
+        words += f"; it is read-only here: under systemd, ReadWritePaths= must name {path.parent}"
+    return words
 
 
-def _unshared(path: Path) -> str | None:
+def _is_read_only(place: str) -> bool:
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _unshared(path: Path, link: Path | None) -> str | None:
     """Say why files that SQLite makes beside a spool would keep its other users out."""
     try:
         file, folder = path.stat(), _folder(path).stat()
@@ -103,7 +131,7 @@ def _unshared(path: Path) -> str | None:
     others = ", ".join(f"user {name_of(uid)}" for uid in sorted(makers - {os.geteuid()}))
     return (
         f"SQLite's files beside {path} would belong to the user who makes them, and keep the others"
-        f" out (user {user_name()}, {others}){_fix(path, group)}"
+        f" out (user {user_name()}, {others}){_fix(path, link, group)}"
     )
 
 
@@ -115,11 +143,13 @@ def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
     return makers - {0}
 
 
-def _fix(path: Path, group: int | None = None) -> str:
+def _fix(path: Path, link: Path | None, group: int | None = None) -> str:
     """Return, behind a colon, the command that lets this user and the spool's owner share it."""
-    if (link := _link_of_another(path)) is not None:
+    if link is not None:
         # Its owner decides what the command would give away.
         return f"; {link} is a link to {os.path.realpath(link)}"
+    if _are_names_hidden(path):
+        return ": `sudo relayd check` says which command does that"
     if group is None:
         try:
             folder = _folder(path).stat()
@@ -140,6 +170,22 @@ def _link_of_another(path: Path) -> Path | None:
             if stat.S_ISLNK(found.st_mode) and found.st_uid != 0:
                 return each
     return None
+
+
+def _are_names_hidden(path: Path) -> bool:
+    """Tell whether a user namespace hides whose the spool is, as systemd's PrivateUsers= does."""
+    owners = set[int]()
+    for each in (str(_folder(path)), *sqlite_files(str(path))):
+        with suppress(OSError):
+            found = os.stat(each)  # noqa: PTH116 - a text
+            owners |= {found.st_uid, found.st_gid}
+    if NOBODY not in owners:
+        return False
+    try:
+        first, outside, count = Path("/proc/self/uid_map").read_text().split()
+    except (OSError, ValueError):
+        return True
+    return (first, outside, count) != ("0", "0", _ALL_USERS)
 
 
 def _commands(path: Path, group: int) -> list[str]:
@@ -237,6 +283,6 @@ def _looking_uri(path: Path) -> str:
     if not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - Path.exists raises where it may not look
         # Nobody uses it. Opened in any other way, -wal and -shm would come into being.
         return f"{uri}&immutable=1"
-    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path)):  # noqa: PTH110 - as above
+    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path, _link_of_another(path))):  # noqa: PTH110 - as above
         raise SpoolBarredError(problem)
     return uri

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from relayd.core.event import SpoolRow
-from relayd.spool.connection import STATEMENT_S, GuestConnection, is_busy
+from relayd.spool.connection import STATEMENT_S, GuestConnection
 from relayd.spool.deletion import Deletion
 from relayd.spool.rows import FIRST, Place, SpoolRows
 from relayd.spool.table import SpoolUnusableError
+from relayd.sqlite_errors import is_busy
 
 MAX_UNDELETED: Final = 20_000
 """With so many accepted rows in the table no others are handed over: this bounds memory."""

@@ -26,6 +26,7 @@ from relayd.core.poison import NOTHING, POISON, row_key
 from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit
 from relayd.spool.file_watch import FileWatch
+from relayd.spool.files import barred_places, missing_words
 from relayd.spool.frames import EventFrames, FoundRow, Kind, Settings, State
 from relayd.spool.guest import Guest, Row
 from relayd.spool.super_journal import SuperJournalError, check_journal
@@ -42,7 +43,9 @@ EXIT_DEFECT: Final = 3
 EXIT_MEMORY: Final = 4
 """The limit of memory was reached."""
 EXIT_MOVED: Final = 5
-"""The folder to which it is confined is no longer the one at its path."""
+"""The folder to which it is confined is no longer the one at its path, or as it was."""
+EXIT_BARRED: Final = 6
+"""This user may not write to the spool any more: the daemon, which can look up names, says why."""
 
 TURN_S: Final = 10
 """The kernel ends the process when one turn of its loop, or one row, takes longer."""
@@ -64,7 +67,11 @@ class ClosedError(Exception):
 
 
 class FolderMovedError(Exception):
-    """The folder is no longer the one to which this process is confined."""
+    """The folder is no longer the one to which this process is confined, or as it was."""
+
+
+class BarredError(Exception):
+    """The user that relayd runs as may not open the spool to write."""
 
 
 class Reader:
@@ -87,7 +94,7 @@ class Reader:
         self._number = 0
         self._unanswered: dict[int, list[Row]] = {}
         """The rows of each frame that was not answered yet, in its order."""
-        self._folder: tuple[int, int] | None = None
+        self._folder: tuple[int, ...] | None = None
         self._unconfined: str | None = None
         self._waits_for: str | None = None
         self._told: State | None = None
@@ -103,7 +110,10 @@ class Reader:
             self._unconfined = str(refused)
 
     def run(self) -> None:
-        """Read until the daemon closes the socket. Raises `ClosedError` or `FolderMovedError`."""
+        """Read until the daemon closes the socket.
+
+        Raises `ClosedError`, `FolderMovedError` or `BarredError`.
+        """
         while True:
             try:
                 self._read_file()
@@ -124,6 +134,8 @@ class Reader:
         with FileWatch(self._path) as watch:
             if _identity(self._path.parent) != self._folder:
                 raise FolderMovedError
+            if barred_places(self._path):
+                raise BarredError
             self._check_place()
             self._guest.open()
             self._daemon.also(watch.descriptor)
@@ -276,7 +288,7 @@ class Reader:
     def _explain(self, error: sqlite3.Error) -> str:
         path = self._path
         if not os.path.lexists(path):
-            return f"{path} is not there; `relayd spool create {path}` makes it"
+            return missing_words(path)
         if is_damaged(error):
             return f"{path}: {damaged_in_words(path, in_words(error))}"
         return f"{path}: {in_words(error)}"
@@ -352,6 +364,8 @@ def read_spool(channel: socket.socket, page_descriptor: int) -> int:
             return EXIT_CLOSED
         except (FolderMovedError, FileNotFoundError, NotADirectoryError):
             return EXIT_MOVED
+        except BarredError:
+            return EXIT_BARRED
         except MemoryError:
             return EXIT_MEMORY
         except Exception:  # noqa: BLE001 - a defect, which the daemon logs
@@ -359,12 +373,13 @@ def read_spool(channel: socket.socket, page_descriptor: int) -> int:
         return EXIT_DEFECT
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path) -> tuple[int, ...] | None:
     try:
         found = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    # With its owners and its mode: the daemon has looked at what they mean.
+    return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid
 
 
 def _left_there(oversized: int) -> str | None:

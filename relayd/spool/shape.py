@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relayd.core.event_fields import NotAnEventError, checked_id
+from relayd.spool.table import SPOOL_TABLE, quoted
 
 FIX: Final = (
     "to make its table right: while it is empty, drop it, and make it with the SQL that `relayd spool"
     " sql` prints (docs/frameworks.md says how in each framework)"
 )
-
-READ_ENCODINGS: Final = frozenset({"UTF-8"})
-"""The encodings of a database in which relayd reads text."""
 
 _ROW: Final[Mapping[str, object]] = {
     # Each is changed by a column of the wrong type.
@@ -55,7 +53,7 @@ class _Table:
 
     def __init__(self, db: sqlite3.Connection, name: str) -> None:
         self._db = db
-        self._table = '"' + name.replace('"', '""') + '"'
+        self._table = quoted(name)
         self.columns = {
             column.lower(): (declared, bool(not_null), default, hidden)
             for _, column, declared, not_null, default, _, hidden in db.execute(
@@ -91,21 +89,12 @@ class _Table:
         return rowid
 
 
-def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Difference]:
-    """Return how a spool's table differs from the one that the SQL `wanted` makes.
+def differences(db: sqlite3.Connection, table: str) -> list[Difference]:
+    """Return how a spool's table differs from the one that `relayd spool sql` makes.
 
     Reads the schema only. The table must be there. Raises `sqlite3.Error` of `db` itself.
     """
     found: list[Difference] = []
-    [(encoding,)] = db.execute("PRAGMA encoding").fetchall()
-    if encoding not in READ_ENCODINGS:
-        found.append(
-            Difference(
-                f"the database keeps text as {encoding}, and relayd reads UTF-8: make it again with"
-                " `PRAGMA encoding = 'UTF-8'`, or use a file of relayd's own",
-                breaks=True,
-            )
-        )
     definitions = [
         sql
         for (sql,) in db.execute(
@@ -115,7 +104,7 @@ def differences(db: sqlite3.Connection, table: str, wanted: str) -> list[Differe
         )
     ]
     with closing(_memory()) as copy, closing(_memory()) as right:
-        right.execute(wanted)
+        right.execute(SPOOL_TABLE.format(table=quoted(table)))
         try:
             for sql in definitions:
                 copy.execute(sql)

@@ -110,7 +110,8 @@ async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
             switch.release.set()
             for number in (2, 3, 4):
                 await logged(relayd, "attempt_failed", event_id="evt_1", attempt=number)
-            await until(lambda: len(relayd.events("retry_scheduled")) == 4)
+            # Attempt 2 scheduled nothing: the replay has a schedule of its own.
+            await until(lambda: len(relayd.events("retry_scheduled")) == 3)
             assert await states(config) == {"evt_1": "retrying"}
 
             switch.status = 200
@@ -123,6 +124,38 @@ async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
             switch.release.set()
             await logged(relayd, "attempt_succeeded", event_id="evt_1")
             assert await states(config) == {"evt_1": "delivered"}
+
+
+async def test_what_was_cancelled_during_its_last_attempt_is_not_reported_as_exhausted(
+    tmp_path: Path,
+) -> None:
+    switch = Switch(500)
+    async with open_receiver(switch) as receiver, open_receiver() as own:
+        config = write_config(
+            tmp_path,
+            {
+                "books": {"url": receiver.url, "events": "order.*", "retry": [], "timeout": "60s"},
+                "own": {"url": own.url, "events": "relayd.*"},
+            },
+        )
+        async with running(config) as relayd:
+            switch.release = trio.Event()
+            await emit(config, "evt_1")
+            await until(lambda: receiver.acts_begun == 1)
+            await command("cancel", "evt_1", "--yes", config=config)
+            switch.release.set()
+            await logged(relayd, "attempt_failed", event_id="evt_1")
+            await emit(config, "evt_2")
+            await logged(relayd, "delivery_exhausted", event_id="evt_2")
+            await until(lambda: own.requests)
+            assert [each["event_id"] for each in relayd.events("delivery_exhausted")] == ["evt_2"]
+            [request] = own.requests
+            assert json.loads(request.body)["data"]["object"]["event_id"] == "evt_2"
+            tallies = [
+                each["last_hour"] for each in (await asked("status", config=config))["endpoints"]
+            ]
+            assert sum(each["failed"] for each in tallies) == 2
+            assert sum(each["exhausted"] for each in tallies) == 1
 
 
 async def test_a_backfill_for_a_subscription_that_is_new(tmp_path: Path) -> None:
@@ -396,6 +429,74 @@ async def test_a_changed_secret_releases_what_waits(tmp_path: Path) -> None:
                 tmp_path, {"books": {**books, "secret": "another-secret-of-tests-0123456"}}
             )
             await command("reload", config=config)
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
+
+
+async def test_a_secret_that_changes_with_a_restart_releases_what_waits(tmp_path: Path) -> None:
+    # One of the environment changes in no other way.
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "retry": ["1h"], "secret": {"env": "BOOKS_SECRET"}}
+        config = write_config(tmp_path, {"books": books})
+        first = {"BOOKS_SECRET": "a-secret-of-tests-0123456"}
+        async with running(config, env=first) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", event_id="evt_1")
+        switch.status = 200
+        async with running(config, env=first) as relayd:
+            await emit(config, "evt_2")
+            await logged(relayd, "attempt_succeeded", event_id="evt_2")
+        assert len(receiver.requests) == 2
+        second = {"BOOKS_SECRET": "another-secret-of-tests-0123456"}
+        async with running(config, env=second) as relayd:
+            await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
+
+
+async def test_a_subscription_that_comes_back_with_another_secret_is_released(
+    tmp_path: Path,
+) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "retry": ["1h"]}
+        config = write_config(tmp_path, {"books": books, "shop": books})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "retry_scheduled", subscription="books")
+            await logged(relayd, "retry_scheduled", subscription="shop")
+            switch.status = 200
+            write_config(tmp_path, {"shop": books})
+            await command("reload", config=config)
+            secret = {"secret": "another-secret-of-tests-0123456"}
+            write_config(tmp_path, {"books": {**books, **secret}, "shop": books})
+            await command("reload", config=config)
+            await logged(relayd, "attempt_succeeded", subscription="books", attempt=2)
+            assert [each["subscription"] for each in relayd.events("attempt_succeeded")] == [
+                "books"
+            ]
+
+
+@pytest.mark.parametrize("way", ["secret", "resume"])
+async def test_what_is_under_way_at_a_release_is_released_when_it_fails(
+    tmp_path: Path, way: str
+) -> None:
+    switch = Switch(401)
+    async with open_receiver(switch) as receiver:
+        books = {"url": receiver.url, "events": "order.*", "retry": ["1h"], "timeout": "60s"}
+        config = write_config(tmp_path, {"books": books})
+        async with running(config) as relayd:
+            switch.release = trio.Event()
+            await emit(config, "evt_1")
+            await until(lambda: receiver.acts_begun == 1)
+            if way == "secret":
+                write_config(
+                    tmp_path, {"books": {**books, "secret": "another-secret-of-tests-0123456"}}
+                )
+                await command("reload", config=config)
+            else:
+                await command("resume", "books", config=config)
+            switch.status = 200
+            switch.release.set()
+            await logged(relayd, "attempt_failed", event_id="evt_1", attempt=1)
             await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
 
 

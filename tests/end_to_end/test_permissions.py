@@ -241,6 +241,52 @@ async def test_what_keeps_relayd_out_of_a_spool_is_named(machine: Machine) -> No
         assert f"write to {moved.parent}:" in line["detail"]
 
 
+async def test_what_changes_while_it_reads_is_named_and_followed(machine: Machine) -> None:
+    people, spool = machine.people, machine.spool
+    config = machine.configured()
+    async with daemon(machine, config) as relayd:
+        async with inserting(machine, "evt_1", 0o022):
+            await accepted(relayd, "evt_1")
+        # Restored from a backup, with the mode of one.
+        restored = machine.root / "restored.db"
+        made = people.relayd.relayd("spool", "create", str(machine.root / "state/new.db"))
+        assert made.returncode == 0, made.stderr
+        shutil.move(machine.root / "state/new.db", restored)
+        give(restored, User(people.market.name, people.relayd.group), 0o640)
+        restored.rename(spool)
+        with trio.fail_after(20):
+            line = await relayd.logged("spool_waiting")
+        assert f"write to {spool}:" in line["detail"]
+        # No file of SQLite's is there, but whoever came first would keep the other out.
+        spool.chmod(0o660)
+        spool.parent.chmod(0o770)
+        with trio.fail_after(20):
+            while "keep the others out" not in relayd.events("spool_waiting")[-1]["detail"]:
+                await trio.sleep(0.05)
+        fix = relayd.events("spool_waiting")[-1]["detail"]
+        assert f"chmod g+rwxs {spool.parent}" in fix
+        check = people.relayd.relayd("check", "--config", str(config))
+        assert "keep the others out" in " ".join(check.stdout.split())
+        spool.parent.chmod(0o2770)
+        async with inserting(machine, "evt_2", 0o022):
+            await accepted(relayd, "evt_2")
+        assert not relayd.events("reader_ended")
+
+
+async def test_a_link_to_a_spool_may_be_where_it_may_not_write(machine: Machine) -> None:
+    link = machine.root / "link.db"
+    link.symlink_to(machine.spool)
+    config = machine.configured()
+    config.write_text(config.read_text().replace(str(machine.spool), str(link)))
+    async with daemon(machine, config) as relayd:
+        sent = machine.people.relayd.relayd(
+            *("emit", "order.created", "--sample", "--id", "evt_1", "--via", "spool"),
+            *("--config", str(config)),
+        )
+        assert sent.returncode == 0, sent.stderr
+        await accepted(relayd, "evt_1")
+
+
 async def test_a_spool_that_it_may_only_read_is_left_to_the_market(machine: Machine) -> None:
     # As SQLite makes a file of the market's own, whose group relayd is in.
     folder = machine.root / "market"

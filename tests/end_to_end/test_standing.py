@@ -10,6 +10,7 @@ import trio
 from faults.producing import until
 from operating import Switch, asked, emit, logged
 from processes import command, make_spool, run_command, running, write_config
+from queue_file import age_endpoints
 from receivers import answer, open_receiver
 
 from relayd.core.endpoint import endpoint_name
@@ -38,10 +39,14 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             assert fresh["queue"]["oldest_event_at"] is None
 
             await emit(config, "evt_1", "evt_2", "evt_3")
+            await until(lambda: len(relayd.events("retry_scheduled")) == 3)
+        # It is failing once it has failed for a minute.
+        age_endpoints(tmp_path / "queue.db", 61)
+        async with running(config) as relayd:
             await emit(config, "evt_4", event_type="payment.failed")
             await logged(relayd, "endpoint_failing")
             await logged(relayd, "attempt_succeeded", subscription="shop")
-            await until(lambda: len(relayd.events("retry_scheduled")) == 4)
+            await until(lambda: len(relayd.events("retry_scheduled")) == 1)
             status = await asked("status", config=config)
             books, shop = endpoint(status, bad.url), endpoint(status, good.url)
             assert books["state"] == "failing"
@@ -63,7 +68,7 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             shown = await command("status", config=config)
             text = " ".join(shown.split())
             assert "failing since" in text
-            assert "4 times in a row: answered" in text
+            assert "4 of its last 4 attempts failed" in text
             assert "books: 4 wait, the oldest since" in text
             assert "next attempt in 1h" in text or "next attempt in 5" in text
             assert "last hour: 4 attempts, 0 % succeeded" in text

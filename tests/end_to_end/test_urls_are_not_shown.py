@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 from operating import asked, logged
 from processes import command, make_spool, run_command, running, write_config
+from queue_file import age_endpoints
 from receivers import Conversation, answer, open_receiver
 
 PATH = "services/T0TOKEN/B0TOKEN"
@@ -34,10 +35,14 @@ async def test_neither_path_nor_query_is_shown(tmp_path: Path) -> None:
             log={"level": "debug", "format": "json"},
         )
         shown: list[str] = []
-        async with running(config) as relayd:
+        async with running(config) as first:
             await command("emit", "order.created", "--sample", "--id", "evt_1", config=config)
             for name in ("books", "shop"):
-                await logged(relayd, "delivery_exhausted", subscription=name)
+                await logged(first, "delivery_exhausted", subscription=name)
+        # It is failing once it has failed for a minute.
+        age_endpoints(tmp_path / "queue.db", 61)
+        async with running(config) as relayd:
+            await command("emit", "order.created", "--sample", "--id", "evt_2", config=config)
             await logged(relayd, "endpoint_failing", subscriptions=["books"])
             with trio.fail_after(15):
                 while len(chat.requests) < 4:  # failing and exhausted, of both
@@ -73,7 +78,7 @@ async def test_neither_path_nor_query_is_shown(tmp_path: Path) -> None:
             assert refused.returncode == 78
             shown.append(refused.stderr.decode())
             assert "backslash" in shown[-1]
-            shown += [json.dumps(record) for record in relayd.lines]
+            shown += [json.dumps(record) for each in (first, relayd) for record in each.lines]
     shown += [request.body.decode() for request in chat.requests]
     assert any("its own path with a / behind it" in each for each in shown)
     for each in shown:

@@ -1,6 +1,7 @@
 """Receivers that misbehave, all at once and end to end: each attempt ends, none delays another."""
 
 import gzip
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from faults.producing import peak_memory, producer, states, until
-from processes import make_spool, running, started, write_config
+from processes import command, make_spool, running, started, write_config
 from queue_file import age_endpoints
 from receivers import (
     Act,
@@ -156,9 +157,15 @@ async def test_a_hanging_endpoint_is_tried_less_and_holds_up_nobody(
                 received.at - at for received, at in zip(well.requests, sent, strict=True)
             )
             assert waits[int(len(waits) * 0.99)] < 1.5
-            with trio.fail_after(5):
-                await relayd.logged("endpoint_failing")
-            assert hung.accepted <= 20, "tried one at a time, once it is failing"
+            await until(lambda: len(relayd.events("attempt_failed")) >= 3, 15)
+            status = json.loads(await command("status", "--json", config=config))
+            [allowed] = [
+                each["allowed_in_flight"]
+                for each in status["endpoints"]
+                if each["subscriptions"][0]["name"] == "hung"
+            ]
+            assert allowed == 1
+            assert hung.accepted <= 20, "tried one at a time, once three attempts failed"
 
 
 async def test_one_failing_certificate_says_why(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The long form: `python -m torture --minutes N --seed S`.
 
 First the tests that take long, then each parser is fuzzed, then rounds of random faults under load
-until the time is over. Each round has a seed of its own, that follows from S and the round's
+until the time is over, while an operator reloads and gives commands. In every third round nothing
+is killed. Each round has a seed of its own, that follows from S and the round's
 number; `--round SEED` runs that round alone. Ends with a table, and with status 1 for any violation;
 Ctrl-C or SIGTERM end it with the table of the rounds so far, and with status 130.
 """
@@ -15,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from torture.fuzzing import fuzz, parsers
 from torture.harness import impossible_here, torture
-from torture.plan import Fault, make_plan
+from torture.plan import INTERRUPTING, LONG_RETENTION_S, Act, Fault, Plan, make_plan
 from torture.violations import Report, violations
 
 STEPS = 60
@@ -45,6 +47,7 @@ class Totals:
         self.peak_memory = 0
         self.open_files = 0
         self.faults: Counter[Fault] = Counter()
+        self.acts: Counter[Act] = Counter()
         self.broken: list[str] = []
 
     def add(self, report: Report, found: list[str]) -> None:
@@ -52,13 +55,14 @@ class Totals:
         self.events += len(report.produced.committed)
         self.kills += report.kills
         self.faults += report.faults
+        self.acts += report.acts
         self.peak_memory = max(self.peak_memory, report.peak_memory)
         self.open_files = max(self.open_files, report.open_files)
-        for name, requests in report.requests.items():
-            taken = sum(each.status == 200 for each in requests)
+        for requests in report.requests.values():
+            taken = Counter(each.delivery_id for each in requests if each.status == 200)
             self.requests += len(requests)
-            self.delivered += len(report.taken(name))
-            self.twice += taken - len(report.taken(name))
+            self.delivered += len(taken)
+            self.twice += taken.total() - len(taken)
         self.broken += [f"round {report.plan.seed}: {each}" for each in found]
 
     def table(self, minutes: float) -> str:
@@ -75,6 +79,7 @@ class Totals:
             f"| most memory | {self.peak_memory / 1e6:.0f} MB |",
             f"| most open files | {self.open_files} |",
             *(f"| {fault.value} | {count} |" for fault, count in sorted(self.faults.items())),
+            *(f"| {act.value} | {count} |" for act, count in sorted(self.acts.items())),
             f"| violations | {len(self.broken)} |",
         ]
         return "\n".join(lines)
@@ -137,10 +142,10 @@ def update(page: Path, table: str, seed: int) -> None:
 
 def run_round(seed: int, load: float, totals: Totals) -> list[str]:
     """Run one round; its folder is kept when something was violated."""
-    plan = make_plan(seed, STEPS, impossible_here(), LONGEST_WAIT_S)
+    plan = round_plan(seed)
     with _Folder() as folder:
         try:
-            report = torture(folder.path, plan, load=load)
+            report = torture(folder.path, plan, load=load, progress=_progress(plan))
         except Exception as error:  # noqa: BLE001 - the other rounds go on
             folder.keep = True
             found = [f"the harness itself failed: {error!r}; its files: {folder.path}"]
@@ -152,7 +157,8 @@ def run_round(seed: int, load: float, totals: Totals) -> list[str]:
         folder.keep = bool(found)
         totals.add(report, found)
         print(
-            f"round {seed}: {report.kills} SIGKILLs, {len(report.produced.committed):,} events,"
+            f"round {seed}: {report.kills} SIGKILLs, {report.acts.total()} acts of the operator,"
+            f" {len(report.produced.committed):,} events,"
             f" {sum(map(len, report.requests.values())):,} requests,"
             f" {report.peak_memory / 1e6:.0f} MB; {'; '.join(found) or 'all well'}",
             flush=True,
@@ -162,6 +168,23 @@ def run_round(seed: int, load: float, totals: Totals) -> list[str]:
                 f"  its files: {folder.path}; again: python -m torture --round {seed}", flush=True
             )
     return found
+
+
+def round_plan(seed: int) -> Plan:
+    """Return the plan of the round that this seed stands for."""
+    without = impossible_here() | (INTERRUPTING if seed % 3 == 0 else frozenset())
+    return make_plan(seed, STEPS, without, LONGEST_WAIT_S, acts=tuple(Act))
+
+
+def _progress(plan: Plan) -> Callable[[str], None]:
+    began = time.monotonic()
+    kept = "all is kept" if plan.retention_s == LONG_RETENTION_S else "retention is short"
+    print(f"round {plan.seed}: {len(plan.steps)} faults, {kept}", flush=True)
+
+    def say(line: str) -> None:
+        print(f"  {time.monotonic() - began:4.0f} s: {line}", flush=True)
+
+    return say
 
 
 class _Folder:

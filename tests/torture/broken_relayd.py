@@ -1,10 +1,13 @@
-"""relayd, broken on purpose in one of three ways, by RELAYD_BROKEN.
+"""relayd, broken on purpose in one of several ways, by RELAYD_BROKEN.
 
 `marks` marks a delivery as delivered before it sends it; `answers` tells its producer that an event
 is durable before it is; `deletes` takes a spool's rows before they are in the queue. The harness
-must find what each loses, or it would prove nothing of the real one.
+must find what each loses, or it would prove nothing of the real one. `stale` starts whatever a claim
+brings back, though a reload, a pause or a cancel came in between; `twice` makes two events of a row
+that is resubmitted twice; `limits` knows no limits. The harness must find
+what the operator did in vain.
 
-Each opens its window once, for one call, holds it open without end, and then makes the file
+Each of the first three opens its window once, for one call, holds it open without end, and then makes the file
 RELAYD_WINDOW: whoever kills it from then on makes it lose something, on any machine. While that
 file is there, it does everything right.
 """
@@ -12,28 +15,42 @@ file is there, it does everything right.
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import trio
+from torture.configuration import OPERATED
 
 from relayd.cli import main
 from relayd.core.acceptance import Acceptance
 from relayd.core.delivery import decide
+from relayd.core.endpoint import Endpoint
 from relayd.core.event import Event
 from relayd.core.outcome import Outcome
+from relayd.core.token_bucket import Rate
 from relayd.delivery.attempt import Attempt
 from relayd.delivery.endpoint_task import EndpointTask
+from relayd.delivery.in_flight import InFlight
 from relayd.intake import Intake
+from relayd.queue.claims import Claim, Want
+from relayd.queue.queue import Queue
 from relayd.queue.records import Recording
+from relayd.queue.rejected import drop_rejected
 
-WINDOW = Path(os.environ["RELAYD_WINDOW"])
+WINDOW = Path(os.environ.get("RELAYD_WINDOW", ""))
 
 _accept = Intake.accept
 _init = EndpointTask.__init__
 
 held: list[str] = []
 """Whom the window is open for: a producer, or a delivery."""
+
+
+opened_at: list[float] = []
+
+TAKEN_S = 4.0
+"""When a reader has surely deleted what was confirmed: it waits for a good moment to do so."""
 
 
 def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
@@ -62,14 +79,82 @@ def _early(kind: str) -> Any:
         [producer] = {each.id.split("_")[1] for each in events}
         if not held:
             held.append(producer)
+            opened_at.append(trio.current_time())
             return [Acceptance.ACCEPTED for _ in events]
-        if held == [producer]:
-            # A producer that goes on has had its answer, and a spool that is read again was rid of
-            # its rows.
+        if held == [producer] and trio.current_time() - opened_at[0] > TAKEN_S:
+            # A producer that goes on has had its answer, and a spool that is read on has lost its
+            # rows.
             WINDOW.touch()
         return await _accept(self, events, source)
 
     return accept
+
+
+CLAIM_S = 0.3
+"""How much longer a claim takes here, so that much changes meanwhile."""
+
+_claim = EndpointTask._claim
+_begun = EndpointTask._begun
+_apply = EndpointTask.apply
+
+
+async def _claim_and_remember(self: Any) -> Any:
+    self.remembered = dict(self._subscriptions)
+    return await _claim(self)
+
+
+def _begin_all(self: Any, claim: Any, names: Any, versions: Any) -> Any:
+    now, retired = self._subscriptions, self._retired
+    self._subscriptions, self._retired = {**self.remembered, **now}, False
+    try:
+        return _begun(self, claim, names, versions)
+    finally:
+        self._subscriptions, self._retired = now, retired
+
+
+def _start_whatever_is_claimed() -> None:
+    task: Any = EndpointTask
+    queue: Any = Queue
+    claim = Queue.claim
+
+    async def slow(self: Queue, want: Want) -> Claim:
+        found = await claim(self, want)
+        if OPERATED.keys() >= set(want.subscriptions):  # the others have their load to bear
+            await trio.sleep(CLAIM_S)
+        return found
+
+    queue.claim = slow
+    task._claim, task._begun = _claim_and_remember, _begin_all
+    in_flight: Any = InFlight
+    in_flight.is_current = lambda *_: True
+
+
+def _forget_who_resubmitted() -> None:
+    intake: Any = Intake
+
+    async def resubmit(self: Intake, event: Event, source: str, rejected: int) -> Acceptance:
+        await trio.sleep(CLAIM_S)
+        [result] = await self.accept([event], source)
+        await self._queue.operate(lambda db, *_: drop_rejected(db, [rejected]))
+        return result
+
+    intake.resubmit = resubmit
+
+
+def _know_no_limit() -> None:
+    task: Any = EndpointTask
+
+    def init(self: Any, endpoint: Endpoint, *args: Any, **kwargs: Any) -> None:
+        _init(self, _without_limits(endpoint), *args, **kwargs)
+
+    def apply(self: Any, endpoint: Endpoint, subscriptions: Any) -> None:
+        _apply(self, _without_limits(endpoint), subscriptions)
+
+    task.__init__, task.apply = init, apply
+
+
+def _without_limits(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, max_in_flight=100, rate=Rate(100_000, 1.0))
 
 
 if __name__ == "__main__":
@@ -80,6 +165,12 @@ if __name__ == "__main__":
             Intake.accept = _early("socket")  # type: ignore[method-assign]  # that is the defect
         case "deletes":
             Intake.accept = _early("spool")  # type: ignore[method-assign]  # that is the defect
+        case "stale":
+            _start_whatever_is_claimed()
+        case "twice":
+            _forget_who_resubmitted()
+        case "limits":
+            _know_no_limit()
         case other:
             raise AssertionError(other)
     sys.argv[0] = "relayd"

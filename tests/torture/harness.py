@@ -1,9 +1,9 @@
-"""Runs the real process under load, and does a plan's faults to it.
+"""Runs the real process under load, and does a plan's faults to it, while an operator acts.
 
 Several producers (spools in both journal modes, and the socket) write down what was accepted;
-several receivers (one of no manners, one with a low limit, one that refuses everything) write down
-what they saw. `violations` then compares the records of both ends. (What the scheduler does with a
-plan is its own.)
+several receivers (one of no manners, one with a low limit, one that refuses everything, four
+between which the operator moves subscriptions) write down what they saw. `violations` then compares
+the records of both ends. (What the scheduler does with a plan is its own.)
 """
 
 import signal
@@ -16,9 +16,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from faults.injection import can_mount, can_trace, fill, killed_at, small_disk
-from torture.configuration import SECRET, configuration
-from torture.plan import Fault, Plan, Step
-from torture.recording import UNRULY, Produced, Receiver, SocketProducer, SpoolProducer
+from torture.configuration import PLACES, SECRET, ConfigFile
+from torture.observation import integrity, observe, unended, waiting
+from torture.operations import Operator
+from torture.plan import LONG_RETENTION_S, Fault, Plan, Step
+from torture.recording import (
+    BUSY,
+    UNRULY,
+    Produced,
+    Receiver,
+    SocketProducer,
+    SpoolProducer,
+)
 from torture.relay import Relay
 from torture.violations import Report
 
@@ -29,6 +38,16 @@ START_S = 60.0
 
 BACKLOG = 3000
 """With so many events on their way, producers wait: a run must end, however slow its machine is."""
+
+OPERATED_BACKLOG = 15_000
+"""The same for deliveries, most of them of the subscriptions that the operator stops and starts."""
+
+OBSERVED_EACH_S = 20.0
+
+SAID_EACH = 10
+"""Faults between two lines of progress."""
+
+FINISH_S = 180.0
 
 
 class Run:
@@ -43,8 +62,10 @@ class Run:
         load: float,
         failing: float,
         until_killed: Callable[[], bool] | None,
+        progress: Callable[[str], None],
     ) -> None:
         self._plan = plan
+        self._progress = progress
         self._outside = folder
         self._folder = folder / "disk"
         self._socket = folder / "relayd.sock"
@@ -55,7 +76,19 @@ class Run:
             "unruly": Receiver(SECRET, seed=next(seeds), acts=UNRULY),
             "limited": Receiver(SECRET, seed=next(seeds), failing=failing),
             "hopeless": Receiver(SECRET, seed=next(seeds), failing=1.0),
+            **{
+                place: Receiver(SECRET, seed=next(seeds), acts=BUSY, delay_s=0.03)
+                for place in PLACES
+            },
         }
+        self._file = ConfigFile(
+            folder / "config.yaml",
+            spools=self._spools,
+            socket=self._socket,
+            queue=self._folder / "queue.db",
+            urls={name: each.url for name, each in self.receivers.items()},
+            retention_s=plan.retention_s,
+        )
         self.produced = Produced()
         pause_s = 0.012 / load
         self._producers = [
@@ -65,10 +98,16 @@ class Run:
             SocketProducer(self._socket, self.produced, pause_s * 5, name="many", seed=next(seeds), most=30),
         ]  # fmt: skip
         self._relay = relay
-        self._changes = 0
         self._until_killed = until_killed or self._listens
         self.report = Report(
             plan, self.produced, {name: each.requests for name, each in self.receivers.items()}
+        )
+        self._operator = Operator(
+            plan.operations,
+            file=self._file,
+            spool=self._spools / "wal.db",
+            produced=self.produced,
+            timeline=self.report.timeline,
         )
 
     def run(self) -> Report:
@@ -88,15 +127,19 @@ class Run:
                 producer.start()
             try:
                 self._wait_until(self._listens)
-                for step in self._plan.steps:
+                self._operator.start()
+                for number, step in enumerate(self._plan.steps, start=1):
                     time.sleep(step.wait_s)
                     self._check_that_it_runs()
                     self._do(step)
                     report.faults[step.fault] += 1
+                    if number % SAID_EACH == 0:
+                        self._say(number)
                 self._finish()
             finally:
                 sampling.set()
                 sampler.join()
+                self._operator.stopping.set()
                 for producer in self._producers:
                     producer.stopping.set()
                 for receiver in self.receivers.values():
@@ -104,6 +147,14 @@ class Run:
                 self._relay.kill()
             self._look(time.monotonic() - began)
         return report
+
+    def _say(self, number: int) -> None:
+        self._progress(
+            f"fault {number} of {len(self._plan.steps)}, {self._operator.done.total()} acts,"
+            f" {len(self.produced.committed):,} events, {waiting(self._file.queue):,} deliveries wait,"
+            f" {self._relay.peak_memory / 1e6:.0f} MB"
+            + "".join(f"; {each}" for each in self.report.troubles + self._operator.troubles)
+        )
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -115,16 +166,11 @@ class Run:
             yield
 
     def _write_config(self, *, good: bool = True) -> None:
-        self._changes += 1
-        urls = {name: each.url for name, each in self.receivers.items()}
-        text = configuration(self._spools, self._socket, urls, self._changes)
-        if not good:
-            text = text[: len(text) // 3]
-        # In place, as editors do it. On a full disk there is no room for a new file.
-        (self._folder / "config.yaml").write_text(text)
+        with self._file.lock:
+            self._file.write(good=good)
 
     def _do(self, step: Step) -> None:
-        actions: dict[Fault, Callable[[float], None]] = {
+        actions: dict[Fault, Callable[[float], object]] = {
             Fault.KILL: self._kill,
             Fault.KILL_AT_START: self._kill_at_start,
             Fault.KILL_AT_SYNC: self._kill_at_sync,
@@ -137,6 +183,7 @@ class Run:
             Fault.LOCK_SPOOL: self._lock_spool,
             Fault.LOCK_QUEUE: self._lock_queue,
             Fault.FILL_DISK: self._fill_disk,
+            Fault.KILL_READER: self._relay.kill_helper,
         }
         actions[step.fault](step.amount)
 
@@ -178,11 +225,12 @@ class Run:
     def _reload(self, *, good: bool) -> None:
         # Until it has taken over its signals, SIGHUP ends a process.
         self._wait_until(self._listens)
-        self._write_config(good=good)
-        self._relay.signal(signal.SIGHUP)
-        if not good:
-            time.sleep(0.3)
-            self._write_config()
+        with self._file.lock:
+            self._file.write(good=good)
+            self._relay.signal(signal.SIGHUP)
+            if not good:
+                time.sleep(0.3)
+                self._file.write()
 
     def _stop(self, amount: float) -> None:
         self._relay.signal(signal.SIGSTOP)
@@ -240,6 +288,7 @@ class Run:
         for _ in range(20):
             if self._relay.status is None:
                 return
+            self._relay.interruptions.append(time.monotonic())
             self._relay.start()
             time.sleep(0.5)
 
@@ -247,6 +296,7 @@ class Run:
         status = self._relay.status
         if status is not None:
             self.report.troubles.append(f"it ended by itself with {status}")
+            self._relay.interruptions.append(time.monotonic())
             self._relay.start()
         for producer in self._producers:
             if producer.error is not None:
@@ -258,13 +308,23 @@ class Run:
             producer.stopping.set()
         for producer in self._producers:
             producer.join()
+        self._operator.stopping.set()
+        self._operator.join()
+        self._progress("everything goes on now, and is let finish")
         for name, receiver in self.receivers.items():
             receiver.meek = name != "hopeless"
         self._wait_until(self._listens)
-        deadline = time.monotonic() + 90
+        self._operator.settle()
+        deadline = time.monotonic() + FINISH_S
+        while time.monotonic() < deadline and self._in_spools():
+            self._check_that_it_runs()
+            time.sleep(0.3)
+        # Before they are replayed: who was given up shows here only.
+        observe(self._file.queue, self.report.observed)
+        self._operator.send_again(with_backfill=self._plan.retention_s == LONG_RETENTION_S)
         while time.monotonic() < deadline:
             self._check_that_it_runs()
-            if not _unended(self._folder / "queue.db") and not self._in_spools():
+            if not unended(self._file.queue) and not self._in_spools():
                 break
             time.sleep(0.3)
         if (status := self._relay.terminate()) != 0:
@@ -273,8 +333,15 @@ class Run:
     def _look(self, duration_s: float) -> None:
         report = self.report
         report.still_in_spool = self._in_spools()
-        report.unended = _unended(self._folder / "queue.db")
-        report.integrity = _integrity(self._folder / "queue.db")
+        report.unended = unended(self._file.queue)
+        report.integrity = integrity(self._file.queue)
+        observe(self._file.queue, report.observed)
+        report.peak_helper = self._relay.peak_helper
+        if self._relay.left_behind:
+            report.troubles.append(f"readers were left {self._relay.left_behind} times")
+        report.interruptions = self._relay.interruptions
+        report.acts = self._operator.done
+        report.troubles += self._operator.troubles
         report.log = (self._outside / "relayd.log").read_text()
         report.log_lines_per_s = report.log.count("\n") / duration_s
         report.peak_memory = self._relay.peak_memory
@@ -288,11 +355,17 @@ class Run:
         return found
 
     def _sample(self, ending: threading.Event) -> None:
-        while not ending.wait(0.1):
+        observe_at = time.monotonic() + OBSERVED_EACH_S
+        while not ending.wait(0.25):
             self._relay.sample()
-            backlog = len(self.produced.committed) - self.receivers["all"].taken
+            backlog = self.produced.count - self.receivers["all"].taken
+            held = backlog > BACKLOG or waiting(self._file.queue) > OPERATED_BACKLOG
             for producer in self._producers:
-                producer.held = backlog > BACKLOG
+                producer.held = held
+            if time.monotonic() > observe_at:
+                observe(self._file.queue, self.report.observed)
+                self._relay.sample_helpers()
+                observe_at = time.monotonic() + OBSERVED_EACH_S
 
 
 def torture(
@@ -304,14 +377,24 @@ def torture(
     load: float = 1.0,
     failing: float = 0.05,
     until_killed: Callable[[], bool] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Run the relay under load, do the plan's faults to it, let it finish, and report.
 
     `load` is in some 300 events a second, `failing` the share of requests that receivers of good
     manners refuse. SIGKILL at a random moment waits for `until_killed`; without it, for the start.
+    `progress` gets a line now and then.
     """
-    relay = Relay(folder / "disk", folder / "relayd.log", list(program), env or {})
-    run = Run(folder, plan, relay=relay, load=load, failing=failing, until_killed=until_killed)
+    relay = Relay(folder / "config.yaml", folder / "relayd.log", list(program), env or {})
+    run = Run(
+        folder,
+        plan,
+        relay=relay,
+        load=load,
+        failing=failing,
+        until_killed=until_killed,
+        progress=progress,
+    )
     return run.run()
 
 
@@ -329,21 +412,3 @@ def _make_spool(path: Path, journal: str) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA journal_mode = {journal}")
         db.execute(SPOOL_TABLE.format(table="relayd_spool"))
-
-
-def _unended(path: Path) -> dict[str, str]:
-    """Return the deliveries that have not ended as they must, with their states."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
-        return dict(
-            db.execute(
-                "SELECT e.id || ' to ' || s.name, d.state FROM deliveries d"
-                " JOIN events e ON e.seq = d.event_seq"
-                " JOIN subscriptions s ON s.id = d.subscription_id"
-                " WHERE d.state <> iif(s.name = 'hopeless', 'exhausted', 'delivered')"
-            )
-        )
-
-
-def _integrity(path: Path) -> str:
-    with closing(sqlite3.connect(path)) as db:
-        return str(db.execute("PRAGMA integrity_check").fetchone()[0])

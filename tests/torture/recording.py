@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import math
 import random
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,8 +25,13 @@ TYPES = {
     "d": "order.completed",
     "u": "user.created",
     "i": "inventory.updated",
+    "p": "product.updated",
+    "y": "payment.succeeded",
 }
-_SHARES = (40, 54, 5, 1)
+_SHARES = (40, 54, 5, 1, 10, 10)
+
+SUBSCRIPTION_HEADER = "X-Subscription"
+"""Names the subscription in its requests, where several share a receiver."""
 
 HUNG_S = 3.0
 """How long a receiver hangs: longer than the timeout that it is delivered with."""
@@ -36,11 +42,12 @@ def event_type(event_id: str) -> str:
     return TYPES[event_id[-1]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One complete request, as the receiver saw it. `at` is a monotonic time in seconds.
 
-    `status` is the answer's; 0 where none was sent.
+    `status` is the answer's; 0 where none was sent. `ended` is when the answer began, or the
+    connection was closed.
     """
 
     at: float
@@ -50,12 +57,26 @@ class Request:
     body_hash: str
     signature_ok: bool
     status: int
+    subscription: str = ""
+    closed: bool = False
+    """Whether the connection was closed at once, without a byte of an answer."""
+    ended: float = math.inf
+
+    @property
+    def delivery_seq(self) -> int:
+        """The delivery's number in the queue."""
+        return int(self.delivery_id.rpartition("_")[2])
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a sample, sent by the operator past the queue."""
+        return self.delivery_id.startswith("dlv_test_")
 
 
 class Act:
     """What a receiver does with a request."""
 
-    TAKE, SLOW, LAST, FAIL, WAIT, ELSEWHERE, RESET, HANG, GARBAGE = range(9)
+    TAKE, SLOW, LAST, FAIL, WAIT, ELSEWHERE, RESET, HANG, GARBAGE, GONE = range(10)
 
 
 STATUS = {
@@ -65,6 +86,7 @@ STATUS = {
     Act.FAIL: 500,
     Act.WAIT: 503,
     Act.ELSEWHERE: 302,
+    Act.GONE: 410,
 }
 
 UNRULY: Mapping[int, int] = {
@@ -73,21 +95,35 @@ UNRULY: Mapping[int, int] = {
 }  # fmt: skip
 """How often a receiver of no manners does what, of 1,000."""
 
+BUSY: Mapping[int, int] = {
+    Act.TAKE: 890, Act.SLOW: 20, Act.LAST: 20, Act.FAIL: 40, Act.WAIT: 2, Act.RESET: 20,
+    Act.HANG: 2, Act.GARBAGE: 5, Act.GONE: 1,
+}  # fmt: skip
+"""What the receivers do between which the operator moves subscriptions."""
+
 
 class Receiver:
     """A receiver that misbehaves by a seeded plan, and records all requests.
 
     `failing` is the share of plain failures; `acts` has weights of whatever it does instead.
-    `down` has it close what comes, unread; `meek` has it take everything from then on.
+    Each answer takes `delay_s`. `down` has it close what comes, unread; `meek` has it take
+    everything, at once, from then on.
     """
 
     def __init__(
-        self, secret: str, *, seed: int, failing: float = 0.0, acts: Mapping[int, int] | None = None
+        self,
+        secret: str,
+        *,
+        seed: int,
+        failing: float = 0.0,
+        acts: Mapping[int, int] | None = None,
+        delay_s: float = 0.0,
     ) -> None:
         self.requests: list[Request] = []
         self.taken = 0
         self.down = False
         self.meek = False
+        self._delay_s = delay_s
         self._secret = Secret(secret)
         self._plan = random.Random(seed)
         weights = acts or {Act.TAKE: round((1 - failing) * 1000), Act.FAIL: round(failing * 1000)}
@@ -104,13 +140,13 @@ class Receiver:
                     self.close_connection = True
                     return
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.perform(receiver.record(self.headers, body))
+                self.perform(*receiver.record(self.headers, body))
 
-            def perform(self, act: int) -> None:
-                if act == Act.SLOW:
-                    time.sleep(0.2)
-                if act == Act.HANG:
-                    time.sleep(HUNG_S)
+            def perform(self, act: int, request: Request) -> None:
+                if pause_s := receiver.pause_s(act):
+                    time.sleep(pause_s)
+                # Before the first byte: the next request may come before this thread runs again.
+                request.ended = time.monotonic()
                 if act in (Act.HANG, Act.RESET):
                     self.close_connection = True
                     return
@@ -147,7 +183,13 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
-    def record(self, headers: Any, body: bytes) -> int:
+    def pause_s(self, act: int) -> float:
+        """Return how long to wait before an answer."""
+        if act == Act.HANG:
+            return HUNG_S
+        return (0.0 if self.meek else self._delay_s) + (0.2 if act == Act.SLOW else 0.0)
+
+    def record(self, headers: Any, body: bytes) -> tuple[int, Request]:
         """Write down a request, and return what to do with it."""
         at = time.monotonic()
         signature_ok = verify(body, headers["X-LocallyGrown-Signature"], self._secret)
@@ -156,18 +198,19 @@ class Receiver:
             if self.meek:
                 act = Act.TAKE
             self.taken += STATUS.get(act) == 200
-            self.requests.append(
-                Request(
-                    at=at,
-                    event_id=json.loads(body)["id"],
-                    delivery_id=headers["X-LocallyGrown-Delivery"],
-                    attempt=int(headers["X-LocallyGrown-Attempt"]),
-                    body_hash=hashlib.sha256(body).hexdigest(),
-                    signature_ok=signature_ok,
-                    status=STATUS.get(act, 0),
-                )
+            request = Request(
+                at=at,
+                event_id=json.loads(body)["id"],
+                delivery_id=headers["X-LocallyGrown-Delivery"],
+                attempt=int(headers["X-LocallyGrown-Attempt"]),
+                body_hash=hashlib.sha256(body).hexdigest(),
+                signature_ok=signature_ok,
+                status=STATUS.get(act, 0),
+                subscription=headers.get(SUBSCRIPTION_HEADER, ""),
+                closed=act == Act.RESET,
             )
-        return act
+            self.requests.append(request)
+        return act, request
 
     def close(self) -> None:
         self._server.shutdown()
@@ -185,7 +228,18 @@ class Produced:
 
     committed: set[str] = field(default_factory=set)
     in_doubt: set[str] = field(default_factory=set)
+    count: int = 0
+    """How many of the committed ones everybody but the operator's subscriptions may want."""
     refused: int = 0
+    resubmitted: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """For each row that was made to be rejected, the ids under which it was resubmitted: it becomes
+    one event, under one of them."""
+
+    def commit(self, event_ids: Iterable[str]) -> None:
+        """Note that these are committed."""
+        for event_id in event_ids:
+            self.committed.add(event_id)
+            self.count += event_id[-1] in "cdui"
 
 
 class _Producer(threading.Thread):
@@ -222,8 +276,8 @@ class _Producer(threading.Thread):
             data = {
                 "object": {"id": f"order_{self._number}", "total": self._number, "name": PAYLOAD}
             }
-            if self._plan.random() < 0.02:
-                data["object"]["notes"] = "x" * self._plan.randrange(200_000)
+            if self._plan.random() < 0.01:
+                data["object"]["notes"] = "x" * self._plan.randrange(100_000)
             events.append((f"evt_{self.name}_{self._number}_{letter}", TYPES[letter], data))
         return events
 
@@ -267,7 +321,7 @@ class SpoolProducer(_Producer):
                 self._produced.refused += len(events)
                 self.stopping.wait(0.2)
                 continue
-            self._produced.committed.update(event_id for event_id, _, _ in events)
+            self._produced.commit(event_id for event_id, _, _ in events)
         db.close()
 
 
@@ -317,7 +371,7 @@ class SocketProducer(_Producer):
             answer = json.loads(line)
             self._produced.in_doubt.discard(event_id)
             if answer == {"ok": True, "id": event_id}:
-                self._produced.committed.add(event_id)
+                self._produced.commit([event_id])
                 continue
             assert answer["code"] == "unavailable", answer
             self._produced.refused += 1

@@ -7,19 +7,38 @@ from dataclasses import dataclass, field
 from torture.configuration import (
     HOPELESS_RETRIES_S,
     LIMIT,
-    MAX_IN_FLIGHT,
+    OPERATED,
     PERIOD_S,
+    PLACES,
     SECRET,
     WANTED,
 )
-from torture.plan import KILLS, Fault, Plan
+from torture.observation import Observed
+from torture.operated import violations_of_operations
+from torture.plan import KILLS, LONG_RETENTION_S, Act, Fault, Plan
 from torture.recording import PAYLOAD, Produced, Request, event_type
+from torture.repeats import violations_of_repeats
+from torture.timeline import Timeline
 
 from relayd.core.retry import JITTER
 
 MEMORY = 150_000_000
-OPEN_FILES = 120
+HELPER_MEMORY = 30_000_000
+OPEN_FILES = 200
 LOG_LINES_PER_S = 400
+
+DEFECTS = (
+    "defect",
+    "part_failed",
+    "attempt_defect",
+    "attempt_not_recorded",
+    "delivery_not_quarantined",
+    "claim_defect",
+    "command_failed",
+    "reload_failed",
+    "event_defect",
+)
+"""What relayd logs when it contains a defect of its own."""
 
 WINDOW_S = 5.0
 IN_WINDOW = round((LIMIT // 100 + LIMIT / PERIOD_S * WINDOW_S) * 1.1)
@@ -35,11 +54,18 @@ class Report:
     produced: Produced
     requests: Mapping[str, Sequence[Request]]
     faults: Counter[Fault] = field(default_factory=Counter)
+    acts: Counter[Act] = field(default_factory=Counter)
+    timeline: Timeline = field(default_factory=Timeline, repr=False)
+    observed: Observed = field(default_factory=Observed, repr=False)
+    interruptions: list[float] = field(default_factory=list)
+    """When relayd was killed, or attempts may have been cut off otherwise."""
     still_in_spool: set[str] = field(default_factory=set)
     unended: dict[str, str] = field(default_factory=dict)
     """Deliveries that did not end as they must, each with its state."""
     integrity: str = "ok"
     peak_memory: int = 0
+    peak_helper: int = 0
+    """The most that one of its helper processes had, in bytes."""
     open_files: int = 0
     log: str = field(default="", repr=False)
     log_lines_per_s: float = 0.0
@@ -50,17 +76,6 @@ class Report:
     def kills(self) -> int:
         """How often relayd was killed."""
         return sum(count for fault, count in self.faults.items() if fault in KILLS)
-
-    @property
-    def cut_off(self) -> int:
-        """How many attempts may have been cut off, and so made again under the same number.
-
-        Also one whose answer came to a stopped process, or to one that could not write it down.
-        """
-        interruptions = self.kills + sum(
-            self.faults[fault] for fault in (Fault.STOP, Fault.TERMINATE, Fault.FILL_DISK)
-        )
-        return interruptions * MAX_IN_FLIGHT * len(WANTED)
 
     def taken(self, name: str) -> set[str]:
         """Return the events to which a receiver answered 2xx."""
@@ -74,15 +89,30 @@ class Report:
 
 def violations(report: Report) -> list[str]:
     """Return each invariant that a run broke, in words."""
-    found = [*report.troubles, *_of_events(report), *_of_attempts(report), *_of_resources(report)]
+    found = [
+        *report.troubles,
+        *_of_events(report),
+        *_of_operated_events(report),
+        *_of_attempts(report),
+        *violations_of_repeats(report.requests, report.observed, report.interruptions),
+        *violations_of_operations(
+            {place: report.requests.get(place, ()) for place in PLACES},
+            report.timeline,
+            report.interruptions,
+        ),
+        *_of_resources(report),
+    ]
     if report.integrity != "ok":
         found.append(f"the queue is damaged: {report.integrity}")
     if SECRET in report.log or PAYLOAD in report.log:
         found.append("the log shows a secret or a payload")
     if '"quarantined"' in report.log:
         found.append("it was killed by others, and put that down to an event")
-    if "Traceback" in report.log or '"event": "defect"' in report.log:
-        found.append("the log has a defect")
+    found += (f"the log has {each}" for each in DEFECTS if f'"event": "{each}"' in report.log)
+    if "Traceback" in report.log:
+        found.append("the log has a traceback")
+    if report.observed.gaps:
+        found.append(f"attempts are not numbered 1, 2, 3…: {_some(report.observed.gaps)}")
     return found
 
 
@@ -104,42 +134,56 @@ def _of_events(report: Report) -> Iterator[str]:
         yield f"left in the spools: {_some(report.still_in_spool)}"
 
 
+def _of_operated_events(report: Report) -> Iterator[str]:
+    """Judge those subscriptions that the operator moves and stops."""
+    produced, observed = report.produced, report.observed
+    made = produced.committed | produced.in_doubt
+    made.update(event_id for ids in produced.resubmitted.values() for event_id in ids)
+    requests = [each for place in PLACES for each in report.requests.get(place, ())]
+    for name, types in OPERATED.items():
+        mine = [each for each in requests if each.subscription == name and not each.is_test]
+        reached = {each.event_id for each in mine if each.status == 200}
+        wanted = {each for each in produced.committed if event_type(each) in types}
+        lost = wanted - reached - report.still_in_spool
+        lost -= {each for each in lost if f"{each} to {name}" in report.unended}
+        if report.plan.retention_s != LONG_RETENTION_S:
+            # Else all that was given up was sent again at the end.
+            lost -= {each for each in lost if (each, name) in observed.given_up}
+        if lost:
+            yield f"lost: {len(lost)} committed events never reached {name}: {_some(lost)}"
+        known = {each for each in made if event_type(each) in types}
+        if phantoms := {each.event_id for each in mine} - known:
+            yield f"phantoms at {name}: {len(phantoms)} events nobody made: {_some(phantoms)}"
+    if strangers := {each.subscription for each in requests} - OPERATED.keys():
+        yield f"requests of nobody's: {_some(strangers)}"
+    received = {each.event_id for each in requests}
+    wrong = []
+    for ids in produced.resubmitted.values():
+        count = len(received.intersection(ids))
+        if count != 1 and not (count == 0 and report.plan.retention_s != LONG_RETENTION_S):
+            wrong.append(f"{count} of {ids}")
+    if wrong:
+        yield f"resubmitted as one event, and made {'; '.join(wrong[:3])}; {len(wrong)} such rows"
+
+
 def _of_attempts(report: Report) -> Iterator[str]:
-    again = twice = 0
-    for name, requests in report.requests.items():
+    for name in WANTED:
+        requests = report.requests[name]
         deliveries: dict[str, list[Request]] = defaultdict(list)
         for each in requests:
             deliveries[each.event_id].append(each)
         wrong: list[str] = []
         for event_id, attempts in deliveries.items():
-            again += len(attempts) - len({each.attempt for each in attempts})
-            twice += max(0, sum(each.status == 200 for each in attempts) - 1)
-            found = [*_of_a_delivery(attempts)]
+            found: list[str] = []
             if name == "hopeless" and f"{event_id} to {name}" not in report.unended:
                 found += _of_a_schedule(attempts)
             wrong += (f"{event_id} to {name}: {each}" for each in found)
         yield from wrong[:5]
         if len(wrong) > 5:
             yield f"and {len(wrong) - 5} more like these"
-    if again > report.cut_off:
-        yield f"attempts made again: {again}, where at most {report.cut_off} were cut off"
-    if twice > report.cut_off:
-        yield f"duplicates: {twice}, where at most {report.cut_off} attempts were cut off"
     most = _most_in_a_window(sorted(each.at for each in report.requests["limited"]))
     if most > IN_WINDOW:
         yield f"too fast: {most} requests within {WINDOW_S} s, where {IN_WINDOW} may be"
-
-
-def _of_a_delivery(attempts: Sequence[Request]) -> Iterator[str]:
-    """Judge one delivery's attempts, in the order in which they came."""
-    if len({(each.body_hash, each.delivery_id) for each in attempts}) > 1:
-        yield "attempts differ in body or id"
-    if not all(each.signature_ok for each in attempts):
-        yield "a wrong signature"
-    # Some are missing: those that did not come so far as to be read.
-    numbers = [each.attempt for each in attempts]
-    if numbers != sorted(numbers):
-        yield f"attempts out of order: {numbers}"
 
 
 def _of_a_schedule(attempts: Sequence[Request]) -> Iterator[str]:
@@ -158,6 +202,8 @@ def _of_a_schedule(attempts: Sequence[Request]) -> Iterator[str]:
 def _of_resources(report: Report) -> Iterator[str]:
     if report.peak_memory > MEMORY:
         yield f"memory: {report.peak_memory} bytes"
+    if report.peak_helper > HELPER_MEMORY:
+        yield f"memory of a reader: {report.peak_helper} bytes"
     if report.open_files > OPEN_FILES:
         yield f"open files: {report.open_files}"
     if report.log_lines_per_s > LOG_LINES_PER_S:

@@ -289,7 +289,8 @@ def test_the_readers_of_the_spools_are_confined(system: Tree) -> None:
         return bool(spools) and all(each["confined"] for each in spools)
 
     until(confined, "a confined reader for each spool")
-    assert not journal(system, "--grep=reader_not_confined")
+    # Not by --grep, with which journalctl ends with 1 when nothing is found.
+    assert not [each for each in journal(system) if "reader_not_confined" in each["MESSAGE"]]
 
 
 def test_a_wrong_configuration_is_not_started_again_and_again(system: Tree) -> None:
@@ -302,7 +303,12 @@ def test_a_wrong_configuration_is_not_started_again_and_again(system: Tree) -> N
     assert "markt_id: unknown key" in system.run("journalctl", "--unit=relayd.service")
     # A producer's connection starts it, which fails a few times; then the socket gives up.
     system.python(SEND, "evt_lost", "20", status=1)
-    until(lambda: shown(system, "ActiveState", "relayd.socket") == "failed", "the socket's end")
+    # Where a start takes longer than 2 s, as on a busy machine, it comes when that is over.
+    until(
+        lambda: shown(system, "ActiveState", "relayd.socket") == "failed",
+        "the socket's end",
+        timeout_s=300,
+    )
     assert int(shown(system, "NRestarts")) == before
     (system.path / CONFIG.lstrip("/")).write_text(text)
     # As the message of systemd says, where it was tried too often within ten seconds.

@@ -7,6 +7,7 @@ import pytest
 from queue_file import FAILED, NOW, OK, URL, accept, cancel, claimed, opened, record, rows_of
 
 from relayd.core.delivery import Hold
+from relayd.core.release import Extra
 from relayd.queue import handover, operations
 from relayd.queue.handover import Step, hand_over
 from relayd.queue.queue import Queue
@@ -16,7 +17,7 @@ from relayd.queue.records import Declared
 async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> Step:
     return await queue.operate(
         lambda db, _, ids: hand_over(
-            db, ids["books"], ids["mail"], after=after, in_flight=in_flight
+            db, ids["books"], ids["mail"], after=after, in_flight=in_flight, now=NOW
         )
     )
 
@@ -130,13 +131,37 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
         assert holds == {"books": Hold.REMOVED, "mail": None}
 
 
+@pytest.mark.parametrize("way", ["released", "another_url"])
+async def test_a_release_moves_along(tmp_path: Path, way: str) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_1")
+        await accept(queue, "evt_2", to=("mail",))
+        for name in ("books", "mail"):
+            [delivery] = await claimed(queue, name=name)
+            await record(queue, delivery, FAILED)
+        if way == "released":
+            assert await queue.release("books") == 1
+        else:
+            other = Declared("mail", "https://other.example/hook", True)
+            await queue.declare([Declared("books", URL, True), other])
+            [delivery] = await claimed(queue, name="mail")
+            await record(queue, delivery, FAILED)
+        assert await claimed(queue, name="mail") == []
+        await step(queue)
+        # What was mail's own is not released with it.
+        [delivery] = await claimed(queue, name="mail")
+        assert (delivery.event_id, delivery.extra) == ("evt_1", Extra.OPERATOR)
+        await record(queue, delivery, FAILED)
+        assert await claimed(queue, name="mail") == []
+
+
 async def test_a_step_that_fails_hands_nothing_over(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_1", "evt_2")
 
         def torn(db: sqlite3.Connection, _: object, ids: dict[str, int]) -> None:
-            hand_over(db, ids["books"], ids["mail"], after=0, in_flight=())
+            hand_over(db, ids["books"], ids["mail"], after=0, in_flight=(), now=NOW)
             raise ValueError
 
         with pytest.raises(ValueError):

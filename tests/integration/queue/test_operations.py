@@ -136,6 +136,23 @@ async def test_cancelled_and_replayed_while_its_last_attempt_is_under_way(
         assert states(path) == {1: (state, 3, step)}
 
 
+async def test_cancelled_and_replayed_while_its_first_attempt_is_under_way(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        [delivery] = await claimed(queue)
+        await cancel(queue, 1)
+        await replay(queue, 1)
+        # It is pending at step 0 again, and has all of its schedule: here not a single retry.
+        assert await record(queue, delivery, FAILED, ()) is False
+        assert states(path) == {1: ("pending", 1, 0)}
+        [again] = await claimed(queue)
+        assert await record(queue, again, FAILED, ()) is True
+        assert states(path) == {1: ("exhausted", 2, 0)}
+
+
 async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
@@ -146,7 +163,7 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await queue.operate(lambda db, *_: records.record(db, recordings, release=0))
+        results = await queue.operate(lambda db, *_: records.record(db, recordings))
         assert results == [True, False, True]
         assert states(path) == {
             1: ("retrying", 1, 1),

@@ -64,7 +64,7 @@ async def record(
     queue: Queue, delivery: Delivery, outcome: Outcome, *, now: float = NOW, wait_s: float = 100.0
 ) -> None:
     decided = decide(delivery, outcome, (wait_s, wait_s), started_at=now, now=now, jitter=0.0)
-    await queue.record(Recording(decided, URL, None))
+    await queue.record(Recording(decided, URL, None, release=queue.newest_release))
 
 
 def ids(claim: Claim) -> list[str]:
@@ -244,6 +244,26 @@ async def test_releases_are_known_after_a_restart(tmp_path: Path) -> None:
         assert len((await queue.claim(want())).deliveries) == 1
 
 
+async def test_an_attempt_that_begins_while_a_release_is_written_is_made_before_it(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path / "queue.db") as queue:
+        await accept(queue, "evt_0")
+        [delivery] = (await queue.claim(want())).deliveries
+        before = queue.newest_release
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(queue.release, "books")
+            await trio.testing.wait_all_tasks_blocked()
+            # Nor does the number of a recovery meanwhile hide the one that is written.
+            assert queue.next_release() == before + 2
+            assert queue.newest_release == before
+        assert queue.newest_release == before + 2
+        decided = decide(delivery, FAILED, (100.0,), started_at=NOW, now=NOW, jitter=0.0)
+        await queue.record(Recording(decided, URL, None, release=before))
+        [delivery] = (await queue.claim(want())).deliveries
+        assert delivery.extra is Extra.OPERATOR
+
+
 async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
         await accept(queue, "evt_0")
@@ -252,7 +272,7 @@ async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> Non
         await queue.declare([Declared("books", URL, True)])
         assert (await queue.claim(want())).deliveries == ()
         for declared in (
-            Declared("books", URL, True, released=True),
+            Declared("books", URL, True, made_with=b"another secret"),
             Declared("books", "https://other.example/", True),
         ):
             await queue.declare([declared])

@@ -61,7 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.now = 1_700_000_000.0
         self.digests: dict[str, bytes] = {}
         self.model: dict[int, Model] = {}
-        self.in_flight: dict[int, Delivery] = {}
+        self.in_flight: dict[int, tuple[Delivery, int]] = {}  # and the newest release at its start
         self.active: set[str] = set()
         self.gone: set[str] = set()
         self.recovery = 0
@@ -208,25 +208,26 @@ class QueueMachine(RuleBasedStateMachine):
                 assert found.next_due[name] == min(later)
             else:
                 assert name not in found.next_due
-        self.in_flight |= {each.seq: each for each in found.deliveries}
+        release = self.numbers.release
+        self.in_flight |= {each.seq: (each, release) for each in found.deliveries}
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), name=st.sampled_from(sorted(OUTCOMES)), jitter=st.floats(-1.0, 1.0))
     def finish(self, data: st.DataObject, name: str, jitter: float) -> None:
         seq = data.draw(st.sampled_from(sorted(self.in_flight)))
-        delivery = self.in_flight.pop(seq)
+        delivery, began_after = self.in_flight.pop(seq)
         outcome = OUTCOMES[name]
         decided = decide(
             delivery, outcome, SCHEDULE, started_at=self.now, now=self.now, jitter=jitter
         )
         self.db.execute("BEGIN IMMEDIATE")
         url = URLS[delivery.subscription]
-        [stands] = records.record(
-            self.db, [Recording(decided, url, None)], release=self.numbers.release
-        )
+        [stands] = records.record(self.db, [Recording(decided, url, None, release=began_after)])
         self.db.execute("COMMIT")
         before = self.model[seq]
-        unchanged = (before.state, before.step) == (delivery.state, delivery.step)
+        unchanged = (before.state, before.step) == (delivery.state, delivery.step) and (
+            before.state is not State.PENDING or before.due_at == delivery.due_at
+        )
         attempts = max(before.attempts, delivery.attempts + 1)
         if unchanged or (outcome.succeeded and before.state in origins(Change.SUCCEED)):
             self.model[seq] = replace(
@@ -234,7 +235,7 @@ class QueueMachine(RuleBasedStateMachine):
                 state=decided.state,
                 attempts=attempts,
                 step=decided.step,
-                release_seen=self.numbers.release,
+                release_seen=began_after,
             )
             if decided.rescheduled:
                 self.model[seq] = replace(

@@ -59,7 +59,8 @@ def test_where_a_secret_comes_from(source: str, words: str) -> None:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BOOKS_SECRET", f"whsec_{'b' * 32}")
     monkeypatch.setenv("COLUMNS", "80")
-    make_spool(tmp_path / "spool.db")
+    (tmp_path / "spool").mkdir()
+    make_spool(tmp_path / "spool/spool.db")
     url = "http://127.0.0.1:9/hook?token=not-for-everybody"
     path = write_config(
         tmp_path,
@@ -77,6 +78,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "asleep": {"url": "http://127.0.0.1:8/", "events": "order.created", "active": False},
         },
         event_types=["basket.left"],
+        spools={"market": {"path": "spool/spool.db"}},
     )
     path.chmod(0o600)
     return path
@@ -124,6 +126,7 @@ def test_check_warns_of_what_is_not_there(tmp_path: Path) -> None:
     config = write_config(
         tmp_path,
         {"a": {"url": "http://127.0.0.1", "secret": "short"}},
+        spools={"market": {"path": "none/spool.db"}},
         queue={"path": "nowhere/queue.db"},
     )
     config.chmod(0o600)
@@ -131,7 +134,7 @@ def test_check_warns_of_what_is_not_there(tmp_path: Path) -> None:
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
     assert "could be guessed" in text
-    assert "it is not there: `relayd spool create" in text
+    assert "is not there; `relayd spool create" in text
     assert "the queue needs the directory" in text
     assert "short" not in text.replace("is shorter than", "")
     assert len(document("check", config=config)["warnings"]) == 3

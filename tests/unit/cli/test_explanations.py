@@ -85,6 +85,16 @@ def test_a_backlog_is_told_in_time() -> None:
     assert explained(replace(CALM, due={URL: 907})).reason.endswith("lets all of them go in 10m")
 
 
+def test_a_retry_that_is_due_after_its_endpoints_hold_waits_for_its_own_time() -> None:
+    held = replace(CALM, health={URL: Health(held_until=NOW + 30)})
+    explanation = explained(held, history=(FAILED,), state=State.RETRYING, due_at=NOW + 3600)
+    assert "its next attempt is due" in explanation.reason
+    assert "held back" not in explanation.reason
+    # What the hold decides is due when it ends.
+    explanation = explained(held, history=(FAILED,), state=State.RETRYING, due_at=NOW + 30)
+    assert "held back" in explanation.reason
+
+
 def test_a_retry_says_what_failed_and_when_it_comes() -> None:
     explanation = explained(history=(FAILED,), state=State.RETRYING, due_at=NOW + 120)
     assert "(in 2m)" in explanation.reason

@@ -143,7 +143,7 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (None, "it is not there: `relayd spool create"),
+        (None, "is not there; `relayd spool create"),
         ("CREATE TABLE orders (id)", "there is no table relayd_spool"),
         (
             "CREATE TABLE relayd_spool (id, type, data)",
@@ -186,6 +186,7 @@ def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
         assert command in result.stdout
     config = load_config(folder / "config.yaml", environ={})
     assert config.warnings == ()
+    assert warnings(folder / "config.yaml") == []
     assert stat.S_IMODE((folder / "config.yaml").stat().st_mode) == 0o600
     assert len(config.subscriptions["first"].secret.secret.reveal()) >= 32
     assert status(folder / "config.yaml")["spools"][0]["waiting"] == 0
@@ -198,13 +199,14 @@ def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
     assert secrets[0] != secrets[1]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "spool.db"])
+@pytest.mark.parametrize("name", ["config.yaml", "spool/spool.db"])
 def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     result = run("init", str(tmp_path))
     assert result.exit_code == 1
     assert f"{name} exists already" in result.stderr
-    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / name]
     assert (tmp_path / name).read_text() == "mine"
 
 
@@ -252,17 +254,16 @@ def test_a_table_that_merely_differs_is_no_failure(tmp_path: Path) -> None:
     assert run("emit", "order.created", "--sample", "--config", str(config)).exit_code == 0
 
 
-def test_a_spool_in_utf_16_takes_no_event_that_relayd_would_reject(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_a_spool_in_utf_16_takes_events_as_any_other(tmp_path: Path, encoding: str) -> None:
     with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
-        db.execute("PRAGMA encoding = 'UTF-16le'")
+        db.execute(f"PRAGMA encoding = '{encoding}'")
         db.execute(run("spool", "sql").stdout)
     config = write_config(tmp_path)
     emitted = run("emit", "order.created", "--sample", "--config", str(config))
-    assert emitted.exit_code == 1
-    assert "keeps text as UTF-16le" in emitted.stderr
-    assert emitted.stdout == ""
-    [found] = status(config, expected=1)["spools"]
-    assert (found["waiting"], "UTF-16le" in found["problem"]) == (0, True)
+    assert emitted.exit_code == 0, emitted.stderr
+    [found] = status(config)["spools"]
+    assert (found["waiting"], found["problem"]) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -305,6 +306,34 @@ def test_check_finds_one_file_under_two_names(tmp_path: Path) -> None:
     assert not any("lead to the same" in each for each in warnings(config))
 
 
+def test_check_warns_of_what_a_spools_reader_may_write_to(tmp_path: Path) -> None:
+    for folder in ("one", "two", "one/below"):
+        (tmp_path / folder).mkdir()
+        make_spool(tmp_path / folder / "spool.db")
+    (tmp_path / "one/secret").write_text("a-secret-of-the-tests")
+    (tmp_path / "link").symlink_to("two")
+    books = {"url": "https://a.example/", "secret": {"file": "one/secret"}}
+
+    def found(queue: str, **spools: str) -> list[str]:
+        config = write_config(
+            tmp_path,
+            {"books": books},
+            spools={name: {"path": path} for name, path in spools.items()},
+            queue={"path": queue},
+        )
+        return [each for each in warnings(config) if "folder of its own" in each]
+
+    [beside] = found("link/queue.db", market="two/spool.db")
+    assert beside.startswith(f"spool market: its folder {tmp_path / 'two'} also holds the queue")
+    assert found("queue.db", market="two/spool.db") == []
+    [above] = found("queue.db", a="one/spool.db", b="one/below/spool.db")
+    assert f"also holds the secret {tmp_path / 'one/secret'}, the spool b;" in above
+    make_spool(tmp_path / "spool.db")
+    [all_of_it] = found("queue.db", market="spool.db")
+    assert f"the configuration {tmp_path / 'config.yaml'}" in all_of_it
+    assert "the queue" in all_of_it
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_check_finds_a_spool_that_is_the_queue(tmp_path: Path, there: bool) -> None:
     (tmp_path / "folder").symlink_to(".")
@@ -326,8 +355,10 @@ def test_check_finds_a_spool_that_is_the_queue(tmp_path: Path, there: bool) -> N
 def test_check_sees_a_queue_that_this_relayd_cannot_use(
     tmp_path: Path, make: str, words: str
 ) -> None:
-    make_spool(tmp_path / "spool.db")
-    config = write_config(tmp_path, allow_networks=None)
+    (tmp_path / "spool").mkdir()
+    make_spool(tmp_path / "spool/spool.db")
+    spools = {"market": {"path": "spool/spool.db"}}
+    config = write_config(tmp_path, spools=spools, allow_networks=None)
     assert warnings(config) == []
     with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
         db.executescript(f"PRAGMA journal_mode = WAL; CREATE TABLE t (x); {make}")

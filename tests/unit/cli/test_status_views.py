@@ -3,8 +3,10 @@
 import pytest
 
 from relayd.cli.status_views import Live, status_document, status_lines
+from relayd.core.endpoint import Health
 from relayd.queue.contents import Contents
-from relayd.queue.overview import Overview, QueueStanding
+from relayd.queue.overview import EndpointStanding, Overview, QueueStanding
+from relayd.queue.statistics import Tallies, Tally
 
 CONTENTS = Contents(
     events=1_500_000_000, attempts=0, rejected=20_000_000, other=580_000_000, free=0
@@ -63,3 +65,11 @@ def test_what_fills_the_queue_is_named_the_largest_first() -> None:
     assert "filled by (about): events 1.5 GB, deliveries and indexes 580 MB, rejected" in text
     document = status_document(Overview((), QUEUE), None, "/q.db", 0.0)
     assert document["queue"]["contents_bytes"]["rejected"] == 20_000_000  # type: ignore[index]  # JSON
+
+
+def test_an_outage_that_an_older_relayd_saw_is_told_without_its_last_attempts() -> None:
+    tallies = Tallies(last_hour=Tally(), last_day=Tally())
+    health = Health(failures=7, failing_since=NOW - 60, last_failure="answered 503")
+    endpoint = EndpointStanding("https://a.example/hook", health, (), tallies)
+    lines = " ".join(status_lines(Overview((endpoint,), QUEUE), None, "queue.db", NOW))
+    assert "7 attempts in a row failed, the latest: answered 503" in " ".join(lines.split())

@@ -17,6 +17,7 @@ from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
@@ -219,6 +220,27 @@ async def test_a_release_gives_each_retry_one_attempt_each_time(
         await trio.sleep(3600)
         assert set(bench.queue.states().values()) == {State.EXHAUSTED}
         assert len(bench.starts) == 35
+
+
+async def test_what_fails_after_a_release_and_began_before_it_is_released(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail_slowly(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5)
+        return httpx.Response(401)
+
+    bench = Bench(answer=fail_slowly)
+    bench.queue.add(EPOCH)
+    async with bench.running(subscriptions=(subscription(retry=(3600.0,)),)) as task:
+        await trio.sleep(2)
+        # It was signed with the secret of before, say.
+        bench.queue.release("books")
+        task.release("books")
+        await trio.sleep(1000)
+        assert [round(start) for start in bench.starts] == [0, 5]
+        assert [each.delivery.extra for each in bench.queue.records] == [None, Extra.OPERATOR]
+        # The extra attempt began after it: once is enough.
+        assert {each.step for each in bench.queue.records} == {1}
 
 
 async def test_429s_that_name_no_time_slow_the_endpoint_down(autojump_clock: MockClock) -> None:
