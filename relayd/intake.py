@@ -1,8 +1,11 @@
 """Takes in events: finds the subscriptions that each one goes to, and makes both durable at once."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import structlog
+import trio
 
 from relayd.at_work import AtWork
 from relayd.config.config import Config
@@ -16,6 +19,9 @@ from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.queue import Queue
 
 _log = structlog.get_logger()
+
+_SLICE_S: Final = 0.001
+"""How long the body of one event may hold up everything else at a time."""
 
 
 class Intake:
@@ -35,6 +41,7 @@ class Intake:
         self._queue = queue
         self._wake = wake
         self._at_work = at_work
+        self._reading_body = trio.Lock()
         self._log = _log.bind()  # a logger that is not bound is made anew for each line
         self.apply(config)
 
@@ -80,7 +87,7 @@ class Intake:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         news = [
-            NewEvent(event, source, tuple(self._at_work.call(key, self._match, event)))
+            NewEvent(event, source, tuple(await self._matched(key, event)))
             for key, event in zip(keys, events, strict=True)
             if key not in poison
         ]
@@ -112,11 +119,28 @@ class Intake:
         """The paths below `data` at which conditions look."""
         return self._matcher.paths
 
-    def _match(self, event: Event) -> list[str]:
-        if event.data is None and event.values.keys() >= self._matcher_paths:
-            return self._matcher.match(event.head, event.values)
-        # Read here, or looked up before a reload brought further paths.
-        return self._matcher.match(event.envelope)
+    async def _matched(self, key: int, event: Event) -> list[str]:
+        """Return who wants an event. Not a checkpoint where its values are known already."""
+        if event.data is not None:
+            return self._at_work.call(key, self._matcher.match, event.envelope)
+        if event.values.keys() >= self._matcher_paths:
+            return self._at_work.call(key, self._matcher.match, event.head, event.values)
+        # Its values are long, or a reload brought further paths. It may take a second, and 45 MB:
+        # one at a time, and all else goes on meanwhile.
+        async with self._reading_body:
+            return await self._at_work.drive(key, self._match_body(event))
+
+    async def _match_body(self, event: Event) -> list[str]:
+        reading = event.envelope_in_slices()
+        began = time.perf_counter()
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                return self._matcher.match(end.value)
+            if time.perf_counter() - began >= _SLICE_S:
+                await trio.lowlevel.checkpoint()
+                began = time.perf_counter()
 
     def _tell(self, new: NewEvent, result: Acceptance) -> None:
         event = new.event

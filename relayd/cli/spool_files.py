@@ -19,7 +19,7 @@ from relayd.permissions import (
     run_as,
     user_name,
 )
-from relayd.queue.schema import APPLICATION_ID
+from relayd.queue.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
@@ -61,19 +61,8 @@ def _check_name(path: Path) -> None:
                 f"{path}: SQLite gives names that end in {side} to files of its own; choose another"
             )
     queue = queue_beside(str(path))
-    if queue is not None and _is_queue(Path(queue)):
+    if queue is not None and is_queue_file(Path(queue)):
         raise SpoolFileError(f"{path} is the name of a file of the queue {queue}; choose another")
-
-
-def _is_queue(path: Path) -> bool:
-    try:
-        # Without waiting, whatever it is.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as file:
-            header = file.read(72)
-    except OSError:
-        return False
-    return header[68:72] == APPLICATION_ID.to_bytes(4)  # SQLite's file format, 1.3
 
 
 def _create(path: Path, table: str, mode: int, group: int | None) -> None:

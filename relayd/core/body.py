@@ -101,6 +101,25 @@ def too_deep(max_depth: int) -> JsonProblem:
     return JsonProblem("too_deep", f"it is nested more than {max_depth} levels deep")
 
 
+class Noted:
+    """What a decoder found that JavaScript cannot carry unchanged.
+
+    It knows nothing of the decoder or the text: a cycle of references would keep a text, which may
+    take 16 MiB, until the garbage collector comes, and that counts objects, not bytes.
+    """
+
+    def __init__(self) -> None:
+        self.unusual = False
+        # The object is kept beside its keys, so that its id stays its own.
+        self.duplicates: dict[int, tuple[JsonValue, list[str]]] = {}
+
+    def note(self, value: JsonValue, keys: list[str]) -> None:
+        """Note an unusual value; `keys` are those that stand twice in it, where it is an object."""
+        self.unusual = True
+        if keys:
+            self.duplicates[id(value)] = (value, keys)
+
+
 class NotJsonError(Exception):
     """NaN or Infinity, which Python's parser takes for numbers."""
 
@@ -123,24 +142,20 @@ def parse_json(
         return JsonProblem("invalid_text", "the text holds half of a surrogate pair")
     if (problem := _measure(raw, max_depth, max_bytes)) is not None:
         return problem
-    duplicates: dict[int, tuple[JsonValue, list[str]]] = {}
-    unusual = False
+    noted = Noted()
     try:
         try:
             value: JsonValue = _USUAL.decode(text)
         except _UnusualError:
-            unusual = True
-            value = decoder(
-                # The object is kept too, so that its id stays its own.
-                lambda read, keys: duplicates.update({id(read): (read, keys)})
-            ).decode(text)
+            value = decoder(noted.note).decode(text)
     except NotJsonError:
         return NOT_A_NUMBER
     except json.JSONDecodeError as error:
         return syntax_problem(error)
     halves = SURROGATE_ESCAPE.search(raw) is not None and not _is_unicode(value)
-    named = islice(_unfaithful(value, (), duplicates), MAX_NAMED) if unusual or halves else ()
-    return Parsed(value, tuple(named))
+    if not (noted.unusual or halves):
+        return Parsed(value, ())
+    return Parsed(value, tuple(islice(_unfaithful(value, (), noted.duplicates), MAX_NAMED)))
 
 
 def stringify(value: JsonValue) -> str:
@@ -161,10 +176,9 @@ def encoded(text: str) -> bytes:
     stand inside a string there. Python joins the two halves of a pair when it parses, so that each
     surrogate left is alone.
     """
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+    # Only surrogates cannot be encoded, and this handler writes them as JavaScript does. It is C: a
+    # call of Python for each half would take a second for a hostile MiB.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:

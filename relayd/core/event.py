@@ -69,12 +69,21 @@ class Event:
 
         Raises ValueError when another process made a body that is not what it says.
         """
-        data = self.data
-        if data is None:
-            parsed = parse_json(self.body.decode())
-            if isinstance(parsed, JsonProblem) or not isinstance(parsed.value, dict):
-                raise ValueError(f"the body of {self.id} is not an event's")
-            data = checked_data(parsed.value.get("data"))
+        if self.data is None:
+            return self._with_data(parse_json(self.body.decode()))
+        return self._envelope(self.data)
+
+    def envelope_in_slices(self) -> Sliced[dict[str, JsonValue]]:
+        """Return the envelope, as a body that was not parsed yet has it, in slices."""
+        parsed = yield from parse_in_slices(self.body.decode())
+        return self._with_data(parsed)
+
+    def _with_data(self, parsed: Parsed | JsonProblem) -> dict[str, JsonValue]:
+        if isinstance(parsed, Parsed) and isinstance(parsed.value, dict):
+            return self._envelope(checked_data(parsed.value.get("data")))
+        raise ValueError(f"the body of {self.id} is not an event's")
+
+    def _envelope(self, data: dict[str, JsonValue]) -> dict[str, JsonValue]:
         return {
             "id": self.id,
             "type": self.type,

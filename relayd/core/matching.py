@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relayd.core.conditions import Among, Condition, key_of, listing
+from relayd.core.conditions import Among, Condition, distinct, key_of, listing
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.where import ConditionErrors, compile_where
 
@@ -99,7 +99,7 @@ class _Content:
         """Return what is at the condition's path."""
         values = self._values.get(condition.path)
         if values is None:
-            values = self._values[condition.path] = condition.values(self._envelope)
+            values = self._values[condition.path] = distinct(condition.values(self._envelope))
         return values
 
     def satisfies(self, conditions: Iterable[Condition]) -> bool:

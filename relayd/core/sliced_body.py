@@ -21,6 +21,7 @@ from relayd.core.body import (
     SURROGATE_ESCAPE,
     JsonProblem,
     JsonValue,
+    Noted,
     NotJsonError,
     Parsed,
     decoder,
@@ -82,8 +83,8 @@ def parse_in_slices(
         return syntax_problem(error)
     halves = escaped_surrogates and not (yield from _is_unicode(value))
     named: list[str] = []
-    if reading.unusual or halves:
-        for path in _unfaithful(value, reading.duplicates):
+    if reading.noted.unusual or halves:
+        for path in _unfaithful(value, reading.noted.duplicates):
             if path is None:
                 yield
                 continue
@@ -201,16 +202,10 @@ class _Reading:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self.unusual = False
-        self.duplicates: dict[int, tuple[JsonValue, list[str]]] = {}
-        numbers = decoder(self._note)
+        self.noted = Noted()
+        numbers = decoder(self.noted.note)
         self._integer = numbers.parse_int
         self._decimal = numbers.parse_float
-
-    def _note(self, value: JsonValue, keys: list[str]) -> None:
-        self.unusual = True
-        # The object is kept too, so that its id stays its own.
-        self.duplicates[id(value)] = (value, keys)
 
     def run(self) -> Sliced[JsonValue]:  # noqa: C901, PLR0912, PLR0915 - one loop, no calls within
         """Return the value. Raises JSONDecodeError and `NotJsonError`."""
@@ -289,7 +284,7 @@ class _Reading:
                     if char != "}":
                         raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
                     if repeated is not None:
-                        self._note(within, [each for each in within if each in repeated])
+                        self.noted.note(within, [each for each in within if each in repeated])
                 position += 1
                 value = within
                 within, key, repeated = open_.pop()

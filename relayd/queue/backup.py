@@ -9,6 +9,7 @@ what is committed meanwhile; it is cut back afterwards.
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 from relayd.core.queue_files import queue_files
 from relayd.queue.reading import begin_reading, open_file
+from relayd.queue.schema import is_queue_file
 
 _PAGES_AT_ONCE: Final = 2_000
 
@@ -78,6 +80,18 @@ def _check_target(queue: Path, target: Path, *, replace: bool) -> None:
             raise BackupError(f"{path} is a file of the queue itself; name another")
     if os.path.lexists(target) and not replace:
         raise BackupError(f"{target} is there already; --force replaces it")
+    if os.path.lexists(target) and not (_is_empty(target) or is_queue_file(target)):
+        # It may be the configuration, or a spool, whose events nobody has accepted yet.
+        raise BackupError(
+            f"{target} is not a backup of a queue, and is left as it is; name another"
+        )
+
+
+def _is_empty(target: Path) -> bool:
+    with suppress(OSError):
+        found = target.stat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == 0
+    return False
 
 
 def _partial(target: Path) -> Path:

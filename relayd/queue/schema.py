@@ -4,7 +4,9 @@ Times are Unix seconds. The version stands in SQLite's `user_version`; `applicat
 queue from any other SQLite file.
 """
 
+import os
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 APPLICATION_ID = 0x52454C59  # "RELY"
@@ -263,3 +265,15 @@ def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
 def _statements(script: str) -> list[str]:
     # executescript would commit the caller's transaction first. (A trigger's inner statements end in "; ".)
     return [part.strip() for part in script.split(";\n") if part.strip()]
+
+
+def is_queue_file(path: Path) -> bool:
+    """Tell whether a file begins as a queue, or a copy of one, does. Opens it, whatever it is."""
+    try:
+        # Without waiting, whatever it is.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header[68:72] == APPLICATION_ID.to_bytes(4)  # SQLite's file format, 1.3

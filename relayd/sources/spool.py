@@ -265,7 +265,8 @@ class Spool:
         """Note a reader's end, and return what is wrong when it is more than one row."""
         if ended.status in {EXIT_MOVED, EXIT_BARRED}:
             return None  # why is found before the next reader is started
-        if key == NOTHING:
+        # The reader wrote it: one that was taken over might blame a delivery, whose key is positive.
+        if key >= NOTHING:
             self._log.warning("reader_ended", detail=str(ended))
             return f"its reader ended: {ended}"
         deaths = self._at_work.note_death(key)

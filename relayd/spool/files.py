@@ -51,7 +51,8 @@ def access_problem(path: Path) -> str | None:
     A spool that is not there is not a problem here. Blocks on the disk.
     """
     real = Path(os.path.realpath(path))
-    return _not_a_file(real) or _barred(real) or _unshared(real)
+    link = _link_of_another(path)
+    return _not_a_file(real) or _barred(real, link) or _unshared(real, link)
 
 
 def barred_places(path: Path) -> list[str]:
@@ -88,7 +89,7 @@ def _journal_problem(path: Path) -> str | None:
     return None
 
 
-def _barred(path: Path) -> str | None:
+def _barred(path: Path, link: Path | None) -> str | None:
     """Say what keeps this user out, and what to do."""
     barred = barred_places(path)
     if not barred:
@@ -99,7 +100,7 @@ def _barred(path: Path) -> str | None:
     words = (
         f"user {user_name()} may not write to {', '.join(barred)}: relayd and the producers need a"
         f" group in common, which may write to {path} and in {path.parent}, and the folder must give"
-        f" it to its files (chmod g+rwxs){'' if above else _fix(path)}"
+        f" it to its files (chmod g+rwxs){'' if above else _fix(path, link)}"
     )
     if _is_read_only(barred[0]):
         words += f"; it is read-only here: under systemd, ReadWritePaths= must name {path.parent}"
@@ -113,7 +114,7 @@ def _is_read_only(place: str) -> bool:
         return False
 
 
-def _unshared(path: Path) -> str | None:
+def _unshared(path: Path, link: Path | None) -> str | None:
     """Say why files that SQLite makes beside a spool would keep its other users out."""
     try:
         file, folder = path.stat(), _folder(path).stat()
@@ -130,7 +131,7 @@ def _unshared(path: Path) -> str | None:
     others = ", ".join(f"user {name_of(uid)}" for uid in sorted(makers - {os.geteuid()}))
     return (
         f"SQLite's files beside {path} would belong to the user who makes them, and keep the others"
-        f" out (user {user_name()}, {others}){_fix(path, group)}"
+        f" out (user {user_name()}, {others}){_fix(path, link, group)}"
     )
 
 
@@ -142,8 +143,11 @@ def _makers(file: os.stat_result, folder: os.stat_result) -> set[int]:
     return makers - {0}
 
 
-def _fix(path: Path, group: int | None = None) -> str:
+def _fix(path: Path, link: Path | None, group: int | None = None) -> str:
     """Return, behind a colon, the command that lets this user and the spool's owner share it."""
+    if link is not None:
+        # Its owner decides what the command would give away.
+        return f"; {link} is a link to {os.path.realpath(link)}"
     if _are_names_hidden(path):
         return ": `sudo relayd check` says which command does that"
     if group is None:
@@ -156,6 +160,16 @@ def _fix(path: Path, group: int | None = None) -> str:
     if commands := _commands(path, group):
         return f": `{' && '.join(f'sudo {each}' for each in commands)}`"
     return f": log in again, or restart it, for group {_group_name(group)} to count"
+
+
+def _link_of_another(path: Path) -> Path | None:
+    """Return a link on the way to the spool that is not root's, if there is one."""
+    for each in (path, *path.parents):
+        with suppress(OSError):
+            found = each.lstat()
+            if stat.S_ISLNK(found.st_mode) and found.st_uid != 0:
+                return each
+    return None
 
 
 def _are_names_hidden(path: Path) -> bool:
@@ -269,6 +283,6 @@ def _looking_uri(path: Path) -> str:
     if not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - Path.exists raises where it may not look
         # Nobody uses it. Opened in any other way, -wal and -shm would come into being.
         return f"{uri}&immutable=1"
-    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path)):  # noqa: PTH110 - as above
+    if not os.path.exists(f"{path}-shm") and (problem := _unshared(path, _link_of_another(path))):  # noqa: PTH110 - as above
         raise SpoolBarredError(problem)
     return uri

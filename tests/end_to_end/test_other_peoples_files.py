@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import sqlite3
 import subprocess
@@ -185,6 +186,22 @@ def test_a_link_does_not_lead_root_elsewhere(place: Path, market: Path, people: 
     emitted = root("emit", "order.created", "--sample", "--config", str(configured(place, market)))
     assert emitted.returncode == 1
     assert people.market.name in emitted.stderr
+
+
+def test_no_command_is_made_of_what_a_link_of_the_market_leads_to(
+    place: Path, market: Path, people: People
+) -> None:
+    private = place / "private"
+    private.mkdir(0o755)
+    (private / "precious").touch(0o600)
+    spool = market / "spool.db"
+    spool.unlink()
+    spool.symlink_to(private / "precious")
+    os.chown(spool, pwd.getpwnam(people.market.name).pw_uid, -1, follow_symlinks=False)
+    emitted = root("emit", "order.created", "--sample", "--config", str(configured(place, market)))
+    assert emitted.returncode == 1
+    assert "sudo" not in emitted.stderr
+    assert f"is a link to {private / 'precious'}" in emitted.stderr
 
 
 def test_init_and_create_make_files_for_the_folders_owner(

@@ -34,6 +34,9 @@ hostile = b'{"type":"a.b","data":{"x":[' + b'{"1":1},' * ((size - 300) // 9) + b
 text = {
     "partial": b'{"type":"a.b","data":"' + b"x" * (4 * size - 100),
     "hostile": hostile,
+    # One emoji, and Python takes four bytes for each character.
+    "emoji": ('{"type":"a.b","data":{"x":"\U0001f600' + "x" * (size - 300) + '"}}\n').encode(),
+    "halves": b'{"type":"a.b","data":{"x":"' + rb"\ud83d" * ((size - 300) // 6) + b'"}}\n',
     "lines": b'{"type":"a.b","data":{}}\n' * 100_000,
     "empty": b"\n" * 1_000_000,
     "drip": b"",
@@ -134,6 +137,8 @@ async def longest_answer_s(folder: Path, name: str, seconds: float) -> float:
     [
         [(2001, "partial", 500)],
         [(2001, "hostile", 40)],
+        [(2001, "emoji", 40)],
+        [(2001, "halves", 40)],
         [(2001, "lines", 60)],
         [(2001, "empty", 60)],
         [
@@ -143,7 +148,15 @@ async def longest_answer_s(folder: Path, name: str, seconds: float) -> float:
             (2004, "lines", 40),
         ],
     ],
-    ids=["partial lines", "large lines", "never reads", "empty lines", "several users"],
+    ids=[
+        "partial lines",
+        "large lines",
+        "emoji",
+        "halves",
+        "never reads",
+        "empty lines",
+        "several users",
+    ],
 )
 async def test_memory_and_answers_of_others_are_bounded(
     tmp_path: Path, attacks: list[tuple[int, str, int]]

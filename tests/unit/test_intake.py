@@ -1,7 +1,7 @@
 """Events on their way into the queue: a defect at one of them is that one's alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -87,3 +87,28 @@ async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:
     with pytest.raises(DatabaseFullError):
         await intake(tmp_path, queue).accept(events(), "socket")
     assert queue.accepted == []
+
+
+async def test_all_else_goes_on_while_a_long_body_is_matched(tmp_path: Path) -> None:
+    books = {"url": "https://a.example", "where": {"data.object.note": {"glob": "y*"}}}
+    config = load_config(write_config(tmp_path, {"books": books}), environ={})
+    queue = Refusing(ValueError("no"))
+    taken_in = Intake(cast("Queue", queue), config, lambda _: None, AtWork.unrecorded())
+    read = make_event("evt_1", data={"object": {"note": "yes", "items": [{}] * 50_000}})
+    # As it comes from a reader that found values too long to send along.
+    unread = replace(read, data=None, values={})
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while not queue.accepted:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            assert await taken_in.accept([unread], "spool market") == [Acceptance.ACCEPTED]
+    assert turns > 10
+    [line] = [line for line in logs if line["event"] == "event_accepted"]
+    assert line["subscriptions"] == ["books"]

@@ -5,6 +5,7 @@ import mmap
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,12 @@ def cuts_its_page(_: socket.socket) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def blames_a_delivery(_: socket.socket) -> None:
+    # A row's key is negative; a delivery's is its own number.
+    os.pwrite(3, (1).to_bytes(8, sys.byteorder), 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def answers_of_its_own(channel: socket.socket) -> None:
     text = b"[]"
     channel.sendall(HEAD.pack(Kind.DONE, 1, len(text), 0) + text)
@@ -85,7 +92,7 @@ LIES: dict[str, Callable[[socket.socket], None]] = {
     each.__name__: each
     for each in (
         noise, another_id, own_type, too_large, deep, half_a_frame, silence, chatter,
-        reads_nothing, cuts_its_page, answers_of_its_own,
+        reads_nothing, cuts_its_page, blames_a_delivery, answers_of_its_own,
     )
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from events import make_event
+from processes import make_spool
 from queue_file import opened, rows_of
 
 from relayd.core.acceptance import NewEvent
@@ -96,7 +97,14 @@ async def test_nothing_is_overwritten_unless_it_is_wanted(tmp_path: Path) -> Non
     target.write_text("precious")
     with pytest.raises(BackupError, match="is there already; --force"):
         back_up(path, target, replace=False, progress=nothing)
+    with pytest.raises(BackupError, match="is not a backup of a queue"):
+        back_up(path, target, replace=True, progress=nothing)
     assert target.read_text() == "precious"
+    spool = make_spool(tmp_path / "spool.db")
+    with pytest.raises(BackupError, match="is not a backup of a queue"):
+        back_up(path, spool, replace=True, progress=nothing)
+    target.write_text("")
+    assert back_up(path, target, replace=True, progress=nothing).events == 1
     assert back_up(path, target, replace=True, progress=nothing).events == 1
     link = tmp_path / "link.db"
     link.symlink_to(path)

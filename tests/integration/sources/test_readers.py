@@ -88,6 +88,7 @@ SAYS = {
     "chatter": ("too many reports",),
     "reads_nothing": ("took nothing for",),
     "cuts_its_page": ("SIGKILL",),
+    "blames_a_delivery": ("SIGKILL",),
     "answers_of_its_own": ("a frame of kind 18",),
 }
 

@@ -443,6 +443,17 @@ def test_node_prints_the_same_for_cut_strings(
     assert body.decode() == javascript(body.decode())
 
 
+def test_no_python_runs_for_each_half_of_a_pair() -> None:
+    calls: list[str] = []
+    sys.setprofile(lambda frame, _, __: calls.append(frame.f_code.co_name))
+    try:
+        body = encoded('{"x":"' + "\ud83d" * 1000 + '"}')
+    finally:
+        sys.setprofile(None)
+    assert body == b'{"x":"' + rb"\ud83d" * 1000 + b'"}'
+    assert len(calls) < 20, "a hostile MiB would hold up all else for a second"
+
+
 @settings(max_examples=300, deadline=None)
 @given(text=st.text('[]{}:,"\\u0d8 1e-.+nulltrefas\n', max_size=30) | st.text(max_size=10))
 def test_node_refuses_the_same(javascript: Callable[[str], str | None], text: str) -> None:

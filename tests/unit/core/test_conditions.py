@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.conditions import LONGEST_SHOWN, Condition, key_of, listing, shown
+from relayd.core.body import HugeNumber, JsonValue
+from relayd.core.conditions import LONGEST_SHOWN, Condition, distinct, key_of, listing, shown
 from relayd.core.where import ConditionErrors, compile_where
 
 ORDER: Mapping[str, Any] = {
@@ -423,6 +424,40 @@ def test_shown(value: object, text: str) -> None:
 
 def test_a_number_that_python_refuses_to_print_is_named() -> None:
     assert shown(10**5000) == shown(-(10**5000)) == "a number too large to show"
+
+
+scalars = (
+    st.sampled_from([None, True, False, 0, 1, 1.0, -1, 2**60, 2**61 - 1, "", "a", "1"])
+    | st.sampled_from([HugeNumber("1e400"), HugeNumber("-1e400"), 1.5])
+    | st.integers()
+    | st.text(max_size=2)
+)
+
+
+@given(
+    st.lists(scalars | st.just({}) | st.just([1]), max_size=12),
+    st.sampled_from(
+        [
+            *(1, True, None, "a", {"gte": 1}, {"gt": 0, "lt": 2}, {"glob": "?"}, {"not": 1}),
+            *({"exists": True}, {"not": {"lte": "a"}}, {"gte": 0, "not": [None, False]}),
+        ]
+    ),
+)
+def test_a_test_holds_for_distinct_values_as_for_all(values: list[object], wanted: object) -> None:
+    many = values * 200
+    test = condition("data.x", wanted).test
+    assert test.holds(distinct(many)) == test.holds(values)
+
+
+def test_of_many_equal_values_one_is_looked_at() -> None:
+    values: list[JsonValue] = [1, "a", 2.5, None, True]
+    assert distinct([*values, {}] * 10_000) == [*values, {}]
+
+
+def test_integers_of_one_hash_are_not_compared_with_each_other() -> None:
+    # Each comparison would cost: 20,000 of them in a dict take 100 s.
+    alike: list[object] = [number * (2**61 - 1) for number in range(2, 20_000)]
+    assert sorted(map(str, distinct(alike))) == sorted(map(str, alike))
 
 
 @given(st.text(max_size=60))

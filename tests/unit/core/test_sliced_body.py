@@ -1,6 +1,8 @@
 """Large texts read and printed in slices give what `core.body` gives, and no slice is long."""
 
+import gc
 import json
+import tracemalloc
 from typing import TypeVar
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayd.core.body import JsonProblem, Parsed, parse_json, stringify
-from relayd.core.event import MAX_BODY_BYTES, event_from_line, event_from_line_in_slices
+from relayd.core.event import MAX_BODY_BYTES, Event, event_from_line, event_from_line_in_slices
 from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
 
 T = TypeVar("T")
@@ -113,3 +115,21 @@ def test_an_event_is_read_as_in_one_piece(line: bytes) -> None:
     whole = event_from_line(line, DEFAULTS, new_id="evt_new", now=1)
     sliced, _ = finished(event_from_line_in_slices(line, DEFAULTS, new_id="evt_new", now=1))
     assert sliced == whole
+
+
+@pytest.mark.parametrize("number", ["1", "1e400"])
+def test_what_was_read_is_freed_without_the_garbage_collector(number: str) -> None:
+    line = (
+        f'{{"type":"a.b","data":{{"x":"{"x" * 600_000}","y":[{f"{number}," * 10_000}1]}}}}'.encode()
+    )
+    gc.disable()
+    tracemalloc.start()
+    try:
+        event, _ = finished(event_from_line_in_slices(line, DEFAULTS, new_id="evt_1", now=1))
+        assert isinstance(event, Event)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    # The body, the long string, and 150 bytes for each number.
+    assert held < len(event.body) + 600_000 + 10_000 * 150
