@@ -21,15 +21,9 @@ from faults.injection import (
     nobody,
     reachable,
 )
-from faults.producing import all_delivered, insert, integrity, producer, states, until
+from faults.producing import all_delivered, cpu_s, insert, integrity, producer, states, until
 from processes import make_spool, running, started, write_config
 from receivers import answer, drip, never, open_receiver
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def open_files(pid: int) -> int:
