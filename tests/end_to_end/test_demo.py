@@ -56,7 +56,7 @@ async def run_patched(patch: str, folder: Path) -> "subprocess.CompletedProcess[
 
 
 async def test_it_shows_the_whole_path(folder: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         completed = await trio.run_process(
             [sys.executable, "-m", "relayd", "demo"],
             capture_stdout=True,
@@ -128,7 +128,7 @@ async def test_it_can_be_stopped_and_leaves_no_daemon(folder: Path, number: sign
     assert process.stdout is not None
     assert process.stderr is not None
     printed = b""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while b"is process " not in printed or b"answered 500" not in printed:
             printed += await process.stdout.receive_some()
         daemon = int(printed.partition(b"is process ")[2].partition(b".")[0])
@@ -158,7 +158,7 @@ async def test_the_first_steps_as_init_prints_them(folder: Path) -> None:
     )
     assert listen.stdout is not None
     printed = b""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while b"Listening" not in printed:
             printed += await listen.stdout.receive_some()
         async with running(config):

@@ -98,7 +98,7 @@ def all_delivered(queue: Path) -> bool:
     return set(states(queue).values()) <= {"delivered"}
 
 
-async def until(condition: Any, timeout_s: float = 15.0, every_s: float = 0.02) -> None:
+async def until(condition: Any, timeout_s: float = 30.0, every_s: float = 0.02) -> None:
     """Wait until `condition()` is true."""
     with trio.fail_after(timeout_s):
         while not condition():

@@ -58,7 +58,7 @@ async def test_a_full_disk_refuses_what_comes_and_delivers_what_waits(tmp_path: 
                 assert refused["code"] == "unavailable"
                 assert "full" in refused["error"]
                 insert(tmp_path / "spool.db", "evt_spool")
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     line = await relayd.logged("spool_waiting")
                 assert "full" in line["detail"]
                 status = json.loads(await command("status", "--json", config=config))
@@ -80,7 +80,7 @@ async def test_a_full_disk_refuses_what_comes_and_delivers_what_waits(tmp_path: 
 
                 filler.unlink()
                 await until_accepted(each, "evt_after")
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await relayd.logged("attempt_succeeded", event_id="evt_after")
                     await relayd.logged("attempt_succeeded", event_id="evt_spool")
             queue = states(disk / "queue.db")
@@ -118,7 +118,7 @@ async def refusal(each: Producer) -> dict[str, str]:
 
 
 async def until_accepted(each: Producer, event_id: str) -> None:
-    with trio.fail_after(15):
+    with trio.fail_after(30):
         while not (await each.hand_over(event_id))["ok"]:
             await trio.sleep(0.2)
 
@@ -139,7 +139,7 @@ async def test_sigterm_ends_relayd_on_a_full_disk(tmp_path: Path) -> None:
                 (disk / "queue.db.reserve").unlink()
                 fill(disk)
                 gate.open.set()
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await relayd.logged("queue_unavailable")
                 relayd.signal(signal.SIGTERM)
                 assert await relayd.wait() == 0
@@ -159,11 +159,11 @@ async def test_a_full_spool_disk_is_waited_out(tmp_path: Path) -> None:
             insert(disk / "spool.db", "evt_1")
             filler = fill(disk)
             async with running(config) as relayd:
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     line = await relayd.logged("spool_waiting")
                 assert "full" in line["detail"]
                 filler.unlink()
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await relayd.logged("attempt_succeeded", event_id="evt_1")
                 assert len(receiver.requests) == 1
 
@@ -216,11 +216,11 @@ async def test_a_start_on_a_full_disk_uses_the_reserve(tmp_path: Path) -> None:
             )
             async with running(config) as relayd, producer(disk) as each:
                 await each.hand_over("evt_1")
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await relayd.logged("retry_scheduled")
             fill(disk)
             async with running(config) as relayd:
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     await relayd.logged("attempt_succeeded", event_id="evt_1")
 
 

@@ -181,7 +181,7 @@ async def losses(tmp_path: Path, module: str) -> Losses:
                     # Large enough that the -wal is checkpointed, and begun anew, meanwhile.
                     answer = await each.hand_over(f"evt_{number}", filler="x" * 50_000)
                     assert answer["ok"]
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_89")
     queue = state / "queue.db"
     missing: set[str] = set()

@@ -102,7 +102,7 @@ async def one_after_the_other(tmp_path: Path, module: str) -> list[str]:
                 for event_id in ids:
                     assert (await each.hand_over(event_id))["ok"]
             insert(tmp_path / "spool.db", "evt_spool_1")
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_spool_1")
             # The spool's reader deletes when it is polite, which may be later.
             await until(lambda: rows(tmp_path / "spool.db") == 0)
@@ -209,7 +209,7 @@ async def fails_at_a_sync(tmp_path: Path, under: list[str]) -> Handed:
     async with open_receiver() as receiver:
         config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}})
         async with started(config, under=under) as relayd:
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("started")
             await hand_over_until_it_ends(tmp_path, handed)
             assert await relayd.wait() == 1
