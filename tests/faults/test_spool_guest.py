@@ -132,6 +132,7 @@ async def test_beside_a_producer_at_full_speed_rows_are_seen_and_deleted(tmp_pat
             nursery.start_soon(
                 partial(trio.run_process, [sys.executable, "-c", inserts, str(spool)])
             )
+            await until(partial(has_accepted, tmp_path / "queue.db", 1))  # the producer runs
             # It was almost nothing for seconds: relayd waited for the lock before it read on.
             for wanted in (300, 600, 900):
                 await until(partial(has_accepted, tmp_path / "queue.db", wanted), timeout_s=4)
