@@ -58,7 +58,6 @@ def _tell_failure(error: BaseException, log: Path) -> None:
     reason = str(leaf) if known else f"{type(leaf).__name__}: {leaf}"
     click.echo(f"relayd: the demo failed: {reason}", err=True)
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    if lines:
-        click.echo("The daemon's log:", err=True)
+    click.echo("The daemon's log:" if lines else "The daemon has logged nothing.", err=True)
     for line in lines[-_LOG_LINES:]:
         click.echo(f"  {printable(line)}", err=True)

@@ -1,6 +1,7 @@
 """A producer for tests of faults, and what the queue knows of events when relayd has ended."""
 
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -97,11 +98,17 @@ def all_delivered(queue: Path) -> bool:
     return set(states(queue).values()) <= {"delivered"}
 
 
-async def until(condition: Any, timeout_s: float = 15.0, every_s: float = 0.02) -> None:
+async def until(condition: Any, timeout_s: float = 30.0, every_s: float = 0.02) -> None:
     """Wait until `condition()` is true."""
     with trio.fail_after(timeout_s):
         while not condition():
             await trio.sleep(every_s)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has taken so far, all of its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(pid: int) -> int:

@@ -30,7 +30,7 @@ async def test_a_delivery_that_cannot_be_recorded_is_quarantined_and_the_others_
         db.close()
         async with running(config) as relayd:
             await command("resume", "books", config=config)
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 line = await relayd.logged("attempt_not_recorded", event_id="evt_2")
                 while len(relayd.events("attempt_succeeded")) < 4:
                     await trio.sleep(0.01)
@@ -38,7 +38,7 @@ async def test_a_delivery_that_cannot_be_recorded_is_quarantined_and_the_others_
             found = json.loads(await command("explain", "evt_2", "--json", config=config))
             shown = await command("explain", "evt_2", config=config)
             await command("emit", "order.created", "--sample", "--id", "evt_9", config=config)
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_9")
         # It is not sent again, at a start either.
         async with running(config):
@@ -63,5 +63,5 @@ async def test_a_command_with_a_defect_answers_and_ends_nothing(tmp_path: Path) 
             assert b'"ok":false' in first
             assert b'"ok":false' in second
             await command("emit", "order.created", "--sample", config=config)
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded")

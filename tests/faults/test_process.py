@@ -21,15 +21,9 @@ from faults.injection import (
     nobody,
     reachable,
 )
-from faults.producing import all_delivered, insert, integrity, producer, states, until
+from faults.producing import all_delivered, cpu_s, insert, integrity, producer, states, until
 from processes import make_spool, running, started, write_config
 from receivers import answer, drip, never, open_receiver
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def open_files(pid: int) -> int:
@@ -84,10 +78,11 @@ async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
             assert (await each.hand_over("evt_1"))["ok"]
             await until(lambda: receiver.requests)
             relayd.signal(signal.SIGTERM)
-            with trio.fail_after(5):
+            with trio.fail_after(15):
                 await relayd.logged("stopping")
             relayd.signal(signal.SIGTERM)
-            assert await relayd.wait(2.0) == 0
+            # Without the second one, the attempt would have its 10 s.
+            assert await relayd.wait(6.0) == 0
     assert states(tmp_path / "queue.db") == {"evt_1": "pending"}
 
 
@@ -108,7 +103,8 @@ async def test_a_process_that_was_stopped_makes_no_burst(tmp_path: Path) -> None
             relayd.signal(signal.SIGCONT)
             continued = trio.current_time()
             await trio.sleep(2.0)
-            after = [each.at - continued for each in receiver.requests[before:]]
+            # Not what came after them, where this process was woken late.
+            after = [at for each in receiver.requests[before:] if (at := each.at - continued) < 2.0]
             # The tokens of 3 s would be 27: there is room for a burst, and no more.
             assert sum(at < 0.5 for at in after) <= 10 + 6
             assert len(after) <= 10 + 2.5 * 9.9
@@ -129,7 +125,7 @@ async def test_a_storm_of_sighups_loses_nothing_and_leaks_nothing(tmp_path: Path
                     insert(spool, f"evt_spool_{number}")
             await until(lambda: len(receiver.requests) == 111)
             reloaded = len(relayd.events("reloaded"))
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 # Signals that come together count once.
                 await relayd.logged("reloaded")
             assert reloaded > 5
@@ -158,7 +154,7 @@ async def test_without_file_descriptors_it_backs_off_and_goes_on(tmp_path: Path)
         config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s", "retry": ["1s"] * 9}})  # fmt: skip
         async with running(config, under=limited(nofile=40)) as relayd:
             insert(spool, "evt_0")
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_0")
             with ExitStack() as idle:
                 for _ in range(60):
@@ -168,8 +164,7 @@ async def test_without_file_descriptors_it_backs_off_and_goes_on(tmp_path: Path)
                         client.connect(str(tmp_path / "relayd.sock"))
                     except BlockingIOError:
                         break
-                await trio.sleep(0.5)
-                assert open_files(relayd.pid) >= 39, "there is none left"
+                await until(lambda: open_files(relayd.pid) >= 39)  # there is none left
                 insert(spool, "evt_1")
                 before = cpu_s(relayd.pid)
                 lines = len(relayd.lines)
@@ -178,8 +173,9 @@ async def test_without_file_descriptors_it_backs_off_and_goes_on(tmp_path: Path)
                 assert len(relayd.lines) - lines < 30
                 [line] = relayd.events("socket_not_accepting")
                 assert "LimitNOFILE" in line["detail"]
-                assert "evt_1" in states(tmp_path / "queue.db"), "what is open goes on"
-            with trio.fail_after(10):
+                # What is open goes on.
+                await until(lambda: "evt_1" in states(tmp_path / "queue.db"))
+            with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_1")
             async with producer(tmp_path) as each:
                 assert (await each.hand_over("evt_2"))["ok"]
@@ -289,7 +285,7 @@ async def test_a_kill_for_want_of_memory_loses_nothing(tmp_path: Path) -> None:
     async with open_receiver() as receiver:
         config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}})
         async with started(config) as relayd:
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 await relayd.logged("started")
             async with producer(tmp_path) as each:
                 assert (await each.hand_over("evt_1"))["ok"]

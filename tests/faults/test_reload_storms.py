@@ -40,7 +40,7 @@ async def accepted(spool: Path) -> None:
 async def reload(relayd: RelaydProcess) -> None:
     seen = len(relayd.lines)
     relayd.signal(signal.SIGHUP)
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         await relayd.logged("reloaded", after=seen)
 
 
@@ -119,7 +119,7 @@ async def test_a_reload_while_relayd_stops_starts_nothing(tmp_path: Path) -> Non
     path = config(tmp_path, {"books": receiver.url}, rate_limit="200/s")
     try:
         async with running(path) as relayd:
-            with trio.fail_after(20):
+            with trio.fail_after(30):
                 while receiver.taken < 10:
                     await trio.sleep(0.01)
             relayd.signal(signal.SIGTERM)

@@ -10,19 +10,23 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
 from faults.injection import needs_root
-from faults.producing import Producer, peak_memory
+from faults.producing import Producer, cpu_s, peak_memory, until
 from processes import make_spool, running, write_config
 from receivers import open_receiver
 
 MEMORY = 150_000_000
 
-LONGEST_S = 5.0
-"""No answer may take longer. On a machine with nothing else to do it is 0.1 s."""
+LONGEST_CPU_S = 2.0
+"""So much may relayd compute, at most, while a producer waits for an answer; 0.1 to 0.6 s is usual.
+
+How long the wait is, by the clock, depends on what else the machine does; no machine takes 20 s.
+"""
 
 ATTACKER = r"""
 import os, socket, sys, time
@@ -115,20 +119,28 @@ async def connected(folder: Path) -> AsyncIterator[Producer]:
         yield Producer(stream)
 
 
-async def longest_answer_s(folder: Path, name: str, seconds: float) -> float:
-    """Hand over events for so long, 20 on each connection; return the longest wait."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How many events were accepted, and the most CPU time that relayd used before an answer."""
+
+    events: int
+    longest_cpu_s: float
+
+
+async def answered(folder: Path, pid: int, seconds: float) -> Answered:
+    """Hand over events for so long, 20 on each connection."""
     longest, number, ends = 0.0, 0, time.monotonic() + seconds
     while time.monotonic() < ends:
         async with connected(folder) as each:
             for _ in range(20):
-                began = time.monotonic()
+                began = cpu_s(pid)
                 with trio.fail_after(20):
-                    answer = await each.hand_over(f"evt_{name}_{number}")
+                    answer = await each.hand_over(f"evt_x_{number}")
                 assert answer["ok"], answer
-                longest = max(longest, time.monotonic() - began)
+                longest = max(longest, cpu_s(pid) - began)
                 number += 1
                 await trio.sleep(0.005)
-    return longest
+    return Answered(number, longest)
 
 
 @needs_root
@@ -181,13 +193,13 @@ async def test_memory_and_answers_of_others_are_bounded(
             for each in attacks:
                 nursery.start_soon(attack, *each)
             await trio.sleep(1.0)
-            longest = await longest_answer_s(tmp_path, "x", 5.0)
-            delivered = len(receiver.requests)
+            found = await answered(tmp_path, relayd.pid, 5.0)
+            # Deliveries go on meanwhile.
+            await until(lambda: len(receiver.requests) >= found.events, timeout_s=60)
             memory = peak_memory(relayd.pid)
             nursery.cancel_scope.cancel()
         assert memory < MEMORY
-        assert longest < LONGEST_S
-        assert delivered > 0, "deliveries went on meanwhile"
+        assert found.longest_cpu_s < LONGEST_CPU_S
         assert not relayd.events("defect")
 
 

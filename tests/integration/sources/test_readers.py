@@ -102,7 +102,7 @@ async def test_a_reader_that_was_taken_over_harms_its_spool_alone(
     intake = Intake()
     async with reading(config(liar, lie), config(honest), intake=intake) as [spool, sound]:
         await until(spool, *SAYS[lie], "tried again in")
-        with trio.fail_after(15):
+        with trio.fail_after(30):
             while not {f"evt_{number}" for number in range(50)} <= {e.id for e in intake.events}:
                 await trio.sleep(0.02)
         assert sound.waits_for is None
@@ -121,7 +121,7 @@ async def test_many_readers_that_promise_much_take_no_memory(
     before = resident_kib()
     configs = [config(path, "half_a_frame") for path in liars]
     async with reading(*configs, config(honest), intake=intake) as spools:
-        with trio.fail_after(15):
+        with trio.fail_after(30):
             while len(intake.events) < 20:
                 await trio.sleep(0.02)
         with trio.fail_after(30):
@@ -156,7 +156,7 @@ async def test_where_there_are_no_descriptors_left_it_waits_and_goes_on(
         async with reading(config(honest), intake=intake) as [spool]:
             await until(spool, "no reader could be started: Too many open files")
             patch.undo()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while len(intake.events) < 3:
                     await trio.sleep(0.02)
             assert spool.waits_for is None
@@ -168,7 +168,7 @@ async def test_the_template_gets_no_secrets_from_the_environment(
     monkeypatch.setenv("SOME_SECRET", "whsec_x")
     honest, intake = make(tmp_path / "b" / "spool.db", 1), Intake()
     async with reading(config(honest), intake=intake):
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not intake.events:
                 await trio.sleep(0.02)
         pid = os.getpid()

@@ -57,7 +57,7 @@ class Intake:
             self.changed.notify_all()
 
     async def wait_for(self, *, events: int = 0, rejected: int = 0) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with self.changed:
                 while len(self.events) < events or len(self.rejected) < rejected:
                     await self.changed.wait()
@@ -104,7 +104,7 @@ def left(path: Path) -> int:
 
 
 async def until_empty(path: Path) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while left(path):
             await trio.sleep(0.01)
 
@@ -253,7 +253,7 @@ async def test_a_known_id_with_other_content_is_rejected(tmp_path: Path) -> None
 async def test_a_missing_file_is_waited_for_and_never_created(tmp_path: Path) -> None:
     path, intake = tmp_path / "spool.db", Intake()
     async with reading(path, intake) as spool:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while spool.waits_for is None:
                 await trio.sleep(0.01)
         assert f"relayd spool create {path}" in spool.waits_for
@@ -267,7 +267,7 @@ async def test_a_missing_table_is_waited_for(tmp_path: Path) -> None:
     path, intake = tmp_path / "market.db", Intake()
     shell(path, "CREATE TABLE orders (id TEXT)")
     async with reading(path, intake) as spool:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while spool.waits_for is None:
                 await trio.sleep(0.01)
         assert "relayd spool sql" in spool.waits_for
@@ -284,7 +284,7 @@ async def test_a_trigger_on_the_table_is_refused(tmp_path: Path) -> None:
         INSERT,
     )
     async with reading(path, intake) as spool:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while spool.waits_for is None:
                 await trio.sleep(0.01)
         assert "has a trigger" in spool.waits_for
@@ -301,7 +301,7 @@ async def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
             holder.execute("BEGIN IMMEDIATE")
             # It is accepted, but cannot be deleted yet.
             await intake.wait_for(events=1)
-            with trio.fail_after(20):  # a lock may be held for 5 s before that is worth a word
+            with trio.fail_after(30):  # a lock may be held for 5 s before that is worth a word
                 while spool.waits_for is None:
                     await trio.sleep(0.01)
             assert "lock" in spool.waits_for
@@ -354,14 +354,14 @@ async def test_rows_stay_while_the_queue_has_no_room(tmp_path: Path) -> None:
     intake.errors = [DatabaseFullError(tmp_path / "queue.db", "the disk is full")]
     shell(path, INSERT)
     async with reading(path, intake) as spool:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while spool.waits_for is None:
                 await trio.sleep(0.01)
         assert "the disk is full" in spool.waits_for
         assert left(path) == 1
         await intake.wait_for(events=1)
         await until_empty(path)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while spool.waits_for is not None:
                 await trio.sleep(0.01)
 
