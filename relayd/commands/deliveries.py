@@ -142,7 +142,8 @@ class DeliveryCommands:
         name = text_of(request, "subscription")
         changed, released = await self._hold(name, self._queue.resume)
         hold = self._queue.holds[name]
-        self._dispatch.release([name])
+        if released:
+            self._dispatch.release([name])
         subscription = self.config.subscriptions.get(name)
         lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
         if changed or released or lifted:

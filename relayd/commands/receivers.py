@@ -89,7 +89,8 @@ class ReceiverCommands:
             return 0
         released = await self._queue.release(name)
         await self._dispatch.after_test(url, outcome)
-        self._dispatch.release([name])
+        if released:
+            self._dispatch.release([name])
         return released
 
     async def _take_token(self, url: str) -> None:
