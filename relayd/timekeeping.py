@@ -125,12 +125,18 @@ class Timekeeping:
         self._queue = queue
         self._dispatch = dispatch
         self._certain = False
+        self._began = False
 
     async def run(self, start: StartStep = StartStep()) -> None:
-        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`."""
-        self._certain = start.certain
-        if start.seconds:
-            await self._move(start.seconds)
+        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`.
+
+        When it runs again after a defect, the step at the start is not made a second time.
+        """
+        if not self._began:
+            self._began = True
+            self._certain = start.certain
+            if start.seconds:
+                await self._move(start.seconds)
         while True:
             await trio.sleep(_LOOK_S)
             self._certain |= self._clock.steadiness().seconds >= TRUSTED_S

@@ -5,8 +5,10 @@ rows: a source, not an arrow back. They cannot feed on themselves: what happens 
 own events makes no event.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 from relayd.core.acceptance import RejectedRow
 from relayd.core.body import JsonValue
@@ -16,6 +18,7 @@ from relayd.core.endpoint import Health
 from relayd.core.matching import Selection
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 
+MOST_NAMES: Final = 20
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"
 THROTTLED = "relayd.endpoint.throttled"
@@ -58,7 +61,7 @@ def after_attempt(
     if after.held_long(now) and not before.held_long(now):
         throttled: dict[str, JsonValue] = {
             "url": url,
-            "subscriptions": list(subscriptions),
+            **named(subscriptions),
             "status": record.outcome.status,
             "until": int(after.held_until),
         }
@@ -89,11 +92,11 @@ def after_change(
     There is one `failing` and one `recovered` for each outage. One that only attempts of relayd's
     own events saw has neither: else an endpoint that gets nothing else would be its own cause.
     """
-    names: list[JsonValue] = list(subscriptions)
+    names = named(subscriptions)
     if after.reported and not before.reported:
         failing: dict[str, JsonValue] = {
             "url": url,
-            "subscriptions": names,
+            **names,
             "failures": after.failed_of_recent,
             "attempts": len(after.recent),
             "failing_since": _seconds(after.failing_since),
@@ -103,12 +106,24 @@ def after_change(
     if before.reported and not after.reported:
         recovered: dict[str, JsonValue] = {
             "url": url,
-            "subscriptions": names,
+            **names,
             "failing_since": _seconds(before.failing_since),
             "recovered_at": now,
         }
         return [_own_event(RECOVERED, now, recovered)]
     return []
+
+
+def named(subscriptions: Collection[str]) -> dict[str, JsonValue]:
+    """Return an endpoint's subscriptions under the keys of logs and events.
+
+    Those are the first `MOST_NAMES`, and how many there are where there are more: an event that
+    names ten thousand has half a megabyte, at each of its listeners.
+    """
+    shown: dict[str, JsonValue] = {"subscriptions": list(islice(subscriptions, MOST_NAMES))}
+    if len(subscriptions) > MOST_NAMES:
+        shown["subscription_count"] = len(subscriptions)
+    return shown
 
 
 def is_own(event_type: str) -> bool:

@@ -1,18 +1,19 @@
 """What the log says of an attempt, of its delivery, and of its endpoint."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import structlog
 
 from relayd.core.delivery import AttemptRecord, Delivery, State
 from relayd.core.endpoint import Health
+from relayd.core.own_events import named
 
 
 def tell(
     log: structlog.typing.FilteringBoundLogger,
     record: AttemptRecord,
-    subscriptions: Iterable[str],
+    subscriptions: Collection[str],
     before: Health,
     after: Health,
     *,
@@ -58,7 +59,7 @@ def tell(
     ):
         log.warning(
             "endpoint_throttled",
-            subscriptions=list(subscriptions),
+            **named(subscriptions),
             status=outcome.status,
             until=_iso(after.held_until),
             detail="no attempt until then; `relayd resume` of a subscription of it lifts that",
@@ -68,17 +69,17 @@ def tell(
 
 def tell_health(
     log: structlog.typing.FilteringBoundLogger,
-    subscriptions: Iterable[str],
+    subscriptions: Collection[str],
     before: Health,
     after: Health,
 ) -> None:
     """Tell when an endpoint began to fail, or recovered."""
     if after.failing and not before.failing:
-        log.error("endpoint_failing", subscriptions=list(subscriptions), detail=after.last_failure)
+        log.error("endpoint_failing", **named(subscriptions), detail=after.last_failure)
     elif before.failing and not after.failing:
         log.info(
             "endpoint_recovered",
-            subscriptions=list(subscriptions),
+            **named(subscriptions),
             failing_since=_iso(before.failing_since),
         )
 

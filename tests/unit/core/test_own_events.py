@@ -17,6 +17,7 @@ from relayd.core.own_events import (
     after_change,
     after_rejection,
     is_own,
+    named,
     wanted_types,
 )
 from relayd.core.token_bucket import Rate
@@ -138,3 +139,9 @@ def test_what_is_told_has_the_shape_of_the_catalogues_samples() -> None:
             defaults=EventDefaults("m", "v"),
         )
         assert event.type == each.type
+
+
+def test_no_event_names_ten_thousand_subscriptions() -> None:
+    names = [f"s{number}" for number in range(10_000)]
+    assert named(names) == {"subscriptions": names[:20], "subscription_count": 10_000}
+    assert named(names[:20]) == {"subscriptions": names[:20]}
