@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import stat
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,11 @@ def status(config: Path, expected: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def umask() -> None:
+def umask() -> Iterator[None]:
     # The strictest there is in use: the modes asked for must come out all the same.
-    os.umask(0o077)
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def test_sql_is_a_table_that_takes_events() -> None:
