@@ -314,6 +314,7 @@ def test_check_warns_of_what_a_spools_reader_may_write_to(tmp_path: Path) -> Non
         (tmp_path / folder).mkdir()
         make_spool(tmp_path / folder / "spool.db")
     (tmp_path / "one/secret").write_text("a-secret-of-the-tests")
+    (tmp_path / "one/secret").chmod(0o600)
     (tmp_path / "link").symlink_to("two")
     books = {"url": "https://a.example/", "secret": {"file": "one/secret"}}
 
