@@ -109,8 +109,9 @@ def violations(report: Report) -> list[str]:
     if '"quarantined"' in report.log:
         found.append("it was killed by others, and put that down to an event")
     found += (f"the log has {each}" for each in DEFECTS if f'"event": "{each}"' in report.log)
-    if "Traceback" in report.log:
-        found.append("the log has a traceback")
+    before, traceback, rest = report.log.partition("Traceback")
+    if traceback:
+        found.append(f"the log has a traceback: {before[-300:]}{traceback}{rest[:3000]}")
     if report.observed.gaps:
         found.append(f"attempts are not numbered 1, 2, 3…: {_some(report.observed.gaps)}")
     return found
