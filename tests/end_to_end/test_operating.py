@@ -278,9 +278,9 @@ async def test_a_time_in_milliseconds_is_mended(tmp_path: Path) -> None:
             for seq, created in ((1, 1_640_995_200_123), (2, b"1640995200999"), (3, b"noon")):
                 db.execute(
                     "INSERT INTO rejected (seq, source, rejected_at, code, reason, fingerprint, id,"
-                    " type, data, created) VALUES (?, 'spool market', 1.0, 'invalid_created', 'ms',"
+                    " type, data, created) VALUES (?, 'spool market', ?, 'invalid_created', 'ms',"
                     " ?, ?, ?, ?, ?)",
-                    (seq, bytes([seq]) * 32, f"evt_{seq}".encode(), b"a.b", b"{}", created),
+                    (seq, time.time(), bytes([seq]) * 32, f"evt_{seq}".encode(), b"a.b", b"{}", created),
                 )
         async with running(config):
             said = await command(
