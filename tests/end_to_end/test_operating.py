@@ -280,7 +280,15 @@ async def test_a_time_in_milliseconds_is_mended(tmp_path: Path) -> None:
                     "INSERT INTO rejected (seq, source, rejected_at, code, reason, fingerprint, id,"
                     " type, data, created) VALUES (?, 'spool market', ?, 'invalid_created', 'ms',"
                     " ?, ?, ?, ?, ?)",
-                    (seq, time.time(), bytes([seq]) * 32, f"evt_{seq}".encode(), b"a.b", b"{}", created),
+                    (
+                        seq,
+                        time.time(),
+                        bytes([seq]) * 32,
+                        f"evt_{seq}".encode(),
+                        b"a.b",
+                        b"{}",
+                        created,
+                    ),
                 )
         async with running(config):
             said = await command(
