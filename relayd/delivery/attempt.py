@@ -23,7 +23,8 @@ DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
 class Attempt:
     """One attempt under way. `started_at` is in Unix seconds.
 
-    `release` is the newest release when it began: see `core.release`.
+    `release` is the newest release when it began: see `core.release`. `recorded` says that the queue
+    has what came of it.
     """
 
     delivery: Delivery
@@ -31,6 +32,7 @@ class Attempt:
     release: int
     started_at: float = 0.0
     request: httpx.Request | None = None
+    recorded: bool = False
 
     @property
     def timeout_s(self) -> float:

@@ -399,9 +399,13 @@ class EndpointTask:
         except Exception as error:
             if not is_defect(error):
                 raise
-            self._log.exception("attempt_not_recorded", **identity(delivery))
-            # Otherwise it stays in flight until relayd ends: it would be sent again and again.
-            ended = await self._quarantined(delivery.seq)
+            if attempt.recorded:  # what failed is what follows: the queue knows when it is due
+                self._log.exception("attempt_defect", **identity(delivery))
+                self.note(delivery.subscription, NOW)
+            else:
+                self._log.exception("attempt_not_recorded", **identity(delivery))
+                # Otherwise it stays in flight until relayd ends: it would be sent again and again.
+                ended = await self._quarantined(delivery.seq)
         finally:
             if ended:
                 self._in_flight.end(delivery.subscription, delivery.seq)
@@ -444,6 +448,7 @@ class EndpointTask:
                 attempt.release,
             )
         )
+        attempt.recorded = True
         # Not after a 410 of a URL that it has left, or where the operator has resumed it since.
         held = self._queue.holds.get(subscription.name) is not None
         if outcome.gone and held:

@@ -291,6 +291,29 @@ async def test_a_cancelled_attempt_counts_for_nothing(autojump_clock: MockClock)
     assert bench.queue.states() == {seq: State.PENDING}
 
 
+@pytest.mark.parametrize(("function", "quarantined"), [("tell", 0), ("decide", 1)])
+async def test_a_defect_ends_a_delivery_only_where_nothing_was_recorded(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    quarantined: int,
+) -> None:
+    async def fail(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(f"relayd.delivery.endpoint_task.{function}", broken)
+    bench = Bench(answer=fail)
+    bench.queue.add(EPOCH)
+    async with bench.running(subscriptions=(subscription(retry=(120.0, 600.0)),)):
+        await trio.sleep(1000)
+    assert len(bench.queue.quarantined) == quarantined
+    # What was recorded keeps its schedule; what was not is not sent again.
+    assert len(bench.starts) == (1 if quarantined else 3)
+
+
 async def test_a_defect_counts_as_a_failed_attempt_and_ends_nothing_else(
     autojump_clock: MockClock,
 ) -> None:
