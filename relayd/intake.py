@@ -77,10 +77,10 @@ class Intake:
         """Accept rejected input, and take it off the list, at once; None where it is not on it."""
         new = NewEvent(event, source, tuple(self._matcher.match(event.envelope)))
         result = await self._queue.resubmit(new, rejected)
-        if result is not None:
-            self._tell(new, result)
         if result is Acceptance.ACCEPTED:
             self._wake(new.subscriptions)
+        if result is not None:
+            self._tell_all([new], [result])
         return result
 
     async def _accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
@@ -94,10 +94,10 @@ class Intake:
         results = await self._queue.accept(news)
         woken: set[str] = set()
         for new, result in zip(news, results, strict=True):
-            self._tell(new, result)
             if result is Acceptance.ACCEPTED:
                 woken.update(new.subscriptions)
         self._wake(woken)
+        self._tell_all(news, results)
         if not poison:
             return results
         taken = iter(results)
@@ -141,6 +141,14 @@ class Intake:
             if time.perf_counter() - began >= _SLICE_S:
                 await trio.lowlevel.checkpoint()
                 began = time.perf_counter()
+
+    def _tell_all(self, news: Sequence[NewEvent], results: Sequence[Acceptance]) -> None:
+        """Log what became of events. They are durable: a defect here changes nothing of that."""
+        for new, result in zip(news, results, strict=True):
+            try:
+                self._tell(new, result)
+            except Exception:  # noqa: BLE001 - see above
+                _log.exception("event_not_logged", source=new.source, event_id=new.event.id)
 
     def _tell(self, new: NewEvent, result: Acceptance) -> None:
         event = new.event

@@ -39,7 +39,7 @@ class _Total:
 
 
 @click.command(
-    short_help="Hand what waits over to a subscription's new name.",
+    short_help="Hand the backlog over to a subscription's new name.",
     epilog="""\b
 Example:
   # after `bookkeeping:` became `books:` in the file
@@ -53,7 +53,7 @@ Example:
 def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
     """Hand the deliveries of subscription OLD, those that wait and those that ended, over to NEW.
 
-    What waits belongs to a subscription's name. Change the name in the file, then give this command:
+    A backlog belongs to a subscription's name. Change the name in the file, then give this command:
     it reloads the file where that was not done yet. A pause moves along. An event that NEW has a
     delivery of already stays with OLD. The command can be given again at any time.
     """

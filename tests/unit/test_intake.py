@@ -82,6 +82,23 @@ async def test_what_matching_cannot_take_is_its_own_too(
     assert results == [accepted, Acceptance.DEFECT, accepted, accepted]
 
 
+async def test_a_defect_after_the_event_is_durable_does_not_refuse_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(taking, "_tell", broken)
+    with capture_logs() as logs:
+        results = await taking.accept(events()[:2], "socket")
+    assert results == [Acceptance.ACCEPTED] * 2
+    assert queue.accepted == ["evt_0", "evt_1"]
+    assert [line["event"] for line in logs] == ["event_not_logged"] * 2
+
+
 async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:
     queue = Refusing(DatabaseFullError(QUEUE, "the disk is full"))
     with pytest.raises(DatabaseFullError):
