@@ -52,12 +52,13 @@ class Look:
     """What a look at the table found.
 
     `version` counts other connections' commits. `oversized` counts the rows that stay in the table
-    because of their size.
+    because of their size. `more`: the batch is full, and there may be others.
     """
 
     version: int
     rows: list[Row] = field(repr=False)
     oversized: int
+    more: bool
 
 
 class Guest:
@@ -200,7 +201,7 @@ class _Open:
                 raise
             self._is_locked = True
             self._look_at = now + _BUSY_S
-        return Look(self._version, rows, self._oversized_rows)
+        return Look(self._version, rows, self._oversized_rows, self._more)
 
     def tend(self, stirred: bool) -> None:
         if not self.deletion.is_due():

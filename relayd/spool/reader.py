@@ -54,7 +54,10 @@ STATE_S: Final = 3.0
 
 _RETRY_S: Final = 1.0
 _LEAST_S: Final = 0.001  # between two turns that find nothing
-_WINDOW: Final = 6  # frames that may be handed over and not answered yet, before the next look
+# Frames that may be handed over and not answered yet, before the next look, while there are rows
+# enough to fill them. Otherwise it waits for the answer: what is committed meanwhile goes together.
+# Measured at 200 rows/s: p99 50 ms became 20 ms, since a daemon that was held up catches up at once.
+_WINDOW: Final = 6
 
 # The folder tells of a write before its commit can be seen, so it is looked for at growing
 # distances. Measured: `data_version` alone every 20 ms took 10 ms in the median and 1.8 % of a core
@@ -147,6 +150,7 @@ class Reader:
     def _read(self, watch: FileWatch) -> None:
         pauses: Iterator[float] = iter(())
         version = None
+        more = False  # a look found more rows than one batch
         stirred = False  # somebody wrote, and the commit cannot be seen yet
         while watch.same_file():
             signal.alarm(TURN_S)
@@ -154,8 +158,9 @@ class Reader:
             undeleted = self._guest.undeleted
             self._guest.tend(stirred=stirred)
             pause_s: float | None = None
-            if len(self._unanswered) < _WINDOW:
+            if len(self._unanswered) < (_WINDOW if more else 1):
                 look = self._guest.look(stirred=stirred)
+                more = look.more
                 self._waits_for = self._guest.waits_for or _left_there(look.oversized)
                 if look.rows or look.version != version:
                     version, pauses, stirred = look.version, iter(()), False
