@@ -10,7 +10,7 @@ from relayd.cli.asking import running_daemon
 from relayd.cli.filters import filter_options, market_option
 from relayd.cli.in_chunks import Errand, run_errands
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.output import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import (
     confirm,
@@ -122,7 +122,7 @@ def replay(
             _say_held(held)
             say_what_is_left(selection.others, _REPLAYABLE)
         if total and not dry_run:
-            confirm(f"Send {_deliveries(total)}?", yes=yes)
+            confirm(f"Send {deliveries_in_words(total)}?", yes=yes)
             run_errands(daemon, errands, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
             held = {name: hold for errand in errands for name, hold in errand.held.items()}
@@ -147,10 +147,10 @@ def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str])
     if not held.keys() >= set(names):
         also = ", those that are not held" if held else ""
         click.echo(
-            f"{_deliveries(changed)} will go out within the rate limit{also}: see `relayd status`."
+            f"{deliveries_in_words(changed)} will go out within the rate limit{also}: see `relayd status`."
         )
     else:
-        click.echo(f"{_deliveries(changed)} due again, and held.")
+        click.echo(f"{deliveries_in_words(changed)} due again, and held.")
     _say_held(held)
 
 
@@ -214,7 +214,7 @@ def cancel(
             _say_counts("to cancel", selection.counts)
             say_what_is_left(selection.others, _CANCELLABLE)
         if total and not dry_run:
-            confirm(f"Cancel {_deliveries(total)}?", yes=yes)
+            confirm(f"Cancel {deliveries_in_words(total)}?", yes=yes)
             run_errands(daemon, [errand], "Cancelling")
     if as_json:
         print_json(
@@ -228,7 +228,7 @@ def cancel(
     elif not total:
         click.echo("There is nothing to cancel.")
     elif not dry_run:
-        click.echo(f"{_deliveries(errand.changed)} cancelled.")
+        click.echo(f"{deliveries_in_words(errand.changed)} cancelled.")
         if errand.in_flight:
             click.echo(
                 f"Of these, {errand.in_flight:,} were being attempted: they are delivered where "
@@ -256,7 +256,3 @@ def _check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
 def _say_counts(what: str, counts: Mapping[str, int]) -> None:
     for name, count in counts.items():
         click.echo(f"{printable(name)}: {count:,} {what}")
-
-
-def _deliveries(count: int) -> str:
-    return f"{count:,} deliver{'y' if count == 1 else 'ies'}"

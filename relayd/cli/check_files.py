@@ -13,6 +13,7 @@ from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.schema import SchemaMismatchError, read_version
 from relayd.spool.files import SpoolBarredError, looking_into
+from relayd.sqlite_errors import is_busy, is_interrupted
 
 _WITHIN_S = 5.0
 
@@ -121,9 +122,7 @@ def _unusable(path: Path) -> str | None:
     except (SchemaMismatchError, SpoolBarredError) as error:
         return str(error)
     except sqlite3.DatabaseError as error:
-        unsure = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return None if code in unsure else str(error)
+        return None if is_busy(error) or is_interrupted(error) else str(error)
     except OSError:
         return None
     return None

@@ -7,7 +7,7 @@ under the same key with `_unix` in Unix seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from relayd.cli.moments import about, clock_time, iso, short_time
+from relayd.cli.moments import about, clock_time, moment_fields, short_time
 from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
@@ -39,8 +39,8 @@ def event_document(event: EventDetail) -> dict[str, object]:
         "id": event.id,
         "type": event.type,
         "market_id": event.market_id,
-        **_moment("created_at", float(event.created)),
-        **_moment("accepted_at", event.accepted_at),
+        **moment_fields("created_at", float(event.created)),
+        **moment_fields("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
         "unfaithful": list(unfaithful_fields(event)),
@@ -65,11 +65,11 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         "state": delivery.state,
         "hold": delivery.hold,
         "attempts": delivery.attempts,
-        **_moment("accepted_at", delivery.accepted_at),
-        **_moment("changed_at", delivery.changed_at),
-        **_moment("due_at", delivery.due_at),
-        **_moment("ended_at", delivery.ended_at),
-        **_moment("last_attempt_at", delivery.last_started_at),
+        **moment_fields("accepted_at", delivery.accepted_at),
+        **moment_fields("changed_at", delivery.changed_at),
+        **moment_fields("due_at", delivery.due_at),
+        **moment_fields("ended_at", delivery.ended_at),
+        **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
     }
@@ -78,7 +78,7 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
 def _attempt_document(attempt: Attempt) -> dict[str, object]:
     return {
         "number": attempt.number,
-        **_moment("started_at", attempt.started_at),
+        **moment_fields("started_at", attempt.started_at),
         "duration_ms": round(attempt.duration_s * 1000, 1),
         "status": attempt.status,
         "failure": attempt.failure,
@@ -86,10 +86,6 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "answer": attempt.answer.decode(errors="replace"),
         "extra": attempt.extra,
     }
-
-
-def _moment(name: str, moment: float | None) -> dict[str, object]:
-    return {name: iso(moment), f"{name}_unix": moment}
 
 
 def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[str]:

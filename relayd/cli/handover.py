@@ -14,6 +14,7 @@ from relayd.permissions import NOBODY, become, owner_to_become, user_name
 from relayd.spool.files import limit_statements, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import SpoolUnusableError, shape_of
+from relayd.sqlite_errors import file_in_words
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
@@ -182,9 +183,8 @@ def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
 
 
 def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0)
     text = str(error)
-    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         return f"an event with this id waits in the spool already ({spool.path})"
     if "has no column" in text:
         return f"{spool.path}: {text}; `relayd spool sql` prints the table as it must be"
@@ -193,20 +193,13 @@ def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
             f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "
             "for that database's migrations"
         )
-    match code & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            reason = f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again"
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            reason = (
-                f"user {user_name()} cannot write it: a producer needs write access to the file "
-                f"and to {spool.path.parent}"
-            )
-        case sqlite3.SQLITE_INTERRUPT:
-            reason = f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition"
-        case sqlite3.SQLITE_FULL:
-            reason = "the disk is full"
-        case sqlite3.SQLITE_NOTADB:
-            reason = "this is not a SQLite file"
-        case _:
-            reason = text
+    reason = file_in_words(
+        error,
+        locked=f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again",
+        interrupted=f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition",
+        barred=(
+            f"user {user_name()} cannot write it: a producer needs write access to the file "
+            f"and to {spool.path.parent}"
+        ),
+    )
     return f"{spool.path}: {reason}"

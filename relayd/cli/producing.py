@@ -18,7 +18,7 @@ from relayd.cli.handover import (
     into_spool,
     over_socket,
 )
-from relayd.cli.moments import parse_moment
+from relayd.cli.moments import parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
@@ -178,17 +178,13 @@ def _check_json(text: str) -> None:
 
 def _created(text: str | None) -> int:
     now = time.time()
-    if text is None:
-        return int(now)
-    if text.isascii() and text.isdigit():
-        return int(text[:20])
-    moment = parse_moment(text, now)
-    if moment is None:
+    seconds = int(now) if text is None else parse_seconds(text, now)
+    if seconds is None:
         raise click.BadParameter(
             "give Unix seconds, an ISO 8601 time or 2h for that long ago",
             param_hint="--created",
         )
-    return int(moment)
+    return seconds
 
 
 def _check(event: Outgoing) -> None:

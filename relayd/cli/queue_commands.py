@@ -21,7 +21,7 @@ from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
-from relayd.queue.details import LARGEST_SEQ, find
+from relayd.queue.details import find
 from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.following import open_following
 from relayd.queue.listing import ListedDelivery, list_deliveries
@@ -178,7 +178,7 @@ def _seq(reading: Reading, identifier: str) -> int:
             f"{identifier!r} is no delivery's id of this queue: they begin with dlv_{reading.tag}_",
             param_hint="--before",
         )
-    return min(seq, LARGEST_SEQ)
+    return seq
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from relayd.cli.asking import running_daemon
-from relayd.cli.moments import clock_time, iso, parse_moment, short_time
+from relayd.cli.moments import clock_time, iso, parse_seconds, short_time
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
@@ -239,15 +239,13 @@ def drop(
 
 
 def _created(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text[:20])
-    moment = parse_moment(text, time.time())
-    if moment is None or moment < 0:
+    seconds = parse_seconds(text, time.time())
+    if seconds is None or seconds < 0:
         raise click.BadParameter(
             "give Unix seconds, an ISO 8601 time, 2h for that long ago, or ms",
             param_hint="--created",
         )
-    return int(moment)
+    return seconds
 
 
 def _in_seconds(queue: QueueConfig, number: int) -> dict[str, str]:

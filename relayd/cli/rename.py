@@ -12,7 +12,7 @@ import click
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.cli.asking import Asking, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.output import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.core.delivery import Hold
 
@@ -116,15 +116,15 @@ def _hand_over(daemon: Asking, old: str, new: str) -> _Total:
 def _lines(old: str, new: str, total: _Total) -> list[str]:
     lines = [f"{old} had no deliveries to hand over."]
     if total.moved:
-        moved = f"{_deliveries(total.moved)} of {old} handed over to {new}"
+        moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
         lines = [f"{moved}; {total.waiting:,} of them had not ended."]
     if total.kept:
         lines.append(
-            f"{_deliveries(total.kept)} stay with {old}, since {new} has one of the same event."
+            f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same event."
         )
     if total.in_flight:
         lines.append(
-            f"{_deliveries(total.in_flight)} are being attempted: give the command again for them."
+            f"{deliveries_in_words(total.in_flight)} are being attempted: give the command again for them."
         )
     if total.hold == Hold.PAUSED:
         lines.append(f"{new} is paused; `relayd resume {new}` lets it go on.")
@@ -138,7 +138,3 @@ _HELD_BY: Final = {
     Hold.REMOVED: "it is gone from the configuration",
     Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` lets it go on",
 }
-
-
-def _deliveries(count: int) -> str:
-    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"

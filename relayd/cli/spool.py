@@ -22,6 +22,7 @@ from relayd.cli.spool_files import (
     table_words,
 )
 from relayd.config.sections import SpoolConfig
+from relayd.config.values import parse_mode
 from relayd.spool.table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"
@@ -36,11 +37,12 @@ def _table(_: click.Context, parameter: click.Parameter, name: str) -> str:
 
 
 def _mode(_: click.Context, parameter: click.Parameter, text: str) -> int:
-    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+    mode = parse_mode(text)
+    if mode is None:
         raise click.BadParameter(
             "write a file mode that lets the owner read and write, as 0660.", param=parameter
         )
-    return int(text, 8)
+    return mode
 
 
 def _group_number(name: str | None) -> int | None:

@@ -23,6 +23,7 @@ from relayd.queue.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
+from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _WITHIN_S: Final = 10.0
@@ -246,16 +247,13 @@ def _missing(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return f"another process has locked it for {_BUSY_TIMEOUT_S:g} s"
-        case sqlite3.SQLITE_INTERRUPT:
-            return f"reading it takes longer than {_WITHIN_S:g} s"
-        case sqlite3.SQLITE_NOTADB:
-            return "it is not a SQLite file"
-        case sqlite3.SQLITE_READONLY if os.path.exists(f"{path}-journal"):  # noqa: PTH110 - as above
-            return "a transaction was cut off, and is rolled back when a program next writes to it"
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return f"user {user_name()} cannot read it, or not write in {path.parent}"
-        case _:
-            return str(error)
+    barred = f"user {user_name()} cannot read it, or not write in {path.parent}"
+    readonly = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    if readonly and os.path.exists(f"{path}-journal"):  # noqa: PTH110 - as above
+        barred = "a transaction was cut off, and is rolled back when a program next writes to it"
+    return file_in_words(
+        error,
+        locked=f"another process has locked it for {_BUSY_TIMEOUT_S:g} s",
+        interrupted=f"reading it takes longer than {_WITHIN_S:g} s",
+        barred=barred,
+    )

@@ -16,6 +16,7 @@ from relayd.config.values import (
     format_duration,
     format_size,
     parse_duration,
+    parse_mode,
     parse_rate,
     parse_size,
 )
@@ -90,7 +91,7 @@ def _check_path(text: str) -> str:
 
 
 def _check_mode(text: str) -> str:
-    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+    if parse_mode(text) is None:
         raise wrong_value("must be a file mode that lets the owner read and write", 'as "0660"')
     return text
 

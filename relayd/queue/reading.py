@@ -14,6 +14,7 @@ from urllib.parse import quote
 from relayd.core.delivery import Hold
 from relayd.permissions import user_name
 from relayd.queue.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0
 
@@ -135,14 +136,12 @@ def _missing(path: Path) -> str:
 def _explain(error: sqlite3.Error, path: Path) -> str:
     if not os.access(path, os.R_OK):
         return f"user {user_name()} may not read it; use sudo, or relayd's user"
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return "another process holds its lock; try again"
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return (
+    return file_in_words(
+        error,
+        locked="another process holds its lock; try again",
+        interrupted="reading it takes too long",
+        barred=(
             f"it cannot be opened: user {user_name()} needs write access to {path.parent}, "
-            "where SQLite keeps what goes with it"
-        )
-    if code == sqlite3.SQLITE_NOTADB:
-        return "this is not a SQLite file"
-    return f"{error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
+            "where SQLite keeps its -wal and -shm files"
+        ),
+    )
