@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from relayd.core.body import HugeNumber, JsonValue, encoded, stringify
 from relayd.core.event import (
     MAX_BODY_BYTES,
     Column,
@@ -29,6 +28,7 @@ from relayd.core.event_fields import (
     checked_market,
     checked_type,
 )
+from relayd.core.json_text import HugeNumber, JsonValue, encoded, stringify
 
 HEAD: Final = struct.Struct("!BIII")
 TEXT_BYTES: Final = 512 * 1024
