@@ -49,6 +49,15 @@ def test_a_queue_that_is_too_large_is_told() -> None:
         assert "max_size" not in said(other)
 
 
+def test_a_reader_that_is_not_confined_is_reported() -> None:
+    told = live(None, too_large=False)
+    source = {"name": "spool market", "waits_for": None, "undeleted": 0}
+    told["sources"] = [{**source, "not_confined": "Landlock is off in this kernel"}]
+    assert "spool market: reader not confined: Landlock is off in this kernel" in said(told)
+    told["sources"] = [{**source, "not_confined": None}]
+    assert "confined" not in said(told)
+
+
 def test_programs_are_told_as_well() -> None:
     document = status_document(OVERVIEW, live(2_000_000_000, too_large=True), "queue.db", NOW)
     assert isinstance(document, dict)
