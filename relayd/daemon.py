@@ -224,7 +224,7 @@ class Daemon:
                 if not is_defect(error):
                     raise
                 _log.exception("reload_failed")
-                problem = "relayd itself failed; its log has the traceback"
+                problem = "internal error; relayd's log has the traceback"
                 return {"ok": False, "code": "failed", "problems": [problem]}
             finally:
                 self._service.ready(self._status())

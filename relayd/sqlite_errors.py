@@ -71,7 +71,7 @@ def file_in_words(error: sqlite3.Error, *, locked: str, interrupted: str, barred
 def damaged_in_words(path: object, found: str) -> str:
     """Return what to do about a damaged file."""
     return (
-        f"the file is damaged, or no SQLite database ({found}), and was left as it is. Keep a"
+        f"the file is damaged, or not a SQLite database ({found}), and was left as it is. Keep a"
         " copy of it and of its -wal; then restore a backup, or save what can be read with"
         f" `sqlite3 {path} .recover | sqlite3 NEW`"
     )

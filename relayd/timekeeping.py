@@ -110,8 +110,7 @@ async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
             "clock_gap",
             gap_s=round(gap),
             retries=moved,
-            detail="the clock is this far ahead of the time when relayd last ran: either relayd was"
-            " down so long, or the clock is wrong. Each retry's wait stays what it was",
+            detail="the clock is this far ahead of the time when relayd last ran: either relayd was down for that long, or the clock is wrong. Each retry keeps its remaining wait",
         )
         return StartStep(certain=True)
     return StartStep()
@@ -155,5 +154,5 @@ class Timekeeping:
             "clock_stepped",
             step_s=round(step, 1),
             retries=moved,
-            detail="the system's clock was set: what waits keeps its waits",
+            detail="the system's clock was set: pending retries keep their remaining waits",
         )

@@ -26,10 +26,10 @@ _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
 
 _HELD: Final = {
-    Hold.PAUSED: "it is paused; `relayd resume {name}` lets its deliveries go out",
+    Hold.PAUSED: "it is paused; `relayd resume {name}` releases its deliveries",
     Hold.GONE: "its receiver answered 410 Gone; `relayd resume {name}` or another url lets its"
     " deliveries go out",
-    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` let its deliveries go out",
+    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` release its deliveries",
     Hold.REMOVED: "it is gone from the configuration; put it back and `relayd reload`, or hand its"
     " deliveries over by `relayd rename {name} NEW`",
 }
@@ -38,7 +38,7 @@ _targets = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
 )
 _dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Only say how many there are; change nothing."
+    "--dry-run", is_flag=True, help="Only print how many there are; change nothing."
 )
 _yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
@@ -57,7 +57,7 @@ Examples:
 @click.option(
     "--backfill",
     is_flag=True,
-    help="Also make the deliveries that a subscription did not get since it was new or inactive.",
+    help="Also create the deliveries that a subscription did not get because it was new or inactive.",
 )
 @market_option
 @_dry_run_option
@@ -79,11 +79,11 @@ def replay(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Send deliveries again that ended without success, each with its full retry schedule.
+    """Resend deliveries that ended without success, each with its full retry schedule.
 
     Name them by id, of a delivery or an event; or give a subscription, types and times for all that
     are exhausted (--state cancelled for what was cancelled). They go out within the rate limit, in
-    turn with what is new.
+    turn with new ones.
     """
     wanted = _filter(subscription, state, types, since, until)
     _check_given(targets, wanted)
@@ -161,7 +161,7 @@ def _say_held(held: Mapping[str, str]) -> None:
 
 
 @click.command(
-    short_help="End deliveries that wait.",
+    short_help="Cancel pending deliveries.",
     epilog="""\b
 Examples:
   relayd cancel dlv_9f3a1c02_17
@@ -190,10 +190,10 @@ def cancel(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """End deliveries that wait, so that no attempt is made any more; `replay` takes it back.
+    """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is being attempted meanwhile is still delivered where that attempt succeeds.
+    that is in flight is still delivered if its attempt succeeds.
     """
     wanted = _filter(subscription, state, types, since, until)
     _check_given(targets, wanted)
@@ -231,8 +231,7 @@ def cancel(
         click.echo(f"{deliveries_in_words(errand.changed)} cancelled.")
         if errand.in_flight:
             click.echo(
-                f"Of these, {errand.in_flight:,} were being attempted: they are delivered where "
-                "that attempt succeeds."
+                f"Of these, {errand.in_flight:,} were in flight: each is delivered if its attempt succeeds."
             )
 
 
@@ -249,7 +248,7 @@ def _filter(
 def _check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
     if not targets and wanted == DeliveryFilter():
         raise click.UsageError(
-            "Say which: ids, a subscription, or --state, --type, --since, --until."
+            "Specify which: ids, a subscription, or --state, --type, --since, --until."
         )
 
 

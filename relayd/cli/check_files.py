@@ -31,7 +31,7 @@ def file_notes(config: Config) -> list[str]:
         folders.setdefault(config.socket.path.parent, "the socket")
     for folder, what in folders.items():
         if not folder.is_dir():
-            notes.append(f"{what} needs the directory {folder}, which is not there")
+            notes.append(f"{what} needs the directory {folder}, which does not exist")
     if (problem := _queue_problem(config.queue.path)) is not None:
         notes.append(f"queue {problem}")
     return notes
@@ -43,7 +43,7 @@ def _same_files(config: Config) -> Iterator[str]:
     for one, other in combinations(spools, 2):
         if one.table.lower() == other.table.lower() and _leads(one.path, [other.path]):
             yield (
-                f"spools {one.name} and {other.name} are one table: {one.path} and {other.path}"
+                f"spools {one.name} and {other.name} are the same table: {one.path} and {other.path}"
                 " lead to the same file; remove one of them"
             )
     queue = [Path(name) for name in queue_files(str(config.queue.path))]
@@ -87,7 +87,7 @@ def _within_reach(config: Config) -> Iterator[str]:
         if found:
             yield (
                 f"spool {spool.name}: its folder {real.parent} also holds {', '.join(found)}; the"
-                " process that reads the spool may write to all that is in its folder: give the"
+                " process that reads the spool may write to everything in its folder: give the"
                 " spool a folder of its own"
             )
 

@@ -164,14 +164,14 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
-        yield "Its body was removed after the retention; the id is kept to know duplicates."
+        yield "Its body was removed after the retention; the id is kept to detect duplicates."
     elif pretty:
         yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
         yield ""
-        yield "No subscription wanted it."
+        yield "No subscription matched it."
     for each in event.deliveries:
         yield ""
         yield from _delivery_lines(each, now)
@@ -188,10 +188,7 @@ def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
 def unfaithful_lines(event: EventDetail) -> Iterator[str]:
     """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
     if fields := unfaithful_fields(event):
-        text = (
-            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a key"
-            " that stands twice, or half of a surrogate pair"
-        )
+        text = f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a duplicate key, or half of a surrogate pair"
         yield wrapped(text, "           ", first="  warning  ")
 
 

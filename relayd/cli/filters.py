@@ -38,7 +38,7 @@ def patterns(
     for pattern in given:
         if not is_pattern(pattern):
             raise click.BadParameter(
-                f"{pattern!r} is no pattern: give order.created, order.* or *", param=parameter
+                f"{pattern!r} is not a pattern: give order.created, order.* or *", param=parameter
             )
     return given
 
@@ -84,7 +84,7 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
 market_option = click.option(
     "--market",
     metavar="MARKET",
-    help="The market whose event is meant, where several have used the id.",
+    help="The market of the event, if several markets have used the id.",
 )
 
 
@@ -100,7 +100,7 @@ def one_market() -> Iterator[None]:
             f" {clock_time(each.accepted_at)} from {printable(each.source)}"
             for each in several.events
         ]
-        raise click.ClickException("\n".join([*lines, "Say which, with --market."])) from None
+        raise click.ClickException("\n".join([*lines, "Specify one with --market."])) from None
 
 
 def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,6 +110,6 @@ def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
             from relayd.core.catalogue import suggest  # noqa: PLC0415 - only a mistake needs it
 
             near = suggest(name, reading.subscriptions)
-            hint = f"did you mean {near}?" if near else "`relayd status` lists those there are"
-            raise click.ClickException(f"the queue knows no subscription {name!r}; {hint}")
+            hint = f"did you mean {near}?" if near else "`relayd status` lists them"
+            raise click.ClickException(f"the queue has no subscription {name!r}; {hint}")
     return names

@@ -59,7 +59,7 @@ def connect(path: Path) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         raise NobodyListensError(
-            f"nobody listens at {path}: is `relayd run` running with this configuration?"
+            f"nothing is listening at {path}: is `relayd run` running with this configuration?"
         ) from None
     except PermissionError:
         connection.close()
@@ -93,7 +93,7 @@ def over_socket(
         except TimeoutError:
             raise HandoverError(
                 f"relayd did not answer at {path} within {_ANSWER_TIMEOUT_S:g} s; the event may "
-                "have been taken: emit it again with the same --id, which is never taken twice"
+                "have been taken: emit it again with the same --id, which is never accepted twice"
             ) from None
         except OSError as error:
             raise HandoverError(f"{path}: {error.strerror or error}") from None
@@ -110,8 +110,8 @@ def _line(event: Outgoing) -> bytes:
 def _answered(line: bytes) -> HandedOver:
     if not line.endswith(b"\n"):
         raise HandoverError(
-            "relayd closed the connection before it answered; the event may have been taken: "
-            "emit it again with the same --id, which is never taken twice"
+            "relayd closed the connection before it answered; the event may have been accepted: "
+            "emit it again with the same --id, which is never accepted twice"
         )
     answer = json.loads(line)
     if not answer["ok"]:
@@ -185,9 +185,9 @@ def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
 def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
     text = str(error)
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-        return f"an event with this id waits in the spool already ({spool.path})"
+        return f"the spool already has an event with this id ({spool.path})"
     if "has no column" in text:
-        return f"{spool.path}: {text}; `relayd spool sql` prints the table as it must be"
+        return f"{spool.path}: {text}; `relayd spool sql` prints the required table"
     if text.startswith("no such table"):
         return (
             f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "

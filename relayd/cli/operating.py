@@ -45,9 +45,9 @@ Example:
 )
 @config_option
 def run(config_path: Path) -> None:
-    """Take events in and deliver them, until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
+    """Accept and deliver events until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
 
-    What happens is logged to standard output: JSON lines, or readable text on a terminal.
+    The log goes to standard output: JSON lines, or readable text on a terminal.
     """
     # Until the daemon takes the signals over, a hang-up would end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -69,9 +69,9 @@ Example:
 @json_option
 @config_option
 def reload(as_json: bool, config_path: Path) -> None:
-    """Have the running daemon read its configuration anew, and print what changed, or why not.
+    """Reload the running daemon's configuration, and print what changed, or why not.
 
-    A file with a fault is refused as a whole, and the old configuration goes on: exit status 78.
+    A file with an error is refused as a whole, and the old configuration stays in force: exit status 78.
     """
     path = read_places(config_path, "queue").queue.control_path
     try:
@@ -81,7 +81,7 @@ def reload(as_json: bool, config_path: Path) -> None:
         raise click.ClickException(f"{error}: is `relayd run` running?") from error
     except TimeoutError as error:
         raise click.ClickException(
-            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; its log says more"
+            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; see its log"
         ) from error
     if as_json:
         print_json(answer)

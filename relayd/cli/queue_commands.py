@@ -48,12 +48,12 @@ Examples:
     show_default=f"{DEFAULT_LIMIT}, with --follow none",
     help="How many to list.",
 )
-@click.option("--before", metavar="ID", help="Only those made before this delivery.")
+@click.option("--before", metavar="ID", help="Only those created before this delivery.")
 @click.option(
     "-f",
     "--follow",
     is_flag=True,
-    help="Go on with each that is new or changes its state, until Ctrl-C.",
+    help="Print each new delivery and each change of state, until Ctrl-C.",
 )
 @json_option
 @config_option
@@ -70,13 +70,13 @@ def deliveries(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """List deliveries, the newest first, with what is next for each or what came of it last.
+    """List deliveries, newest first, each with its next attempt or its last result.
 
-    With --follow, what comes from now on, a line for each change (with --json an object a line):
-    when, the state, the subscription, the type, the id, the attempts, what came of the last one.
+    With --follow, print each change from now on, one a line (with --json an object a line):
+    time, state, subscription, type, id, attempts and last result.
     """
     if follow and before is not None:
-        raise click.UsageError("--follow goes on from now; --before has no meaning with it.")
+        raise click.UsageError("--follow starts from now: --before cannot be used with it.")
 
     def wanted_of(reading: Reading) -> DeliveryFilter:
         return DeliveryFilter(
@@ -142,16 +142,18 @@ Examples:
 """,
 )
 @click.argument("identifier", metavar="ID")
-@click.option("--pretty", is_flag=True, help="Indent the body, which is otherwise as it was sent.")
+@click.option(
+    "--pretty", is_flag=True, help="Indent the body; by default it is printed as it was sent."
+)
 @market_option
 @json_option
 @config_option
 def show(
     identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
 ) -> None:
-    """Show an event whole: its body, its deliveries, and each of their attempts.
+    """Show an event in full: its body, its deliveries, and each of their attempts.
 
-    With a delivery's id, that delivery alone.
+    With a delivery's id, only that delivery.
     """
     with reading_queue(queue_place(config_path)) as reading:
         with one_market():
@@ -175,7 +177,7 @@ def _seq(reading: Reading, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
         raise click.BadParameter(
-            f"{identifier!r} is no delivery's id of this queue: they begin with dlv_{reading.tag}_",
+            f"{identifier!r} is not the id of a delivery in this queue: they begin with dlv_{reading.tag}_",
             param_hint="--before",
         )
     return seq

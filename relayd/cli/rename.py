@@ -51,11 +51,11 @@ Example:
 @json_option
 @config_option
 def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
-    """Hand the deliveries of subscription OLD, those that wait and those that ended, over to NEW.
+    """Move the deliveries of subscription OLD, pending and ended, to NEW.
 
-    A backlog belongs to a subscription's name. Change the name in the file, then give this command:
-    it reloads the file where that was not done yet. A pause moves along. An event that NEW has a
-    delivery of already stays with OLD. The command can be given again at any time.
+    A backlog belongs to a subscription's name. Change the name in the file, then run this command:
+    it reloads the file if that was not done yet. A pause moves too. An event that NEW has a
+    delivery of already stays with OLD. The command can be run again at any time.
     """
     with running_daemon(queue_place(config_path)) as daemon:
         changes = _reload_where_needed(daemon, old, new)
@@ -124,7 +124,7 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
         )
     if total.in_flight:
         lines.append(
-            f"{deliveries_in_words(total.in_flight)} are being attempted: give the command again for them."
+            f"{deliveries_in_words(total.in_flight)} are being attempted: run the command again for them."
         )
     if total.hold == Hold.PAUSED:
         lines.append(f"{new} is paused; `relayd resume {new}` lets it go on.")

@@ -73,7 +73,7 @@ Examples:
 """,
 )
 def spool() -> None:
-    """Make spools, the tables into which producers insert events, and see what waits in them."""
+    """Create spools, the tables into which producers insert events, and show their backlog."""
 
 
 @spool.command(
@@ -85,7 +85,7 @@ Examples:
 )
 @_table_option
 def sql(table: str) -> None:
-    """Print the SQL that makes a spool's table, for the migrations of your own database."""
+    """Print the SQL that creates a spool's table, for the migrations of your own database."""
     click.echo(SPOOL_TABLE.format(table=table), nl=False)
 
 
@@ -109,15 +109,15 @@ Examples:
 @click.option(
     "--group",
     metavar="GROUP",
-    help="Whose group's it is; its folder is made for that group where it is not there.",
+    help="The file's group; a missing folder is created for that group.",
 )
 @json_option
 def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) -> None:
-    """Make a SQLite file with a spool's table in it. A file that is there is left as it is.
+    """Create a SQLite file with a spool's table in it. An existing file is not changed.
 
     Programs that run as other users share a spool through a group: `--group`. The folder must be
     that group's as well, and be used for nothing else: whoever may write in a folder may also
-    remove what stands in it.
+    remove the files in it.
     """
     number = _group_number(group)
     try:
@@ -150,11 +150,11 @@ Examples:
 @json_option
 @config_option
 def status(as_json: bool, config_path: Path) -> None:
-    """Count what waits in each spool, and say what is wrong with it.
+    """Count the pending rows of each spool, and report what is wrong with it.
 
-    Rows wait here only until relayd has accepted them: a count that stays is a sign that it does
-    not run. Its table is compared with the one of `relayd spool sql`. Exit status 1 when a spool
-    cannot be read, or lets rows in that relayd cannot take.
+    Rows stay here only until relayd has accepted them: a count that does not fall means that it is
+    not running. The table is compared with `relayd spool sql`. Exit status 1 if a spool
+    cannot be read, or admits rows that relayd cannot accept.
     """
     places = read_places(config_path, "spools", "queue")
     looks = [(each, look_into(each, places.queue)) for each in places.spools]
@@ -200,7 +200,7 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
         for words in table_words(look):
             click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
-        click.echo("No relayd runs with this configuration: what waits is taken in when it does.")
+        click.echo("relayd is not running with this configuration, and accepts no rows.")
 
 
 def _runs(control: Path) -> bool | None:

@@ -59,7 +59,7 @@ def _check_name(path: Path) -> None:
     for side in SQLITE_SIDES:
         if path.name.endswith(side):
             raise SpoolFileError(
-                f"{path}: SQLite gives names that end in {side} to files of its own; choose another"
+                f"{path}: SQLite uses names that end in {side} for its own files; choose another"
             )
     queue = queue_beside(str(path))
     if queue is not None and is_queue_file(Path(queue)):
@@ -74,8 +74,8 @@ def _create(path: Path, table: str, mode: int, group: int | None) -> None:
             descriptor = os.open(path, flags, 0o600)
     except FileExistsError:
         raise SpoolFileError(
-            f"{path} exists already, and is left as it is. Into a database of your own the table "
-            f"comes by your migrations: `relayd spool sql` prints it"
+            f"{path} already exists and was not changed. In your own database, create the table "
+            f"in a migration: `relayd spool sql` prints it"
         ) from None
     except OSError as error:
         raise SpoolFileError(
@@ -124,7 +124,7 @@ def _make_folder(folder: Path, group: int) -> bool:
     try:
         # It may have been exchanged since: nobody else's folder is given away.
         if os.fstat(descriptor).st_uid != (owner.uid if owner else os.geteuid()):
-            raise SpoolFileError(f"{folder} was exchanged while it was made")
+            raise SpoolFileError(f"{folder} was replaced while it was being created")
         os.fchown(descriptor, -1, group)
         os.fchmod(descriptor, _FOLDER_MODE)
     except OSError as error:

@@ -92,7 +92,7 @@ def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
                 err=True,
             )
     except TimeoutError:
-        click.echo("Note: the daemon does not answer; its log says more.", err=True)
+        click.echo("Note: the daemon does not answer; see its log.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
         return read_overview(reading, queue.path, now=now), live, now

@@ -69,7 +69,7 @@ def build_config(
         builder.add(name, section)
     if not file.subscriptions and not findings.is_doubtful(("subscriptions",)):
         findings.warning(
-            ("subscriptions",), "there is no subscription", "events are kept, and go nowhere"
+            ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
@@ -102,7 +102,9 @@ def _event_types(file: File, findings: Findings) -> frozenset[str] | None:
     for position, own in enumerate(file.event_types):
         if own.startswith(OWN_PREFIX):
             findings.error(
-                ("event_types", position), "begins as only relayd's own types do", "rename it"
+                ("event_types", position),
+                "begins with relayd., which is reserved for relayd's own events",
+                "rename it",
             )
     if findings.is_doubtful(("event_types",)):
         return None
@@ -152,7 +154,7 @@ def _check_socket_path(key: KeyPath, path: Path, findings: Findings, whose: str)
     if length > MAX_SOCKET_PATH:
         findings.error(
             key,
-            f"makes {whose} path {length} bytes long, and the system takes {MAX_SOCKET_PATH}",
+            f"makes {whose} path {length} bytes long; the maximum is {MAX_SOCKET_PATH}",
             "choose a shorter one",
         )
 
@@ -175,7 +177,7 @@ def _check_paths(
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))
-            findings.error(key, f"the same table is a spool already: {other}")
+            findings.error(key, f"the same table is already a spool: {other}")
     if socket is not None and not findings.is_bad(("socket", "path")):
         others = [file for spool in spools for file in sqlite_files(_same(spool.path))]
         if _same(socket.path) in {*taken, *others}:
@@ -190,7 +192,7 @@ def _complain_of_no_source(findings: Findings) -> None:
     if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
         return
     findings.error(
-        (), "there is no way in for events", "add `spools: {market: {path: spool.db}}` or `socket:`"
+        (), "there is no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
 
 
@@ -211,8 +213,7 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
         elif network in idle:
             findings.warning(
                 path,
-                f"no URL leads into {network} as far as can be seen; while it stands here, a"
-                " receiver's name may lead there",
+                f"no URL leads into {network} as far as can be seen; while it is listed, a receiver's name may lead there",
                 "leave it out if all receivers are public",
             )
 
@@ -224,7 +225,7 @@ def _warn_of_readers(
         if subscription.secret.source == "text":
             findings.warning(
                 ("subscriptions", name, "secret"),
-                "stands in a file that everybody on this machine may read",
+                "is in a file that everybody on this machine may read",
                 f"chmod o= {path}, or write {{file: PATH}}",
             )
             return

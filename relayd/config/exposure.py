@@ -101,11 +101,11 @@ def _folder_exposure(folder: Path, producers: Producers) -> tuple[str, str] | No
     if found is None or found.st_mode & stat.S_ISVTX:
         return None
     if found.st_mode & stat.S_IWOTH:
-        return "lies in a folder in which everybody may write", f"chmod o-w {folder}"
+        return "is in a folder in which everybody may write", f"chmod o-w {folder}"
     if producers.have(stat.S_IWGRP, found.st_mode, found.st_gid):
         name = group_name(found.st_gid)
         return (
-            f"lies in a folder in which the producers may write, who are in the group {name}",
+            f"is in a folder in which the producers may write, who are in the group {name}",
             "move it to a folder of its own, as /etc/relayd/secrets",
         )
     return None

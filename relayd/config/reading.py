@@ -35,7 +35,7 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
     except OSError as error:
         return Unreadable(f"cannot be opened by user {user_name()}: {error.strerror}")
     except ValueError:
-        return Unreadable("is no path")
+        return Unreadable("is not a valid path")
     try:
         status = os.fstat(descriptor)
         mode = status.st_mode

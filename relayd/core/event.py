@@ -257,7 +257,7 @@ def own_event(
             unfaithful=(),
         )
     except NotAnEventError as refused:
-        raise ValueError(f"no event of relayd's own: {refused.reason}") from None
+        raise ValueError(f"not an event of relayd's own: {refused.reason}") from None
 
 
 def _event(

@@ -130,7 +130,7 @@ def _missing(path: Path) -> str:
         return f"user {user_name()} may not look into its directory; use sudo, or relayd's user"
     except OSError:
         pass
-    return "there is no queue yet: `relayd run` makes it when it first starts"
+    return "there is no queue yet: `relayd run` creates it when it first starts"
 
 
 def _explain(error: sqlite3.Error, path: Path) -> str:

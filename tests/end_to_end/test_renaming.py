@@ -165,7 +165,7 @@ async def test_a_replay_says_what_holds_it(tmp_path: Path) -> None:
             assert (dry["matched"], dry["held"]) == (2, {"books": "paused"})
             text = " ".join((await command("replay", "books", "--yes", config=config)).split())
             assert "1 delivery due again, and held. books is held: it is paused;" in text
-            assert "`relayd resume books` lets its deliveries go out" in text
+            assert "`relayd resume books` releases its deliveries" in text
             assert "will go out" not in text
             await command("cancel", "books", "--yes", config=config)
             text = " ".join((await command("replay", "evt_1", "--yes", config=config)).split())

@@ -147,7 +147,7 @@ def test_an_event_for_people() -> None:
 
 def test_an_event_that_nobody_wanted_and_whose_body_is_gone() -> None:
     lines = list(event_lines(replace(EVENT, body=None, deliveries=()), NOW, pretty=True))
-    assert "No subscription wanted it." in lines
+    assert "No subscription matched it." in lines
     assert any("removed after the retention" in line for line in lines)
 
 

@@ -479,5 +479,5 @@ def test_conditions_survive_pickling() -> None:
 
 
 def test_errors_are_values_too() -> None:
-    with pytest.raises(ConditionErrors, match=r"data\.x > gtt: gtt is no operator"):
+    with pytest.raises(ConditionErrors, match=r"data\.x > gtt: gtt is not an operator"):
         compile_where({"data.x": {"gtt": 1}})

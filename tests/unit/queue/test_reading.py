@@ -215,7 +215,7 @@ def unreadable(path: Path) -> str:
 
 
 def test_no_queue_is_made(tmp_path: Path) -> None:
-    assert "`relayd run` makes it" in unreadable(tmp_path / "queue.db")
+    assert "`relayd run` creates it" in unreadable(tmp_path / "queue.db")
     assert not (tmp_path / "queue.db").exists()
 
 
