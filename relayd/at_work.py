@@ -65,7 +65,7 @@ class AtWork:
             _log.warning(
                 "work_not_recorded",
                 path=str(path),
-                detail=f"{error.strerror}; an event that ends relayd again and again is not found",
+                detail=f"{error.strerror}; an event that crashes relayd repeatedly is not detected",
             )
             yield cls.unrecorded()
             return

@@ -1,4 +1,5 @@
-"""Takes in events: finds the subscriptions that each one goes to, and makes both durable at once."""
+"""Takes in events: finds the subscriptions that each one goes to, and makes both durable at"
+" once."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -162,7 +163,10 @@ class Intake:
                 "event_unfaithful",
                 **fields,
                 fields=list(event.unfaithful),
-                detail="not every receiver carries these fields unchanged: an integer past 2^53, a duplicate key, or half of a surrogate pair, from cutting a string",
+                detail=(
+                    "not every receiver carries these fields unchanged: an integer past 2^53, a"
+                    " duplicate key, or half of a surrogate pair, from cutting a string"
+                ),
             )
         if event.type not in self._event_types:
             nearest = suggest(event.type, self._event_types)

@@ -110,7 +110,10 @@ async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
             "clock_gap",
             gap_s=round(gap),
             retries=moved,
-            detail="the clock is this far ahead of the time when relayd last ran: either relayd was down for that long, or the clock is wrong. Each retry keeps its remaining wait",
+            detail=(
+                "the clock is this far ahead of the time when relayd last ran: either relayd was"
+                " down for that long, or the clock is wrong. Each retry keeps its remaining wait"
+            ),
         )
         return StartStep(certain=True)
     return StartStep()

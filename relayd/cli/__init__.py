@@ -41,7 +41,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
         },
         "The daemon": {
             "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
-            "status": Entry("relayd.cli.status:status", "Show how everything stands."),
+            "status": Entry("relayd.cli.status:status", "Show endpoints, backlog and sources."),
             "reload": Entry("relayd.cli.operating:reload", "Reload the configuration."),
             "backup": Entry("relayd.cli.backup:backup", "Back up the queue while it is in use."),
         },
@@ -58,9 +58,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
             "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
             "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery in full."),
             "explain": Entry(
-                "relayd.cli.explain:explain", "Say why an event did or did not arrive."
+                "relayd.cli.explain:explain", "Explain why an event did or did not arrive."
             ),
-            "replay": Entry("relayd.cli.acting:replay", "Send deliveries again."),
+            "replay": Entry("relayd.cli.acting:replay", "Resend deliveries."),
             "cancel": Entry("relayd.cli.acting:cancel", "Cancel pending deliveries."),
             "rename": Entry("relayd.cli.rename:rename", "Move a backlog to a new name."),
         },

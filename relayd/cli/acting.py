@@ -27,8 +27,10 @@ _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
 
 _HELD: Final = {
     Hold.PAUSED: "it is paused; `relayd resume {name}` releases its deliveries",
-    Hold.GONE: "its receiver answered 410 Gone; `relayd resume {name}` or another url lets its"
-    " deliveries go out",
+    Hold.GONE: (
+        "its receiver answered 410 Gone; `relayd resume {name}` or another url releases its"
+        " deliveries"
+    ),
     Hold.INACTIVE: "it has active: false; active: true and `relayd reload` release its deliveries",
     Hold.REMOVED: "it is gone from the configuration; put it back and `relayd reload`, or hand its"
     " deliveries over by `relayd rename {name} NEW`",
@@ -44,7 +46,7 @@ _yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 @click.command(
-    short_help="Send deliveries again.",
+    short_help="Resend deliveries.",
     epilog="""\b
 Examples:
   relayd replay bookkeeping --since 2d --state exhausted
@@ -57,7 +59,9 @@ Examples:
 @click.option(
     "--backfill",
     is_flag=True,
-    help="Also create the deliveries that a subscription did not get because it was new or inactive.",
+    help=(
+        "Also create the deliveries that a subscription did not get because it was new or inactive."
+    ),
 )
 @market_option
 @_dry_run_option
@@ -147,7 +151,8 @@ def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str])
     if not held.keys() >= set(names):
         also = ", those that are not held" if held else ""
         click.echo(
-            f"{deliveries_in_words(changed)} will go out within the rate limit{also}: see `relayd status`."
+            f"{deliveries_in_words(changed)} will go out within the rate limit{also}: see `relayd"
+            " status`."
         )
     else:
         click.echo(f"{deliveries_in_words(changed)} due again, and held.")
@@ -231,7 +236,8 @@ def cancel(
         click.echo(f"{deliveries_in_words(errand.changed)} cancelled.")
         if errand.in_flight:
             click.echo(
-                f"Of these, {errand.in_flight:,} were in flight: each is delivered if its attempt succeeds."
+                f"Of these, {errand.in_flight:,} were in flight: each is delivered if its attempt"
+                " succeeds."
             )
 
 

@@ -62,8 +62,8 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
 def _tell(made: Backup, target: str, queue: str) -> None:
     click.echo(
         wrapped(
-            f"{target} holds {made.events:,} events and {made.deliveries:,} deliveries, of which"
-            f" {made.waiting:,} wait ({format_size(made.size_bytes)})."
+            f"{target} holds {made.events:,} events and {made.deliveries:,} deliveries,"
+            f" {made.waiting:,} of them pending ({format_size(made.size_bytes)})."
         )
     )
     click.echo("To restore it:")
@@ -79,6 +79,7 @@ def _tell(made: Backup, target: str, queue: str) -> None:
         click.echo(wrapped(step, "     ", first=f"  {number}. "))
     click.echo(
         wrapped(
-            "What was delivered since then is delivered again; what was accepted since is not in it."
+            "What was delivered since then is delivered again; what was accepted since is not in"
+            " it."
         )
     )

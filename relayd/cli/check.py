@@ -33,7 +33,7 @@ Examples:
 @click.option(
     "--diff",
     is_flag=True,
-    help="Say what a reload of the running daemon would change, and what happens to the backlog.",
+    help="Show what a reload of the running daemon would change, and what happens to the backlog.",
 )
 @json_option
 @config_option
@@ -41,7 +41,8 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
     """Validate the configuration, and print how it is interpreted.
 
     Each subscription with its events, its limits, when it retries, and where its secret comes from,
-    though never the secret. All errors are reported at once, each with its line; the exit status is then 78.
+    though never the secret. All errors are reported at once, each with its line; the exit status is
+    then 78.
 
     It reads what relayd would read: run it as relayd's user, with relayd's environment, where
     secrets come from files or variables. With --diff, the running daemon reads it.

@@ -43,7 +43,8 @@ def _same_files(config: Config) -> Iterator[str]:
     for one, other in combinations(spools, 2):
         if one.table.lower() == other.table.lower() and _leads(one.path, [other.path]):
             yield (
-                f"spools {one.name} and {other.name} are the same table: {one.path} and {other.path}"
+                f"spools {one.name} and {other.name} are the same table: {one.path} and"
+                f" {other.path}"
                 " lead to the same file; remove one of them"
             )
     queue = [Path(name) for name in queue_files(str(config.queue.path))]
@@ -52,8 +53,8 @@ def _same_files(config: Config) -> Iterator[str]:
         for name in (*sqlite_files(str(spool.path)), *sqlite_files(os.path.realpath(spool.path))):
             if _leads(Path(name), queue):
                 yield (
-                    f"spool {spool.name} and the queue are one file: {name} leads to a file of"
-                    f" {config.queue.path}; a spool needs a database of its own"
+                    f"spool {spool.name} and the queue are the same file: {name} leads to a file of"
+                    f" {config.queue.path}; a spool needs its own database"
                 )
                 break
     if config.socket is not None:
@@ -88,12 +89,13 @@ def _within_reach(config: Config) -> Iterator[str]:
             yield (
                 f"spool {spool.name}: its folder {real.parent} also holds {', '.join(found)}; the"
                 " process that reads the spool may write to everything in its folder: give the"
-                " spool a folder of its own"
+                " spool its own folder"
             )
 
 
 def _leads(path: Path, others: list[Path]) -> bool:
-    """Tell whether a path leads to the same file as one of the others, whether it is there or not."""
+    """Tell whether a path leads to the same file as one of the others, whether it is there or"
+    " not."""
     real = os.path.realpath(path)
     for other in others:
         if real == os.path.realpath(other):

@@ -125,7 +125,8 @@ class ChangeLines:
         self._widths = [8, 9, 0, 0, 0, 1]
 
     def line(self, delivery: ListedDelivery, now: float) -> str:
-        """Return a line: when, its state, for whom, of what, its id, its attempts, what came last."""
+        """Return a line: when, its state, for whom, of what, its id, its attempts, what came"
+        " last."""
         cells = (
             short_time(delivery.changed_at, now),
             delivery.state.value,
@@ -188,7 +189,10 @@ def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
 def unfaithful_lines(event: EventDetail) -> Iterator[str]:
     """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
     if fields := unfaithful_fields(event):
-        text = f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a duplicate key, or half of a surrogate pair"
+        text = (
+            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a"
+            " duplicate key, or half of a surrogate pair"
+        )
         yield wrapped(text, "           ", first="  warning  ")
 
 

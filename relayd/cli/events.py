@@ -96,7 +96,7 @@ def _own_types(config_path: Path | None) -> list[str]:
         known = read_places(config_path).event_types
     except ConfigError:
         click.echo(
-            f"Note: {config_path} cannot be read (`relayd check` says why); "
+            f"Note: {config_path} cannot be read (`relayd check` shows why); "
             "its own types are left out.",
             err=True,
         )

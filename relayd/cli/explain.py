@@ -39,7 +39,7 @@ _COLOURS = {
 
 
 @click.command(
-    short_help="Say why an event did or did not arrive.",
+    short_help="Explain why an event did or did not arrive.",
     epilog="""\b
 Examples:
   relayd explain evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
@@ -61,7 +61,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     try:
         wanting = read_wanting(config_path)
     except ConfigError:
-        click.echo("Note: the configuration cannot be read; `relayd check` says why.", err=True)
+        click.echo("Note: the configuration cannot be read; `relayd check` shows why.", err=True)
     running = _running(queue)
     now = time.time()
     with reading_queue(queue) as reading:

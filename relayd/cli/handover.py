@@ -133,7 +133,8 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
     if problem := spool_problem(spool.path):
         if owner is not None and owner.uid == NOBODY:
             problem = (
-                f"{spool.path}: others may write in its folder, so root opens nothing there as root;"
+                f"{spool.path}: others may write in its folder, so root opens nothing there as"
+                " root;"
                 " run the command as a user who may write to it"
             )
         raise HandoverError(problem)

@@ -71,7 +71,8 @@ Example:
 def reload(as_json: bool, config_path: Path) -> None:
     """Reload the running daemon's configuration, and print what changed, or why not.
 
-    A file with an error is refused as a whole, and the old configuration stays in force: exit status 78.
+    A file with an error is refused as a whole, and the old configuration stays in force: exit
+    status 78.
     """
     path = read_places(config_path, "queue").queue.control_path
     try:
@@ -128,7 +129,9 @@ def _tell(error: BaseException) -> int:
         reason = reason_of(leaf)
         if reason is None:
             _log.critical("defect", detail=type(leaf).__name__, exc_info=leaf)
-            reason = f"a defect ended relayd ({type(leaf).__name__}); its log has the traceback"
+            reason = (
+                f"an internal error ended relayd ({type(leaf).__name__}); its log has the traceback"
+            )
         else:
             _log.critical("failed", detail=reason)
         # Once, wherever one looks: a terminal and systemd's journal show both streams.

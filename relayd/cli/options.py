@@ -62,7 +62,8 @@ def _config(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path:
                     None,
                     None,
                     "",
-                    f"belongs to user {owner}, and root does not read another user's file unless it is named",
+                    f"belongs to user {owner}, and root does not read another user's file unless"
+                    " it is named",
                     f"run the command as {owner}, name the file by --config {here}, or another one",
                 )
             ]

@@ -177,7 +177,8 @@ def _seq(reading: Reading, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
         raise click.BadParameter(
-            f"{identifier!r} is not the id of a delivery in this queue: they begin with dlv_{reading.tag}_",
+            f"{identifier!r} is not the id of a delivery in this queue: they begin with"
+            f" dlv_{reading.tag}_",
             param_hint="--before",
         )
     return seq

@@ -117,17 +117,19 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
     lines = [f"{old} had no deliveries to hand over."]
     if total.moved:
         moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
-        lines = [f"{moved}; {total.waiting:,} of them had not ended."]
+        lines = [f"{moved}; {total.waiting:,} of them are pending."]
     if total.kept:
         lines.append(
-            f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same event."
+            f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same"
+            " event."
         )
     if total.in_flight:
         lines.append(
-            f"{deliveries_in_words(total.in_flight)} are being attempted: run the command again for them."
+            f"{deliveries_in_words(total.in_flight)} are being attempted: run the command again"
+            " for them."
         )
     if total.hold == Hold.PAUSED:
-        lines.append(f"{new} is paused; `relayd resume {new}` lets it go on.")
+        lines.append(f"{new} is paused; `relayd resume {new}` resumes it.")
     elif total.hold is not None:
         lines.append(f"{new} is held: {_HELD_BY[Hold(total.hold)]}.")
     return lines
@@ -136,5 +138,5 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
 _HELD_BY: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",
     Hold.REMOVED: "it is gone from the configuration",
-    Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` lets it go on",
+    Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` resumes it",
 }

@@ -104,7 +104,7 @@ Examples:
     show_default=True,
     callback=_mode,
     metavar="MODE",
-    help="Who may use it: 0660 is its owner and its group.",
+    help="Its mode; 0660 is for its owner and its group.",
 )
 @click.option(
     "--group",
@@ -134,8 +134,8 @@ def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) 
     click.echo(
         wrapped(
             "relayd and every producer need to write to it and to its directory, where SQLite "
-            f"keeps {path.name}-wal beside it: let them share a group, and the directory be the "
-            "group's (chmod g+rwxs)."
+            f"keeps {path.name}-wal beside it: give them a common group, and the directory to that"
+            " group (chmod g+rwxs)."
         )
     )
 

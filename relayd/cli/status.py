@@ -21,7 +21,7 @@ _ASK_TIMEOUT_S = 5.0
 
 
 @click.command(
-    short_help="Show how everything stands.",
+    short_help="Show endpoints, backlog and sources.",
     epilog="""\b
 Examples:
   relayd status

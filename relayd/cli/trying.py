@@ -48,9 +48,10 @@ Examples:
 def test(subscription: str, event_type: str | None, as_json: bool, config_path: Path) -> None:
     """Send a sample event to a subscription's receiver now, and print the response.
 
-    It bypasses the queue, and is neither retried nor recorded; its id begins with evt_test_. It is signed
-    as deliveries are. When the receiver takes it, each of the subscription's retries that wait gets
-    an attempt now, within the rate limit, and what its 429 or 503 held back goes on. Exit status: 0 when the receiver took it, 1 when it did not.
+    It bypasses the queue, and is neither retried nor recorded; its id begins with evt_test_. It is
+    signed as deliveries are. If the receiver accepts it, each pending retry of the subscription gets
+    an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
+    receiver accepted it, 1 if not.
     """
     try:
         with connected(queue_place(config_path).control_path) as connection:
@@ -91,7 +92,7 @@ def _released(sent: Mapping[str, Any]) -> str:
     retries = "1 retry" if number == 1 else f"{number:,} retries"
     if sent["hold"] is not None:
         why = HOLD_REASONS[Hold(sent["hold"])]
-        return f"{retries} stay where they are: the subscription is held, since {why}."
+        return f"{retries} stay pending: the subscription is held, because {why}."
     if sent["held_until"] is not None:
         until = clock_time(sent["held_until"])
         return f"{retries} stay held back until {until}: its endpoint answered 429 or 503 again."

@@ -173,7 +173,7 @@ def _check_paths(
         if findings.is_bad(key):
             continue
         if not set(sqlite_files(_same(spool.path))).isdisjoint(taken):
-            findings.error(key, "is a file of the queue's", "a spool needs a database of its own")
+            findings.error(key, "is a file of the queue's", "a spool needs its own database")
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))
@@ -213,7 +213,8 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
         elif network in idle:
             findings.warning(
                 path,
-                f"no URL leads into {network} as far as can be seen; while it is listed, a receiver's name may lead there",
+                f"no URL leads into {network} as far as can be seen; while it is listed, a"
+                " receiver's name may lead there",
                 "leave it out if all receivers are public",
             )
 

@@ -32,7 +32,8 @@ class Producers:
         return frozenset(found - {_overflow_group()})
 
     def have(self, bits: int, mode: int, group: int) -> bool:
-        """Tell whether a file's group gives the producers one of these rights (as `stat.S_IRGRP`)."""
+        """Tell whether a file's group gives the producers one of these rights (as"
+        " `stat.S_IRGRP`)."""
         return bool(mode & bits) and group in self._candidates and group in self.groups
 
     def reach(self, path: Path) -> bool:
@@ -106,7 +107,7 @@ def _folder_exposure(folder: Path, producers: Producers) -> tuple[str, str] | No
         name = group_name(found.st_gid)
         return (
             f"is in a folder in which the producers may write, who are in the group {name}",
-            "move it to a folder of its own, as /etc/relayd/secrets",
+            "move it to its own folder, such as /etc/relayd/secrets",
         )
     return None
 

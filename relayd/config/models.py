@@ -134,8 +134,10 @@ class QueueSection(_Section):
     )
     max_size: Size = Field(
         default=UNLIMITED,
-        description="How much room all of it may take, as 2GB: above it, the oldest rejected input and "
-        "then the oldest events that have ended go before the retention is over.",
+        description=(
+            "The maximum size of the queue, such as 2GB: above it, the oldest rejected input and"
+            " then the oldest ended events are removed before the retention is over."
+        ),
     )
 
 
@@ -155,7 +157,7 @@ class _Delivering(_Section):
 
     timeout: Timeout | None = Field(
         default=None,
-        description=f"How long one attempt may take in all, 100ms to 60s. Default: {DEFAULT_TIMEOUT}.",
+        description=f"How long one attempt may take, 100ms to 60s. Default: {DEFAULT_TIMEOUT}.",
     )
     rate_limit: RateLimit | None = Field(
         default=None,
@@ -230,7 +232,9 @@ class File(_Section):
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
     allow_networks: Annotated[list[Network], Field(max_length=1000)] = Field(
         default=[],
-        description="Networks that are not public and that URLs may lead into; http: works only there.",
+        description=(
+            "Networks that are not public and that URLs may lead into; http: works only there."
+        ),
     )
     event_types: Annotated[list[EventType], Field(max_length=1000)] = Field(
         default=[], description="The market's own event types, in addition to the catalogue's."

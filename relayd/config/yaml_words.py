@@ -41,7 +41,7 @@ _PLAIN_WORDS: Final = (
     (
         "block sequence entries are not allowed",
         "a list cannot begin here",
-        "begin each `- item` on a line of its own",
+        "begin each `- item` on its own line",
     ),
     ("did not find expected '-'", "the indentation of this list changes", "line up its dashes"),
     ("did not find expected ',' or", "a bracket is not closed, or a comma is missing", ""),

@@ -103,7 +103,8 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
 
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
     rows = reading.db.execute(
-        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''), extra"
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''),"
+        " extra"
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )

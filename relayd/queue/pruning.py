@@ -144,7 +144,8 @@ def find_step(db: sqlite3.Connection, horizon: Horizon, cursor: Cursor) -> Step:
 
 
 def remove(db: sqlite3.Connection, horizon: Horizon, events: tuple[int, ...]) -> int:
-    """Remove those of the events that may still go, in the caller's transaction; return how many."""
+    """Remove those of the events that may still go, in the caller's transaction; return how"
+    " many."""
     values = {"ended": horizon.ended, "known": horizon.known, "seqs": json.dumps(events)}
     still = [seq for (seq,) in db.execute(_STILL, values)]
     values["seqs"] = json.dumps(still)
@@ -312,7 +313,10 @@ class Pruning:
                 rows=removed,
                 reason="max_size",
                 max_bytes=most,
-                detail="the queue was larger than queue.max_size, and the oldest rejected input was removed before any event",
+                detail=(
+                    "the queue was larger than queue.max_size, and the oldest rejected input was"
+                    " removed before any event"
+                ),
             )
 
     async def _step(
@@ -358,5 +362,8 @@ class Pruning:
                 attempts_bytes=filled_by.attempts,
                 rejected_bytes=filled_by.rejected,
                 other_bytes=filled_by.other,
-                detail="it is larger than queue.max_size, and nothing in it has ended: pending deliveries and ids are kept. `relayd status` shows the backlog",
+                detail=(
+                    "it is larger than queue.max_size, and nothing in it has ended: pending"
+                    " deliveries and ids are kept. `relayd status` shows the backlog"
+                ),
             )

@@ -29,7 +29,8 @@ class QueueUnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KnownSubscription:
-    """A subscription as the queue knows it: configured now, or once. `number` is the queue's own."""
+    """A subscription as the queue knows it: configured now, or once. `number` is the queue's"
+    " own."""
 
     number: int
     name: str
@@ -119,7 +120,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise QueueUnreadableError(
             path,
             "its events are still being moved from an older version's table; try again once"
-            " `relayd run` has started: its log says how far it is",
+            " `relayd run` has started: its log shows the progress",
         )
 
 

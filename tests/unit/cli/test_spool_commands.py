@@ -346,7 +346,7 @@ def test_check_finds_a_spool_that_is_the_queue(tmp_path: Path, there: bool) -> N
             (tmp_path / "queue.db").unlink(missing_ok=True)
             make_spool(tmp_path / "queue.db")
         config = write_config(tmp_path, spools={"a": {"path": spool}}, socket=None)
-        assert any("spool a and the queue are one file" in each for each in warnings(config))
+        assert any("spool a and the queue are the same file" in each for each in warnings(config))
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         ),
         ("queue.db}", "spool.db}", [
             ("3:18: spools.market.path: is a file of the queue's"
-            " (a spool needs a database of its own)"),
+            " (a spool needs its own database)"),
         ]),
         ("{path: spool.db}", "spool.db", [
             "3:11: spools.market: must be keys and values, and is text",
