@@ -1,5 +1,4 @@
-"""Takes in events: finds the subscriptions that each one goes to, and makes both durable at"
-" once."""
+"""Takes in events: finds the subscriptions that each one goes to, and makes both durable at once."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence

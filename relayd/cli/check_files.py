@@ -94,8 +94,7 @@ def _within_reach(config: Config) -> Iterator[str]:
 
 
 def _leads(path: Path, others: list[Path]) -> bool:
-    """Tell whether a path leads to the same file as one of the others, whether it is there or"
-    " not."""
+    """Tell whether a path leads to the same file as one of the others, whether it is there or not."""
     real = os.path.realpath(path)
     for other in others:
         if real == os.path.realpath(other):

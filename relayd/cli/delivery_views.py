@@ -125,8 +125,7 @@ class ChangeLines:
         self._widths = [8, 9, 0, 0, 0, 1]
 
     def line(self, delivery: ListedDelivery, now: float) -> str:
-        """Return a line: when, its state, for whom, of what, its id, its attempts, what came"
-        " last."""
+        """Return a line: when, its state, for whom, of what, its id, its attempts, what came last."""
         cells = (
             short_time(delivery.changed_at, now),
             delivery.state.value,

@@ -90,8 +90,7 @@ market_option = click.option(
 
 @contextmanager
 def one_market() -> Iterator[None]:
-    """End the command where an id stands for events of several markets; show them, and ask"
-    " which."""
+    """End the command where an id stands for events of several markets; show them, and ask which."""
     try:
         yield
     except SeveralMarketsError as several:

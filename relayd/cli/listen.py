@@ -1,5 +1,4 @@
-"""`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on"
-" purpose."""
+"""`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on purpose."""
 
 import random
 import signal
@@ -132,8 +131,7 @@ def listen(
 async def _listen(
     session: "Session", host: str, port: int, listening: Callable[[str], None]
 ) -> None:
-    """Run a session until it has what it wants, or is told to end. Raises `OSError` at the"
-    " start."""
+    """Run a session until it has what it wants, or is told to end. Raises `OSError` at the start."""
     listeners = await trio.open_tcp_listeners(port, host=host)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

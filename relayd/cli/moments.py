@@ -49,8 +49,7 @@ def clock_time(moment: float) -> str:
 
 
 def short_time(moment: float, now: float) -> str:
-    """Return at most 8 characters: `14:00:05` within the last 20 hours, else `Jan 31` or"
-    " `2025-01`."""
+    """Return at most 8 characters: `14:00:05` within the last 20 hours, else `Jan 31` or `2025-01`."""
     local = datetime.fromtimestamp(moment).astimezone()
     if abs(now - moment) < 20 * 3600:
         return local.strftime("%H:%M:%S")

@@ -104,8 +104,7 @@ def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
 
 
 def pause(seconds: float) -> bool:
-    """Wait, and tell whether anybody still reads what is printed: a pipe may be closed"
-    " meanwhile."""
+    """Wait, and tell whether anybody still reads what is printed: a pipe may be closed meanwhile."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # closed, or no file at all

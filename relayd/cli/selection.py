@@ -1,5 +1,4 @@
-"""What `replay` and `cancel` are to touch, as the command line says it, and asking before it is"
-" done."""
+"""What `replay` and `cancel` are to touch, as the command line says it, and asking before it is done."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence

@@ -187,8 +187,7 @@ def table_words(look: SpoolLook) -> list[str]:
 
 
 def relayd_user(queue: QueueConfig) -> Identity | None:
-    """Return the user who owns the queue, which is relayd's; None where this one cannot act as"
-    " it."""
+    """Return the user who owns the queue, which is relayd's; None where this one cannot act as it."""
     for path in (queue.path, queue.path.parent):
         try:
             found = path.stat()

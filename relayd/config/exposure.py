@@ -32,8 +32,7 @@ class Producers:
         return frozenset(found - {_overflow_group()})
 
     def have(self, bits: int, mode: int, group: int) -> bool:
-        """Tell whether a file's group gives the producers one of these rights (as"
-        " `stat.S_IRGRP`)."""
+        """Tell whether a file's group gives the producers one of these rights (as `stat.S_IRGRP`)."""
         return bool(mode & bits) and group in self._candidates and group in self.groups
 
     def reach(self, path: Path) -> bool:

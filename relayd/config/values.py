@@ -64,8 +64,7 @@ def format_size(size: float) -> str:
 
 
 def parse_mode(text: str) -> int | None:
-    """Return the file mode that `0660` stands for, or None where its owner may not read and"
-    " write."""
+    """Return the file mode that `0660` stands for, or None where its owner may not read and write."""
     if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
         return None
     return int(text, 8)

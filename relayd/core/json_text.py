@@ -43,8 +43,7 @@ def stringify(value: JsonValue) -> str:
 
 
 def plain_text(value: JsonValue) -> str:
-    """Return what `stringify` does for a value that was parsed as plain, in less than half the"
-    " time."""
+    """Return what `stringify` does for a value that was parsed as plain, in less than half the time."""
     return _PLAIN_ENCODER.encode(value)
 
 

@@ -51,8 +51,7 @@ class Step:
 
 
 async def finish_migration(writer: Database) -> None:
-    """Move what is left of version 1, if anything. Raises `DatabaseError`; what moved stays"
-    " moved."""
+    """Move what is left of version 1, if anything. Raises `DatabaseError`; what moved stays moved."""
     if not await writer.run(is_unfinished):
         return
     left = await writer.run(_count)

@@ -144,8 +144,7 @@ def find_step(db: sqlite3.Connection, horizon: Horizon, cursor: Cursor) -> Step:
 
 
 def remove(db: sqlite3.Connection, horizon: Horizon, events: tuple[int, ...]) -> int:
-    """Remove those of the events that may still go, in the caller's transaction; return how"
-    " many."""
+    """Remove those of the events that may still go, in the caller's transaction; return how many."""
     values = {"ended": horizon.ended, "known": horizon.known, "seqs": json.dumps(events)}
     still = [seq for (seq,) in db.execute(_STILL, values)]
     values["seqs"] = json.dumps(still)

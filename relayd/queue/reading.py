@@ -29,8 +29,7 @@ class QueueUnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KnownSubscription:
-    """A subscription as the queue knows it: configured now, or once. `number` is the queue's"
-    " own."""
+    """A subscription as the queue knows it: configured now, or once. `number` is the queue's own."""
 
     number: int
     name: str

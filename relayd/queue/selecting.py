@@ -66,8 +66,7 @@ def select(reading: Reading, wanted: DeliveryFilter, named: Named | None) -> lis
 
 
 def matches(wanted: DeliveryFilter, delivery: ListedDelivery) -> bool:
-    """Tell whether a delivery is one that `list_deliveries` would list; `before` is not looked"
-    " at."""
+    """Tell whether a delivery is one that `list_deliveries` would list; `before` is not looked at."""
     return (
         (not wanted.subscriptions or delivery.subscription in wanted.subscriptions)
         and (not wanted.states or delivery.state in wanted.states)

@@ -50,12 +50,13 @@ def test_a_queue_that_is_too_large_is_told() -> None:
 
 
 def test_a_reader_that_is_not_confined_is_reported() -> None:
-    told = live(None, too_large=False)
-    source = {"name": "spool market", "waits_for": None, "undeleted": 0}
-    told["sources"] = [{**source, "not_confined": "Landlock is off in this kernel"}]
-    assert "spool market: reader not confined: Landlock is off in this kernel" in said(told)
-    told["sources"] = [{**source, "not_confined": None}]
-    assert "confined" not in said(told)
+    def with_reader(reason: str | None) -> Live:
+        source = {"name": "spool market", "waits_for": None, "undeleted": 0, "not_confined": reason}
+        return {**live(None, too_large=False), "sources": [source]}
+
+    reported = said(with_reader("Landlock is off in this kernel"))
+    assert "spool market: reader not confined: Landlock is off in this kernel" in reported
+    assert "confined" not in said(with_reader(None))
 
 
 def test_programs_are_told_as_well() -> None:
