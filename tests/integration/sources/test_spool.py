@@ -17,6 +17,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.database import DatabaseFullError
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 from relayd.spool.table import SPOOL_TABLE
@@ -69,7 +70,7 @@ async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> As
     readers = Readers()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(readers.run)
-        spool = Spool(config, intake, readers, AtWork.unrecorded())
+        spool = Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()
