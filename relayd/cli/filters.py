@@ -50,14 +50,14 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
             "--subscription",
             multiple=True,
             metavar="NAME",
-            help="Of this one (repeatable).",
+            help="Only of this subscription (repeatable).",
             shell_complete=complete_subscriptions,
         ),
         click.option(
             "--state",
             type=click.Choice([state.value for state in states]),
             multiple=True,
-            help="In this state (repeatable).",
+            help="Only in this state (repeatable).",
         ),
         click.option(
             "--type",
@@ -65,7 +65,7 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
             multiple=True,
             metavar="PATTERN",
             callback=patterns,
-            help="Of this event type, as order.created or order.* (repeatable).",
+            help="Only of this event type, such as order.created or order.* (repeatable).",
         ),
         click.option(
             "--since", metavar="TIME", callback=moment, help="Accepted since: 2h ago, or a time."

@@ -52,7 +52,7 @@ def _ranges(
 
 
 _numbers = click.argument("numbers", nargs=-1, callback=_ranges, metavar="[NUMBER|FIRST-LAST]...")
-_all_option = click.option("--all", "take_all", is_flag=True, help="All of them.")
+_all_option = click.option("--all", "take_all", is_flag=True, help="All rejected rows.")
 
 
 @click.group(
