@@ -325,7 +325,7 @@ def test_check_warns_of_what_a_spools_reader_may_write_to(tmp_path: Path) -> Non
             spools={name: {"path": path} for name, path in spools.items()},
             queue={"path": queue},
         )
-        return [each for each in warnings(config) if "folder of its own" in each]
+        return [each for each in warnings(config) if "its own folder" in each]
 
     [beside] = found("link/queue.db", market="two/spool.db")
     assert beside.startswith(f"spool market: its folder {tmp_path / 'two'} also holds the queue")
