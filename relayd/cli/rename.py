@@ -117,7 +117,7 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
     lines = [f"{old} had no deliveries to hand over."]
     if total.moved:
         moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
-        lines = [f"{moved}; {total.waiting:,} of them are pending."]
+        lines = [f"{moved}; {total.waiting:,} of them pending."]
     if total.kept:
         lines.append(
             f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same"

@@ -141,7 +141,7 @@ async def test_filters_and_pages(tmp_path: Path) -> None:
 
     wrong = await command("deliveries", "--subscription", "boks", config=config, status=1)
     assert "did you mean books?" in wrong
-    assert "no pattern" in await command("deliveries", "--type", "a b", config=config, status=2)
+    assert "not a pattern" in await command("deliveries", "--type", "a b", config=config, status=2)
     assert "evt_9" in await command("show", "evt_9", config=config, status=1)
 
 

@@ -88,7 +88,7 @@ async def test_replay_and_cancel_by_id(tmp_path: Path) -> None:
             assert (done["changed"], done["to_cancel"]) == (1, {"shop": 1})
             missing = await command("cancel", "evt_9", "--yes", config=config, status=1)
             assert "'evt_9'" in missing
-            assert "Say which" in await command("cancel", config=config, status=2)
+            assert "Specify which" in await command("cancel", config=config, status=2)
 
 
 async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ async def test_a_test_that_succeeds_lets_what_waits_go(tmp_path: Path) -> None:
             switch.status = 200
             await command("pause", "books", config=config)
             held = await command("test", "books", config=config)
-            assert "3 retries stay where they are: the subscription is held" in held
+            assert "3 retries stay pending: the subscription is held" in held
             released = await asked("resume", "books", config=config)
             assert released["subscriptions"][0]["released"] == 3
             for event_id in ("evt_1", "evt_2", "evt_3"):

@@ -78,8 +78,8 @@ async def test_a_name_that_is_not_in_force_yet_is_taken_up(tmp_path: Path) -> No
         printed = await command("rename", "books", "shop", config=config)
         assert "subscription shop: added" in printed
         text = " ".join(printed.split())
-        assert "1 delivery of books handed over to shop; 1 of them are pending." in text
-        assert "shop is paused; `relayd resume shop` lets it go on." in text
+        assert "1 delivery of books handed over to shop; 1 of them pending." in text
+        assert "shop is paused; `relayd resume shop` resumes it." in text
         assert await waiting(config) == {"shop": 1}
         # The pause went along: the old name, put back, has none.
         renamed(config, "shop", "books")
