@@ -67,6 +67,7 @@ class Commands:
             "replay": self._deliveries.replay,
             "cancel": self._deliveries.cancel,
             "backfill": self._deliveries.backfill,
+            "in_flight": self._deliveries.in_flight,
             "pause": self._deliveries.pause,
             "resume": self._deliveries.resume,
             "rename": self._rename.rename,

@@ -1,7 +1,7 @@
 """All endpoints' tasks: which there are, what each delivers, and how they come and go on reload."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -32,6 +32,14 @@ MakeTransport = Callable[[Endpoint, Sequence[Network]], Transport]
 class _Running:
     task: EndpointTask
     transport: Transport
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPlace:
+    """Where an attempt is in flight. `left` says that its subscription has another URL by now."""
+
+    url: str
+    left: bool
 
 
 class Dispatch:
@@ -147,6 +155,14 @@ class Dispatch:
     def in_flight(self, seqs: Iterable[int]) -> int:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)
+
+    def attempted_at(self, seqs: Collection[int]) -> Mapping[int, AttemptPlace]:
+        """Return where those of these deliveries that are in flight are attempted."""
+        return {
+            seq: AttemptPlace(url, left=self._urls.get(subscription) != url)
+            for url, running in self._running.items()
+            for seq, subscription in running.task.attempting(seqs).items()
+        }
 
     def in_flight_of(self, subscription: str) -> frozenset[int]:
         """Return the numbers of the subscription's deliveries that are being attempted."""

@@ -5,7 +5,7 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import httpx
@@ -179,6 +179,10 @@ class EndpointTask:
             want=self._want(tuple(self._subscriptions), 0, now),
             moved_at=min(self._moved_at.values(), default=None),
         )
+
+    def attempting(self, seqs: Collection[int]) -> Mapping[int, str]:
+        """Return those of these deliveries that are attempted here, with their subscriptions."""
+        return {seq: self._under_way[seq] for seq in seqs if seq in self._under_way}
 
     def take_token(self) -> float:
         """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
