@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from relayd.cli.moments import about, clock_time
 from relayd.cli.in_flight import InFlight
+from relayd.cli.moments import about, clock_time
 from relayd.cli.wanting import Wanting
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State

@@ -118,20 +118,25 @@ class Queue:
 
     async def declare(
         self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
-    ) -> None:
+    ) -> Mapping[str, int]:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
-        What waits for a subscription whose URL or `made_with` changed is released.
+        What waits for a subscription whose URL or `made_with` changed is released: returns how many
+        retries, by subscription.
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)
         with self._operators_release() as release:
-            found = await self._writer.write(
-                lambda db: records.declare(db, wanted, release=release, now=self._clock())
+            found, released = await self._writer.write(
+                lambda db: (
+                    records.declare(db, wanted, release=release, now=self._clock()),
+                    records.count_released(db, release),
+                )
             )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
+        return released
 
     async def pause(self, subscription: str) -> bool:
         """Hold a subscription's deliveries; return whether it was not paused before."""

@@ -93,6 +93,13 @@ ON CONFLICT (name) DO UPDATE SET
   presence = excluded.presence"""
 
 
+_RELEASED = """
+SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
+  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
+    AND release_seen < :release)
+FROM subscriptions WHERE release = :release"""
+
+
 def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
@@ -215,6 +222,15 @@ def declare(
     )
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
+
+
+def count_released(db: sqlite3.Connection, release: int) -> dict[str, int]:
+    """Return how many retries the release `release` of the operator's released, by subscription.
+
+    Those of which it released none are not in it.
+    """
+    rows = db.execute(_RELEASED, {"release": release})
+    return {name: count for name, count in rows if count}
 
 
 def set_release(db: sqlite3.Connection, names: Iterable[str], *, release: int, now: float) -> None:

@@ -269,13 +269,13 @@ async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> Non
         await accept(queue, "evt_0")
         [delivery] = (await queue.claim(want())).deliveries
         await record(queue, delivery, FAILED)
-        await queue.declare([Declared("books", URL, True)])
+        assert await queue.declare([Declared("books", URL, True)]) == {}
         assert (await queue.claim(want())).deliveries == ()
         for declared in (
             Declared("books", URL, True, made_with=b"another secret"),
             Declared("books", "https://other.example/", True),
         ):
-            await queue.declare([declared])
+            assert await queue.declare([declared]) == {"books": 1}
             [delivery] = (await queue.claim(want())).deliveries
             assert delivery.extra is Extra.OPERATOR
             await record(queue, delivery, FAILED)
