@@ -183,6 +183,7 @@ class Daemon:
                     changing=self._reloading,
                     make_transport=self._make_transport,
                     clock=self._clock.now,
+                    uptime=self._clock.age,
                 )
                 taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
                 taking_in.start_soon(contained, self._pruning.run, "pruning")

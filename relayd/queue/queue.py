@@ -17,9 +17,15 @@ import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
-from relayd.core.delivery import Hold
+from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Health
-from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_rejection
+from relayd.core.own_events import (
+    EXHAUSTED,
+    OutboxRow,
+    OwnEvent,
+    after_exhaustion,
+    after_rejection,
+)
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
@@ -211,10 +217,32 @@ class Queue:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
 
-    async def quarantine(self, seq: int, detail: str) -> None:
-        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason."""
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
+
+        Returns whether it had not ended before; then `relayd.delivery.exhausted` is durable with it.
+        """
         now = self._clock()
-        await self._writer.write(lambda db: records.quarantine(db, seq, detail, now=now))
+
+        def work(db: sqlite3.Connection) -> tuple[bool, int]:
+            ended = records.quarantine(db, seq, detail, now=now)
+            if ended is None:
+                return False, 0
+            own_events = after_exhaustion(
+                delivery_id(self.tag, seq),
+                now,
+                event_id=ended.event_id,
+                event_type=ended.event_type,
+                subscription=ended.subscription,
+                attempts=ended.attempts,
+                last_failure=detail,
+            )
+            return True, outbox.put(db, own_events, self._own_types)
+
+        ended, told = await self._writer.write(work)
+        if told:
+            self._outbox_filled.set()
+        return ended
 
     async def record_health(
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]

@@ -23,7 +23,8 @@ def live(max_size_bytes: int | None, *, too_large: bool) -> Live:
         "version": "1",
         "pid": 1,
         "config": "config.yaml",
-        "started_at": NOW,
+        "started_at": NOW - 7_200,
+        "uptime_s": 7_200.0,
         "endpoints": {},
         "sources": [],
         "queue": {"max_size_bytes": max_size_bytes, "too_large": too_large},
@@ -47,6 +48,15 @@ def test_a_queue_that_is_too_large_is_told() -> None:
     assert expected in said(told)
     for other in (live(2_000_000_000, too_large=False), live(None, too_large=True), None):
         assert "max_size" not in said(other)
+
+
+def test_how_long_it_has_run_is_the_daemons_word() -> None:
+    # The clock was set by a day since: the daemon's times may be a second behind that.
+    stepped = {**live(None, too_large=False), "started_at": NOW - 86_400 - 7_200}
+    assert "relayd 1 runs since 2h (process 1)" in said(stepped)
+    document = status_document(OVERVIEW, stepped, "queue.db", NOW)
+    assert isinstance(document, dict)
+    assert document["daemon"]["uptime_s"] == 7_200.0
 
 
 def test_programs_are_told_as_well() -> None:
