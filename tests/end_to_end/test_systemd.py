@@ -27,6 +27,7 @@ from service_manager import ServiceManager, environment, listening, passing, ser
 
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.daemon import GRACE_S
+from relayd.sources.unix_socket import BACKLOG
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 SECURITY = ("systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager")
@@ -251,6 +252,7 @@ def test_the_units_say_what_the_code_does() -> None:
     example = yaml.safe_load((UNITS.parent / "config.example.yaml").read_text())
     assert passed["ListenStream"] == [example["socket"]["path"]]
     assert passed["SocketUser"] == service["User"]
+    assert passed["Backlog"] == [str(BACKLOG)]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
