@@ -5,7 +5,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
 
-from relayd.core.body import JsonValue
+from relayd.core.json_text import JsonValue
 from relayd.core.samples import SAMPLES
 
 _MARKET = {

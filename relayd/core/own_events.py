@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Final
 
 from relayd.core.acceptance import RejectedRow
-from relayd.core.body import JsonValue
 from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
+from relayd.core.json_text import JsonValue
 from relayd.core.matching import Selection
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 

@@ -152,6 +152,10 @@ class Dispatch:
         """Return what shows whether each endpoint's task goes on."""
         return {running.task: running.task.pulse for running in self._running.values()}
 
+    def is_delivering(self) -> bool:
+        """Tell whether any attempt is in flight."""
+        return bool(self._in_flight)
+
     def in_flight(self, seqs: Iterable[int]) -> int:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)

@@ -23,6 +23,9 @@ class InFlight:
         self._versions: defaultdict[str, int] = defaultdict(int)
         self._reloads = 0
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def begin(self, subscription: str, seq: int) -> bool:
         """Take a delivery, by its number; False when it is being attempted already."""
         if seq in self._all:

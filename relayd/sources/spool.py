@@ -26,6 +26,7 @@ from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
 from relayd.spool.files import access_problem, missing_words
@@ -76,12 +77,15 @@ class Spool:
         config: SpoolConfig,
         intake: SpoolIntake,
         readers: Readers,
+        pace: Pace,
         at_work: AtWork,
+        *,
         paths: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._intake = intake
         self._readers = readers
+        self._pace = pace
         self._at_work = at_work
         self._source = f"spool {config.name}"
         self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
@@ -205,8 +209,9 @@ class Spool:
         match frame.kind:
             case Kind.EVENTS:
                 events = self._checks.events(frame.text, frame.blob, paths_of)
-                refused = await self._accept(events)
-                await reader.send(Kind.DONE, frame.number, refused)
+                async with self._pace.frame(len(events)):
+                    refused = await self._accept(events)
+                    await reader.send(Kind.DONE, frame.number, refused)
             case Kind.REJECTED:
                 found = frames.rejected_of(frame.text, frame.blob)
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
     ["core", "permissions"],
-    ["config", "sqlite_errors"],
+    ["config", "sqlite_errors", "asyncio_thread"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["containment"],
     ["queue", "sources", "delivery.transport"],

@@ -20,6 +20,7 @@ from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import NOTHING
 from relayd.database import DatabaseFullError
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.sources.spool import Spool
 from relayd.spool.frames import Settings
@@ -73,7 +74,7 @@ async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> As
     readers = Readers()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(readers.run)
-        spool = Spool(config, intake, readers, AtWork.unrecorded())
+        spool = Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()
@@ -417,7 +418,7 @@ async def test_ever_new_rows_that_kill_the_reader_have_one_bound(
         "market", tmp_path / "spool.db", "relayd_spool", "market_123", "2024-01-01"
     )
     readers = DyingReaders(at_rows=at_rows)
-    spool = Spool(config, Intake(), readers, AtWork.unrecorded())
+    spool = Spool(config, Intake(), readers, Pace(lambda: False), AtWork.unrecorded())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spool.run)
         await trio.sleep(3_600)

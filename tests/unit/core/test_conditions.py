@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.body import HugeNumber, JsonValue
 from relayd.core.conditions import LONGEST_SHOWN, Condition, distinct, key_of, listing, shown
+from relayd.core.json_text import HugeNumber, JsonValue
 from relayd.core.where import ConditionErrors, compile_where
 
 ORDER: Mapping[str, Any] = {
