@@ -110,7 +110,7 @@ class DeliveryCommands:
         Each has its `endpoint`, without the URL's path; `left` tells whether the subscription has
         another URL by now, as a reload leaves it while an attempt goes on.
         """
-        found = self._dispatch.attempted_at(numbers_of(request, "deliveries"))
+        found = self._dispatch.attempted_at(frozenset(numbers_of(request, "deliveries")))
         return {
             "in_flight": {
                 str(seq): {"endpoint": endpoint_name(place.url), "left": place.left}

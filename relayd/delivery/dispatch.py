@@ -1,7 +1,7 @@
 """All endpoints' tasks: which there are, what each delivers, and how they come and go on reload."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -160,7 +160,7 @@ class Dispatch:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)
 
-    def attempted_at(self, seqs: Collection[int]) -> Mapping[int, AttemptPlace]:
+    def attempted_at(self, seqs: frozenset[int]) -> Mapping[int, AttemptPlace]:
         """Return where those of these deliveries that are in flight are attempted."""
         return {
             seq: AttemptPlace(url, left=self._urls.get(subscription) != url)

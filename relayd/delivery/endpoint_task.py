@@ -5,7 +5,7 @@ no other. What is in flight is known here only; the queue learns of an attempt w
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import httpx
@@ -183,9 +183,10 @@ class EndpointTask:
             moved_at=min(self._moved_at.values(), default=None),
         )
 
-    def attempting(self, seqs: Collection[int]) -> Mapping[int, str]:
+    def attempting(self, seqs: frozenset[int]) -> Mapping[int, str]:
         """Return those of these deliveries that are attempted here, with their subscriptions."""
-        return {seq: self._under_way[seq] for seq in seqs if seq in self._under_way}
+        # Few are under way, and many may be asked for at many endpoints.
+        return {seq: name for seq, name in self._under_way.items() if seq in seqs}
 
     def take_token(self) -> float:
         """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
