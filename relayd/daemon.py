@@ -20,7 +20,7 @@ import trio
 from relayd import __version__
 from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
-from relayd.commands.consequences import consequences
+from relayd.commands.consequences import Consequences, affected
 from relayd.config.config import Config
 from relayd.config.difference import difference
 from relayd.config.load import ConfigError, load_config
@@ -151,7 +151,13 @@ class Daemon:
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
         self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
-        await self._declare(config)
+        released = await self._declare(config)
+        if released:
+            _log.info(
+                "retries_released",
+                released=dict(released),
+                detail="the url, secret, headers or signature changed while relayd was down",
+            )
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
             self._dispatch.apply(config, self._queue.holds)
@@ -178,6 +184,7 @@ class Daemon:
                     changing=self._reloading,
                     make_transport=self._make_transport,
                     clock=self._clock.now,
+                    uptime=self._clock.age,
                 )
                 taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
                 taking_in.start_soon(contained, self._pruning.run, "pruning")
@@ -210,13 +217,14 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...], "warnings": [...]}`, or `{"ok": False, "code":
-        "configuration" or "failed", "problems": [...]}`. While relayd stops, it is refused.
+        Returns `{"ok": True, "changes": [...], "released": {...}, "no_longer_held": {...},
+        "warnings": [...]}`, or `{"ok": False, "code": "configuration" or "failed", "problems":
+        [...]}`. While relayd stops, it is refused.
         """
         async with self._reloading:
             self._service.reloading()
             try:
-                changes = await self._reload()
+                changes, consequences = await self._reload()
             except ReloadRefusedError as refused:
                 for problem in refused.problems:
                     _log.error("reload_refused", detail=problem)
@@ -229,11 +237,16 @@ class Daemon:
                 return {"ok": False, "code": "failed", "problems": [problem]}
             finally:
                 self._service.ready(self._status())
-            _log.info("reloaded", changes=changes)
+            _log.info("reloaded", changes=changes, **consequences.document())
             warnings = [str(warning) for warning in self._config.warnings]
-            return {"ok": True, "changes": changes, "warnings": warnings}
+            return {
+                "ok": True,
+                "changes": changes,
+                **consequences.document(),
+                "warnings": warnings,
+            }
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self) -> tuple[list[str], Consequences]:
         sources = self._running_sources()
         try:
             config = await load(self._config.path)
@@ -244,14 +257,14 @@ class Daemon:
         if changed.needs_restart:
             problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
             raise ReloadRefusedError("configuration", problems)
-        names = (*changed.subscriptions.added, *changed.subscriptions.removed)
+        names = affected(changed)
         try:
             waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            await self._declare(config)
+            released = await self._declare(config)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -271,7 +284,8 @@ class Daemon:
         self._logging.configure(config.log.level)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return changed.lines(consequences(changed, waiting, config))
+        consequences = Consequences(changed, waiting, config, released, self._queue.holds)
+        return changed.lines(consequences.notes()), consequences
 
     def _running_sources(self) -> SourceTasks:
         """Return the sources of a daemon that takes a new configuration, or refuse the reload."""
@@ -281,9 +295,10 @@ class Daemon:
             raise ReloadRefusedError("failed", ["relayd is stopping"])
         return self._sources
 
-    async def _declare(self, config: Config) -> None:
+    async def _declare(self, config: Config) -> Mapping[str, int]:
+        """Have the queue know these subscriptions; return how many retries that released."""
         subscriptions, key = config.subscriptions.values(), self._queue.tag.encode()
-        await self._queue.declare(
+        return await self._queue.declare(
             (
                 Declared(each.name, each.url, each.active, each.made_with(key))
                 for each in subscriptions

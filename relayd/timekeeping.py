@@ -40,6 +40,7 @@ class Clock:
     ) -> None:
         self._wall = wall
         self._steady = steady
+        self._made = steady()
         self._last = self._look() or Sighting(wall(), steady())
         self._steady_since = self._last.steady
         self._stepped = False
@@ -47,6 +48,10 @@ class Clock:
     def now(self) -> float:
         """Return the time in Unix seconds."""
         return self._steady() + self._last.offset
+
+    def age(self) -> float:
+        """Return the seconds since it was made, whatever the system's clock was set to meanwhile."""
+        return self._steady() - self._made
 
     def follow(self) -> float:
         """Follow the system's clock; return the seconds by which it was set, 0 where it was not."""

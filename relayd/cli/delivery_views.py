@@ -7,6 +7,7 @@ under the same key with `_unix` in Unix seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from relayd.cli.in_flight import InFlight, in_flight_document
 from relayd.cli.moments import about, clock_time, moment_fields, short_time
 from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
@@ -25,15 +26,17 @@ _HOLD_WORDS = {
 }
 
 
-def page_document(page: Page) -> dict[str, object]:
+def page_document(page: Page, in_flight: Mapping[int, InFlight] | None = None) -> dict[str, object]:
     """Return a page of deliveries; `older_before` is what `--before` takes for the next page."""
     return {
-        "deliveries": [delivery_document(each) for each in page.deliveries],
+        "deliveries": [delivery_document(each, in_flight) for each in page.deliveries],
         "older_before": page.deliveries[-1].id if page.more else None,
     }
 
 
-def event_document(event: EventDetail) -> dict[str, object]:
+def event_document(
+    event: EventDetail, in_flight: Mapping[int, InFlight] | None = None
+) -> dict[str, object]:
     """Return an event; `body` is the text that was sent, `history` a delivery's attempts."""
     return {
         "id": event.id,
@@ -46,7 +49,7 @@ def event_document(event: EventDetail) -> dict[str, object]:
         "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {
-                **delivery_document(each.delivery),
+                **delivery_document(each.delivery, in_flight),
                 "history": [_attempt_document(attempt) for attempt in each.attempts],
             }
             for each in event.deliveries
@@ -54,8 +57,10 @@ def event_document(event: EventDetail) -> dict[str, object]:
     }
 
 
-def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
-    """Return one delivery."""
+def delivery_document(
+    delivery: ListedDelivery, in_flight: Mapping[int, InFlight] | None = None
+) -> dict[str, object]:
+    """Return one delivery. `in_flight` has what is being attempted, None where that is not known."""
     return {
         "id": delivery.id,
         "event_id": delivery.event_id,
@@ -72,6 +77,7 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
+        **in_flight_document(delivery, in_flight),
     }
 
 
@@ -88,8 +94,15 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
     }
 
 
-def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[str]:
-    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types."""
+def table_lines(
+    deliveries: Sequence[ListedDelivery],
+    now: float,
+    in_flight: Mapping[int, InFlight] | None = None,
+) -> Iterator[str]:
+    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types.
+
+    `in_flight` has what is being attempted, None where that is not known.
+    """
     rows = [
         (
             short_time(each.accepted_at, now),
@@ -97,7 +110,7 @@ def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[st
             each.subscription,
             each.state.value,
             str(each.attempts),
-            _next_or_last(each, now),
+            _next_or_last(each, now, (in_flight or {}).get(each.seq)),
         )
         for each in deliveries
     ]
@@ -140,8 +153,12 @@ class ChangeLines:
         return f"{'  '.join(padded)}  {why}".rstrip()
 
 
-def _next_or_last(delivery: ListedDelivery, now: float) -> str:
+def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | None) -> str:
     last = _last(delivery)
+    if in_flight is not None:
+        if in_flight.left:
+            return "in flight, old URL"
+        return f"in flight ({last})" if last else "in flight"
     if delivery.hold is not None:
         return delivery.hold.value
     if delivery.due_at is None:
@@ -155,8 +172,17 @@ def _last(delivery: ListedDelivery) -> str:
     return str(delivery.last_status or delivery.last_failure or "")
 
 
-def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str]:
-    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts."""
+def event_lines(
+    event: EventDetail,
+    now: float,
+    in_flight: Mapping[int, InFlight] | None = None,
+    *,
+    pretty: bool,
+) -> Iterator[str]:
+    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts.
+
+    `in_flight` has what is being attempted, None where that is not known.
+    """
     yield f"{event.id}  {event.type}"
     yield f"  created   {clock_time(event.created)}"
     yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
@@ -174,7 +200,7 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
         yield "No subscription matched it."
     for each in event.deliveries:
         yield ""
-        yield from _delivery_lines(each, now)
+        yield from _delivery_lines(each, now, in_flight)
 
 
 def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
@@ -195,9 +221,11 @@ def unfaithful_lines(event: EventDetail) -> Iterator[str]:
         yield wrapped(text, "           ", first="  warning  ")
 
 
-def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
+def _delivery_lines(
+    detail: DeliveryDetail, now: float, in_flight: Mapping[int, InFlight] | None
+) -> Iterator[str]:
     delivery = detail.delivery
-    yield f"{delivery.subscription}: {_state_words(delivery, now)}"
+    yield f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}"
     yield f"  {delivery.id}"
     for attempt in detail.attempts:
         yield (
@@ -223,14 +251,21 @@ def _result(attempt: Attempt) -> str:
     return f"{attempt.failure}: {attempt.detail}" if attempt.detail else attempt.failure
 
 
-def _state_words(delivery: ListedDelivery, now: float) -> str:
+def _state_words(
+    delivery: ListedDelivery, now: float, in_flight: Mapping[int, InFlight] | None
+) -> str:
+    place = (in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
-        return f"held: {_HOLD_WORDS[delivery.hold]}"
+        began = "" if place is None else f"; {place.words}, and goes on"
+        return f"held: {_HOLD_WORDS[delivery.hold]}{began}"
+    if place is not None:
+        return f"{delivery.state.value}, {place.words}"
     if delivery.ended_at is not None:
         return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
     ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"
     if delivery.due_at is None or delivery.due_at <= now:
-        return f"{delivery.state.value}, {ahead} is due"
+        unless = ", or in flight" if in_flight is None else ""
+        return f"{delivery.state.value}, {ahead} is due{unless}"
     return (
         f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
         f" (in {about(delivery.due_at - now)})"

@@ -30,6 +30,7 @@ from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
 from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
+from relayd.sources.turning_away import turn_away
 from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
@@ -51,13 +52,28 @@ def run(config_path: Path) -> None:
     """
     # Until the daemon takes the signals over, a hang-up would end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    config = load_config(config_path, environ=os.environ)
+    service = Service()
+    try:
+        config = load_config(config_path, environ=os.environ)
+    except ConfigError:
+        _turn_away(service)
+        raise
     with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
         # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
         faulthandler.enable()
-    status = run_to_the_end(config)
+    status = run_to_the_end(config, service)
+    if status == WRONG_CONFIGURATION:
+        _turn_away(service)
     abandon_output()
     sys.exit(status)
+
+
+def _turn_away(service: Service) -> None:
+    """Answer the producers that wait for a relayd that cannot start."""
+    if count := turn_away(service.passed):
+        click.echo(
+            f"relayd: {count:,} waiting producers were answered that it cannot start", err=True
+        )
 
 
 @click.command(
@@ -103,7 +119,7 @@ def _tell_reload(answer: Mapping[str, Any]) -> None:
         click.echo(problem, err=True)
 
 
-def run_to_the_end(config: Config) -> int:
+def run_to_the_end(config: Config, service: Service) -> int:
     """Run the daemon until it is told to stop, or cannot go on; return the exit status."""
     with (
         # Python has None for a standard output that was closed before the start.
@@ -115,7 +131,7 @@ def run_to_the_end(config: Config) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         try:
-            trio.run(run_daemon, config, log, Service())
+            trio.run(run_daemon, config, log, service)
         except KeyboardInterrupt:
             return 0  # before the signals were taken over: nothing had begun
         except BaseException as error:  # noqa: BLE001 - all of it is told, and ends the process

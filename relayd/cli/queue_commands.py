@@ -16,6 +16,7 @@ from relayd.cli.delivery_views import (
     table_lines,
 )
 from relayd.cli.filters import filter_options, known, market_option, one_market
+from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
@@ -94,12 +95,13 @@ def deliveries(
         return
     with reading_queue(queue) as reading:
         page = list_deliveries(reading, wanted_of(reading), limit or DEFAULT_LIMIT)
+    in_flight = read_in_flight(queue, page.deliveries)
     if as_json:
-        print_json(page_document(page))
+        print_json(page_document(page, in_flight))
     elif not page.deliveries:
         click.echo("No deliveries.")
     else:
-        _print(table_lines(page.deliveries, time.time()))
+        _print(table_lines(page.deliveries, time.time(), in_flight))
         if page.more:
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
 
@@ -155,7 +157,8 @@ def show(
 
     With a delivery's id, only that delivery.
     """
-    with reading_queue(queue_place(config_path)) as reading:
+    queue = queue_place(config_path)
+    with reading_queue(queue) as reading:
         with one_market():
             event = find(reading, identifier, market)
         if event is None:
@@ -167,10 +170,11 @@ def show(
                 + ("" if market is None else f" of market {market!r}")
                 + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
             )
+    in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
     if as_json:
-        print_json(event_document(event))
+        print_json(event_document(event, in_flight))
     else:
-        _print(event_lines(event, time.time(), pretty=pretty))
+        _print(event_lines(event, time.time(), in_flight, pretty=pretty))
 
 
 def _seq(reading: Reading, identifier: str) -> int:

@@ -25,6 +25,7 @@ _PAUSE_S: Final = 0.25
 class _Total:
     moved: int = 0
     waiting: int = 0
+    released: int = 0
     kept: int = 0
     in_flight: int = 0
     hold: str | None = None
@@ -33,6 +34,7 @@ class _Total:
         """Add what a step did."""
         self.moved += step["moved"]
         self.waiting += step["waiting"]
+        self.released += step["released"]
         self.kept += step["kept"]
         self.in_flight += step["in_flight"]
         self.hold = step["hold"]
@@ -66,6 +68,7 @@ def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
                 "changes": changes,
                 "moved": total.moved,
                 "waiting": total.waiting,
+                "released": total.released,
                 "kept": total.kept,
                 "in_flight": total.in_flight,
                 "hold": total.hold,
@@ -118,6 +121,10 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
     if total.moved:
         moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
         lines = [f"{moved}; {total.waiting:,} of them pending."]
+    if total.released:
+        when = "attempted now, beside the schedule" if total.hold is None else "and held"
+        retries = "retry" if total.released == 1 else "retries"
+        lines.append(f"{total.released:,} {retries} released: {when}.")
     if total.kept:
         lines.append(
             f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same"

@@ -41,6 +41,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "pid": live["pid"],
             "config": live["config"],
             **moment_fields("started_at", live["started_at"]),
+            "uptime_s": round(live["uptime_s"], 1),
         },
         "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
         "sources": None if live is None else live["sources"],
@@ -136,7 +137,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
     if live is None:
         yield click.style("relayd is not running: this is what its queue says.", fg="red")
     else:
-        since = about(now - live["started_at"])
+        since = about(live["uptime_s"])
         yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
     for endpoint in overview.endpoints:
         yield ""

@@ -13,6 +13,7 @@ from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
 from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
+from relayd.config.queue_reach import owner_above_queue
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
@@ -174,6 +175,13 @@ def _check_paths(
             continue
         if not set(sqlite_files(_same(spool.path))).isdisjoint(taken):
             findings.error(key, "is a file of the queue's", "a spool needs its own database")
+        elif owner := owner_above_queue(spool, queue):
+            findings.error(
+                key,
+                f"lies in a folder of user {owner} that holds the queue, which that user could"
+                " replace",
+                "give the queue a folder of relayd's own (queue.path), or the spool another one",
+            )
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))

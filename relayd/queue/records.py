@@ -78,6 +78,11 @@ UPDATE deliveries SET state = '{State.EXHAUSTED}', due_at = NULL, ended_at = :no
   attempts = (SELECT max(number) FROM attempts WHERE delivery_seq = :seq)
 WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
+_QUARANTINED = """
+SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
+JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
+WHERE d.seq = :seq"""
+
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused.
 _UPSERT_SUBSCRIPTION = """
 INSERT INTO subscriptions (name, url, presence, made_with)
@@ -91,6 +96,13 @@ ON CONFLICT (name) DO UPDATE SET
   url = excluded.url,
   made_with = excluded.made_with,
   presence = excluded.presence"""
+
+
+_RELEASED = """
+SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
+  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
+    AND release_seen < :release)
+FROM subscriptions WHERE release = :release"""
 
 
 def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
@@ -139,11 +151,26 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     return results
 
 
-def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> None:
-    """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt."""
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A delivery that was ended since its attempt cannot be recorded."""
+
+    event_id: str
+    event_type: str
+    subscription: str
+    attempts: int
+
+
+def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
+    """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
+
+    Returns None for one that has ended already: then nothing is changed.
+    """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
-    db.execute(_QUARANTINE, values)
+    if not db.execute(_QUARANTINE, values).rowcount:
+        return None
+    return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 
 def _count_attempt(db: sqlite3.Connection, record: AttemptRecord) -> bool:
@@ -215,6 +242,15 @@ def declare(
     )
     rows = db.execute("SELECT name, id, hold FROM subscriptions")
     return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
+
+
+def count_released(db: sqlite3.Connection, release: int) -> dict[str, int]:
+    """Return how many retries the release `release` of the operator's released, by subscription.
+
+    Those of which it released none are not in it.
+    """
+    rows = db.execute(_RELEASED, {"release": release})
+    return {name: count for name, count in rows if count}
 
 
 def set_release(db: sqlite3.Connection, names: Iterable[str], *, release: int, now: float) -> None:
