@@ -18,10 +18,10 @@ import trio
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
-from relayd.cli.places import read_places
 from relayd.cli.standard_streams import abandon_output
 from relayd.config.config import Config
-from relayd.config.load import ConfigError, load_config
+from relayd.config.load_in_child import load_config_in_child
+from relayd.config.problem import ConfigError
 from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
@@ -54,7 +54,7 @@ def run(config_path: Path) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     service = Service()
     try:
-        config = load_config(config_path, environ=os.environ)
+        config = load_config_in_child(config_path, environ=os.environ)
     except ConfigError:
         _turn_away(service)
         raise
@@ -90,6 +90,8 @@ def reload(as_json: bool, config_path: Path) -> None:
     A file with an error is refused as a whole, and the old configuration stays in force: exit
     status 78.
     """
+    from relayd.cli.places import read_places  # noqa: PLC0415 - `run` does not load what it needs
+
     path = read_places(config_path, "queue").queue.control_path
     try:
         with connected(path) as daemon:

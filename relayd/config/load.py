@@ -1,17 +1,16 @@
-"""A configuration file -> a Config, or all that is wrong with it in one go."""
+"""A configuration file -> a Config, or all that is wrong with it in one go.
+
+What loading needs (pydantic, PyYAML, the models: 11 MB) is imported when a file is loaded, and not
+by those who may load one some day: the daemon above all.
+"""
 
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from relayd.config.build import build_config
 from relayd.config.config import Config
-from relayd.config.findings import Findings, fault_problem
 from relayd.config.problem import ConfigError, Problem
-from relayd.config.reading import Unreadable, read_file
-from relayd.config.shape import read_shape
-from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
 
 __all__ = ["ConfigError", "load_config", "parse_config"]
 
@@ -21,6 +20,9 @@ def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
 
     Raises `ConfigError`, and nothing else, whatever the file holds.
     """
+    from relayd.config.reading import Unreadable, read_file  # noqa: PLC0415 - see the module
+    from relayd.config.yaml_text import MAX_BYTES  # noqa: PLC0415
+
     content = read_file(path, MAX_BYTES)
     if isinstance(content, Unreadable):
         hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
@@ -36,6 +38,11 @@ def parse_config(
 
     Raises `ConfigError`. `readable_by_all` says that others on the machine may read the file.
     """
+    from relayd.config.build import build_config  # noqa: PLC0415 - see the module
+    from relayd.config.findings import Findings, fault_problem  # noqa: PLC0415
+    from relayd.config.shape import read_shape  # noqa: PLC0415
+    from relayd.config.yaml_text import YamlError, parse_yaml  # noqa: PLC0415
+
     shown = str(path)
     try:
         document = parse_yaml(raw)

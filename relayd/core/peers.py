@@ -71,7 +71,7 @@ class Peers:
         """Forget a connection; once is enough, and more is harmless."""
         if peer.gone:
             return
-        self.hold(peer, 0)
+        self._note(peer, 0)
         peer.gone = True
         own = self._peers[peer.uid]
         own.remove(peer)
@@ -87,13 +87,15 @@ class Peers:
         """
         if peer.gone:
             return []
-        held = self._held.get(peer.uid, 0) + size - peer.held
-        self._all_held += size - peer.held
-        self._held[peer.uid] = held
-        peer.held = size
-        if held <= self._share and self._all_held <= self._total:
+        self._note(peer, size)
+        if self._held[peer.uid] <= self._share and self._all_held <= self._total:
             return []
         return self._make_room(peer)
+
+    def _note(self, peer: Peer, size: int) -> None:
+        self._held[peer.uid] = self._held.get(peer.uid, 0) + size - peer.held
+        self._all_held += size - peer.held
+        peer.held = size
 
     def _make_room(self, peer: Peer) -> list[Peer]:
         going: list[Peer] = []

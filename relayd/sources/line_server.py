@@ -8,7 +8,9 @@ connections together, and no user can use them up for others (`core.peers`):
 - A line that grows beyond 64 KiB (less where a user has many connections) waits until few others do, before more of it is read.
 - Lines are answered before more are read, so a peer that never reads is slowed, then let go.
 
-Logs `socket_full` and `connection_let_go` (why, and whose), `socket_not_accepting`.
+- A defect ends the connection that met it, and no other.
+
+Logs `socket_full` and `connection_let_go` (why, and whose), `socket_not_accepting`, `connection_defect`.
 """
 
 import errno
@@ -23,6 +25,7 @@ from typing import Final
 import structlog
 import trio
 
+from relayd.containment import is_defect
 from relayd.core.framing import LineReader, TooLong
 from relayd.core.peers import Doing, Peer, Peers
 from relayd.sources.shares import Shares
@@ -107,7 +110,15 @@ class LineServer:
                         _log.error("socket_not_accepting", source=self._name, detail=_words(error))
                     await trio.sleep(_RETRY_S)
                 else:
-                    connections.start_soon(self._connection, stream)
+                    connections.start_soon(self._contained, stream)
+
+    async def _contained(self, stream: trio.SocketStream) -> None:
+        try:
+            await self._connection(stream)
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            _log.exception("connection_defect", source=self._name)
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:

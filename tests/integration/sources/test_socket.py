@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import trio
 from events import CREATED, DEFAULTS
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance
 from relayd.core.event import Event
 from relayd.core.poison import line_key
-from relayd.database import DatabaseFullError
+from relayd.database import DatabaseDamagedError, DatabaseFailedError, DatabaseFullError
 from relayd.sources.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
 from relayd.sources.socket import LINE_BYTES, EventLines
 from relayd.sources.unix_socket import BACKLOG, SocketPathError, bind_unix
@@ -120,6 +121,33 @@ async def test_duplicates_conflicts_and_a_full_disk_are_told(tmp_path: Path) -> 
         assert (full["ok"], full["code"]) == (False, "unavailable")
         assert "disk is full" in str(full["error"])
         assert bad["code"] == "missing_key"
+
+
+async def test_a_defect_ends_the_connection_that_met_it_alone(tmp_path: Path) -> None:
+    path, intake = tmp_path / "s", Intake(error=ZeroDivisionError())
+    with capture_logs() as lines:
+        async with (
+            serving(path, intake),
+            await trio.open_unix_socket(path) as other,
+            await trio.open_unix_socket(path) as stream,
+        ):
+            await stream.send_all(EVENT)
+            assert await closed(stream)
+            intake.error = None
+            await other.send_all(EVENT)
+            assert (await answers(other, 1))[0]["ok"]
+    assert [line["event"] for line in lines] == ["connection_defect"]
+
+
+@pytest.mark.parametrize("failed", [DatabaseDamagedError, DatabaseFailedError])
+async def test_a_broken_queue_is_not_contained(
+    tmp_path: Path, failed: type[DatabaseFailedError]
+) -> None:
+    path, intake = tmp_path / "s", Intake(error=failed(tmp_path / "queue.db", "it is broken"))
+    with pytest.RaisesGroup(failed, flatten_subgroups=True):
+        async with serving(path, intake), await trio.open_unix_socket(path) as stream:
+            await stream.send_all(EVENT)
+            await trio.sleep(10)
 
 
 async def test_a_line_or_an_event_that_relayd_died_at_three_times_is_refused(

@@ -53,6 +53,16 @@ def test_what_is_being_accepted_is_left_alone() -> None:
     assert not busy.gone
 
 
+def test_any_number_of_small_ones_go_for_one_that_is_left_alone() -> None:
+    among = peers(connections=1_001, total=2_000, share=1_000)
+    small = [joined(among, 1, since=float(number), held=1) for number in range(1_000)]
+    busy = joined(among, 1)
+    busy.doing = Doing.ANSWERING
+    assert among.hold(busy, 1_000) == small
+    assert not busy.gone
+    assert among.count == 1
+
+
 def test_a_full_socket_takes_a_user_with_fewer_connections_for_the_longest_idle_one() -> None:
     among = peers()
     partial = joined(among, 1, since=0.0, held=1)

@@ -1,23 +1,32 @@
 """Receivers that fail in part, on virtual time: the schedule holds, and alerts are few."""
 
 from collections import Counter, defaultdict
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import httpx
 import pytest
 import trio
 from endpoint_bench import EPOCH, Bench, subscription
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from relayd.core.agenda import NOW
 from relayd.core.delivery import State
+from relayd.core.endpoint import MAX_THROTTLED_S
 from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
 
 SCHEDULE = (120.0, 600.0, 2700.0)
 LAST_S = sum(SCHEDULE)
+EVENTS = 40
+MOST_RELEASES = 4
+
+ALL_ENDED_S = LAST_S + MAX_THROTTLED_S * EVENTS * (
+    2 * (len(SCHEDULE) + 1)  # the schedule's attempts, and after a recovery one more a step
+    + MOST_RELEASES
+)
+"""When all must have ended. A receiver that answers each attempt with 429 gets one in ten minutes."""
 
 
 async def feed(bench: Bench, task: object, *, every_s: float, count: int) -> None:
@@ -41,6 +50,12 @@ def check_schedules(bench: Bench) -> None:
     assert max(extras.values(), default=0) <= 1
 
 
+def check_pace(bench: Bench) -> None:
+    """While anything was left, no pause was longer than a step of the schedule and a hold."""
+    longest = max((later - earlier for earlier, later in pairwise(bench.starts)), default=0.0)
+    assert longest <= max(SCHEDULE) + MAX_THROTTLED_S + 1.0
+
+
 @settings(deadline=None, max_examples=15)
 @given(
     answers=st.lists(
@@ -51,8 +66,11 @@ def check_schedules(bench: Bench) -> None:
     up_s=st.sampled_from([0.0, 5.0, 70.0, 400.0]),
     down_s=st.sampled_from([0.0, 5.0, 70.0, 400.0]),
     every_s=st.sampled_from([0.3, 5.0, 90.0]),
-    releases=st.lists(st.floats(1.0, 4000.0), max_size=4),
+    releases=st.lists(st.floats(1.0, 4000.0), max_size=MOST_RELEASES),
 )
+@example(answers=["429"], up_s=0.0, down_s=0.0, every_s=0.3, releases=[])
+@example(answers=["429"], up_s=0.0, down_s=400.0, every_s=90.0, releases=[])
+@example(answers=["429", "503 Retry-After 90"], up_s=0.0, down_s=0.0, every_s=5.0, releases=[])
 def test_whatever_a_receiver_answers(
     answers: list[str], up_s: float, down_s: float, every_s: float, releases: list[float]
 ) -> None:
@@ -81,10 +99,13 @@ def test_whatever_a_receiver_answers(
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(release)
-            await feed(bench, task, every_s=every_s, count=40)
-            await trio.sleep(12_000)
-            assert set(bench.queue.states().values()) <= {State.DELIVERED, State.EXHAUSTED}
+            await feed(bench, task, every_s=every_s, count=EVENTS)
+            with trio.fail_after(ALL_ENDED_S):
+                while not set(bench.queue.states().values()) <= {State.DELIVERED, State.EXHAUSTED}:
+                    await trio.sleep(60)
+            assert len(bench.queue.states()) == EVENTS
         check_schedules(bench)
+        check_pace(bench)
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
 
