@@ -199,8 +199,9 @@ def relayd_user(queue: QueueConfig) -> Identity | None:
 
 
 def _look(spool: SpoolConfig) -> SpoolLook:
-    path = spool.path
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
+    # SQLite keeps -wal and -shm beside the file that a link leads to.
+    path = Path(os.path.realpath(spool.path))
+    if not os.path.exists(path) and not path.is_symlink():  # noqa: PTH110 - Path.exists raises where it may not look
         return SpoolLook(None, None, _missing(path), [])
     used = _is_used(path)
     try:
@@ -232,11 +233,15 @@ def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
     ).fetchall()
     if oversized:
         problems.append(
-            f"{oversized:.0f} rows are larger than {ROW_BYTES // 2**20} MiB: relayd leaves them "
+            f"{_rows_are(oversized)} larger than {ROW_BYTES // 2**20} MiB: relayd leaves them "
             "where they are; delete them"
         )
     others = [each.words for each in found if not each.breaks]
     return SpoolLook(waiting, oldest, "; ".join(problems) or None, others, FIX if found else None)
+
+
+def _rows_are(count: float) -> str:
+    return "1 row is" if count == 1 else f"{count:.0f} rows are"
 
 
 def _missing(path: Path) -> str:
