@@ -18,6 +18,10 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) & 0xFF in _BUSY
 
 
+NOT_UTF_8: Final = "whose words are not UTF-8: there are damaged names in its schema"
+"""What is said where Python raises `UnicodeDecodeError`, since it cannot decode SQLite's message."""
+
+
 def is_full(error: sqlite3.Error) -> bool:
     """Tell whether the disk is full. The -shm file has its own error for that."""
     code = _code(error)

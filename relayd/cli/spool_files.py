@@ -23,6 +23,7 @@ from relayd.queue.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
+from relayd.sqlite_errors import NOT_UTF_8
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _WITHIN_S: Final = 10.0
@@ -212,7 +213,7 @@ def _look(spool: SpoolConfig) -> SpoolLook:
         return SpoolLook(None, None, str(problem).removeprefix(f"{path}: "), [])
     except OSError as error:
         return SpoolLook(None, None, f"user {user_name()} cannot read it: {error.strerror}", [])
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not used and _is_used(path):
             return _look(spool)  # it was opened as one that nobody uses, and changed meanwhile
         return SpoolLook(None, None, _unreadable(path, error), [])
@@ -250,7 +251,8 @@ def _missing(path: Path) -> str:
     return missing_words(path)
 
 
-def _unreadable(path: Path, error: sqlite3.Error) -> str:
+def _unreadable(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> str:
+    not_utf_8 = isinstance(error, UnicodeDecodeError)
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return f"another process has locked it for {_BUSY_TIMEOUT_S:g} s"
@@ -263,4 +265,4 @@ def _unreadable(path: Path, error: sqlite3.Error) -> str:
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return f"user {user_name()} cannot read it, or not write in {path.parent}"
         case _:
-            return str(error)
+            return f"SQLite reports an error {NOT_UTF_8}" if not_utf_8 else str(error)

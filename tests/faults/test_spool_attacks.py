@@ -183,6 +183,20 @@ async def test_a_spool_replaced_by_a_link_to_another_markets(tmp_path: Path) -> 
         assert "evt_of_another_market" not in states(tmp_path / "queue.db")
 
 
+async def test_damaged_names_in_a_schema_that_are_not_utf_8(tmp_path: Path) -> None:
+    async with scene(tmp_path, journal="delete") as it:
+        execute(it.spool, "CREATE INDEX aaaa ON relayd_spool (type)")
+        sound = it.spool.read_bytes()
+        damaged = it.spool.with_suffix(".new")
+        damaged.write_bytes(sound.replace(b"aaaa", b"\xffa(("))
+        damaged.replace(it.spool)
+        await it.waits("not UTF-8")
+        await it.others_go_on()
+        printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
+        assert any("not UTF-8" in str(each["problem"]) for each in printed["spools"])
+        assert it.relayd.events("reader_defect") == []
+
+
 @pytest.mark.parametrize("when", ["at the start", "by a reload"])
 async def test_a_link_to_another_markets_spool_takes_no_event_of_it(
     tmp_path: Path, when: str
