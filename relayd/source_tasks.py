@@ -15,6 +15,7 @@ from relayd.core.event import EventDefaults
 from relayd.intake import Intake
 from relayd.orphans import reap_orphans
 from relayd.sources.line_server import LineServer
+from relayd.sources.one_reader import other_owner
 from relayd.sources.own_events import Outbox, OwnEvents
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
@@ -77,6 +78,7 @@ class SourceTasks:
         self._nursery = nursery
         self._intake = intake
         self._at_work = at_work
+        self._config = config
         self._passed = passed
         self._readers = readers or Readers()
         self._pace = Pace(is_delivering)
@@ -110,6 +112,7 @@ class SourceTasks:
 
     def apply(self, config: Config, prepared: PreparedSocket) -> None:
         """Run the sources of this configuration, and no others. What is unchanged goes on."""
+        self._config = config
         for spool_config in self._spools.keys() - set(config.spools):
             self._spools.pop(spool_config).scope.cancel()
         for spool_config in config.spools:
@@ -127,11 +130,21 @@ class SourceTasks:
 
     def _start_spool(self, config: SpoolConfig) -> None:
         spool = Spool(
-            config, self._intake, self._readers, self._pace, self._at_work, paths=self._intake.paths
+            config,
+            self._intake,
+            self._readers,
+            self._pace,
+            self._at_work,
+            paths=self._intake.paths,
+            barred=self._barred,
         )
         running = _RunningSpool(spool, trio.CancelScope())
         self._spools[config] = running
         self._nursery.start_soon(_within, running.scope, running.spool.run)
+
+    def _barred(self, spool: SpoolConfig, place: str) -> str | None:
+        config = self._config
+        return other_owner(spool, place, config.spools, config.queue.path)
 
     def _apply_socket(self, wanted: SocketConfig | None, prepared: PreparedSocket) -> None:
         current, listener = self._socket, prepared.listener

@@ -13,6 +13,9 @@ _REFUSED: Final = {
 _BARRED: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
+NOT_UTF_8: Final = "whose words are not UTF-8: there are damaged names in its schema"
+"""What is said where Python raises `UnicodeDecodeError`, since it cannot decode SQLite's message."""
+
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Tell whether another process holds a lock."""

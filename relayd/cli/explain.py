@@ -190,6 +190,6 @@ def _is_in(spool: SpoolConfig, identifier: str) -> bool:
                 f'SELECT 1 FROM "{spool.table}" WHERE id = ?',  # noqa: S608 - the configuration lets letters, digits and _ through
                 (identifier,),
             ).fetchone()
-    except (sqlite3.Error, OSError, SpoolBarredError):
+    except (sqlite3.Error, UnicodeDecodeError, OSError, SpoolBarredError):
         return False
     return row is not None

@@ -23,7 +23,7 @@ from relayd.queue.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
-from relayd.sqlite_errors import file_in_words
+from relayd.sqlite_errors import NOT_UTF_8, file_in_words
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _WITHIN_S: Final = 10.0
@@ -200,8 +200,9 @@ def relayd_user(queue: QueueConfig) -> Identity | None:
 
 
 def _look(spool: SpoolConfig) -> SpoolLook:
-    path = spool.path
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
+    # SQLite keeps -wal and -shm beside the file that a link leads to.
+    path = Path(os.path.realpath(spool.path))
+    if not os.path.exists(path) and not path.is_symlink():  # noqa: PTH110 - Path.exists raises where it may not look
         return SpoolLook(None, None, _missing(path), [])
     used = _is_used(path)
     try:
@@ -212,7 +213,7 @@ def _look(spool: SpoolConfig) -> SpoolLook:
         return SpoolLook(None, None, str(problem).removeprefix(f"{path}: "), [])
     except OSError as error:
         return SpoolLook(None, None, f"user {user_name()} cannot read it: {error.strerror}", [])
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not used and _is_used(path):
             return _look(spool)  # it was opened as one that nobody uses, and changed meanwhile
         return SpoolLook(None, None, _unreadable(path, error), [])
@@ -233,11 +234,15 @@ def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
     ).fetchall()
     if oversized:
         problems.append(
-            f"{oversized:.0f} rows are larger than {ROW_BYTES // 2**20} MiB: relayd leaves them "
+            f"{_rows_are(oversized)} larger than {ROW_BYTES // 2**20} MiB: relayd leaves them "
             "where they are; delete them"
         )
     others = [each.words for each in found if not each.breaks]
     return SpoolLook(waiting, oldest, "; ".join(problems) or None, others, FIX if found else None)
+
+
+def _rows_are(count: float) -> str:
+    return "1 row is" if count == 1 else f"{count:.0f} rows are"
 
 
 def _missing(path: Path) -> str:
@@ -246,7 +251,9 @@ def _missing(path: Path) -> str:
     return missing_words(path)
 
 
-def _unreadable(path: Path, error: sqlite3.Error) -> str:
+def _unreadable(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"SQLite reports an error {NOT_UTF_8}"
     barred = f"user {user_name()} cannot read it, or not write in {path.parent}"
     readonly = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
     if readonly and os.path.exists(f"{path}-journal"):  # noqa: PTH110 - as above

@@ -70,7 +70,11 @@ class SpoolStanding:
 
 
 class Spool:
-    """A source: one spool. `paths` are those below `data` at which conditions look."""
+    """A source: one spool. `paths` are those below `data` at which conditions look.
+
+    `barred` says why a spool that leads to a real path must not be read, if other parts of the
+    configuration forbid it. It is called in a thread.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Spool:
         at_work: AtWork,
         *,
         paths: Sequence[str] = (),
+        barred: Callable[[SpoolConfig, str], str | None] = lambda _spool, _place: None,
     ) -> None:
         self._config = config
         self._intake = intake
@@ -92,6 +97,7 @@ class Spool:
         self._checks = EventChecks(self._defaults)
         self._log = _log.bind(source=self._source, path=str(config.path))
         self._paths = tuple(paths)
+        self._barred = barred
         self._reloads = 0
         self._place: str | None = None
         """The real path, to which the configured one led when the configuration was read."""
@@ -173,14 +179,18 @@ class Spool:
     async def _find(self) -> str | None:
         """Return the spool's real path as it was when the configuration was read.
 
-        None while this user may not write there, or there is no folder to which a reader could be
-        confined; then it is noted.
+        None while it is another spool's, this user may not write there, or there is no folder to
+        which a reader could be confined; then it is noted.
         """
         if self._place is None:
             self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
-        if problem := await trio.to_thread.run_sync(access_problem, Path(self._place)):
-            self._wait_for(problem)
-            return None
+        for problem in (
+            await trio.to_thread.run_sync(self._barred, self._config, self._place),
+            await trio.to_thread.run_sync(access_problem, Path(self._place)),
+        ):
+            if problem is not None:
+                self._wait_for(problem)
+                return None
         if not await trio.to_thread.run_sync(_has_folder, self._place):
             self._wait_for(missing_words(self._config.path))
             return None
@@ -197,6 +207,8 @@ class Spool:
                 reloads = self._reloads
                 if await trio.to_thread.run_sync(_real_path, self._config.path) != place:
                     self._place = None
+                    return
+                if await trio.to_thread.run_sync(self._barred, self._config, place) is not None:
                     return
                 if self._paths != known[generation]:
                     generation += 1

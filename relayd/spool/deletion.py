@@ -13,7 +13,7 @@ from typing import Final
 from relayd.spool.connection import GuestConnection
 from relayd.spool.manners import MANY, Manners
 from relayd.spool.rows import Found, Place, SpoolRows
-from relayd.sqlite_errors import is_busy
+from relayd.sqlite_errors import NOT_UTF_8, is_busy
 
 _STATEMENT_S: Final = 0.5
 """A deletion's deadline, while the market's writers wait for it."""
@@ -123,6 +123,10 @@ class Deletion:
         except (sqlite3.Error, MemoryError) as error:
             self._note_failure(error)
             return False
+        except UnicodeDecodeError:
+            # As a trigger of another table may raise it.
+            self._give_up_for_a_while(now, f"an error {NOT_UTF_8}")
+            return False
         if self.manners.next_at <= self._clock():
             self._pause_s = _FIRST_PAUSE_S
             self.trouble = self._refusal if self._refused else None
@@ -206,7 +210,10 @@ class Deletion:
     def _forget(self, keys: Collection[int]) -> None:
         for key in keys:
             place, _ = self._rows.pop(key)
-            del self.places[place], self._due[key]
+            del self._due[key]
+            # A damaged file may have shown one place twice.
+            if self.places.get(place) == key:
+                del self.places[place]
 
     def _put_aside(self, keys: Collection[int]) -> None:
         for key in keys:

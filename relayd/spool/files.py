@@ -5,6 +5,7 @@ file's mode, but belong to that user, and to that user's group unless the folder
 (setgid). So relayd and the producers share a spool only in a folder with setgid.
 """
 
+import errno
 import grp
 import os
 import shlex
@@ -75,7 +76,9 @@ def _not_a_file(path: Path) -> str | None:
     # Opening a pipe would wait, and reading a device never end.
     try:
         found = path.stat().st_mode
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{path} is a link that leads back to itself; remove it"
         return None
     return None if stat.S_ISREG(found) else f"{path} is not a file"
 
@@ -251,6 +254,8 @@ def looking_into(
     Statements end with an error after `within_s`. Raises `SpoolBarredError`, `OSError` and
     `sqlite3.Error`.
     """
+    # SQLite keeps -wal and -journal beside the file that a link leads to.
+    path = Path(os.path.realpath(path))
     if problem := _not_a_file(path) or _journal_problem(path):
         raise SpoolBarredError(problem)
     with closing(

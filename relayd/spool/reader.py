@@ -31,7 +31,7 @@ from relayd.spool.frames import EventFrames, FoundRow, Kind, Settings, State
 from relayd.spool.guest import Guest, Row
 from relayd.spool.super_journal import SuperJournalError, check_journal
 from relayd.spool.table import SpoolUnusableError
-from relayd.sqlite_errors import damaged_in_words, in_words, is_damaged
+from relayd.sqlite_errors import NOT_UTF_8, damaged_in_words, in_words, is_damaged
 
 PAGE_BYTES: Final = 4096
 """The size of the page that says what the reader is at: its first 64 bits, a key."""
@@ -124,6 +124,10 @@ class Reader:
                 self._waits_for = str(problem)
             except sqlite3.Error as error:
                 self._waits_for = self._explain(error)
+            except UnicodeDecodeError:
+                if self._page[0] != NOTHING:
+                    raise  # it is about a row, in our own code
+                self._waits_for = f"{self._path}: SQLite reports an error {NOT_UTF_8}"
             except OSError as error:
                 self._waits_for = f"{self._path}: {error.strerror}"
             finally:

@@ -183,6 +183,75 @@ async def test_a_spool_replaced_by_a_link_to_another_markets(tmp_path: Path) -> 
         assert "evt_of_another_market" not in states(tmp_path / "queue.db")
 
 
+async def test_damaged_names_in_a_schema_that_are_not_utf_8(tmp_path: Path) -> None:
+    async with scene(tmp_path, journal="delete") as it:
+        execute(it.spool, "CREATE INDEX aaaa ON relayd_spool (type)")
+        sound = it.spool.read_bytes()
+        damaged = it.spool.with_suffix(".new")
+        damaged.write_bytes(sound.replace(b"aaaa", b"\xffa(("))
+        damaged.replace(it.spool)
+        await it.waits("not UTF-8")
+        await it.others_go_on()
+        printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
+        assert any("not UTF-8" in str(each["problem"]) for each in printed["spools"])
+        assert it.relayd.events("reader_defect") == []
+
+
+@pytest.mark.parametrize("when", ["at the start", "by a reload"])
+async def test_a_link_to_another_markets_spool_takes_no_event_of_it(
+    tmp_path: Path, when: str
+) -> None:
+    for name in ("thief", "owner"):
+        (tmp_path / name).mkdir()
+    owner, own = (make_spool(tmp_path / name / "spool.db") for name in ("owner", "thief"))
+
+    def link() -> None:
+        own.unlink()
+        own.symlink_to(owner)
+
+    async with open_receiver() as receiver:
+        config = write_config(
+            tmp_path,
+            {"books": {"url": receiver.url, "rate_limit": "1000/s"}},
+            # The first one: that it stands before the owner does not help it.
+            spools={
+                "thief": {"path": str(own), "market_id": "market_of_the_thief"},
+                "owner": {"path": str(owner)},
+            },
+        )
+        if when == "at the start":
+            link()
+        async with running(config) as relayd:
+            if when == "by a reload":
+                link()
+                await command("reload", config=config)
+            await until(
+                lambda: any(
+                    "the table of spool owner" in line["detail"]
+                    for line in relayd.events("spool_waiting")
+                ),
+                15,
+            )
+            for number in range(20):
+                insert(owner, f"evt_{number}")
+            with trio.fail_after(15):
+                await relayd.logged("attempt_succeeded", event_id="evt_19")
+            with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+                markets = db.execute("SELECT market_id, count(*) FROM events GROUP BY 1").fetchall()
+            assert [count for _, count in markets] == [20]
+            assert markets[0][0] != "market_of_the_thief"
+
+
+async def test_a_link_to_the_queue_opens_nothing(tmp_path: Path) -> None:
+    spool = tmp_path / "market" / "spool.db"
+    spool.parent.mkdir()
+    spool.symlink_to(tmp_path / "queue.db")
+    config = write_config(tmp_path, spools={"market": {"path": str(spool)}})
+    async with running(config) as relayd:
+        waits = await relayd.logged("spool_waiting")
+        assert "a file of the queue" in waits["detail"]
+
+
 @pytest.mark.parametrize("what", ["file", "folder"])
 async def test_a_link_is_followed_as_it_was_when_the_configuration_was_read(
     tmp_path: Path, what: str

@@ -143,6 +143,26 @@ def test_status_sees_rows_that_are_only_in_the_wal(tmp_path: Path) -> None:
         assert status(config)["spools"][0]["waiting"] == 1
 
 
+def test_status_sees_what_is_only_in_the_wal_of_a_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    path = tmp_path / "market.db"
+    (tmp_path / "spool.db").symlink_to(path)
+    config = write_config(tmp_path)
+    sql = run("spool", "sql").stdout
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = wal")
+        db.executescript(sql)  # the table, too, is nowhere but in the -wal
+        db.execute("INSERT INTO relayd_spool (type, data) VALUES ('a.b', '{}')")
+        [found] = status(config)["spools"]
+        assert (found["waiting"], found["problem"]) == (1, None)
+        assert not any("no table" in each for each in warnings(config))
+
+
+def test_a_link_that_leads_to_itself_is_not_called_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").symlink_to("spool.db")
+    [found] = status(write_config(tmp_path), expected=1)["spools"]
+    assert "a link that leads back to itself" in found["problem"]
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [

@@ -597,3 +597,31 @@ def test_looking_again_costs_little(db: sqlite3.Connection, guest: Guest) -> Non
     for _ in range(1000):
         guest.look()
     assert time.process_time() - began < 0.5  # 10 µs each
+
+
+def test_a_damaged_file_that_shows_a_place_twice(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "spool.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA page_size = 512")
+        db.execute(
+            "CREATE TABLE relayd_spool (seq INTEGER PRIMARY KEY, id, type, data, created, market_id,"
+            " api_version)"
+        )
+        insert(db, *(f"evt_{number:04}" for number in range(60)))
+    raw = bytearray(path.read_bytes())
+    leaves = [at for at in range(512, len(raw), 512) if raw[at] == 13]  # a table's leaf page
+    first, second = leaves[:2]
+    raw[second : second + 512] = raw[first : first + 512]
+    path.write_bytes(raw)
+    guest = Guest(path, "relayd_spool", clock=clock)
+    guest.open()
+    try:
+        rows = guest.look().rows
+        assert len({row.columns.id for row in rows}) < len(rows)
+        guest.confirm([row.key for row in rows])
+        for _ in range(100):
+            clock.ahead_s += 10
+            guest.tend()
+        assert guest.undeleted == 0
+    finally:
+        guest.close()
