@@ -140,12 +140,12 @@ class Market:
             if url != self.queue.urls.get(name) and self.queue.holds.get(name) is Hold.GONE:
                 self.queue.holds[name] = None
         self.queue.urls = dict(urls)
-        self.dispatch.apply(config, self.queue.holds)
+        self.dispatch.apply(config)
 
     def hold(self, name: str, hold: Hold | None) -> None:
         self.queue.holds[name] = hold
         assert self.config is not None
-        self.dispatch.apply(self.config, self.queue.holds)
+        self.dispatch.apply(self.config)
 
     def add(self, count: int, name: str = "books") -> None:
         for _ in range(count):
