@@ -35,7 +35,7 @@ class Daemon(daemon.Daemon):
 
     async def _reload(self) -> list[str]:
         steps = _Steps()
-        before = time.process_time(), time.thread_time()
+        before = time.process_time(), time.thread_time(), time.monotonic()
         trio.lowlevel.add_instrument(steps)
         try:
             return await super()._reload()
@@ -47,6 +47,7 @@ class Daemon(daemon.Daemon):
                 "steps",
                 longest_ms=round(steps.longest * 1e3, 1),
                 task=steps.where,
+                took_ms=round((time.monotonic() - before[2]) * 1e3, 1),
                 loop_ms=round(loop_s * 1e3, 1),
                 other_threads_ms=round(others_s * 1e3, 1),
             )
