@@ -20,7 +20,7 @@ class _Steps(trio.abc.Instrument):
         self.longest = 0.0
         self.where = ""
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - as trio has it
         self.began = time.thread_time()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
