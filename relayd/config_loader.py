@@ -19,8 +19,9 @@ from relayd.config.transfer import IncompleteError, received
 from relayd.pacing import paced
 from relayd.sources.readers import how_it_ended
 
-DEADLINE_S: Final = 60.0
-"""How long reading may take. The largest file takes some 10 s."""
+DEADLINE_S: Final = 180.0
+"""How long reading may take. The largest file, 10,000 subscriptions, takes 6 s of a processor, of which
+it gets little while others want it."""
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """What a configuration may be on its way to the daemon. 10,000 subscriptions are 5 MB."""
@@ -44,7 +45,7 @@ class ConfigLoader:
     ) -> None:
         self._module = module
         self._deadline_s = deadline_s
-        self._turn = trio.Lock()  # one at a time: each takes up to 350 MB
+        self._turn = trio.Lock()  # one at a time: each takes up to 160 MB
         self._running: subprocess.Popen[bytes] | None = None
 
     def children(self) -> list[int]:

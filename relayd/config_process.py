@@ -22,7 +22,7 @@ _NICENESS: Final = 7
 """On one processor that both want all of, it gets 17 % (sched(7)): deliveries keep four fifths."""
 
 _MEMORY_BYTES: Final = 512 * 1024 * 1024
-"""Of address space, beyond what is needed before it reads. The largest file takes 350 MB."""
+"""Of address space, beyond what is needed before it reads. The largest file takes 160 MB."""
 
 
 def main(daemon_pid: int, descriptor: int, path: str) -> None:

@@ -34,7 +34,7 @@ from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
 
-RELOAD_TIMEOUT_S = 90.0
+RELOAD_TIMEOUT_S = 240.0
 """More than the daemon gives the reading of the file: it says what came of it."""
 
 
