@@ -22,7 +22,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 
-from relayd.core.poison import NOTHING, poisonous
+from relayd.core.poison import NOTHING, poisonous, remember
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +65,7 @@ class AtWork:
             _log.warning(
                 "work_not_recorded",
                 path=str(path),
-                detail=f"{error.strerror}; an event that ends relayd again and again is not found",
+                detail=f"{error.strerror}; an event that crashes relayd repeatedly is not detected",
             )
             yield cls.unrecorded()
             return
@@ -73,7 +73,9 @@ class AtWork:
             died_at, deaths = None, list[int]()
             if after_crash and page[_HEAD] == _MAGIC:
                 died_at = page[_NOW] or None
-                deaths = [key for key in (page[_NOW], *page[_DEATHS]) if key != NOTHING]
+                deaths = [key for key in page[_DEATHS] if key != NOTHING]
+                if died_at is not None:
+                    deaths = remember(deaths, died_at, _DEATHS.stop - _DEATHS.start)
             # In this order: a kill in between loses a death, and counts none twice.
             page[_HEAD], page[_NOW] = _MAGIC, NOTHING
             _note_deaths(page, deaths)
@@ -87,7 +89,7 @@ class AtWork:
 
     def note_death(self, key: int) -> int:
         """Note that another process died at this, for this one; return how often by now."""
-        self.deaths = [key, *self.deaths][: _DEATHS.stop - _DEATHS.start]
+        self.deaths = remember(self.deaths, key, _DEATHS.stop - _DEATHS.start)
         _note_deaths(self._page, self.deaths)
         self.poison = poisonous(self.deaths)
         return self.deaths.count(key)

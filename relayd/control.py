@@ -44,7 +44,7 @@ class ControlLines:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
-            return {"ok": False, "error": "the line is no JSON"}
+            return {"ok": False, "error": "the line is not valid JSON"}
         name = request.get("command") if isinstance(request, dict) else None
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
@@ -93,7 +93,7 @@ def connected(path: Path) -> Iterator[DaemonConnection]:
             stream.connect(str(path))
         except OSError as error:
             raise NoDaemonError(
-                f"no relayd answers at {path} ({error.strerror or error})",
+                f"relayd does not answer at {path} ({error.strerror or error})",
                 refused=isinstance(error, PermissionError),
             ) from error
         connection = DaemonConnection(stream)

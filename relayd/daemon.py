@@ -20,7 +20,7 @@ import trio
 from relayd import __version__
 from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
-from relayd.commands.consequences import consequences
+from relayd.commands.consequences import Consequences, affected
 from relayd.config.config import Config
 from relayd.config.difference import Difference, difference_in_parts
 from relayd.config.problem import ConfigError
@@ -162,7 +162,13 @@ class Daemon:
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
         self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
-        await self._queue.declare(*whole(self._declared(config)))
+        released = await self._queue.declare(*whole(self._declared(config)))
+        if released:
+            _log.info(
+                "retries_released",
+                released=dict(released),
+                detail="the url, secret, headers or signature changed while relayd was down",
+            )
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
             self._dispatch.apply(config)
@@ -175,6 +181,7 @@ class Daemon:
                     outbox=self._queue,
                     at_work=self._at_work,
                     clock=self._clock.now,
+                    is_delivering=self._dispatch.is_delivering,
                     passed=self._service.passed,
                 )
                 self._sources.apply(config, self._sources.prepare(config))
@@ -189,6 +196,7 @@ class Daemon:
                     changing=self._changing,
                     make_transport=self._make_transport,
                     clock=self._clock.now,
+                    uptime=self._clock.age,
                 )
                 taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
                 taking_in.start_soon(contained, self._pruning.run, "pruning")
@@ -230,13 +238,14 @@ class Daemon:
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
-        Returns `{"ok": True, "changes": [...], "warnings": [...]}`, or `{"ok": False, "code":
-        "configuration" or "failed", "problems": [...]}`. While relayd stops, it is refused.
+        Returns `{"ok": True, "changes": [...], "released": {...}, "no_longer_held": {...},
+        "warnings": [...]}`, or `{"ok": False, "code": "configuration" or "failed", "problems":
+        [...]}`. While relayd stops, it is refused.
         """
         async with self._reloading:
             self._service.reloading()
             try:
-                changes = await self._reload()
+                changes, consequences = await self._reload()
             except ReloadRefusedError as refused:
                 for problem in refused.problems:
                     _log.error("reload_refused", detail=problem)
@@ -245,15 +254,20 @@ class Daemon:
                 if not is_defect(error):
                     raise
                 _log.exception("reload_failed")
-                problem = "relayd itself failed; its log has the traceback"
+                problem = "internal error; relayd's log has the traceback"
                 return {"ok": False, "code": "failed", "problems": [problem]}
             finally:
                 self._service.ready(self._status())
-            _log.info("reloaded", changes=changes)
+            _log.info("reloaded", changes=changes, **consequences.document())
             warnings = [str(warning) for warning in self._config.warnings]
-            return {"ok": True, "changes": changes, "warnings": warnings}
+            return {
+                "ok": True,
+                "changes": changes,
+                **consequences.document(),
+                "warnings": warnings,
+            }
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self) -> tuple[list[str], Consequences]:
         self._running_sources()
         old = self._config
         try:
@@ -275,17 +289,17 @@ class Daemon:
 
     async def _change(
         self, config: Config, matcher: Matcher, declared: Declarations, changed: Difference
-    ) -> list[str]:
-        """Go over to another configuration; return what changed, in words."""
+    ) -> tuple[list[str], Consequences]:
+        """Go over to another configuration; return what changed, in words, and what of it."""
         sources = self._running_sources()
-        names = (*changed.subscriptions.added, *changed.subscriptions.removed)
+        names = affected(changed)
         try:
             waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            await self._queue.declare(*declared)
+            released = await self._queue.declare(*declared)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -306,7 +320,8 @@ class Daemon:
             await paced(self._dispatch.applying(config, changed.released))
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        return changed.lines(consequences(changed, waiting, config))
+        consequences = Consequences(changed, waiting, config, released, self._queue.holds)
+        return changed.lines(consequences.notes()), consequences
 
     def _running_sources(self) -> SourceTasks:
         """Return the sources of a daemon that takes a new configuration, or refuse the reload."""

@@ -1,8 +1,8 @@
 """One SQLite file as trio tasks use it: whole transactions, never half of one.
 
-aiosqlite runs on asyncio. It is used through trio-asyncio's loop, which `sqlite_loop` opens once
-for the process; nothing outside this file knows of it. What is passed to `write` and `run` is a
-plain function over the `sqlite3` connection, which runs in aiosqlite's thread.
+aiosqlite runs on asyncio, whose loop has a thread of its own: `sqlite_loop` starts it once for the
+process; nothing outside this file knows of it. What is passed to `write` and `run` is a plain
+function over the `sqlite3` connection, which runs in aiosqlite's thread.
 
 A transaction takes one hop to that thread and back, not one for each of its statements. Under load
 a hop waits for the event loop to come round: measured, a transaction of four statements took 8 ms
@@ -12,17 +12,18 @@ cancelled call runs and commits all the same, so each is shielded until it has.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
+import outcome
 import trio
-import trio_asyncio
 
 from relayd import sqlite_errors
+from relayd.asyncio_thread import AsyncioThread, Reply, asyncio_thread, current_asyncio_thread
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -94,8 +95,7 @@ class Reserve(Protocol):
 
 def sqlite_loop() -> AbstractAsyncContextManager[object]:
     """Open what SQLite calls run on, once for the process, around all use of `Database`."""
-    opening: AbstractAsyncContextManager[object] = trio_asyncio.open_loop()
-    return opening
+    return asyncio_thread()
 
 
 class _Files:
@@ -138,9 +138,14 @@ class Database:
     """An open SQLite file. One transaction at a time; callers wait their turn in order."""
 
     def __init__(
-        self, path: Path, connection: aiosqlite.Connection, reserve: Reserve | None = None
+        self,
+        path: Path,
+        thread: AsyncioThread,
+        connection: aiosqlite.Connection,
+        reserve: Reserve | None = None,
     ) -> None:
         self.path = path
+        self._thread = thread
         self._connection = connection
         self._reserve = reserve
         self._files = _Files(path)
@@ -164,6 +169,7 @@ class Database:
         full, see `write`. Raises `DatabaseError` when the file is not there (unless `create`) or
         is no database.
         """
+        thread = current_asyncio_thread()
         mode = "rwc" if create else "ro" if read_only else "rw"
         uri = f"file:{quote(str(path))}?mode={mode}"
         connecting = aiosqlite.connect(
@@ -179,18 +185,16 @@ class Database:
             return await connecting
 
         try:
-            with trio.CancelScope(shield=True):
-                connection = await trio_asyncio.aio_as_trio(connect)()
+            connection = await thread.run(connect)
         except sqlite3.Error as error:
             raise _translated(path, error) from error
         try:
-            database = cls(path, connection, reserve)
+            database = cls(path, thread, connection, reserve)
             await database.set_pragmas(pragmas)
             yield database
         finally:
             # The worker thread is no daemon: left open, it would keep the process from ending.
-            with trio.CancelScope(shield=True):
-                await trio_asyncio.aio_as_trio(connection.close)()
+            await thread.run(connection.close)
 
     async def write(self, work: Work[T], *, grows: bool = False) -> T:
         """Run `work` in one transaction that is committed, and synced, when this returns.
@@ -254,19 +258,21 @@ class Database:
         await self.run(each)
 
     async def _call(self, procedure: Work[T]) -> T:
+        def run(reply: Reply[T]) -> Coroutine[Any, Any, Any]:
+            def in_its_thread(db: sqlite3.Connection) -> None:
+                reply.give(outcome.capture(procedure, db))
+
+            return self._connection.execute_fetchall(_PROCEDURE, (in_its_thread,))
+
         async with self._turn:
-            with trio.CancelScope(shield=True):
-                try:
-                    result: T = await trio_asyncio.aio_as_trio(self._connection.execute_fetchall)(
-                        _PROCEDURE, (procedure,)
-                    )
-                except sqlite3.Error as error:
-                    translated = _translated(self.path, error)
-                    if isinstance(translated, DatabaseFailedError):
-                        # SQLite meets a file that was moved away as an I/O error, say.
-                        self._files.check()
-                    raise translated from error
-        return result
+            try:
+                return await self._thread.start(run)
+            except sqlite3.Error as error:
+                translated = _translated(self.path, error)
+                if isinstance(translated, DatabaseFailedError):
+                    # SQLite meets a file that was moved away as an I/O error, say.
+                    self._files.check()
+                raise translated from error
 
 
 _PROCEDURE = "-- a whole procedure, which stands in its parameters"

@@ -168,8 +168,10 @@ class Intake:
                 "event_unfaithful",
                 **fields,
                 fields=list(event.unfaithful),
-                detail="not every receiver carries these fields unchanged: an integer past 2^53, a"
-                " key that stands twice, or half of a surrogate pair, from cutting a string",
+                detail=(
+                    "not every receiver carries these fields unchanged: an integer past 2^53, a"
+                    " duplicate key, or half of a surrogate pair, from cutting a string"
+                ),
             )
         if event.type not in self._event_types:
             nearest = suggest(event.type, self._event_types)
@@ -177,5 +179,5 @@ class Intake:
                 "event_type_unknown",
                 **fields,
                 detail=(f"did you mean {nearest}? " if nearest else "")
-                + "A type of your own goes under event_types: in the configuration",
+                + "Declare your own types under event_types: in the configuration",
             )

@@ -69,7 +69,7 @@ class LineWriter:
                 self._lines.clear()
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                lines.append(f"relayd: {dropped} lines of the log were dropped: nobody read it")
+                lines.append(f"relayd: {dropped} log lines were dropped: the log was not read")
             try:
                 self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
@@ -178,7 +178,7 @@ class Log:
 
 
 def _tell_left_out(kind: str, count: int) -> None:
-    _log.warning("lines_left_out", of=kind, count=count, detail="the queue has what they told")
+    _log.warning("lines_left_out", of=kind, count=count, detail="the queue has their details")
 
 
 def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor]:

@@ -52,6 +52,14 @@ def name_of(uid: int) -> str:
         return str(uid)
 
 
+def group_name(gid: int) -> str:
+    """Return a group's name, or its number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 def user_name() -> str:
     """Return the name of the user that this process runs as, or its number."""
     return name_of(os.geteuid())

@@ -15,6 +15,7 @@ from relayd.core.event import EventDefaults
 from relayd.intake import Intake
 from relayd.sources.line_server import LineServer
 from relayd.sources.own_events import Outbox, OwnEvents
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.socket import LINE_BYTES, SOURCE, EventLines
 from relayd.sources.spool import Spool, SpoolStanding
@@ -55,7 +56,7 @@ class _RunningSocket:
 class SourceTasks:
     """Starts and stops sources inside `nursery`; whoever cancels that stops all of them.
 
-    `outbox` has relayd's own events. `passed` holds the sockets that the service manager opened: one
+    `outbox` has relayd's own events. `is_delivering` tells whether any attempt is in flight. `passed` holds the sockets that the service manager opened: one
     at the configured path is used.
     """
 
@@ -68,6 +69,7 @@ class SourceTasks:
         outbox: Outbox,
         at_work: AtWork,
         clock: Callable[[], float],
+        is_delivering: Callable[[], bool],
         passed: Sequence[socket.socket] = (),
         readers: Readers | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class SourceTasks:
         self._at_work = at_work
         self._passed = passed
         self._readers = readers or Readers()
+        self._pace = Pace(is_delivering)
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
         self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
@@ -125,7 +128,9 @@ class SourceTasks:
         return {config.name: running.spool.standing() for config, running in self._spools.items()}
 
     def _start_spool(self, config: SpoolConfig) -> None:
-        spool = Spool(config, self._intake, self._readers, self._at_work, self._intake.paths)
+        spool = Spool(
+            config, self._intake, self._readers, self._pace, self._at_work, paths=self._intake.paths
+        )
         running = _RunningSpool(spool, trio.CancelScope())
         self._spools[config] = running
         self._nursery.start_soon(_within, running.scope, running.spool.run)

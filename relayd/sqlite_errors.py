@@ -10,6 +10,7 @@ _REFUSED: Final = {
     sqlite3.SQLITE_TOOBIG,
     sqlite3.SQLITE_RANGE,
 }
+_BARRED: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -31,6 +32,11 @@ def is_refused(error: sqlite3.Error) -> bool:
     return before or _code(error) & 0xFF in _REFUSED
 
 
+def is_interrupted(error: sqlite3.Error) -> bool:
+    """Tell whether the statement was ended because it ran for too long."""
+    return _code(error) & 0xFF == sqlite3.SQLITE_INTERRUPT
+
+
 def is_damaged(error: sqlite3.Error) -> bool:
     """Tell whether the file is damaged, or not a database."""
     return _code(error) & 0xFF in _DAMAGED
@@ -46,10 +52,26 @@ def in_words(error: sqlite3.Error) -> str:
     return f"{error} ({name})" if name else str(error)
 
 
+def file_in_words(error: sqlite3.Error, *, locked: str, interrupted: str, barred: str) -> str:
+    """Return why a command could not use a file, in words for the operator.
+
+    The caller says what it means that another process holds the file's lock, that a statement ran
+    for too long, and that this user may not open or write the file.
+    """
+    if is_busy(error):
+        return locked
+    if is_interrupted(error):
+        return interrupted
+    code = _code(error) & 0xFF
+    if code in _BARRED:
+        return barred
+    return "it is not a SQLite file" if code == sqlite3.SQLITE_NOTADB else in_words(error)
+
+
 def damaged_in_words(path: object, found: str) -> str:
     """Return what to do about a damaged file."""
     return (
-        f"the file is damaged, or no SQLite database ({found}), and was left as it is. Keep a"
+        f"the file is damaged, or not a SQLite database ({found}), and was left as it is. Keep a"
         " copy of it and of its -wal; then restore a backup, or save what can be read with"
         f" `sqlite3 {path} .recover | sqlite3 NEW`"
     )

@@ -40,6 +40,7 @@ class Clock:
     ) -> None:
         self._wall = wall
         self._steady = steady
+        self._made = steady()
         self._last = self._look() or Sighting(wall(), steady())
         self._steady_since = self._last.steady
         self._stepped = False
@@ -47,6 +48,10 @@ class Clock:
     def now(self) -> float:
         """Return the time in Unix seconds."""
         return self._steady() + self._last.offset
+
+    def age(self) -> float:
+        """Return the seconds since it was made, whatever the system's clock was set to meanwhile."""
+        return self._steady() - self._made
 
     def follow(self) -> float:
         """Follow the system's clock; return the seconds by which it was set, 0 where it was not."""
@@ -110,8 +115,10 @@ async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
             "clock_gap",
             gap_s=round(gap),
             retries=moved,
-            detail="the clock is this far ahead of the time when relayd last ran: either relayd was"
-            " down so long, or the clock is wrong. Each retry's wait stays what it was",
+            detail=(
+                "the clock is this far ahead of the time when relayd last ran: either relayd was"
+                " down for that long, or the clock is wrong. Each retry keeps its remaining wait"
+            ),
         )
         return StartStep(certain=True)
     return StartStep()
@@ -155,5 +162,5 @@ class Timekeeping:
             "clock_stepped",
             step_s=round(step, 1),
             retries=moved,
-            detail="the system's clock was set: what waits keeps its waits",
+            detail="the system's clock was set: pending retries keep their remaining waits",
         )

@@ -96,9 +96,9 @@ class Watchdog:
         # been woken yet.
         count = len(asleep.items() & self._asleep.items())
         self._asleep = asleep
-        return f"{count} endpoints sleep while deliveries are due" if count else None
+        return f"{count} endpoints are idle while deliveries are due" if count else None
 
     def _hanging(self) -> str | None:
         moved = [pulse.moved_at for pulse in self._pulses().values() if pulse.moved_at is not None]
         hangs_s = trio.current_time() - min(moved, default=math.inf)
-        return f"an attempt hangs since {hangs_s:.0f} s" if hangs_s >= STUCK_S else None
+        return f"an attempt has been stuck for {hangs_s:.0f} s" if hangs_s >= STUCK_S else None

@@ -121,9 +121,10 @@ class MemoryQueue:
         self.healths[url] = health()
         self.told += own_events
 
-    async def quarantine(self, seq: int, detail: str) -> None:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         self.quarantined[seq] = detail
-        self.rows[seq].due_at = None
+        ended, self.rows[seq].due_at = self.rows[seq].due_at is None, None
+        return not ended
 
     async def record(self, recording: Recording) -> bool:
         if self.record_errors:

@@ -10,6 +10,7 @@ import trio
 
 from relayd import daemon
 from relayd.__main__ import main
+from relayd.commands.consequences import Consequences
 
 _log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ class _Steps(trio.abc.Instrument):
 class Daemon(daemon.Daemon):
     """Watches the loop while it reloads."""
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self) -> tuple[list[str], Consequences]:
         steps = _Steps()
         before = time.process_time(), time.thread_time(), time.monotonic()
         trio.lowlevel.add_instrument(steps)

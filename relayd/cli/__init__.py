@@ -37,48 +37,44 @@ SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
         "First steps": {
             "demo": Entry("relayd.cli.demo:demo", "Show an event's whole path on this machine."),
             "init": Entry("relayd.cli.init:init", "Write a first configuration, ready to run."),
-            "check": Entry(
-                "relayd.cli.check:check", "Validate the configuration; say its meaning."
-            ),
+            "check": Entry("relayd.cli.check:check", "Validate and explain the configuration."),
         },
         "The daemon": {
             "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
-            "status": Entry("relayd.cli.status:status", "Show how everything stands."),
-            "reload": Entry(
-                "relayd.cli.operating:reload", "Have the daemon read its configuration anew."
-            ),
-            "backup": Entry("relayd.cli.backup:backup", "Copy the queue while it is used."),
+            "status": Entry("relayd.cli.status:status", "Show endpoints, backlog and sources."),
+            "reload": Entry("relayd.cli.operating:reload", "Reload the configuration."),
+            "backup": Entry("relayd.cli.backup:backup", "Back up the queue while it is in use."),
         },
         "Events in": {
             "emit": Entry("relayd.cli.producing:emit", "Hand over an event."),
-            "spool": Entry("relayd.cli.spool:spool", "Make spools, and see what waits in them."),
+            "spool": Entry("relayd.cli.spool:spool", "Create spools and show their backlog."),
             "events": Entry("relayd.cli.events:events", "List the event types, with samples."),
-            "match": Entry("relayd.cli.match:match", "Say where an event would go, and why."),
+            "match": Entry("relayd.cli.match:match", "Show where an event would go, and why."),
             "rejected": Entry(
-                "relayd.cli.rejected:rejected", "Mend or drop what cannot be an event."
+                "relayd.cli.rejected:rejected", "Fix and resubmit, or drop, rejected input."
             ),
         },
         "Deliveries": {
             "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
-            "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery whole."),
+            "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery in full."),
             "explain": Entry(
-                "relayd.cli.explain:explain", "Say why an event did or did not arrive."
+                "relayd.cli.explain:explain", "Explain why an event did or did not arrive."
             ),
-            "replay": Entry("relayd.cli.acting:replay", "Send deliveries again."),
-            "cancel": Entry("relayd.cli.acting:cancel", "End deliveries that wait."),
-            "rename": Entry("relayd.cli.rename:rename", "Hand a backlog over to a new name."),
+            "replay": Entry("relayd.cli.acting:replay", "Resend deliveries."),
+            "cancel": Entry("relayd.cli.acting:cancel", "Cancel pending deliveries."),
+            "rename": Entry("relayd.cli.rename:rename", "Move a backlog to a new name."),
         },
         "Receivers": {
             "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),
             "pause": Entry("relayd.cli.holding:pause", "Hold a subscription's deliveries."),
-            "resume": Entry("relayd.cli.holding:resume", "Let a held subscription go on."),
+            "resume": Entry("relayd.cli.holding:resume", "Resume a held subscription."),
             "listen": Entry("relayd.cli.listen:listen", "Receive, print and verify deliveries."),
             "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
             "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),
         },
         "Your shell and editor": {
             "completion": Entry(
-                "relayd.cli.completion:completion", "Print a script that completes commands."
+                "relayd.cli.completion:completion", "Print a shell completion script."
             ),
             "schema": Entry("relayd.cli.schema:schema", "Print the configuration's JSON Schema."),
         },
@@ -155,13 +151,13 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`relayd COMMAND --help` explains a command, with examples. Begin with `relayd demo`.",
+    epilog="`relayd COMMAND --help` explains a command, with examples. Start with `relayd demo`.",
 )
 @click.version_option(__version__, "-V", "--version", message="relayd %(version)s")
 @group_config_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Take events from programs on this machine, and deliver them as signed webhooks."""
+    """Accept events from programs on this machine and deliver them as signed webhooks."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False  # inherited by the command's own context
 

@@ -10,7 +10,7 @@ from relayd.cli.asking import running_daemon
 from relayd.cli.filters import filter_options, market_option
 from relayd.cli.in_chunks import Errand, run_errands
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.output import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import (
     confirm,
@@ -26,10 +26,12 @@ _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
 
 _HELD: Final = {
-    Hold.PAUSED: "it is paused; `relayd resume {name}` lets its deliveries go out",
-    Hold.GONE: "its receiver answered 410 Gone; `relayd resume {name}` or another url lets its"
-    " deliveries go out",
-    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` let its deliveries go out",
+    Hold.PAUSED: "it is paused; `relayd resume {name}` releases its deliveries",
+    Hold.GONE: (
+        "its receiver answered 410 Gone; `relayd resume {name}` or another url releases its"
+        " deliveries"
+    ),
+    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` release its deliveries",
     Hold.REMOVED: "it is gone from the configuration; put it back and `relayd reload`, or hand its"
     " deliveries over by `relayd rename {name} NEW`",
 }
@@ -38,13 +40,13 @@ _targets = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
 )
 _dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Only say how many there are; change nothing."
+    "--dry-run", is_flag=True, help="Only print how many there are; change nothing."
 )
 _yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 @click.command(
-    short_help="Send deliveries again.",
+    short_help="Resend deliveries.",
     epilog="""\b
 Examples:
   relayd replay bookkeeping --since 2d --state exhausted
@@ -57,7 +59,9 @@ Examples:
 @click.option(
     "--backfill",
     is_flag=True,
-    help="Also make the deliveries that a subscription did not get since it was new or inactive.",
+    help=(
+        "Also create the deliveries that a subscription did not get because it was new or inactive."
+    ),
 )
 @market_option
 @_dry_run_option
@@ -79,11 +83,11 @@ def replay(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Send deliveries again that ended without success, each with its full retry schedule.
+    """Resend deliveries that ended without success, each with its full retry schedule.
 
     Name them by id, of a delivery or an event; or give a subscription, types and times for all that
     are exhausted (--state cancelled for what was cancelled). They go out within the rate limit, in
-    turn with what is new.
+    turn with new ones.
     """
     wanted = _filter(subscription, state, types, since, until)
     _check_given(targets, wanted)
@@ -122,7 +126,7 @@ def replay(
             _say_held(held)
             say_what_is_left(selection.others, _REPLAYABLE)
         if total and not dry_run:
-            confirm(f"Send {_deliveries(total)}?", yes=yes)
+            confirm(f"Send {deliveries_in_words(total)}?", yes=yes)
             run_errands(daemon, errands, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
             held = {name: hold for errand in errands for name, hold in errand.held.items()}
@@ -147,10 +151,11 @@ def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str])
     if not held.keys() >= set(names):
         also = ", those that are not held" if held else ""
         click.echo(
-            f"{_deliveries(changed)} will go out within the rate limit{also}: see `relayd status`."
+            f"{deliveries_in_words(changed)} will go out within the rate limit{also}: see `relayd"
+            " status`."
         )
     else:
-        click.echo(f"{_deliveries(changed)} due again, and held.")
+        click.echo(f"{deliveries_in_words(changed)} due again, and held.")
     _say_held(held)
 
 
@@ -161,7 +166,7 @@ def _say_held(held: Mapping[str, str]) -> None:
 
 
 @click.command(
-    short_help="End deliveries that wait.",
+    short_help="Cancel pending deliveries.",
     epilog="""\b
 Examples:
   relayd cancel dlv_9f3a1c02_17
@@ -190,10 +195,10 @@ def cancel(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """End deliveries that wait, so that no attempt is made any more; `replay` takes it back.
+    """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is being attempted meanwhile is still delivered where that attempt succeeds.
+    that is in flight is still delivered if its attempt succeeds.
     """
     wanted = _filter(subscription, state, types, since, until)
     _check_given(targets, wanted)
@@ -214,7 +219,7 @@ def cancel(
             _say_counts("to cancel", selection.counts)
             say_what_is_left(selection.others, _CANCELLABLE)
         if total and not dry_run:
-            confirm(f"Cancel {_deliveries(total)}?", yes=yes)
+            confirm(f"Cancel {deliveries_in_words(total)}?", yes=yes)
             run_errands(daemon, [errand], "Cancelling")
     if as_json:
         print_json(
@@ -228,11 +233,11 @@ def cancel(
     elif not total:
         click.echo("There is nothing to cancel.")
     elif not dry_run:
-        click.echo(f"{_deliveries(errand.changed)} cancelled.")
+        click.echo(f"{deliveries_in_words(errand.changed)} cancelled.")
         if errand.in_flight:
             click.echo(
-                f"Of these, {errand.in_flight:,} were being attempted: they are delivered where "
-                "that attempt succeeds."
+                f"Of these, {errand.in_flight:,} were in flight: each is delivered if its attempt"
+                " succeeds."
             )
 
 
@@ -249,14 +254,10 @@ def _filter(
 def _check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
     if not targets and wanted == DeliveryFilter():
         raise click.UsageError(
-            "Say which: ids, a subscription, or --state, --type, --since, --until."
+            "Specify which: ids, a subscription, or --state, --type, --since, --until."
         )
 
 
 def _say_counts(what: str, counts: Mapping[str, int]) -> None:
     for name, count in counts.items():
         click.echo(f"{printable(name)}: {count:,} {what}")
-
-
-def _deliveries(count: int) -> str:
-    return f"{count:,} deliver{'y' if count == 1 else 'ies'}"

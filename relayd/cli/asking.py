@@ -35,7 +35,7 @@ class Asking:
             raise click.ClickException(str(error)) from error
         except TimeoutError as error:
             raise click.ClickException(
-                f"relayd did not answer within {timeout_s:g} s; its log says more"
+                f"relayd did not answer within {timeout_s:g} s; see its log"
             ) from error
 
 

@@ -14,7 +14,7 @@ from relayd.queue.backup import Backup, BackupError, back_up
 
 
 @click.command(
-    short_help="Copy the queue while it is used.",
+    short_help="Back up the queue while it is in use.",
     epilog="""\b
 Examples:
   relayd backup /var/backups/relayd-queue.db
@@ -22,14 +22,14 @@ Examples:
 """,
 )
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace FILE where it is there already.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 @config_option
 def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
-    """Copy the queue as it is now into FILE, whether the daemon runs or not, and check the copy.
+    """Copy the queue to FILE, with or without a running daemon, and check the copy.
 
-    FILE has every event, delivery and attempt, and may be read by its owner alone. It stands there
-    once it is whole; until then it is FILE.partial.
+    FILE holds every event, delivery and attempt; only its owner may read it. It appears
+    when it is complete; until then it is FILE.partial.
     """
     queue = queue_place(config_path).path
     with click.progressbar(
@@ -62,15 +62,15 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
 def _tell(made: Backup, target: str, queue: str) -> None:
     click.echo(
         wrapped(
-            f"{target} holds {made.events:,} events and {made.deliveries:,} deliveries, of which"
-            f" {made.waiting:,} wait ({format_size(made.size_bytes)})."
+            f"{target} holds {made.events:,} events and {made.deliveries:,} deliveries,"
+            f" {made.waiting:,} of them pending ({format_size(made.size_bytes)})."
         )
     )
     click.echo("To restore it:")
     for number, step in enumerate(
         (
             "stop relayd",
-            f"move {queue} away, and {queue}-wal and -shm if they are there",
+            f"move {queue} away, and {queue}-wal and -shm if they exist",
             f"copy {target} to {queue}, with the owner and mode that it had",
             "start relayd",
         ),
@@ -79,6 +79,7 @@ def _tell(made: Backup, target: str, queue: str) -> None:
         click.echo(wrapped(step, "     ", first=f"  {number}. "))
     click.echo(
         wrapped(
-            "What was delivered since then is delivered again; what was accepted since is not in it."
+            "What was delivered since then is delivered again; what was accepted since is not in"
+            " it."
         )
     )

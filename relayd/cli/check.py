@@ -33,15 +33,16 @@ Examples:
 @click.option(
     "--diff",
     is_flag=True,
-    help="Say what a reload of the running daemon would change, and what becomes of what waits.",
+    help="Show what a reload of the running daemon would change, and what happens to the backlog.",
 )
 @json_option
 @config_option
 def check(diff: bool, as_json: bool, config_path: Path) -> None:
-    """Validate the configuration, and print what it means.
+    """Validate the configuration, and print how it is interpreted.
 
     Each subscription with its events, its limits, when it retries, and where its secret comes from,
-    though never the secret. All errors are told in one go, each with its line; exit status 78 then.
+    though never the secret. All errors are reported at once, each with its line; the exit status is
+    then 78.
 
     It reads what relayd would read: run it as relayd's user, with relayd's environment, where
     secrets come from files or variables. With --diff, the running daemon reads it.
@@ -60,7 +61,7 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
 
 
 def _file_lines(config: Config) -> Iterator[str]:
-    yield click.style(f"{printable(str(config.path))} is right.", bold=True)
+    yield click.style(f"{printable(str(config.path))}: OK", bold=True)
     yield ""
     yield _line("market", f"{config.market_id}, API version {config.api_version}")
     for spool in config.spools:
@@ -83,7 +84,7 @@ def _file_lines(config: Config) -> Iterator[str]:
     kept = format_duration(config.queue.retention_s)
     size = config.queue.max_bytes
     most = "" if size is None else f", up to {format_size(size)} in all"
-    yield _line("queue", f"{config.queue.path}, what has ended is kept {kept}{most}")
+    yield _line("queue", f"{config.queue.path}, ended events are kept {kept}{most}")
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
@@ -102,7 +103,7 @@ def _markets_document(markets: frozenset[str] | None) -> str | list[str]:
 def _subscription_lines(config: Config) -> Iterator[str]:
     for subscription in config.subscriptions.values():
         endpoint = config.endpoints[subscription.url]
-        state = "" if subscription.active else "  inactive: takes no new events, what waits is held"
+        state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
         yield ""
         yield click.style(subscription.name, bold=True) + state
         yield _line("to", _shown_url(subscription.url))
@@ -165,13 +166,13 @@ def secret_words(sourced: SourcedSecret) -> str:
     kind, _, name = sourced.source.partition(" ")
     match kind:
         case "file":
-            return f"from the file {name}, read anew by a reload"
+            return f"from the file {name}, read again on reload"
         case "env":
             return f"from the variable {name}, fixed until a restart"
         case "credential":
             return f"from the credential {name}, fixed until a restart"
         case _:
-            return "stands in this file, read anew by a reload"
+            return "in this file, read again on reload"
 
 
 def _signature(subscription: Subscription) -> str:

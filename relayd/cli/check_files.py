@@ -13,6 +13,7 @@ from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.schema import SchemaMismatchError, read_version
 from relayd.spool.files import SpoolBarredError, looking_into
+from relayd.sqlite_errors import is_busy, is_interrupted
 
 _WITHIN_S = 5.0
 
@@ -30,7 +31,7 @@ def file_notes(config: Config) -> list[str]:
         folders.setdefault(config.socket.path.parent, "the socket")
     for folder, what in folders.items():
         if not folder.is_dir():
-            notes.append(f"{what} needs the directory {folder}, which is not there")
+            notes.append(f"{what} needs the directory {folder}, which does not exist")
     if (problem := _queue_problem(config.queue.path)) is not None:
         notes.append(f"queue {problem}")
     return notes
@@ -42,7 +43,8 @@ def _same_files(config: Config) -> Iterator[str]:
     for one, other in combinations(spools, 2):
         if one.table.lower() == other.table.lower() and _leads(one.path, [other.path]):
             yield (
-                f"spools {one.name} and {other.name} are one table: {one.path} and {other.path}"
+                f"spools {one.name} and {other.name} are the same table: {one.path} and"
+                f" {other.path}"
                 " lead to the same file; remove one of them"
             )
     queue = [Path(name) for name in queue_files(str(config.queue.path))]
@@ -51,8 +53,8 @@ def _same_files(config: Config) -> Iterator[str]:
         for name in (*sqlite_files(str(spool.path)), *sqlite_files(os.path.realpath(spool.path))):
             if _leads(Path(name), queue):
                 yield (
-                    f"spool {spool.name} and the queue are one file: {name} leads to a file of"
-                    f" {config.queue.path}; a spool needs a database of its own"
+                    f"spool {spool.name} and the queue are the same file: {name} leads to a file of"
+                    f" {config.queue.path}; a spool needs its own database"
                 )
                 break
     if config.socket is not None:
@@ -86,8 +88,8 @@ def _within_reach(config: Config) -> Iterator[str]:
         if found:
             yield (
                 f"spool {spool.name}: its folder {real.parent} also holds {', '.join(found)}; the"
-                " process that reads the spool may write to all that is in its folder: give the"
-                " spool a folder of its own"
+                " process that reads the spool may write to everything in its folder: give the"
+                " spool its own folder"
             )
 
 
@@ -121,9 +123,7 @@ def _unusable(path: Path) -> str | None:
     except (SchemaMismatchError, SpoolBarredError) as error:
         return str(error)
     except sqlite3.DatabaseError as error:
-        unsure = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT}
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return None if code in unsure else str(error)
+        return None if is_busy(error) or is_interrupted(error) else str(error)
     except OSError:
         return None
     return None

@@ -23,7 +23,7 @@ Examples:
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script with which your shell completes commands, options and names at the Tab key."""
+    """Print a script that lets your shell complete commands, options and names."""
     complete = _SHELLS[shell](ctx.find_root().command, {}, "relayd", "_RELAYD_COMPLETE")
     # Not source(): it would start a bash to ask for its version.
     click.echo(complete.source_template % complete.source_vars())

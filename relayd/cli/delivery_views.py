@@ -7,7 +7,8 @@ under the same key with `_unix` in Unix seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from relayd.cli.moments import about, clock_time, iso, short_time
+from relayd.cli.in_flight import InFlight, in_flight_document
+from relayd.cli.moments import about, clock_time, moment_fields, short_time
 from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
@@ -25,28 +26,30 @@ _HOLD_WORDS = {
 }
 
 
-def page_document(page: Page) -> dict[str, object]:
+def page_document(page: Page, in_flight: Mapping[int, InFlight] | None = None) -> dict[str, object]:
     """Return a page of deliveries; `older_before` is what `--before` takes for the next page."""
     return {
-        "deliveries": [delivery_document(each) for each in page.deliveries],
+        "deliveries": [delivery_document(each, in_flight) for each in page.deliveries],
         "older_before": page.deliveries[-1].id if page.more else None,
     }
 
 
-def event_document(event: EventDetail) -> dict[str, object]:
+def event_document(
+    event: EventDetail, in_flight: Mapping[int, InFlight] | None = None
+) -> dict[str, object]:
     """Return an event; `body` is the text that was sent, `history` a delivery's attempts."""
     return {
         "id": event.id,
         "type": event.type,
         "market_id": event.market_id,
-        **_moment("created_at", float(event.created)),
-        **_moment("accepted_at", event.accepted_at),
+        **moment_fields("created_at", float(event.created)),
+        **moment_fields("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
         "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {
-                **delivery_document(each.delivery),
+                **delivery_document(each.delivery, in_flight),
                 "history": [_attempt_document(attempt) for attempt in each.attempts],
             }
             for each in event.deliveries
@@ -54,8 +57,10 @@ def event_document(event: EventDetail) -> dict[str, object]:
     }
 
 
-def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
-    """Return one delivery."""
+def delivery_document(
+    delivery: ListedDelivery, in_flight: Mapping[int, InFlight] | None = None
+) -> dict[str, object]:
+    """Return one delivery. `in_flight` has what is being attempted, None where that is not known."""
     return {
         "id": delivery.id,
         "event_id": delivery.event_id,
@@ -65,20 +70,21 @@ def delivery_document(delivery: ListedDelivery) -> dict[str, object]:
         "state": delivery.state,
         "hold": delivery.hold,
         "attempts": delivery.attempts,
-        **_moment("accepted_at", delivery.accepted_at),
-        **_moment("changed_at", delivery.changed_at),
-        **_moment("due_at", delivery.due_at),
-        **_moment("ended_at", delivery.ended_at),
-        **_moment("last_attempt_at", delivery.last_started_at),
+        **moment_fields("accepted_at", delivery.accepted_at),
+        **moment_fields("changed_at", delivery.changed_at),
+        **moment_fields("due_at", delivery.due_at),
+        **moment_fields("ended_at", delivery.ended_at),
+        **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
+        **in_flight_document(delivery, in_flight),
     }
 
 
 def _attempt_document(attempt: Attempt) -> dict[str, object]:
     return {
         "number": attempt.number,
-        **_moment("started_at", attempt.started_at),
+        **moment_fields("started_at", attempt.started_at),
         "duration_ms": round(attempt.duration_s * 1000, 1),
         "status": attempt.status,
         "failure": attempt.failure,
@@ -88,12 +94,15 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
     }
 
 
-def _moment(name: str, moment: float | None) -> dict[str, object]:
-    return {name: iso(moment), f"{name}_unix": moment}
+def table_lines(
+    deliveries: Sequence[ListedDelivery],
+    now: float,
+    in_flight: Mapping[int, InFlight] | None = None,
+) -> Iterator[str]:
+    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types.
 
-
-def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[str]:
-    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types."""
+    `in_flight` has what is being attempted, None where that is not known.
+    """
     rows = [
         (
             short_time(each.accepted_at, now),
@@ -101,7 +110,7 @@ def table_lines(deliveries: Sequence[ListedDelivery], now: float) -> Iterator[st
             each.subscription,
             each.state.value,
             str(each.attempts),
-            _next_or_last(each, now),
+            _next_or_last(each, now, (in_flight or {}).get(each.seq)),
         )
         for each in deliveries
     ]
@@ -144,8 +153,12 @@ class ChangeLines:
         return f"{'  '.join(padded)}  {why}".rstrip()
 
 
-def _next_or_last(delivery: ListedDelivery, now: float) -> str:
+def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | None) -> str:
     last = _last(delivery)
+    if in_flight is not None:
+        if in_flight.left:
+            return "in flight, old URL"
+        return f"in flight ({last})" if last else "in flight"
     if delivery.hold is not None:
         return delivery.hold.value
     if delivery.due_at is None:
@@ -159,8 +172,17 @@ def _last(delivery: ListedDelivery) -> str:
     return str(delivery.last_status or delivery.last_failure or "")
 
 
-def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str]:
-    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts."""
+def event_lines(
+    event: EventDetail,
+    now: float,
+    in_flight: Mapping[int, InFlight] | None = None,
+    *,
+    pretty: bool,
+) -> Iterator[str]:
+    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts.
+
+    `in_flight` has what is being attempted, None where that is not known.
+    """
     yield f"{event.id}  {event.type}"
     yield f"  created   {clock_time(event.created)}"
     yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
@@ -168,17 +190,17 @@ def event_lines(event: EventDetail, now: float, *, pretty: bool) -> Iterator[str
     yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
-        yield "Its body was removed after the retention; the id is kept to know duplicates."
+        yield "Its body was removed after the retention; the id is kept to detect duplicates."
     elif pretty:
         yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
         yield json_printable(event.body.decode())
     if not event.deliveries:
         yield ""
-        yield "No subscription wanted it."
+        yield "No subscription matched it."
     for each in event.deliveries:
         yield ""
-        yield from _delivery_lines(each, now)
+        yield from _delivery_lines(each, now, in_flight)
 
 
 def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
@@ -193,15 +215,17 @@ def unfaithful_lines(event: EventDetail) -> Iterator[str]:
     """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
     if fields := unfaithful_fields(event):
         text = (
-            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a key"
-            " that stands twice, or half of a surrogate pair"
+            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a"
+            " duplicate key, or half of a surrogate pair"
         )
         yield wrapped(text, "           ", first="  warning  ")
 
 
-def _delivery_lines(detail: DeliveryDetail, now: float) -> Iterator[str]:
+def _delivery_lines(
+    detail: DeliveryDetail, now: float, in_flight: Mapping[int, InFlight] | None
+) -> Iterator[str]:
     delivery = detail.delivery
-    yield f"{delivery.subscription}: {_state_words(delivery, now)}"
+    yield f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}"
     yield f"  {delivery.id}"
     for attempt in detail.attempts:
         yield (
@@ -227,14 +251,21 @@ def _result(attempt: Attempt) -> str:
     return f"{attempt.failure}: {attempt.detail}" if attempt.detail else attempt.failure
 
 
-def _state_words(delivery: ListedDelivery, now: float) -> str:
+def _state_words(
+    delivery: ListedDelivery, now: float, in_flight: Mapping[int, InFlight] | None
+) -> str:
+    place = (in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
-        return f"held: {_HOLD_WORDS[delivery.hold]}"
+        began = "" if place is None else f"; {place.words}, and goes on"
+        return f"held: {_HOLD_WORDS[delivery.hold]}{began}"
+    if place is not None:
+        return f"{delivery.state.value}, {place.words}"
     if delivery.ended_at is not None:
         return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
     ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"
     if delivery.due_at is None or delivery.due_at <= now:
-        return f"{delivery.state.value}, {ahead} is due"
+        unless = ", or in flight" if in_flight is None else ""
+        return f"{delivery.state.value}, {ahead} is due{unless}"
     return (
         f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
         f" (in {about(delivery.due_at - now)})"

@@ -8,8 +8,8 @@ from relayd.cli.options import complete_event_types, json_option, optional_confi
 from relayd.cli.output import print_json, printable
 from relayd.cli.output import print_table as table_of
 from relayd.config.problem import ConfigError
-from relayd.core.body import JsonValue
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, description, sample, suggest
+from relayd.core.json_text import JsonValue
 
 SAMPLE_ID = "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1"
 SAMPLE_CREATED = 1_704_882_600
@@ -96,7 +96,7 @@ def _own_types(config_path: Path | None) -> list[str]:
         known = read_places(config_path).event_types
     except ConfigError:
         click.echo(
-            f"Note: {config_path} cannot be read (`relayd check` says why); "
+            f"Note: {config_path} cannot be read (`relayd check` shows why); "
             "its own types are left out.",
             err=True,
         )

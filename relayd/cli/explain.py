@@ -10,6 +10,7 @@ import click
 from relayd.cli.delivery_views import unfaithful_fields, unfaithful_lines
 from relayd.cli.explanations import Circumstances, Explanation, explain_event
 from relayd.cli.filters import market_option, one_market
+from relayd.cli.in_flight import InFlight, in_flight_document, read_in_flight
 from relayd.cli.moments import clock_time, iso
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
@@ -39,7 +40,7 @@ _COLOURS = {
 
 
 @click.command(
-    short_help="Say why an event did or did not arrive.",
+    short_help="Explain why an event did or did not arrive.",
     epilog="""\b
 Examples:
   relayd explain evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
@@ -61,7 +62,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     try:
         wanting = read_wanting(config_path)
     except ConfigError:
-        click.echo("Note: the configuration cannot be read; `relayd check` says why.", err=True)
+        click.echo("Note: the configuration cannot be read; `relayd check` shows why.", err=True)
     running = _running(queue)
     now = time.time()
     with reading_queue(queue) as reading:
@@ -77,12 +78,13 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             due=count_due(reading, now=now),
             urls={name: each.url for name, each in reading.subscriptions.items()},
             endpoints={} if wanting is None else wanting.endpoints,
+            in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
             now=now,
         )
     one = event.id != identifier
     explained = list(explain_event(event, None if one else wanting, circumstances))
     if as_json:
-        print_json(_document(event, explained, running=running))
+        print_json(_document(event, explained, circumstances))
     else:
         _print(event, explained)
 
@@ -112,7 +114,7 @@ def _print(event: EventDetail, explained: Sequence[Explanation]) -> None:
 
 
 def _document(
-    event: EventDetail, explained: Sequence[Explanation], *, running: bool
+    event: EventDetail, explained: Sequence[Explanation], circumstances: Circumstances
 ) -> dict[str, object]:
     return {
         "id": event.id,
@@ -121,12 +123,16 @@ def _document(
         "unfaithful": list(unfaithful_fields(event)),
         "accepted_at": iso(event.accepted_at),
         "accepted_at_unix": event.accepted_at,
-        "running": running,
-        "subscriptions": [_explanation_document(each) for each in explained],
+        "running": circumstances.running,
+        "subscriptions": [
+            _explanation_document(each, circumstances.in_flight) for each in explained
+        ],
     }
 
 
-def _explanation_document(each: Explanation) -> Mapping[str, object]:
+def _explanation_document(
+    each: Explanation, in_flight: Mapping[int, InFlight] | None
+) -> Mapping[str, object]:
     delivery = None if each.delivery is None else each.delivery.delivery
     return {
         "name": each.subscription,
@@ -138,6 +144,7 @@ def _explanation_document(each: Explanation) -> Mapping[str, object]:
         "attempts": None if delivery is None else delivery.attempts,
         "until": iso(each.until),
         "until_unix": each.until,
+        **({} if delivery is None else in_flight_document(delivery, in_flight)),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from relayd.cli.in_flight import InFlight
 from relayd.cli.moments import about, clock_time
 from relayd.cli.wanting import Wanting
 from relayd.core.body import Parsed, parse_json
@@ -10,6 +11,7 @@ from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.listing import ListedDelivery
 
 _HOLD_WORDS = {
     Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
@@ -38,13 +40,18 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What bears on deliveries that wait. `due` counts what is due at each URL."""
+    """What bears on deliveries that wait.
+
+    `due` counts what is due at each URL. `in_flight` has what is being attempted, by the
+    deliveries' numbers; None where that is not known.
+    """
 
     running: bool
     health: Mapping[str, Health]
     due: Mapping[str, int]
     urls: Mapping[str, str]
     endpoints: Mapping[str, Endpoint]
+    in_flight: Mapping[int, InFlight] | None
     now: float
 
 
@@ -117,13 +124,15 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
             )
             return Explanation(name, "cancelled", reason, detail)
     tried = f"; {_failed(last)}" if last is not None else ""
+    in_flight = (circumstances.in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
-        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{tried}"
+        began = "" if in_flight is None else f"; {in_flight.words}, and goes on"
+        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
         return Explanation(name, "held", reason, detail)
     return Explanation(
         name,
         "waiting",
-        f"waits: {_waits_for(detail, circumstances)}{tried}",
+        f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
         detail,
         delivery.due_at,
     )
@@ -154,11 +163,17 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         return (
             f"its next attempt is due at {clock_time(delivery.due_at)}"
             f" (in {about(delivery.due_at - now)})"
-            + (", or when its endpoint, which is failing, has recovered" if health.failing else "")
+            + (
+                ", or when its endpoint, which is failing, has recovered"
+                if _recovery_releases(delivery, health)
+                else ""
+            )
             + f"; `relayd resume {delivery.subscription}` makes it now"
         )
     due = circumstances.due.get(url, 1)
     words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"
+    if circumstances.in_flight is None:
+        words += ", or its attempt is in flight"
     if health.failing_since is not None:
         words += (
             f", which is failing since {clock_time(health.failing_since)} and tried with one"
@@ -170,3 +185,9 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         wait_s = due / endpoint.rate.refill_per_s
         words += f"; the rate limit of {endpoint.rate} lets all of them go in {about(wait_s)}"
     return words
+
+
+def _recovery_releases(delivery: ListedDelivery, health: Health) -> bool:
+    """Tell whether the recovery of its endpoint would give a retry an attempt before its time."""
+    retrying = delivery.state is State.RETRYING
+    return health.failing and retrying and not delivery.recovery_used

@@ -38,7 +38,7 @@ def patterns(
     for pattern in given:
         if not is_pattern(pattern):
             raise click.BadParameter(
-                f"{pattern!r} is no pattern: give order.created, order.* or *", param=parameter
+                f"{pattern!r} is not a pattern: give order.created, order.* or *", param=parameter
             )
     return given
 
@@ -50,14 +50,14 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
             "--subscription",
             multiple=True,
             metavar="NAME",
-            help="Of this one (repeatable).",
+            help="Only of this subscription (repeatable).",
             shell_complete=complete_subscriptions,
         ),
         click.option(
             "--state",
             type=click.Choice([state.value for state in states]),
             multiple=True,
-            help="In this state (repeatable).",
+            help="Only in this state (repeatable).",
         ),
         click.option(
             "--type",
@@ -65,7 +65,7 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
             multiple=True,
             metavar="PATTERN",
             callback=patterns,
-            help="Of this event type, as order.created or order.* (repeatable).",
+            help="Only of this event type, such as order.created or order.* (repeatable).",
         ),
         click.option(
             "--since", metavar="TIME", callback=moment, help="Accepted since: 2h ago, or a time."
@@ -84,7 +84,7 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
 market_option = click.option(
     "--market",
     metavar="MARKET",
-    help="The market whose event is meant, where several have used the id.",
+    help="The market of the event, if several markets have used the id.",
 )
 
 
@@ -100,7 +100,7 @@ def one_market() -> Iterator[None]:
             f" {clock_time(each.accepted_at)} from {printable(each.source)}"
             for each in several.events
         ]
-        raise click.ClickException("\n".join([*lines, "Say which, with --market."])) from None
+        raise click.ClickException("\n".join([*lines, "Specify one with --market."])) from None
 
 
 def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,6 +110,6 @@ def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
             from relayd.core.catalogue import suggest  # noqa: PLC0415 - only a mistake needs it
 
             near = suggest(name, reading.subscriptions)
-            hint = f"did you mean {near}?" if near else "`relayd status` lists those there are"
-            raise click.ClickException(f"the queue knows no subscription {name!r}; {hint}")
+            hint = f"did you mean {near}?" if near else "`relayd status` lists them"
+            raise click.ClickException(f"the queue has no subscription {name!r}; {hint}")
     return names

@@ -14,6 +14,7 @@ from relayd.permissions import NOBODY, become, owner_to_become, user_name
 from relayd.spool.files import limit_statements, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import SpoolUnusableError, shape_of
+from relayd.sqlite_errors import file_in_words
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
@@ -58,7 +59,7 @@ def connect(path: Path) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         raise NobodyListensError(
-            f"nobody listens at {path}: is `relayd run` running with this configuration?"
+            f"nothing is listening at {path}: is `relayd run` running with this configuration?"
         ) from None
     except PermissionError:
         connection.close()
@@ -92,7 +93,7 @@ def over_socket(
         except TimeoutError:
             raise HandoverError(
                 f"relayd did not answer at {path} within {_ANSWER_TIMEOUT_S:g} s; the event may "
-                "have been taken: emit it again with the same --id, which is never taken twice"
+                "have been taken: emit it again with the same --id, which is never accepted twice"
             ) from None
         except OSError as error:
             raise HandoverError(f"{path}: {error.strerror or error}") from None
@@ -109,8 +110,8 @@ def _line(event: Outgoing) -> bytes:
 def _answered(line: bytes) -> HandedOver:
     if not line.endswith(b"\n"):
         raise HandoverError(
-            "relayd closed the connection before it answered; the event may have been taken: "
-            "emit it again with the same --id, which is never taken twice"
+            "relayd closed the connection before it answered; the event may have been accepted: "
+            "emit it again with the same --id, which is never accepted twice"
         )
     answer = json.loads(line)
     if not answer["ok"]:
@@ -132,7 +133,8 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
     if problem := spool_problem(spool.path):
         if owner is not None and owner.uid == NOBODY:
             problem = (
-                f"{spool.path}: others may write in its folder, so root opens nothing there as root;"
+                f"{spool.path}: others may write in its folder, so root opens nothing there as"
+                " root;"
                 " run the command as a user who may write to it"
             )
         raise HandoverError(problem)
@@ -182,31 +184,23 @@ def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
 
 
 def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0)
     text = str(error)
-    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-        return f"an event with this id waits in the spool already ({spool.path})"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        return f"the spool already has an event with this id ({spool.path})"
     if "has no column" in text:
-        return f"{spool.path}: {text}; `relayd spool sql` prints the table as it must be"
+        return f"{spool.path}: {text}; `relayd spool sql` prints the required table"
     if text.startswith("no such table"):
         return (
             f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "
             "for that database's migrations"
         )
-    match code & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            reason = f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again"
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            reason = (
-                f"user {user_name()} cannot write it: a producer needs write access to the file "
-                f"and to {spool.path.parent}"
-            )
-        case sqlite3.SQLITE_INTERRUPT:
-            reason = f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition"
-        case sqlite3.SQLITE_FULL:
-            reason = "the disk is full"
-        case sqlite3.SQLITE_NOTADB:
-            reason = "this is not a SQLite file"
-        case _:
-            reason = text
+    reason = file_in_words(
+        error,
+        locked=f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again",
+        interrupted=f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition",
+        barred=(
+            f"user {user_name()} cannot write it: a producer needs write access to the file "
+            f"and to {spool.path.parent}"
+        ),
+    )
     return f"{spool.path}: {reason}"

@@ -48,7 +48,7 @@ def pause(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> N
 
 
 @click.command(
-    short_help="Let a held subscription go on.",
+    short_help="Resume a held subscription.",
     epilog="""\b
 Example:
   relayd resume bookkeeping

@@ -81,4 +81,4 @@ def _watched(total: int) -> bool:
 
 
 def _how_far(done: int, total: int) -> str:
-    return f" after {done:,} of {total:,}; give the command again for the rest"
+    return f" after {done:,} of {total:,}; run the command again for the rest"

@@ -29,8 +29,8 @@ Examples:
 def init(directory: Path) -> None:
     """Write a first config.yaml into DIR (by default here), and create its spool in a folder there.
 
-    It delivers to a receiver on this machine, with a secret of its own. What is there already is
-    never overwritten. In another user's folder, root makes both for that user.
+    It delivers to a receiver on this machine, with a secret of its own. Existing files are
+    never overwritten. In another user's folder, root creates both for that user.
     """
     if owner := owner_to_become(directory / CONFIG, making=True):
         # What root makes in another user's folder, that user could not use.
@@ -39,7 +39,7 @@ def init(directory: Path) -> None:
     for path in (config, spool):
         if os.path.lexists(path):
             raise click.ClickException(
-                f"{path} exists already, and is left as it is: choose another folder, or move it"
+                f"{path} already exists and was not changed: choose another folder, or move it"
             )
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def init(directory: Path) -> None:
     click.echo(f"and {printable(str(spool))}, the spool from which it takes events.")
     click.echo()
     here = directory.resolve() == Path.cwd()
-    click.echo("Now, each in a terminal of its own" + (":" if here else ", in that folder:"))
+    click.echo("Now, each in its own terminal" + (":" if here else ", in that folder:"))
     click.echo()
     if not here:
         click.echo(f"  cd {shlex.quote(str(directory))}")
@@ -67,7 +67,7 @@ def init(directory: Path) -> None:
     ):
         click.echo(f"  {command:36}# {does}")
     click.echo()
-    click.echo("`relayd check` says what the file means.")
+    click.echo("`relayd check` explains the file.")
 
 
 def _write_private(path: Path, text: str) -> None:

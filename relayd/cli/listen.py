@@ -59,19 +59,19 @@ Examples:
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help=f"0 takes a free one. Default: {DEFAULT_PORT}, or the subscription's.",
+    help=f"0 picks a free one. Default: {DEFAULT_PORT}, or the subscription's.",
 )
 @click.option("--fail", type=click.IntRange(0), metavar="N", help="Fail the first N requests.")
 @click.option(
     "--fail-rate",
     type=click.FloatRange(0, 1),
     metavar="PART",
-    help="Fail this part of the requests, at random: 0.3.",
+    help="Fail this share of the requests, at random: 0.3.",
 )
 @click.option(
     "--status",
     type=click.IntRange(200, 599),
-    help="What failing requests are answered. Default: 500. Alone, it answers all of them.",
+    help="The status of failed requests. Default: 500. On its own, all requests get it.",
 )
 @click.option(
     "--retry-after",
@@ -83,7 +83,7 @@ Examples:
     "--delay", callback=_duration, default="0s", metavar="TIME", help="Wait before each answer: 2s."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N requests.")
-@click.option("--body", "whole", is_flag=True, help="Print each body whole, indented.")
+@click.option("--body", "whole", is_flag=True, help="Print each body in full, indented.")
 @json_option
 @secret_options
 def listen(
@@ -102,7 +102,7 @@ def listen(
 ) -> None:
     """Receive deliveries, print each, and verify its signature.
 
-    It is verified over the body as it came, and over JSON.stringify(JSON.parse(body)). A request
+    It is verified over the body as received, and over JSON.stringify(JSON.parse(body)). A request
     whose signature is wrong is answered 401; without a secret, none is verified. With
     --subscription, it listens where that one delivers to, if that is on this machine. --json
     prints one document a line; the first has the URL.
@@ -123,7 +123,7 @@ def listen(
         trio.run(_listen, session, host, port, printer.listening)
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen at {host}, port {port}: {error.strerror}; --port 0 takes a free one"
+            f"cannot listen at {host}, port {port}: {error.strerror}; --port 0 picks a free one"
         ) from error
     printer.ended(session)
 

@@ -64,10 +64,10 @@ def match(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Say which subscriptions an event of TYPE would go to; for each other one, say why not.
+    """Show which subscriptions an event of TYPE would go to, and for each other one, why not.
 
-    With - in place of TYPE, a whole event is read from standard input. Without data, the
-    catalogue's sample is taken, or else an empty object. Nothing is handed over.
+    With - instead of TYPE, a whole event is read from standard input. Without data, the
+    catalogue's sample is used, or else an empty object. Nothing is handed over.
     """
     config = load_config(config_path, environ=os.environ)
     given = [data is not None, object_text is not None, file is not None, use_sample]
@@ -84,7 +84,7 @@ def match(
         event = event_from_row(_row(event_type, text, now), defaults, now=now)
     if isinstance(event, Rejection):
         reason = event.reason.replace("the row's", "the event's").replace("the line", "it")
-        raise click.ClickException(f"this is no event: {reason} ({event.code})")
+        raise click.ClickException(f"this is not an event: {reason} ({event.code})")
     findings = _findings(config, event)
     if as_json:
         print_json(_document(config, event, findings))
@@ -156,7 +156,9 @@ def _print(config: Config, event: Event, what: str, findings: Sequence[_Finding]
         near = suggest(event.type, config.event_types)
         hint = f"did you mean {near}?" if near else "is it spelt right?"
         click.echo(
-            wrapped(f"Note: no known type; {hint} A type of your own goes under event_types:.")
+            wrapped(
+                f"Note: the type is not known; {hint} Declare your own types under event_types:."
+            )
         )
     widest = max((len(each.subscription) for each in findings), default=0)
     for wanted, heading in ((True, "It would go to:"), (False, "It would not go to:")):
@@ -168,4 +170,4 @@ def _print(config: Config, event: Event, what: str, findings: Sequence[_Finding]
             lines = wrapped(each.reason, " " * (widest + 4))
             click.echo(f"  {name}  {lines.lstrip()}")
     if not any(each.wanted for each in findings):
-        click.echo("\nNo subscription wants it: it would be kept, and go nowhere.")
+        click.echo("\nNo subscription matches it: it would be kept, but not delivered.")

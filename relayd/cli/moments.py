@@ -22,12 +22,25 @@ def parse_moment(text: str, now: float) -> float | None:
         return None
 
 
+def parse_seconds(text: str, now: float) -> int | None:
+    """Return whole Unix seconds, given as such or in any of `parse_moment`'s forms, or None."""
+    if text.isascii() and text.isdigit():
+        return int(text[:20])
+    moment = parse_moment(text, now)
+    return None if moment is None else int(moment)
+
+
 def iso(moment: float | None) -> str | None:
     """Return Unix seconds as ISO 8601 in UTC, to the millisecond, for programs."""
     if moment is None:
         return None
     text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def moment_fields(name: str, moment: float | None) -> dict[str, object]:
+    """Return the two keys that a moment has in JSON: ISO 8601, and Unix seconds."""
+    return {name: iso(moment), f"{name}_unix": moment}
 
 
 def clock_time(moment: float) -> str:

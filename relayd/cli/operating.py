@@ -30,6 +30,7 @@ from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
 from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
+from relayd.sources.turning_away import turn_away
 from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
@@ -46,19 +47,34 @@ Example:
 )
 @config_option
 def run(config_path: Path) -> None:
-    """Take events in and deliver them, until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
+    """Accept and deliver events until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
 
-    What happens is logged to standard output: JSON lines, or readable text on a terminal.
+    The log goes to standard output: JSON lines, or readable text on a terminal.
     """
     # Until the daemon takes the signals over, a hang-up would end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    config = load_config(config_path, environ=os.environ)
+    service = Service()
+    try:
+        config = load_config(config_path, environ=os.environ)
+    except ConfigError:
+        _turn_away(service)
+        raise
     with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
         # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
         faulthandler.enable()
-    status = run_to_the_end(config)
+    status = run_to_the_end(config, service)
+    if status == WRONG_CONFIGURATION:
+        _turn_away(service)
     abandon_output()
     sys.exit(status)
+
+
+def _turn_away(service: Service) -> None:
+    """Answer the producers that wait for a relayd that cannot start."""
+    if count := turn_away(service.passed):
+        click.echo(
+            f"relayd: {count:,} waiting producers were answered that it cannot start", err=True
+        )
 
 
 @click.command(
@@ -70,9 +86,10 @@ Example:
 @json_option
 @config_option
 def reload(as_json: bool, config_path: Path) -> None:
-    """Have the running daemon read its configuration anew, and print what changed, or why not.
+    """Reload the running daemon's configuration, and print what changed, or why not.
 
-    A file with a fault is refused as a whole, and the old configuration goes on: exit status 78.
+    A file with an error is refused as a whole, and the old configuration stays in force: exit
+    status 78.
     """
     path = read_places(config_path, "queue").queue.control_path
     try:
@@ -82,7 +99,7 @@ def reload(as_json: bool, config_path: Path) -> None:
         raise click.ClickException(f"{error}: is `relayd run` running?") from error
     except TimeoutError as error:
         raise click.ClickException(
-            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; its log says more"
+            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; see its log"
         ) from error
     if as_json:
         print_json(answer)
@@ -103,7 +120,7 @@ def _tell_reload(answer: Mapping[str, Any]) -> None:
         click.echo(problem, err=True)
 
 
-def run_to_the_end(config: Config) -> int:
+def run_to_the_end(config: Config, service: Service) -> int:
     """Run the daemon until it is told to stop, or cannot go on; return the exit status."""
     with (
         # Python has None for a standard output that was closed before the start.
@@ -115,7 +132,7 @@ def run_to_the_end(config: Config) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         try:
-            trio.run(run_daemon, config, log, Service())
+            trio.run(run_daemon, config, log, service)
         except KeyboardInterrupt:
             return 0  # before the signals were taken over: nothing had begun
         except BaseException as error:  # noqa: BLE001 - all of it is told, and ends the process
@@ -129,7 +146,9 @@ def _tell(error: BaseException) -> int:
         reason = reason_of(leaf)
         if reason is None:
             _log.critical("defect", detail=type(leaf).__name__, exc_info=leaf)
-            reason = f"a defect ended relayd ({type(leaf).__name__}); its log has the traceback"
+            reason = (
+                f"an internal error ended relayd ({type(leaf).__name__}); its log has the traceback"
+            )
         else:
             _log.critical("failed", detail=reason)
         # Once, wherever one looks: a terminal and systemd's journal show both streams.

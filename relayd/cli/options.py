@@ -62,7 +62,8 @@ def _config(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path:
                     None,
                     None,
                     "",
-                    f"belongs to user {owner}, and root obeys no other user's file unasked",
+                    f"belongs to user {owner}, and root does not read another user's file unless"
+                    " it is named",
                     f"run the command as {owner}, name the file by --config {here}, or another one",
                 )
             ]
@@ -137,7 +138,7 @@ def group_config_option(command: Decorated) -> Decorated:
         metavar="FILE",
         callback=_remember,
         expose_value=False,
-        help="The configuration; may also stand behind the command.",
+        help="The configuration; may also follow the command.",
     )(command)
 
 

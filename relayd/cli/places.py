@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from relayd.config.build import build_config
+from relayd.config.config import Config
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.problem import ConfigError, Problem
 from relayd.config.reading import Unreadable, read_file
@@ -36,6 +37,17 @@ class Places:
 
 def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.environ) -> Places:
     """Read the file. Raises `ConfigError` only where a needed part cannot be relied on."""
+    config, findings = read_doubtful(path, environ)
+    if any(findings.is_doubtful((part,)) for part in needed):
+        raise ConfigError(findings.errors)
+    return Places(config.queue, config.spools, config.socket, config.event_types)
+
+
+def read_doubtful(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, Findings]:
+    """Read the file, with what is wrong in it: what is not doubtful holds.
+
+    Raises `ConfigError` where nothing can be read.
+    """
     content = read_file(path, MAX_BYTES)
     if isinstance(content, Unreadable):
         hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
@@ -49,7 +61,4 @@ def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.envir
     if file is None:
         raise ConfigError(findings.errors)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
-    config = build_config(file, absolute, environ, findings, readable_by_all=False)
-    if any(findings.is_doubtful((part,)) for part in needed):
-        raise ConfigError(findings.errors)
-    return Places(config.queue, config.spools, config.socket, config.event_types)
+    return build_config(file, absolute, environ, findings, readable_by_all=False), findings

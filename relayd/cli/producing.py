@@ -18,7 +18,7 @@ from relayd.cli.handover import (
     into_spool,
     over_socket,
 )
-from relayd.cli.moments import parse_moment
+from relayd.cli.moments import parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json
 from relayd.cli.places import read_places
@@ -49,14 +49,16 @@ Examples:
     "--count",
     type=click.IntRange(1, MAX_COUNT),
     default=1,
-    help="Hand over so many, each with an id of its own.",
+    help="Hand over this many, each with its own id.",
 )
 @click.option(
     "--via",
     type=click.Choice(["socket", "spool"]),
     help="Default: the socket where relayd listens, or else the spool.",
 )
-@click.option("--spool", "spool_name", metavar="NAME", help="Into this one of several spools.")
+@click.option(
+    "--spool", "spool_name", metavar="NAME", help="The spool to use, if there are several."
+)
 @json_option
 @config_option
 def emit(
@@ -76,13 +78,13 @@ def emit(
 ) -> None:
     """Hand over an event, and print its id once it is durable.
 
-    Through the socket it has been accepted then; in a spool it waits for relayd to take it.
+    Through the socket, relayd has accepted it by then; in a spool, it is pending until relayd does.
     """
     text = _data_text(event_type, data, object_text, file, use_sample)
     if event_id is not None and count > 1:
         raise click.UsageError("--id is for one event: with --count each one has its own.")
     if via == "socket" and spool_name is not None:
-        raise click.UsageError("--spool does not go with --via socket.")
+        raise click.UsageError("--spool cannot be used with --via socket.")
     moment = _created(created)
     events = [Outgoing(event_id or _new_id(), event_type, text, moment) for _ in range(count)]
     _check(events[0])
@@ -134,7 +136,7 @@ def choose_spool(spools: Sequence[SpoolConfig], name: str | None) -> SpoolConfig
     names = ", ".join(spool.name for spool in spools)
     if name is None:
         if len(spools) > 1:
-            raise HandoverError(f"there are several spools: choose one by --spool ({names})")
+            raise HandoverError(f"there are several spools: choose one with --spool ({names})")
         return spools[0]
     for spool in spools:
         if spool.name == name:
@@ -178,17 +180,13 @@ def _check_json(text: str) -> None:
 
 def _created(text: str | None) -> int:
     now = time.time()
-    if text is None:
-        return int(now)
-    if text.isascii() and text.isdigit():
-        return int(text[:20])
-    moment = parse_moment(text, now)
-    if moment is None:
+    seconds = int(now) if text is None else parse_seconds(text, now)
+    if seconds is None:
         raise click.BadParameter(
             "give Unix seconds, an ISO 8601 time or 2h for that long ago",
             param_hint="--created",
         )
-    return int(moment)
+    return seconds
 
 
 def _check(event: Outgoing) -> None:
@@ -217,8 +215,8 @@ def _warn_of_unknown_type(event_type: str, known: frozenset[str]) -> None:
     near = suggest(event_type, known)
     hint = f"did you mean {near}?" if near else "is it spelt right?"
     click.echo(
-        f"Note: {event_type} is no known event type; {hint} "
-        "A type of your own goes under event_types: in the configuration.",
+        f"Note: {event_type} is not a known event type; {hint} "
+        "Declare your own types under event_types: in the configuration.",
         err=True,
     )
 

@@ -16,12 +16,13 @@ from relayd.cli.delivery_views import (
     table_lines,
 )
 from relayd.cli.filters import filter_options, known, market_option, one_market
+from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
-from relayd.queue.details import LARGEST_SEQ, find
+from relayd.queue.details import find
 from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.following import open_following
 from relayd.queue.listing import ListedDelivery, list_deliveries
@@ -48,12 +49,12 @@ Examples:
     show_default=f"{DEFAULT_LIMIT}, with --follow none",
     help="How many to list.",
 )
-@click.option("--before", metavar="ID", help="Only those made before this delivery.")
+@click.option("--before", metavar="ID", help="Only those created before this delivery.")
 @click.option(
     "-f",
     "--follow",
     is_flag=True,
-    help="Go on with each that is new or changes its state, until Ctrl-C.",
+    help="Print each new delivery and each change of state, until Ctrl-C.",
 )
 @json_option
 @config_option
@@ -70,13 +71,13 @@ def deliveries(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """List deliveries, the newest first, with what is next for each or what came of it last.
+    """List deliveries, newest first, each with its next attempt or its last result.
 
-    With --follow, what comes from now on, a line for each change (with --json an object a line):
-    when, the state, the subscription, the type, the id, the attempts, what came of the last one.
+    With --follow, print each change from now on, one a line (with --json an object a line):
+    time, state, subscription, type, id, attempts and last result.
     """
     if follow and before is not None:
-        raise click.UsageError("--follow goes on from now; --before has no meaning with it.")
+        raise click.UsageError("--follow starts from now: --before cannot be used with it.")
 
     def wanted_of(reading: Reading) -> DeliveryFilter:
         return DeliveryFilter(
@@ -94,12 +95,13 @@ def deliveries(
         return
     with reading_queue(queue) as reading:
         page = list_deliveries(reading, wanted_of(reading), limit or DEFAULT_LIMIT)
+    in_flight = read_in_flight(queue, page.deliveries)
     if as_json:
-        print_json(page_document(page))
+        print_json(page_document(page, in_flight))
     elif not page.deliveries:
         click.echo("No deliveries.")
     else:
-        _print(table_lines(page.deliveries, time.time()))
+        _print(table_lines(page.deliveries, time.time(), in_flight))
         if page.more:
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
 
@@ -142,18 +144,21 @@ Examples:
 """,
 )
 @click.argument("identifier", metavar="ID")
-@click.option("--pretty", is_flag=True, help="Indent the body, which is otherwise as it was sent.")
+@click.option(
+    "--pretty", is_flag=True, help="Indent the body; by default it is printed as it was sent."
+)
 @market_option
 @json_option
 @config_option
 def show(
     identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
 ) -> None:
-    """Show an event whole: its body, its deliveries, and each of their attempts.
+    """Show an event in full: its body, its deliveries, and each of their attempts.
 
-    With a delivery's id, that delivery alone.
+    With a delivery's id, only that delivery.
     """
-    with reading_queue(queue_place(config_path)) as reading:
+    queue = queue_place(config_path)
+    with reading_queue(queue) as reading:
         with one_market():
             event = find(reading, identifier, market)
         if event is None:
@@ -165,20 +170,22 @@ def show(
                 + ("" if market is None else f" of market {market!r}")
                 + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
             )
+    in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
     if as_json:
-        print_json(event_document(event))
+        print_json(event_document(event, in_flight))
     else:
-        _print(event_lines(event, time.time(), pretty=pretty))
+        _print(event_lines(event, time.time(), in_flight, pretty=pretty))
 
 
 def _seq(reading: Reading, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
         raise click.BadParameter(
-            f"{identifier!r} is no delivery's id of this queue: they begin with dlv_{reading.tag}_",
+            f"{identifier!r} is not the id of a delivery in this queue: they begin with"
+            f" dlv_{reading.tag}_",
             param_hint="--before",
         )
-    return min(seq, LARGEST_SEQ)
+    return seq
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -10,7 +10,8 @@ from relayd.cli.output import json_indented, printable, width
 from relayd.cli.receiver import Answer, Request
 from relayd.cli.secret_options import Key
 from relayd.cli.verification import Verdict, over_both
-from relayd.core.body import JsonValue, Parsed, parse_json, stringify
+from relayd.core.body import Parsed, parse_json
+from relayd.core.json_text import JsonValue, stringify
 from relayd.core.secret import Secret
 from relayd.core.signature import (
     ATTEMPT,

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from relayd.cli.asking import running_daemon
-from relayd.cli.moments import clock_time, iso, parse_moment, short_time
+from relayd.cli.moments import clock_time, iso, parse_seconds, short_time
 from relayd.cli.options import config_option, json_option
 from relayd.cli.output import print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
@@ -52,7 +52,7 @@ def _ranges(
 
 
 _numbers = click.argument("numbers", nargs=-1, callback=_ranges, metavar="[NUMBER|FIRST-LAST]...")
-_all_option = click.option("--all", "take_all", is_flag=True, help="All that there are.")
+_all_option = click.option("--all", "take_all", is_flag=True, help="All rejected rows.")
 
 
 @click.group(
@@ -64,7 +64,7 @@ Examples:
 """,
 )
 def rejected() -> None:
-    """See what came from a spool and cannot be an event: mend it, or drop it."""
+    """List rejected input, fix and resubmit it, or drop it."""
 
 
 @rejected.command(
@@ -78,7 +78,7 @@ Example:
 @json_option
 @config_option
 def list_(limit: int, as_json: bool, config_path: Path) -> None:
-    """List rejected input, the newest first, with the reason."""
+    """List rejected input, newest first, with the reason."""
     with reading_queue(queue_place(config_path)) as reading:
         found = list_rejected(reading.db, limit=limit)
     if as_json:
@@ -104,7 +104,7 @@ Example:
 @json_option
 @config_option
 def show(number: int, as_json: bool, config_path: Path) -> None:
-    """Show one rejected row whole: each column as it was found, and why it is no event."""
+    """Show one rejected row in full: each column as it was found, and why it is not an event."""
     with reading_queue(queue_place(config_path)) as reading:
         found = read_rejected(reading.db, number)
     if found is None:
@@ -135,19 +135,19 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
 Examples:
   relayd rejected resubmit 7
   relayd rejected resubmit 7 --type order.created --id evt_order_456
-  relayd rejected resubmit 7 --file mended.json
+  relayd rejected resubmit 7 --file fixed.json
   relayd rejected resubmit 3-17 --created ms
 """,
 )
 @_numbers
-@click.option("--type", "event_type", metavar="TYPE", help="The event's type in place of its own.")
-@click.option("--data", metavar="JSON", help="The data, a JSON object, in place of its own.")
+@click.option("--type", "event_type", metavar="TYPE", help="Replace the event's type.")
+@click.option("--data", metavar="JSON", help="Replace the data, a JSON object.")
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
-@click.option("--id", "event_id", metavar="ID", help="The event's id in place of its own.")
+@click.option("--id", "event_id", metavar="ID", help="Replace the event's id.")
 @click.option(
     "--created",
     metavar="TIME",
-    help="The event's time in place of its own: Unix seconds, ISO 8601, 2h for that long ago, or"
+    help="Replace the event's time: Unix seconds, ISO 8601, 2h for that long ago, or"
     " ms where its own is in milliseconds.",
 )
 @_all_option
@@ -165,10 +165,10 @@ def resubmit(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Hand rejected rows over again, mended where you say so; what is accepted leaves the list.
+    """Resubmit rejected rows, with the changes given; what is accepted leaves the list.
 
-    --type and --created are for all rows that are given, the others for one. A number in a range
-    that is not in the list is passed over.
+    --type and --created apply to all rows given, the others to one. A number in a range
+    that is not in the list is skipped.
     """
     if data is not None and file is not None:
         raise click.UsageError("Give the data once: by --data or --file.")
@@ -220,7 +220,7 @@ def drop(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Remove rejected rows for good. What they held is lost."""
+    """Remove rejected rows permanently. Their content is lost."""
     queue = queue_place(config_path)
     dropped = 0
     with running_daemon(queue) as daemon:
@@ -239,15 +239,13 @@ def drop(
 
 
 def _created(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text[:20])
-    moment = parse_moment(text, time.time())
-    if moment is None or moment < 0:
+    seconds = parse_seconds(text, time.time())
+    if seconds is None or seconds < 0:
         raise click.BadParameter(
             "give Unix seconds, an ISO 8601 time, 2h for that long ago, or ms",
             param_hint="--created",
         )
-    return int(moment)
+    return seconds
 
 
 def _in_seconds(queue: QueueConfig, number: int) -> dict[str, str]:
@@ -262,7 +260,7 @@ def _in_seconds(queue: QueueConfig, number: int) -> dict[str, str]:
 
 def _chosen(queue: QueueConfig, numbers: Sequence[range], *, take_all: bool) -> list[int]:
     if take_all == bool(numbers):
-        raise click.UsageError("Say which: numbers as `relayd rejected list` has them, or --all.")
+        raise click.UsageError("Specify which: numbers from `relayd rejected list`, or --all.")
     if not take_all and all(len(each) == 1 for each in numbers):
         # Whether they are there is for the daemon to say.
         return list(dict.fromkeys(each[0] for each in numbers))

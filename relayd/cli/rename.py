@@ -12,7 +12,7 @@ import click
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.cli.asking import Asking, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.output import print_json, printable, wrapped
+from relayd.cli.output import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.queue_place import queue_place
 from relayd.core.delivery import Hold
 
@@ -25,6 +25,7 @@ _PAUSE_S: Final = 0.25
 class _Total:
     moved: int = 0
     waiting: int = 0
+    released: int = 0
     kept: int = 0
     in_flight: int = 0
     hold: str | None = None
@@ -33,6 +34,7 @@ class _Total:
         """Add what a step did."""
         self.moved += step["moved"]
         self.waiting += step["waiting"]
+        self.released += step["released"]
         self.kept += step["kept"]
         self.in_flight += step["in_flight"]
         self.hold = step["hold"]
@@ -51,11 +53,11 @@ Example:
 @json_option
 @config_option
 def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
-    """Hand the deliveries of subscription OLD, those that wait and those that ended, over to NEW.
+    """Move the deliveries of subscription OLD, pending and ended, to NEW.
 
-    A backlog belongs to a subscription's name. Change the name in the file, then give this command:
-    it reloads the file where that was not done yet. A pause moves along. An event that NEW has a
-    delivery of already stays with OLD. The command can be given again at any time.
+    A backlog belongs to a subscription's name. Change the name in the file, then run this command:
+    it reloads the file if that was not done yet. A pause moves too. An event that NEW has a
+    delivery of already stays with OLD. The command can be run again at any time.
     """
     with running_daemon(queue_place(config_path)) as daemon:
         changes = _reload_where_needed(daemon, old, new)
@@ -66,6 +68,7 @@ def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
                 "changes": changes,
                 "moved": total.moved,
                 "waiting": total.waiting,
+                "released": total.released,
                 "kept": total.kept,
                 "in_flight": total.in_flight,
                 "hold": total.hold,
@@ -116,18 +119,24 @@ def _hand_over(daemon: Asking, old: str, new: str) -> _Total:
 def _lines(old: str, new: str, total: _Total) -> list[str]:
     lines = [f"{old} had no deliveries to hand over."]
     if total.moved:
-        moved = f"{_deliveries(total.moved)} of {old} handed over to {new}"
-        lines = [f"{moved}; {total.waiting:,} of them had not ended."]
+        moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
+        lines = [f"{moved}; {total.waiting:,} of them pending."]
+    if total.released:
+        when = "attempted now, beside the schedule" if total.hold is None else "and held"
+        retries = "retry" if total.released == 1 else "retries"
+        lines.append(f"{total.released:,} {retries} released: {when}.")
     if total.kept:
         lines.append(
-            f"{_deliveries(total.kept)} stay with {old}, since {new} has one of the same event."
+            f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same"
+            " event."
         )
     if total.in_flight:
         lines.append(
-            f"{_deliveries(total.in_flight)} are being attempted: give the command again for them."
+            f"{deliveries_in_words(total.in_flight)} are being attempted: run the command again"
+            " for them."
         )
     if total.hold == Hold.PAUSED:
-        lines.append(f"{new} is paused; `relayd resume {new}` lets it go on.")
+        lines.append(f"{new} is paused; `relayd resume {new}` resumes it.")
     elif total.hold is not None:
         lines.append(f"{new} is held: {_HELD_BY[Hold(total.hold)]}.")
     return lines
@@ -136,9 +145,5 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
 _HELD_BY: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",
     Hold.REMOVED: "it is gone from the configuration",
-    Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` lets it go on",
+    Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` resumes it",
 }
-
-
-def _deliveries(count: int) -> str:
-    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"

@@ -14,7 +14,7 @@ from relayd.config.schema import json_schema
 Examples:
   relayd schema > config.schema.json
 \b
-And as the first line of the configuration beside it:
+And as the first line of the configuration:
   # yaml-language-server: $schema=config.schema.json
 """,
 )

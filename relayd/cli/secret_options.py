@@ -86,7 +86,7 @@ def needed(key: Key | None) -> Key:
     """Return the key, or end the command where none was named."""
     if key is None:
         raise click.UsageError(
-            "Say which secret: --secret-file, --secret-env, --subscription or --secret."
+            "Specify the secret: --secret-file, --secret-env, --subscription or --secret."
         )
     return key
 
@@ -103,7 +103,7 @@ def _key_of(name: str, config_path: Path | None) -> Key:
     from relayd.config.load import load_config  # noqa: PLC0415 - see above
 
     if config_path is None:
-        raise click.UsageError("--subscription needs a configuration: name it by --config FILE.")
+        raise click.UsageError("--subscription needs a configuration: name it with --config FILE.")
     config = load_config(config_path, environ=os.environ)
     subscription = config.subscriptions.get(name)
     if subscription is None:

@@ -70,7 +70,7 @@ def select_targets(
     names = known(reading, (*wanted.subscriptions, *names))
     by_id: Named | None = None
     if market is not None and not ids:
-        raise click.UsageError("--market says whose event an id means; give an event's id.")
+        raise click.UsageError("--market is for ids of events; give an event's id.")
     if ids:
         with one_market():
             found = find_named(reading, ids, market)
@@ -124,7 +124,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody can be asked here: say --yes.")
+        raise click.UsageError(f"{question} Cannot ask for confirmation here: use --yes.")
     if not click.confirm(question, err=True):
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)

@@ -62,13 +62,13 @@ def sign(
 ) -> None:
     """Sign the body in FILE, or from standard input, and print the headers that carry it.
 
-    The bytes are signed as they are, a line break at their end included.
+    The bytes are signed as they are, including a line break at the end.
     """
     secret = needed(key).secret
     body = body_file.read()
     if scheme == "locallygrown":
         if message_id is not None or timestamp is not None:
-            raise click.UsageError("--id and --timestamp go with --scheme standard.")
+            raise click.UsageError("--id and --timestamp need --scheme standard.")
         headers = {SIGNATURE: signature_of(body, secret)}
     else:
         _require_standard(secret)
@@ -111,7 +111,7 @@ def _id_in(body: bytes) -> str:
     event = parsed.value if isinstance(parsed, Parsed) else None
     value = event.get("id") if isinstance(event, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-        raise click.UsageError("The body names no id: give one by --id.")
+        raise click.UsageError("The body has no id: give one with --id.")
     return value
 
 
@@ -145,8 +145,8 @@ Examples:
     type=click.Choice(["locallygrown", "standard"]),
     help="Default: standard for a signature that begins with v1, and locallygrown for others.",
 )
-@click.option("--id", "message_id", metavar="ID", help="standard: what came in webhook-id.")
-@click.option("--timestamp", metavar="SECONDS", help="standard: what came in webhook-timestamp.")
+@click.option("--id", "message_id", metavar="ID", help="standard: the value of webhook-id.")
+@click.option("--timestamp", metavar="SECONDS", help="standard: the value of webhook-timestamp.")
 @click.option("--any-age", is_flag=True, help="standard: accept an old timestamp as well.")
 @json_option
 @secret_options
@@ -161,10 +161,10 @@ def verify(
     any_age: bool,
     as_json: bool,
 ) -> None:
-    """Tell whether a signature is that of the body in FILE, or from standard input.
+    """Verify the signature of the body in FILE, or from standard input.
 
-    Where it is not over the raw bytes, other forms of the body are tried, to say what went wrong.
-    Exit status: 0 when it is right, 1 when it is not.
+    If it does not match the raw bytes, other forms of the body are tried, to show what went wrong.
+    Exit status: 0 if it is valid, 1 if it is not.
     """
     secrets = needed(key)
     body = body_file.read()
@@ -214,7 +214,7 @@ def _verified(body: bytes, key: Key, is_right: Callable[[bytes, Secret], bool]) 
     if verdict.stringified:
         text = (
             f"it is not the signature of these bytes, only of {_STRINGIFIED}: "
-            "the body was written anew on its way, with other spaces, order or escapes."
+            "the body was serialized again on its way, with other spaces, order or escapes."
         )
         return _Result(False, "stringified_only", text, verdict)
     if key.previous is not None and is_right(body, key.previous):
@@ -235,7 +235,7 @@ class _Standard:
 
 def _digits(timestamp: str | None) -> str:
     if timestamp is None or not (timestamp.isascii() and timestamp.isdigit()):
-        raise click.UsageError("--timestamp is needed: the digits that came in webhook-timestamp.")
+        raise click.UsageError("--timestamp is needed: the value of webhook-timestamp.")
     return timestamp
 
 
@@ -253,7 +253,7 @@ def _verified_standard(body: bytes, key: Key, given: _Standard, *, any_age: bool
         which = "old" if age_s > 0 else "in the future"
         text = (
             f"the signature fits, but its timestamp is {abs(age_s):.0f} s {which}; receivers "
-            f"accept {STANDARD_TOLERANCE_S} s. --any-age passes over it."
+            f"accept {STANDARD_TOLERANCE_S} s. --any-age ignores this."
         )
         return _Result(False, "timestamp", text, result.verdict)
     return result

@@ -22,6 +22,7 @@ from relayd.cli.spool_files import (
     table_words,
 )
 from relayd.config.sections import SpoolConfig
+from relayd.config.values import parse_mode
 from relayd.spool.table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"
@@ -36,11 +37,12 @@ def _table(_: click.Context, parameter: click.Parameter, name: str) -> str:
 
 
 def _mode(_: click.Context, parameter: click.Parameter, text: str) -> int:
-    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+    mode = parse_mode(text)
+    if mode is None:
         raise click.BadParameter(
             "write a file mode that lets the owner read and write, as 0660.", param=parameter
         )
-    return int(text, 8)
+    return mode
 
 
 def _group_number(name: str | None) -> int | None:
@@ -71,7 +73,7 @@ Examples:
 """,
 )
 def spool() -> None:
-    """Make spools, the tables into which producers insert events, and see what waits in them."""
+    """Create spools, the tables into which producers insert events, and show their backlog."""
 
 
 @spool.command(
@@ -83,7 +85,7 @@ Examples:
 )
 @_table_option
 def sql(table: str) -> None:
-    """Print the SQL that makes a spool's table, for the migrations of your own database."""
+    """Print the SQL that creates a spool's table, for the migrations of your own database."""
     click.echo(SPOOL_TABLE.format(table=table), nl=False)
 
 
@@ -102,20 +104,20 @@ Examples:
     show_default=True,
     callback=_mode,
     metavar="MODE",
-    help="Who may use it: 0660 is its owner and its group.",
+    help="Its mode; 0660 is for its owner and its group.",
 )
 @click.option(
     "--group",
     metavar="GROUP",
-    help="Whose group's it is; its folder is made for that group where it is not there.",
+    help="The file's group; a missing folder is created for that group.",
 )
 @json_option
 def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) -> None:
-    """Make a SQLite file with a spool's table in it. A file that is there is left as it is.
+    """Create a SQLite file with a spool's table in it. An existing file is not changed.
 
     Programs that run as other users share a spool through a group: `--group`. The folder must be
     that group's as well, and be used for nothing else: whoever may write in a folder may also
-    remove what stands in it.
+    remove the files in it.
     """
     number = _group_number(group)
     try:
@@ -132,8 +134,8 @@ def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) 
     click.echo(
         wrapped(
             "relayd and every producer need to write to it and to its directory, where SQLite "
-            f"keeps {path.name}-wal beside it: let them share a group, and the directory be the "
-            "group's (chmod g+rwxs)."
+            f"keeps {path.name}-wal beside it: give them a common group, and the directory to that"
+            " group (chmod g+rwxs)."
         )
     )
 
@@ -148,11 +150,11 @@ Examples:
 @json_option
 @config_option
 def status(as_json: bool, config_path: Path) -> None:
-    """Count what waits in each spool, and say what is wrong with it.
+    """Count the pending rows of each spool, and report what is wrong with it.
 
-    Rows wait here only until relayd has accepted them: a count that stays is a sign that it does
-    not run. Its table is compared with the one of `relayd spool sql`. Exit status 1 when a spool
-    cannot be read, or lets rows in that relayd cannot take.
+    Rows stay here only until relayd has accepted them: a count that does not fall means that it is
+    not running. The table is compared with `relayd spool sql`. Exit status 1 if a spool
+    cannot be read, or admits rows that relayd cannot accept.
     """
     places = read_places(config_path, "spools", "queue")
     looks = [(each, look_into(each, places.queue)) for each in places.spools]
@@ -198,7 +200,7 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
         for words in table_words(look):
             click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
-        click.echo("No relayd runs with this configuration: what waits is taken in when it does.")
+        click.echo("relayd is not running with this configuration, and accepts no rows.")
 
 
 def _runs(control: Path) -> bool | None:

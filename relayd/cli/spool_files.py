@@ -23,6 +23,7 @@ from relayd.queue.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of
+from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _WITHIN_S: Final = 10.0
@@ -58,7 +59,7 @@ def _check_name(path: Path) -> None:
     for side in SQLITE_SIDES:
         if path.name.endswith(side):
             raise SpoolFileError(
-                f"{path}: SQLite gives names that end in {side} to files of its own; choose another"
+                f"{path}: SQLite uses names that end in {side} for its own files; choose another"
             )
     queue = queue_beside(str(path))
     if queue is not None and is_queue_file(Path(queue)):
@@ -73,8 +74,8 @@ def _create(path: Path, table: str, mode: int, group: int | None) -> None:
             descriptor = os.open(path, flags, 0o600)
     except FileExistsError:
         raise SpoolFileError(
-            f"{path} exists already, and is left as it is. Into a database of your own the table "
-            f"comes by your migrations: `relayd spool sql` prints it"
+            f"{path} already exists and was not changed. In your own database, create the table "
+            f"in a migration: `relayd spool sql` prints it"
         ) from None
     except OSError as error:
         raise SpoolFileError(
@@ -123,7 +124,7 @@ def _make_folder(folder: Path, group: int) -> bool:
     try:
         # It may have been exchanged since: nobody else's folder is given away.
         if os.fstat(descriptor).st_uid != (owner.uid if owner else os.geteuid()):
-            raise SpoolFileError(f"{folder} was exchanged while it was made")
+            raise SpoolFileError(f"{folder} was replaced while it was being created")
         os.fchown(descriptor, -1, group)
         os.fchmod(descriptor, _FOLDER_MODE)
     except OSError as error:
@@ -246,16 +247,13 @@ def _missing(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return f"another process has locked it for {_BUSY_TIMEOUT_S:g} s"
-        case sqlite3.SQLITE_INTERRUPT:
-            return f"reading it takes longer than {_WITHIN_S:g} s"
-        case sqlite3.SQLITE_NOTADB:
-            return "it is not a SQLite file"
-        case sqlite3.SQLITE_READONLY if os.path.exists(f"{path}-journal"):  # noqa: PTH110 - as above
-            return "a transaction was cut off, and is rolled back when a program next writes to it"
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return f"user {user_name()} cannot read it, or not write in {path.parent}"
-        case _:
-            return str(error)
+    barred = f"user {user_name()} cannot read it, or not write in {path.parent}"
+    readonly = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    if readonly and os.path.exists(f"{path}-journal"):  # noqa: PTH110 - as above
+        barred = "a transaction was cut off, and is rolled back when a program next writes to it"
+    return file_in_words(
+        error,
+        locked=f"another process has locked it for {_BUSY_TIMEOUT_S:g} s",
+        interrupted=f"reading it takes longer than {_WITHIN_S:g} s",
+        barred=barred,
+    )

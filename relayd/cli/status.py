@@ -21,7 +21,7 @@ _ASK_TIMEOUT_S = 5.0
 
 
 @click.command(
-    short_help="Show how everything stands.",
+    short_help="Show endpoints, backlog and sources.",
     epilog="""\b
 Examples:
   relayd status
@@ -92,7 +92,7 @@ def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
                 err=True,
             )
     except TimeoutError:
-        click.echo("Note: the daemon does not answer; its log says more.", err=True)
+        click.echo("Note: the daemon does not answer; see its log.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
         return read_overview(reading, queue.path, now=now), live, now

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli.moments import about, clock_time, iso
+from relayd.cli.moments import about, clock_time, moment_fields
 from relayd.cli.output import printable, wrapped
 from relayd.config.values import format_size
 from relayd.core.delivery import Hold
@@ -40,7 +40,8 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "version": live["version"],
             "pid": live["pid"],
             "config": live["config"],
-            **_moment("started_at", live["started_at"]),
+            **moment_fields("started_at", live["started_at"]),
+            "uptime_s": round(live["uptime_s"], 1),
         },
         "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
         "sources": None if live is None else live["sources"],
@@ -56,7 +57,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             },
             "max_size_bytes": None if live is None else live["queue"]["max_size_bytes"],
             "too_large": None if live is None else live["queue"]["too_large"],
-            **_moment("oldest_event_at", queue.oldest_event_at),
+            **moment_fields("oldest_event_at", queue.oldest_event_at),
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
@@ -73,12 +74,12 @@ def _endpoint_document(
     return {
         "url": endpoint_name(endpoint.url),
         "state": _state(endpoint, now),
-        **_moment("failing_since", health.failing_since),
+        **moment_fields("failing_since", health.failing_since),
         "failures": health.failures,
         "last_attempts": len(health.recent),
         "last_attempts_failed": health.failed_of_recent,
         "last_failure": health.last_failure or None,
-        **_moment("held_until", held_until),
+        **moment_fields("held_until", held_until),
         "tokens": None if bucket is None else round(bucket["tokens"], 2),
         "burst": None if bucket is None else bucket["burst"],
         "rate_limit": None if bucket is None else bucket["rate_limit"],
@@ -95,8 +96,8 @@ def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
         "name": each.name,
         "hold": each.hold,
         "waiting": each.waiting,
-        **_moment("oldest_waiting_at", each.oldest_accepted_at),
-        **_moment("next_attempt_at", each.next_due_at),
+        **moment_fields("oldest_waiting_at", each.oldest_accepted_at),
+        **moment_fields("next_attempt_at", each.next_due_at),
     }
 
 
@@ -118,10 +119,6 @@ def _milliseconds(tally: Tally, quantile: float) -> float | None:
     return None if response_s is None else round(response_s * 1000, 1)
 
 
-def _moment(name: str, moment: float | None) -> dict[str, object]:
-    return {name: iso(moment), f"{name}_unix": moment}
-
-
 def _state(endpoint: EndpointStanding, now: float) -> str:
     if all(each.hold is not None for each in endpoint.subscriptions):
         return "held"
@@ -140,7 +137,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
     if live is None:
         yield click.style("relayd is not running: this is what its queue says.", fg="red")
     else:
-        since = about(now - live["started_at"])
+        since = about(live["uptime_s"])
         yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
     for endpoint in overview.endpoints:
         yield ""

@@ -46,18 +46,19 @@ Examples:
 @json_option
 @config_option
 def test(subscription: str, event_type: str | None, as_json: bool, config_path: Path) -> None:
-    """Send a sample event to a subscription's receiver now, and print what came back.
+    """Send a sample event to a subscription's receiver now, and print the response.
 
-    It goes past the queue: no retry, no trace in it; its id begins with evt_test_. It is signed
-    as deliveries are. When the receiver takes it, each of the subscription's retries that wait gets
-    an attempt now, within the rate limit, and what its 429 or 503 held back goes on. Exit status: 0 when the receiver took it, 1 when it did not.
+    It bypasses the queue, and is neither retried nor recorded; its id begins with evt_test_. It is
+    signed as deliveries are. If the receiver accepts it, each pending retry of the subscription gets
+    an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
+    receiver accepted it, 1 if not.
     """
     try:
         with connected(queue_place(config_path).control_path) as connection:
             arguments = {"subscription": subscription, "type": event_type}
             sent = Asking(connection).ask("test", timeout_s=_TIMEOUT_S, **arguments)
     except NoDaemonError:
-        click.echo("Note: relayd is not running; this command sends it by itself.", err=True)
+        click.echo("Note: relayd is not running; this command sends it itself.", err=True)
         sent = _send_by_itself(config_path, subscription, event_type)
     if as_json:
         print_json({key: value for key, value in sent.items() if key != "ok"})
@@ -71,10 +72,10 @@ def _print(sent: Mapping[str, Any]) -> None:
     click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
-        click.echo(click.style(f"It was taken: {sent['status']} after {took}.", fg="green"))
+        click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
         click.echo(wrapped(_released(sent)))
     else:
-        words = f"It was not taken: {sent['detail']} (after {took})."
+        words = f"Not accepted: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
         if sent["held_until"] is not None:
             until = clock_time(sent["held_until"])
@@ -87,15 +88,15 @@ def _released(sent: Mapping[str, Any]) -> str:
     """Return what a success released, or why nothing moves."""
     number = sent["released"]
     if not number:
-        return "No retry was waiting."
+        return "No retry was pending."
     retries = "1 retry" if number == 1 else f"{number:,} retries"
     if sent["hold"] is not None:
         why = HOLD_REASONS[Hold(sent["hold"])]
-        return f"{retries} stay where they are: the subscription is held, since {why}."
+        return f"{retries} stay pending: the subscription is held, because {why}."
     if sent["held_until"] is not None:
         until = clock_time(sent["held_until"])
         return f"{retries} stay held back until {until}: its endpoint answered 429 or 503 again."
-    return f"{retries} waiting: attempted now, beside the schedule."
+    return f"{retries} pending: attempted now, in addition to the schedule."
 
 
 def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relayd.core.body import Parsed, encoded, parse_json, stringify
+from relayd.core.body import Parsed, parse_json
+from relayd.core.json_text import encoded, stringify
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
 

@@ -25,7 +25,8 @@ from relayd.source_tasks import SourceTasks
 class Commands:
     """Does what the operator's commands ask for.
 
-    `changing` is held while the configuration changes; `clock` gives Unix seconds.
+    `changing` is held while the configuration changes; `clock` gives Unix seconds, `uptime` the
+    seconds for which relayd has run, which no step of the system's clock changes.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Commands:
         changing: trio.Lock,
         make_transport: MakeTransport,
         clock: Callable[[], float],
+        uptime: Callable[[], float],
     ) -> None:
         self._config = config
         self._dispatch = dispatch
         self._sources = sources
         self._pruning = pruning
-        self._started_at = clock()
+        self._clock = clock
+        self._uptime = uptime
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue, loader)
@@ -69,6 +72,7 @@ class Commands:
             "replay": self._deliveries.replay,
             "cancel": self._deliveries.cancel,
             "backfill": self._deliveries.backfill,
+            "in_flight": self._deliveries.in_flight,
             "pause": self._deliveries.pause,
             "resume": self._deliveries.resume,
             "rename": self._rename.rename,
@@ -82,11 +86,14 @@ class Commands:
     async def _status(self, _: Request) -> Answer:
         """Say what only the process knows: its buckets, and what its sources wait for."""
         config = self._config
+        uptime_s = self._uptime()
         return {
             "version": __version__,
             "pid": os.getpid(),
             "config": str(config.path),
-            "started_at": self._started_at,
+            # By the clock as it is set now.
+            "started_at": self._clock() - uptime_s,
+            "uptime_s": uptime_s,
             "endpoints": {
                 url: {
                     "tokens": standing.tokens,

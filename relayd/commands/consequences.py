@@ -1,11 +1,13 @@
-"""What a reload does to the backlog of subscriptions that come and go, and what to do about it."""
+"""What a reload does to the backlog of subscriptions, and what to do about it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from relayd.commands.difference import Then, advice, what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference
+from relayd.core.delivery import Hold
 from relayd.queue.affected import Waiting
 
 _NOW: Final[Mapping[Then, str]] = {
@@ -13,24 +15,64 @@ _NOW: Final[Mapping[Then, str]] = {
     "stay_held": "{count} still held",
     "go_on": "{count} no longer held",
 }
+_HOLDING: Final = frozenset({"url", "active"})
+"""Keys that can end or begin a hold of a subscription that stays."""
 
 
-def consequences(found: Difference, waiting: Mapping[str, Waiting], new: Config) -> dict[str, str]:
-    """Return a note for each subscription that was added or removed, where there is one.
+def affected(found: Difference) -> tuple[str, ...]:
+    """Return the subscriptions of which a reload may hold what waits, or let it go on."""
+    changes = found.subscriptions
+    changed = (name for name, keys in changes.changed.items() if not _HOLDING.isdisjoint(keys))
+    return (*changes.added, *changes.removed, *changed)
 
-    `waiting` is as it was before the reload.
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What a reload did. `new` is what is in force now.
+
+    `waiting` has what waited before it, for those that are `affected`. `released` counts the
+    retries that it released, by subscription; `holds` are those after it.
     """
-    advised = advice(found, waiting, new)
-    notes = {}
-    for name in (*found.subscriptions.added, *found.subscriptions.removed):
-        each = waiting.get(name)
-        words = "" if each is None else _NOW.get(what_becomes(name, each, found, new), "")
-        fact = (
-            words.format(count=_deliveries(each.count)) if each is not None and each.count else ""
-        )
-        if note := "; ".join(filter(None, (fact, advised.get(name)))):
-            notes[name] = note
-    return notes
+
+    found: Difference
+    waiting: Mapping[str, Waiting]
+    new: Config
+    released: Mapping[str, int]
+    holds: Mapping[str, Hold | None]
+
+    def document(self) -> dict[str, object]:
+        """Return how many retries were released, and how many deliveries go on, by subscription."""
+        return {
+            "released": dict(self.released),
+            "no_longer_held": {
+                name: each.count
+                for name, each in self.waiting.items()
+                if each.count and self._then(name, each) == "go_on"
+            },
+        }
+
+    def notes(self) -> dict[str, str]:
+        """Return a note for each subscription that was added, removed or changed, if there is one."""
+        advised = advice(self.found, self.waiting, self.new)
+        notes = {}
+        for name in dict.fromkeys((*affected(self.found), *self.released)):
+            each = self.waiting.get(name)
+            words = "" if each is None else _NOW.get(self._then(name, each), "")
+            fact = ""
+            if each is not None and each.count:
+                fact = words.format(count=_deliveries(each.count))
+            if note := "; ".join(filter(None, (fact, self._released(name), advised.get(name)))):
+                notes[name] = note
+        return notes
+
+    def _released(self, name: str) -> str:
+        if not (count := self.released.get(name)):
+            return ""
+        when = "attempted now, beside the schedule" if self.holds.get(name) is None else "held"
+        return f"{count:,} {'retry' if count == 1 else 'retries'} released: {when}"
+
+    def _then(self, name: str, waiting: Waiting) -> Then:
+        return what_becomes(name, waiting, self.found, self.new)
 
 
 def _deliveries(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Replay, cancel and backfill deliveries; pause and resume subscriptions."""
+"""Replay, cancel and backfill deliveries, say which are in flight; pause and resume subscriptions."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
@@ -17,6 +17,7 @@ from relayd.commands.requests import (
 )
 from relayd.config.config import Config
 from relayd.core.body import Parsed, parse_json
+from relayd.core.endpoint import endpoint_name
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue import operations
@@ -102,6 +103,20 @@ class DeliveryCommands:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
         return {"events": wanted, "changed": made, "held": self._held([name] if made else [])}
+
+    async def in_flight(self, request: Request) -> Answer:
+        """Say which of `deliveries` are in flight, by their numbers.
+
+        Each has its `endpoint`, without the URL's path; `left` tells whether the subscription has
+        another URL by now, as a reload leaves it while an attempt goes on.
+        """
+        found = self._dispatch.attempted_at(frozenset(numbers_of(request, "deliveries")))
+        return {
+            "in_flight": {
+                str(seq): {"endpoint": endpoint_name(place.url), "left": place.left}
+                for seq, place in found.items()
+            }
+        }
 
     def _held(self, names: Iterable[str]) -> Answer:
         """Return those of these subscriptions that are held, and by what."""

@@ -55,11 +55,20 @@ class RenameCommand:
             if step.holds_moved:
                 self._dispatch.apply(self.config)
         if step.moved:
-            _log.info("renamed", old=old, subscription=new, deliveries=step.moved)
+            _log.info(
+                "renamed",
+                old=old,
+                subscription=new,
+                deliveries=step.moved,
+                waiting=step.waiting,
+                released=step.released,
+                hold=hold,
+            )
             self._dispatch.wake([new])
         return {
             "moved": step.moved,
             "waiting": step.waiting,
+            "released": step.released,
             "kept": step.kept,
             "in_flight": step.in_flight,
             "through": step.through,

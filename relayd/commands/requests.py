@@ -43,7 +43,7 @@ def answering(command: Callable[[Request], Awaitable[Answer]]) -> Command:
             if not is_defect(error):
                 raise
             _log.exception("command_failed", command=request.get("command"))
-            reason = "relayd itself failed; its log has the traceback"
+            reason = "internal error; relayd's log has the traceback"
             return {"ok": False, "code": "defect", "error": reason}
 
     return answered
@@ -82,4 +82,4 @@ def unknown(name: str, names: Iterable[str]) -> RefusedError:
     """Return the refusal of a subscription that is not among `names`."""
     near = suggest(name, names)
     hint = f"; did you mean {near}?" if near else ""
-    return RefusedError("unknown", f"relayd knows no subscription {name!r}{hint}")
+    return RefusedError("unknown", f"there is no subscription {name!r}{hint}")

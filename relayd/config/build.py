@@ -13,6 +13,7 @@ from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
 from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
+from relayd.config.queue_reach import owner_above_queue
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
@@ -69,7 +70,7 @@ def build_config(
         builder.add(name, section)
     if not file.subscriptions and not findings.is_doubtful(("subscriptions",)):
         findings.warning(
-            ("subscriptions",), "there is no subscription", "events are kept, and go nowhere"
+            ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
@@ -102,7 +103,9 @@ def _event_types(file: File, findings: Findings) -> frozenset[str] | None:
     for position, own in enumerate(file.event_types):
         if own.startswith(OWN_PREFIX):
             findings.error(
-                ("event_types", position), "begins as only relayd's own types do", "rename it"
+                ("event_types", position),
+                "begins with relayd., which is reserved for relayd's own events",
+                "rename it",
             )
     if findings.is_doubtful(("event_types",)):
         return None
@@ -152,7 +155,7 @@ def _check_socket_path(key: KeyPath, path: Path, findings: Findings, whose: str)
     if length > MAX_SOCKET_PATH:
         findings.error(
             key,
-            f"makes {whose} path {length} bytes long, and the system takes {MAX_SOCKET_PATH}",
+            f"makes {whose} path {length} bytes long; the maximum is {MAX_SOCKET_PATH}",
             "choose a shorter one",
         )
 
@@ -171,11 +174,18 @@ def _check_paths(
         if findings.is_bad(key):
             continue
         if not set(sqlite_files(_same(spool.path))).isdisjoint(taken):
-            findings.error(key, "is a file of the queue's", "a spool needs a database of its own")
+            findings.error(key, "is a file of the queue's", "a spool needs its own database")
+        elif owner := owner_above_queue(spool, queue):
+            findings.error(
+                key,
+                f"lies in a folder of user {owner} that holds the queue, which that user could"
+                " replace",
+                "give the queue a folder of relayd's own (queue.path), or the spool another one",
+            )
         first = tables.setdefault((_same(spool.path), spool.table.lower()), spool.name)
         if first != spool.name:
             other = findings.place_words(("spools", first))
-            findings.error(key, f"the same table is a spool already: {other}")
+            findings.error(key, f"the same table is already a spool: {other}")
     if socket is not None and not findings.is_bad(("socket", "path")):
         others = [file for spool in spools for file in sqlite_files(_same(spool.path))]
         if _same(socket.path) in {*taken, *others}:
@@ -190,7 +200,7 @@ def _complain_of_no_source(findings: Findings) -> None:
     if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
         return
     findings.error(
-        (), "there is no way in for events", "add `spools: {market: {path: spool.db}}` or `socket:`"
+        (), "there is no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
 
 
@@ -211,7 +221,7 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
         elif network in idle:
             findings.warning(
                 path,
-                f"no URL leads into {network} as far as can be seen; while it stands here, a"
+                f"no URL leads into {network} as far as can be seen; while it is listed, a"
                 " receiver's name may lead there",
                 "leave it out if all receivers are public",
             )
@@ -224,7 +234,7 @@ def _warn_of_readers(
         if subscription.secret.source == "text":
             findings.warning(
                 ("subscriptions", name, "secret"),
-                "stands in a file that everybody on this machine may read",
+                "is in a file that everybody on this machine may read",
                 f"chmod o= {path}, or write {{file: PATH}}",
             )
             return

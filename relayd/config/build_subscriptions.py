@@ -176,14 +176,14 @@ class SubscriptionBuilder:
             if not is_pattern(pattern):
                 self._findings.error(
                     place,
-                    "is no event type and no pattern",
+                    "is not an event type or a pattern",
                     self._type_hint(pattern) or 'as order.created, order.* or "*"',
                 )
             elif self._patterns is not None and pattern not in self._patterns:
                 self._findings.error(
                     place,
                     f"{pattern} matches no known event type",
-                    self._type_hint(pattern) or "a type of your own goes under event_types:",
+                    self._type_hint(pattern) or "declare your own types under event_types:",
                 )
         return tuple(dict.fromkeys(patterns))
 
@@ -220,13 +220,13 @@ class SubscriptionBuilder:
                 )
             elif name.lower() in found:
                 self._findings.error(
-                    place, "stands twice, in other letters", "keep one", at_key=True
+                    place, "is given twice, in different case", "keep one", at_key=True
                 )
             value = given if isinstance(given, str) else self._sourced(given, place)
             if isinstance(given, str) and PLACEHOLDER.search(given):
                 self._findings.error(
                     place,
-                    "holds a placeholder, and nothing replaces it",
+                    "contains a placeholder, which is not expanded",
                     "write {env: NAME} or {file: PATH}, whose text is the whole value",
                 )
             if not _HEADER_VALUE.fullmatch(value):

@@ -5,16 +5,15 @@ folder or to the socket. The shipped units make it relayd's own group, so a file
 with mode 0640 is fine as long as nobody else is in the group, or its folder keeps the others out.
 """
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from relayd.config.reading import FileContent, user_name
+from relayd.config.reading import FileContent
 from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
+from relayd.permissions import group_name, members_of, name_of
 
 
 class Producers:
@@ -28,7 +27,7 @@ class Producers:
     @cached_property
     def groups(self) -> frozenset[int]:
         """The groups that have a user who is neither root nor relayd's own."""
-        found = {group for group in self._candidates if _members(group) - {0, self.user}}
+        found = {group for group in self._candidates if members_of(group) - {0, self.user}}
         # In a user namespace (PrivateUsers=yes) every group that is not mapped looks like this one.
         return frozenset(found - {_overflow_group()})
 
@@ -90,8 +89,8 @@ def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[st
     if producers.have(rights, mode, group) and producers.reach(path):
         can = "read" if mode & stat.S_IRGRP else "written"
         return (
-            f"may be {can} by the producers, who are in the group {_group_name(group)}",
-            f"chown {user_name(producers.user)} {path} && chmod 0400 {path}",
+            f"may be {can} by the producers, who are in the group {group_name(group)}",
+            f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",
         )
     folders = dict.fromkeys((path.parent, path.resolve().parent))
     return next(filter(None, (_folder_exposure(each, producers) for each in folders)), None)
@@ -102,12 +101,12 @@ def _folder_exposure(folder: Path, producers: Producers) -> tuple[str, str] | No
     if found is None or found.st_mode & stat.S_ISVTX:
         return None
     if found.st_mode & stat.S_IWOTH:
-        return "lies in a folder in which everybody may write", f"chmod o-w {folder}"
+        return "is in a folder in which everybody may write", f"chmod o-w {folder}"
     if producers.have(stat.S_IWGRP, found.st_mode, found.st_gid):
-        name = _group_name(found.st_gid)
+        name = group_name(found.st_gid)
         return (
-            f"lies in a folder in which the producers may write, who are in the group {name}",
-            "move it to a folder of its own, as /etc/relayd/secrets",
+            f"is in a folder in which the producers may write, who are in the group {name}",
+            "move it to its own folder, such as /etc/relayd/secrets",
         )
     return None
 
@@ -119,30 +118,8 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _members(group: int) -> frozenset[int]:
-    """Return the users in a group, by their numbers."""
-    members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group}
-    try:
-        names = grp.getgrgid(group).gr_mem
-    except KeyError:
-        return frozenset(members)
-    for name in names:
-        try:
-            members.add(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue  # a member that is not a user any more
-    return frozenset(members)
-
-
 def _overflow_group() -> int:
     try:
         return int(Path("/proc/sys/kernel/overflowgid").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 65_534
-
-
-def _group_name(group: int) -> str:
-    try:
-        return grp.getgrgid(group).gr_name
-    except KeyError:
-        return str(group)

@@ -16,6 +16,7 @@ from relayd.config.values import (
     format_duration,
     format_size,
     parse_duration,
+    parse_mode,
     parse_rate,
     parse_size,
 )
@@ -83,14 +84,14 @@ def _check_path(text: str) -> str:
     if not text or "\0" in text:
         raise wrong_value("must be a path")
     if re.match(r"\$\{?\w|%[a-zA-Z]/", text):
-        raise wrong_value("holds a placeholder, and nothing replaces it", "write the whole path")
+        raise wrong_value("contains a placeholder, which is not expanded", "write the whole path")
     if text.startswith("~"):
         raise wrong_value("`~` is not replaced by a home directory here", "write the whole path")
     return text
 
 
 def _check_mode(text: str) -> str:
-    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+    if parse_mode(text) is None:
         raise wrong_value("must be a file mode that lets the owner read and write", 'as "0660"')
     return text
 
@@ -123,7 +124,7 @@ def _check_whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise wrong_value("must not hold half of a surrogate pair") from None
+        raise wrong_value("must not contain half of a surrogate pair") from None
     return text
 
 
@@ -200,7 +201,7 @@ Credential = Annotated[
 _HEADER_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
 HeaderName = Annotated[
     str,
-    AfterValidator(_matching(_HEADER_PATTERN, "is no valid name of a header")),
+    AfterValidator(_matching(_HEADER_PATTERN, "is not a valid header name")),
     WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
 ]
 

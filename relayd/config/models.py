@@ -69,7 +69,7 @@ class SecretSource(_Section):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     file: Path | None = Field(
-        default=None, description="A file that holds the secret; read anew on reload."
+        default=None, description="A file that holds the secret; read again on reload."
     )
     env: Variable | None = Field(
         default=None, description="An environment variable; fixed until a restart."
@@ -134,8 +134,10 @@ class QueueSection(_Section):
     )
     max_size: Size = Field(
         default=UNLIMITED,
-        description="How much room all of it may take, as 2GB: above it, the oldest rejected input and "
-        "then the oldest events that have ended go before the retention is over.",
+        description=(
+            "The maximum size of the queue, such as 2GB: above it, the oldest rejected input and"
+            " then the oldest ended events are removed before the retention is over."
+        ),
     )
 
 
@@ -143,7 +145,7 @@ class LogSection(_Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least level that is logged."
+        default="info", description="The lowest level that is logged."
     )
     format: Literal["auto", "json", "text"] = Field(
         default="auto", description="auto: json under systemd, readable text on a terminal."
@@ -155,7 +157,7 @@ class _Delivering(_Section):
 
     timeout: Timeout | None = Field(
         default=None,
-        description=f"How long one attempt may take in all, 100ms to 60s. Default: {DEFAULT_TIMEOUT}.",
+        description=f"How long one attempt may take, 100ms to 60s. Default: {DEFAULT_TIMEOUT}.",
     )
     rate_limit: RateLimit | None = Field(
         default=None,
@@ -203,13 +205,13 @@ class SubscriptionSection(_Delivering):
         default=None, description="Conditions on the event's fields, all of which must hold."
     )
     active: bool = Field(
-        default=True, description="false: it takes no new events, and what waits is held."
+        default=True, description="false: it gets no new events, and its backlog is held."
     )
     secret: SecretValue = Field(
         description="What its deliveries are signed with: the text itself, or its source."
     )
     previous_secret: SecretValue | None = Field(
-        default=None, description="The secret before, while receivers change over to the new one."
+        default=None, description="The previous secret, while receivers change to the new one."
     )
 
 
@@ -218,7 +220,7 @@ class File(_Section):
 
     market_id: Label = Field(description="The market that events come from.")
     api_version: Label = Field(
-        default=DEFAULT_API_VERSION, description="The version of the events' form."
+        default=DEFAULT_API_VERSION, description="The version of the event format."
     )
     spools: dict[Name, SpoolSection] = Field(
         default={}, description="Tables from which events are taken, by name."
@@ -230,14 +232,15 @@ class File(_Section):
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
     allow_networks: Annotated[list[Network], Field(max_length=1000)] = Field(
         default=[],
-        description="Networks that are not public and that URLs may point into, and the only "
-        "ones that http: may.",
+        description=(
+            "Networks that are not public and that URLs may lead into; http: works only there."
+        ),
     )
     event_types: Annotated[list[EventType], Field(max_length=1000)] = Field(
-        default=[], description="The market's own event types, beside the catalogue's."
+        default=[], description="The market's own event types, in addition to the catalogue's."
     )
     defaults: DefaultsSection = Field(
-        default=DefaultsSection(), description="What holds for each subscription."
+        default=DefaultsSection(), description="Defaults for all subscriptions."
     )
     subscriptions: dict[Name, SubscriptionSection] = Field(
         default={}, description="Which events go where, by name."

@@ -1,10 +1,11 @@
 """Reading a whole small file, whatever stands at its path, in a bounded time and space."""
 
 import os
-import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from relayd.permissions import user_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
     except FileNotFoundError:
         return Unreadable("does not exist", missing=True)
     except OSError as error:
-        return Unreadable(f"cannot be opened by user {user_name(os.geteuid())}: {error.strerror}")
+        return Unreadable(f"cannot be opened by user {user_name()}: {error.strerror}")
     except ValueError:
-        return Unreadable("is no path")
+        return Unreadable("is not a valid path")
     try:
         status = os.fstat(descriptor)
         mode = status.st_mode
@@ -46,11 +47,3 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
         return Unreadable(f"cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
-
-
-def user_name(user: int) -> str:
-    """Return the name of a user, or the number where it has none."""
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)

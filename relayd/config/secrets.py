@@ -48,7 +48,7 @@ def text_secret(text: str) -> SourcedSecret | NoSecret:
         return NoSecret("is empty", "write the text, or {file: PATH}")
     if _PLACEHOLDER.fullmatch(text):
         return NoSecret(
-            "is a placeholder, and nothing replaces it",
+            "is a placeholder, which is not expanded",
             "write {env: NAME} for an environment variable",
         )
     return SourcedSecret(Secret(text), "text")
@@ -86,7 +86,7 @@ def credential_secret(name: str, environ: Mapping[str, str]) -> SourcedSecret | 
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return NoSecret(
-            f"there is no credential {name}, since CREDENTIALS_DIRECTORY is not set",
+            f"there is no credential {name}, because CREDENTIALS_DIRECTORY is not set",
             f"run under systemd, with LoadCredential={name}:PATH in the unit",
         )
     # systemd guards its directory with an access list; the mode of a file in it says nothing.
@@ -122,7 +122,7 @@ def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
         )
         text = text[1:]
     if len(text) > 2 and text[0] + text[-1] in _QUOTES:
-        found.append(NoSecret("stands in quotes, which are part of it", "leave them out"))
+        found.append(NoSecret("is in quotes, which are part of it", "leave them out"))
     if _ASSIGNMENT.fullmatch(text):
         found.append(
             NoSecret("begins with a name and =, which are part of it", "leave the name out")
@@ -132,9 +132,9 @@ def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
         more = "" if len(hidden) <= _MOST_HIDDEN else f" and {len(hidden) - _MOST_HIDDEN} more"
         found.append(
             NoSecret(
-                "holds characters that cannot be seen, and that are part of it:"
+                "contains invisible characters, which are part of it:"
                 f" {', '.join(hidden[:_MOST_HIDDEN])}{more}",
-                "write it anew, or `openssl rand -hex 32` makes one",
+                "write it again, or `openssl rand -hex 32` makes one",
             )
         )
     return found
@@ -167,7 +167,7 @@ def standard_problem(sourced: SourcedSecret) -> NoSecret | None:
     if not text.startswith(STANDARD_PREFIX):
         return NoSecret(f"must be whsec_ and base64, for {_STANDARD}", STANDARD_HINT)
     if key is None:
-        return NoSecret(f"must hold base64 after whsec_, for {_STANDARD}", STANDARD_HINT)
+        return NoSecret(f"must contain base64 after whsec_, for {_STANDARD}", STANDARD_HINT)
     shortest, longest = STANDARD_BYTES
     if not shortest <= len(key) <= longest:
         return NoSecret(

@@ -115,7 +115,7 @@ def read_shape(findings: Findings) -> File | None:
             return File.model_validate(data)
         except ValidationError as error:
             if error.error_count() > MAX_PROBLEMS * 10:
-                findings.error((), "has little in common with a configuration of relayd")
+                findings.error((), "does not look like a configuration of relayd")
                 return None
             for details in error.errors(include_url=False, include_input=False):
                 _note(details, findings)

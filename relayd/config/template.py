@@ -7,7 +7,7 @@ from typing import Final
 FIRST_MARKET_ID: Final = "market_123"
 
 _FIRST_CONFIG: Final = Template("""\
-# relayd's configuration. All there is to say: config.example.yaml. After a change: `relayd reload`.
+# relayd's configuration. All settings: config.example.yaml. After a change: `relayd reload`.
 market_id: $market_id
 
 spools:                      # tables into which your programs insert events, in a folder of their own
@@ -15,7 +15,7 @@ spools:                      # tables into which your programs insert events, in
 socket: {path: relayd.sock}  # or they write lines of JSON to this
 queue: {path: queue.db}      # relayd's own: what it has accepted
 
-# URLs lead to public addresses only, but for these. This one is this machine, for trying it out.
+# URLs lead to public addresses only, except these. This one is this machine, for trying it out.
 allow_networks: [127.0.0.0/8]
 
 subscriptions:

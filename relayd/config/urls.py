@@ -31,14 +31,14 @@ PLACEHOLDER: Final = re.compile(r"\$\{|\{\{")
 _UNWELCOME: Final = (
     (
         PLACEHOLDER,
-        BadUrl("holds a placeholder, and nothing replaces it", "write the URL itself"),
+        BadUrl("contains a placeholder, which is not expanded", "write the URL itself"),
     ),
     (
         re.compile(r"[\s\x00-\x1f\x7f-\xa0]"),
-        BadUrl("must not hold spaces or line breaks", "write %20 for a space"),
+        BadUrl("must not contain spaces or line breaks", "write %20 for a space"),
     ),
-    (re.compile(r"\\"), BadUrl("must not hold a backslash", "write /")),
-    (re.compile("#"), BadUrl("must not hold a fragment", "leave out # and what follows")),
+    (re.compile(r"\\"), BadUrl("must not contain a backslash", "write /")),
+    (re.compile("#"), BadUrl("must not contain a fragment", "leave out # and what follows")),
 )
 
 
@@ -85,7 +85,7 @@ def doubt(url: str, allowed: Sequence[Network]) -> BadUrl | None:
     networks = listing(map(str, allowed), "or", most=3)
     return BadUrl(
         f"is http, which works only while {host} leads into {networks}",
-        "write https://, or the address in the place of the name",
+        "write https://, or the address instead of the name",
     )
 
 
@@ -136,7 +136,7 @@ def _text_complaint(text: str) -> BadUrl | None:
 def _part_complaint(url: httpx.URL) -> BadUrl | None:
     if url.userinfo:
         return BadUrl(
-            "must not hold a user or password",
+            "must not contain a user or password",
             "send an Authorization header instead, under headers:",
         )
     if url.port is not None and not 1 <= url.port <= 65_535:

@@ -63,6 +63,13 @@ def format_size(size: float) -> str:
     return f"{size:.1f} GB"
 
 
+def parse_mode(text: str) -> int | None:
+    """Return the file mode that `0660` stands for, or None where its owner may not read and write."""
+    if not re.fullmatch(r"0?[0-7]{3}", text) or int(text, 8) & 0o600 != 0o600:
+        return None
+    return int(text, 8)
+
+
 def parse_rate(text: str) -> Rate | None:
     """Return the rate that `100/min`, `5/s`, `1000/h` or `10/d` stands for, or None."""
     match = _RATE.fullmatch(text) if len(text) <= _LONGEST else None

@@ -256,7 +256,7 @@ class _Builder:
             self._fault(
                 place,
                 path,
-                f"the key stands twice: here and in line {first.line}, column {first.column}",
+                f"duplicate key, first defined at line {first.line}, column {first.column}",
                 "keep one of them",
             )
         parent.pending_key = (key, place)
@@ -289,7 +289,7 @@ class _Builder:
                 "put text with * in quotes",
             )
         if node in self._open:
-            self._stop(event, "an alias inside what it names")
+            self._stop(event, "an alias inside its own anchor")
         if self._at_key():
             self._stop(event, "an alias cannot be a key")
         self._count(event, node.size, node.height)

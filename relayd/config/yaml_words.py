@@ -22,7 +22,11 @@ _PLAIN_WORDS: Final = (
         'put it in quotes: "*"',
     ),
     ("unexpected end of stream", "the closing quote is missing", ""),
-    ("unknown escape character", "a \\ in double quotes that means nothing", "use single quotes"),
+    (
+        "unknown escape character",
+        "a \\ in double quotes that is not an escape",
+        "use single quotes",
+    ),
     ("cannot start any token", "a value cannot begin with this", "put it in quotes"),
     (
         "did not find expected key",
@@ -37,7 +41,7 @@ _PLAIN_WORDS: Final = (
     (
         "block sequence entries are not allowed",
         "a list cannot begin here",
-        "begin each `- item` on a line of its own",
+        "begin each `- item` on its own line",
     ),
     ("did not find expected '-'", "the indentation of this list changes", "line up its dashes"),
     ("did not find expected ',' or", "a bracket is not closed, or a comma is missing", ""),
@@ -53,7 +57,7 @@ def plain_words(problem: str, character: str) -> tuple[str, str]:
     `character` is the one at the place of the error, or empty: only one of the parsers names it.
     """
     if character == "\t" and "cannot start any token" in problem:
-        return "a tab stands where only spaces may", "indent with spaces"
+        return "a tab where only spaces are allowed", "indent with spaces"
     for sign, message, hint in _PLAIN_WORDS:
         if sign in problem:
             return message, hint

@@ -48,13 +48,13 @@ def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
             return Rejection(
                 "id_conflict",
                 f"the id {event_id} was accepted before in this market, with another type or other"
-                " data; give each event an id of its own",
+                " data; give each event its own id",
             )
         case Acceptance.POISON:
             return POISON
         case Acceptance.DEFECT:
             return Rejection(
-                "defect", "relayd itself failed at this event; its log has the traceback"
+                "defect", "internal error at this event; relayd's log has the traceback"
             )
         case _:
             return None

@@ -1,22 +1,20 @@
-"""JSON as JavaScript reads and prints it, so that a receiver in any language verifies a body.
+"""JSON as JavaScript reads it, and what of it not every receiver can carry unchanged.
 
 Receivers check the signature over the raw bytes, or over `JSON.stringify(JSON.parse(body))`. Both
-succeed when a body is what JSON.stringify prints: numbers by ECMAScript's Number::toString (262,
-6.1.6.1.20), strings by QuoteJSONString (25.5.2.3), keys by OrdinaryOwnPropertyKeys (10.1.11.1).
+succeed when a body is what JSON.stringify prints: see `json_text`.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import accumulate, islice
-from json.encoder import encode_basestring
 from math import isinf
-from typing import Any, Final, NoReturn, Self, TypeAlias
+from typing import Final, NoReturn
 
-JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+from relayd.core.json_text import HugeNumber, JsonValue, is_carried, number_text, stringify
 
 MAX_DEPTH: Final = 128
 """Objects and lists within each other. More is no event, and would exhaust a parser's stack."""
@@ -24,29 +22,15 @@ MAX_DEPTH: Final = 128
 MAX_NAMED: Final = 20
 """How many unfaithful fields are named at most, so that a warning stays readable."""
 
-_MAX_SAFE: Final = 2**53
-_MAX_INDEX: Final = 2**32 - 2
-_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 # A string, also one that never ends. Possessive, so that its length costs neither time nor memory.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_INTEGER: Final = b"0" * 16
+_INDEX_KEY: Final = re.compile(rb'"[0-9]+"\s*:')
 SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 HALF: Final = re.compile("[\ud800-\udfff]")
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-
-
-class HugeNumber(float):
-    """A number that JavaScript reads as Infinity: it is that, and prints as it was written."""
-
-    __slots__ = ("literal",)
-
-    def __new__(cls, literal: str) -> Self:
-        """Read a number of any size; `literal` is its JSON text."""
-        self = super().__new__(cls, literal)
-        self.literal = literal
-        return self
-
-    literal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +42,13 @@ class Parsed:
     twice in an object (the last value wins, in the first one's place), and text with half of a
     surrogate pair, which JavaScript carries and most other languages do not. The value itself has
     the path "". Names at most `MAX_NAMED`.
+
+    `plain` says that `plain_text` prints the value as `stringify` does: most events are of that kind.
     """
 
     value: JsonValue = field(repr=False)
     unfaithful: tuple[str, ...]
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +111,10 @@ class NotJsonError(Exception):
     """NaN or Infinity, which Python's parser takes for numbers."""
 
 
+class _NotPlainError(Exception):
+    """The text is not plain, see `Parsed`."""
+
+
 class _UnusualError(Exception):
     """The text holds what not every receiver carries unchanged: parse again, and note where."""
 
@@ -142,6 +133,18 @@ def parse_json(
         return JsonProblem("invalid_text", "the text holds half of a surrogate pair")
     if (problem := _measure(raw, max_depth, max_bytes)) is not None:
         return problem
+    return _parsed_plain(text, raw) or _parsed(text, raw)
+
+
+def _parsed_plain(text: str, raw: bytes) -> Parsed | None:
+    """Return the value of a text that is plain, and so has nothing unfaithful in it."""
+    if _may_be_plain(raw):
+        with suppress(_NotPlainError, NotJsonError, json.JSONDecodeError):
+            return Parsed(_PLAIN.decode(text), (), plain=True)
+    return None
+
+
+def _parsed(text: str, raw: bytes) -> Parsed | JsonProblem:
     noted = Noted()
     try:
         try:
@@ -158,27 +161,31 @@ def parse_json(
     return Parsed(value, tuple(islice(_unfaithful(value, (), noted.duplicates), MAX_NAMED)))
 
 
-def stringify(value: JsonValue) -> str:
-    """Return `JSON.stringify(JSON.parse(text))` for the text that `value` was parsed from.
+def _may_be_plain(raw: bytes) -> bool:
+    """Tell whether a text has no long integer, no key that could index an array, no Unicode escape.
 
-    Integers and numbers that JavaScript cannot carry are printed with their own digits. Half of a
-    surrogate pair stays in the text as it is: `encoded` escapes it. Raises TypeError for what is
-    not JSON.
+    Digits inside of a string count too: then a plain text takes the longer way.
     """
-    printed = _PRINTED_BY.get(type(value))
-    return _printed_as_base(value) if printed is None else printed(value)
+    digits_as_0 = raw.translate(_DIGITS_AS_0)
+    return not (
+        _LONG_INTEGER in digits_as_0
+        or b"\\u" in raw
+        or (b'"0' in digits_as_0 and _INDEX_KEY.search(raw) is not None)
+    )
 
 
-def encoded(text: str) -> bytes:
-    r"""Return JSON text in UTF-8, half of a surrogate pair as the escape that JavaScript prints.
+def _plain_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _NotPlainError
+    return value
 
-    `text` is what `stringify` returned, alone or inside a larger JSON text: a surrogate can only
-    stand inside a string there. Python joins the two halves of a pair when it parses, so that each
-    surrogate left is alone.
-    """
-    # Only surrogates cannot be encoded, and this handler writes them as JavaScript does. It is C: a
-    # call of Python for each half would take a second for a hostile MiB.
-    return text.encode("utf-8", "backslashreplace")
+
+def _plain_decimal(literal: str) -> float:
+    value = float(literal)
+    if float.__repr__(value) != number_text(value) or isinf(value):
+        raise _NotPlainError
+    return value
 
 
 def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:
@@ -238,15 +245,16 @@ def decoder(unusual: Callable[[JsonValue, list[str]], None]) -> json.JSONDecoder
             unusual(value, [])
         return value
 
-    def read_constant(_: str) -> NoReturn:
-        raise NotJsonError
-
     return json.JSONDecoder(
         object_pairs_hook=read_object,
         parse_int=read_integer,
         parse_float=read_decimal,
-        parse_constant=read_constant,
+        parse_constant=_refuse_constant,
     )
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise NotJsonError
 
 
 def _refuse_unusual(_value: JsonValue, _keys: list[str]) -> None:
@@ -254,6 +262,10 @@ def _refuse_unusual(_value: JsonValue, _keys: list[str]) -> None:
 
 
 _USUAL: Final = decoder(_refuse_unusual)
+
+_PLAIN: Final = json.JSONDecoder(
+    object_pairs_hook=_plain_object, parse_float=_plain_decimal, parse_constant=_refuse_constant
+)
 
 
 def _unfaithful(
@@ -293,91 +305,3 @@ def _is_unicode(value: JsonValue) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def in_javascript_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Put the keys that could index an array first, ascending."""
-    indices = sorted(int(key) for key in members if is_index(key))
-    return {str(index): members[str(index)] for index in indices} | members
-
-
-def is_index(key: str) -> bool:
-    """Tell whether a key could index an array."""
-    return _INDEX.fullmatch(key) is not None and int(key) <= _MAX_INDEX
-
-
-def is_carried(value: int) -> bool:
-    """Tell whether what JavaScript prints for this integer still has its value."""
-    if -_MAX_SAFE <= value <= _MAX_SAFE:
-        return True
-    try:
-        return Decimal(_number_text(float(value))) == value
-    except OverflowError:
-        return False
-
-
-def _object_text(members: dict[str, JsonValue]) -> str:
-    if any(map(str.isdecimal, members)):
-        members = in_javascript_order(members)
-    printed = [f"{encode_basestring(key)}:{stringify(value)}" for key, value in members.items()]
-    return "{" + ",".join(printed) + "}"
-
-
-def _list_text(values: list[JsonValue]) -> str:
-    return "[" + ",".join([stringify(value) for value in values]) + "]"
-
-
-def _integer_text(number: int) -> str:
-    if -_MAX_SAFE <= number <= _MAX_SAFE or not is_carried(number):
-        return int.__repr__(number)
-    return _number_text(float(number))
-
-
-def _number_text(number: float) -> str:
-    """Print a double as JavaScript does.
-
-    Python's `repr` finds the same digits, the shortest that read back as this double. Only the
-    form differs: it keeps `.0`, changes to exponents at 1e16 and 1e-4 in place of 1e21 and 1e-6,
-    and writes these with two digits.
-    """
-    text = float.__repr__(number)
-    if text.endswith(".0"):
-        return "0" if text == "-0.0" else text[:-2]
-    if "e" in text:
-        return _exponent_text(text)
-    # JSON.stringify prints null for NaN and Infinity, the only ones with this letter.
-    return "null" if "n" in text else text
-
-
-def _exponent_text(text: str) -> str:
-    mantissa, _, power_text = text.partition("e")
-    power = int(power_text)
-    if power >= 21:
-        return text
-    if power < -6:
-        return f"{mantissa}e{power}"
-    sign = "-" if mantissa.startswith("-") else ""
-    digits = mantissa.lstrip("-").replace(".", "")
-    if power < 0:
-        return f"{sign}0.{'0' * (-power - 1)}{digits}"
-    return sign + digits.ljust(power + 1, "0")
-
-
-_PRINTED_BY: Final[dict[type, Callable[[Any], str]]] = {
-    str: encode_basestring,
-    dict: _object_text,
-    list: _list_text,
-    bool: {True: "true", False: "false"}.__getitem__,  # before int, which it is too
-    int: _integer_text,
-    HugeNumber: lambda number: number.literal,  # before float
-    float: _number_text,
-    type(None): lambda _: "null",
-}
-
-
-def _printed_as_base(value: object) -> str:
-    """Print what is of a subclass, an enumeration's member say, as what it is a kind of."""
-    for kind, printed in _PRINTED_BY.items():
-        if isinstance(value, kind):
-            return printed(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")

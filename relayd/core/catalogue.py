@@ -5,7 +5,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
 
-from relayd.core.body import JsonValue
+from relayd.core.json_text import JsonValue
 from relayd.core.samples import SAMPLES
 
 _MARKET = {
@@ -32,7 +32,7 @@ _RELAYD = {
     "relayd.endpoint.recovered": "An endpoint that was failing has recovered.",
     "relayd.endpoint.throttled": "An endpoint asked for no attempt for more than ten minutes.",
     "relayd.delivery.exhausted": "A delivery failed, and no attempt is left.",
-    "relayd.input.rejected": "A producer handed over what cannot be an event.",
+    "relayd.input.rejected": "A producer handed over input that was rejected.",
 }
 _DESCRIPTIONS = _MARKET | _RELAYD
 

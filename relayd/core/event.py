@@ -9,15 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayd.core.body import (
-    MAX_DEPTH,
-    JsonProblem,
-    JsonValue,
-    Parsed,
-    encoded,
-    parse_json,
-    stringify,
-)
+from relayd.core.body import MAX_DEPTH, JsonProblem, Parsed, parse_json
 from relayd.core.event_fields import (
     KEYS,
     NotAnEventError,
@@ -30,6 +22,7 @@ from relayd.core.event_fields import (
     kind_of,
     unknown_key,
 )
+from relayd.core.json_text import JsonValue, encoded, plain_text, stringify
 from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
 
 MAX_BODY_BYTES: Final = 1_048_576
@@ -196,6 +189,7 @@ def _from_line(
         market=checked_market(found.get("market_id"), defaults.market_id, defaults.markets),
         version=checked_label("api_version", found.get("api_version"), defaults.api_version),
         unfaithful=parsed.unfaithful,
+        plain=parsed.plain,
         data_text=data_text,
     )
 
@@ -213,10 +207,11 @@ def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event
             created = checked_created(_text(created, "the row's created"))
         value: object = row.data
         unfaithful: tuple[str, ...] = ()
+        plain = False
         if isinstance(value, bytes):
             # In the body it stands one level deeper.
             parsed = _parsed(value, "the row's data", MAX_DEPTH - 1)
-            value = parsed.value
+            value, plain = parsed.value, parsed.plain
             if parsed.unfaithful:
                 unfaithful = tuple(f"data.{path}" for path in parsed.unfaithful)
         data = checked_data(value)
@@ -231,6 +226,7 @@ def event_from_row(row: SpoolRow, defaults: EventDefaults, *, now: int) -> Event
             market=market,
             version=checked_label("api_version", version, defaults.api_version),
             unfaithful=unfaithful,
+            plain=plain,
         )
     except NotAnEventError as refused:
         return Rejection(refused.code, refused.reason)
@@ -261,7 +257,7 @@ def own_event(
             unfaithful=(),
         )
     except NotAnEventError as refused:
-        raise ValueError(f"no event of relayd's own: {refused.reason}") from None
+        raise ValueError(f"not an event of relayd's own: {refused.reason}") from None
 
 
 def _event(
@@ -273,11 +269,16 @@ def _event(
     market: str,
     version: str,
     unfaithful: tuple[str, ...],
+    plain: bool = False,
     data_text: str | None = None,
 ) -> Event:
-    """Put together what was checked. `data_text` is the data as it is printed, where known."""
+    """Put together what was checked.
+
+    `plain` says that the data was parsed as plain. `data_text` is the data as it is printed, where
+    that is known.
+    """
     if data_text is None:
-        data_text = stringify(data)
+        data_text = plain_text(data) if plain else stringify(data)
     body = encoded(
         f'{{"id":"{event_id}","type":"{kind}","created":{created},"data":{data_text},'
         f'"market_id":{stringify(market)},"api_version":{stringify(version)}}}'

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from relayd.core.body import JsonValue
+from relayd.core.json_text import JsonValue
 from relayd.core.patterns import OWN_PREFIX
 
 MAX_CREATED: Final = 99_999_999_999

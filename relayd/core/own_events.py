@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Final
 
 from relayd.core.acceptance import RejectedRow
-from relayd.core.body import JsonValue
 from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
+from relayd.core.json_text import JsonValue
 from relayd.core.matching import Selection
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 
@@ -67,21 +67,40 @@ def after_attempt(
         }
         told.append(_own_event(THROTTLED, now, throttled))
     if record.state is State.EXHAUSTED:
-        told.append(
-            _own_event(
-                EXHAUSTED,
-                now,
-                {
-                    "id": delivery.id,
-                    "event_id": delivery.event_id,
-                    "event_type": delivery.event_type,
-                    "subscription": delivery.subscription,
-                    "attempts": delivery.attempts + 1,
-                    "last_failure": record.outcome.detail,
-                },
-            )
+        told += after_exhaustion(
+            delivery.id,
+            now,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            subscription=delivery.subscription,
+            attempts=delivery.attempts + 1,
+            last_failure=record.outcome.detail,
         )
     return told
+
+
+def after_exhaustion(
+    delivery_id: str,
+    now: float,
+    *,
+    event_id: str,
+    event_type: str,
+    subscription: str,
+    attempts: int,
+    last_failure: str,
+) -> list[OwnEvent]:
+    """Return what there is to say of a delivery that became exhausted, whatever made it so."""
+    if is_own(event_type):
+        return []
+    thing: dict[str, JsonValue] = {
+        "id": delivery_id,
+        "event_id": event_id,
+        "event_type": event_type,
+        "subscription": subscription,
+        "attempts": attempts,
+        "last_failure": last_failure,
+    }
+    return [_own_event(EXHAUSTED, int(now), thing)]
 
 
 def after_change(

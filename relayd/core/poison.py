@@ -6,7 +6,7 @@ is positive; an input's, before it is an event with a name, is made of its bytes
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from relayd.core.event import Event, Rejection, SpoolRow
@@ -17,6 +17,13 @@ NOTHING: Final = 0
 DEATHS: Final = 3
 """So often relayd may die at the same thing. Once may be chance: the machine ran out of memory, or
 somebody killed the process. Three times at one out of thousands is not."""
+
+FREE_DEATHS: Final = 3 * DEATHS
+"""So often a source's reader may die within `DEATHS_SPAN_S` at whatever rows, and is started again
+at once: three rows are found by then. A spool that has more of them costs a process each time."""
+
+DEATHS_SPAN_S: Final = 3600.0
+LONGEST_READER_PAUSE_S: Final = 60.0
 
 POISON: Final = Rejection(
     "quarantined",
@@ -31,6 +38,33 @@ DELIVERY_DETAIL: Final = (
 def poisonous(deaths: Iterable[int]) -> frozenset[int]:
     """Return what is not to be tried again, of the keys of what relayd died at."""
     return frozenset(key for key, count in Counter(deaths).items() if count >= DEATHS)
+
+
+def remember(deaths: Sequence[int], key: int, room: int) -> list[int]:
+    """Return the keys of what relayd died at, the last one first, with one more, at most `room`.
+
+    What does not fit is the oldest input: a spool whose rows kill its reader again and again does not
+    have relayd forget the delivery that it died at itself.
+    """
+    kept = [key, *deaths]
+    while len(kept) > room:
+        inputs = (place for place in range(len(kept) - 1, 0, -1) if kept[place] < NOTHING)
+        del kept[next(inputs, len(kept) - 1)]
+    return kept
+
+
+def recent_deaths(deaths: Iterable[float], now: float) -> list[float]:
+    """Return those of a reader's deaths that count still. All are moments in seconds."""
+    return [moment for moment in deaths if now - moment < DEATHS_SPAN_S]
+
+
+def reader_pause_s(recent: int) -> float:
+    """Return how long to wait before a reader is started again that died so often lately.
+
+    This is for all of one source together: each of its rows has its own three deaths.
+    """
+    beyond = recent - FREE_DEATHS
+    return 0.0 if beyond <= 0 else min(2.0 ** min(beyond, 16), LONGEST_READER_PAUSE_S)
 
 
 def line_key(line: bytes) -> int:

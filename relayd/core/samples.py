@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from relayd.core.body import JsonValue
+from relayd.core.json_text import JsonValue
 
 _ITEM: JsonValue = {
     "product_id": "prod_123",

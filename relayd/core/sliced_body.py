@@ -20,20 +20,17 @@ from relayd.core.body import (
     STEP,
     SURROGATE_ESCAPE,
     JsonProblem,
-    JsonValue,
     Noted,
     NotJsonError,
     Parsed,
     decoder,
-    in_javascript_order,
-    is_index,
     is_unfaithful,
     shown_key,
-    stringify,
     syntax_problem,
     too_deep,
     too_large,
 )
+from relayd.core.json_text import JsonValue, in_javascript_order, is_index, stringify
 
 T = TypeVar("T")
 Sliced = Generator[None, None, T]

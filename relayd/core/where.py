@@ -126,7 +126,7 @@ class _Reader:
         self, wanted: Mapping[object, object], location: Location, depth: int
     ) -> Operators | None:
         if not wanted:
-            self._refuse(location, f"no operator is here; there are {_NAMED}")
+            self._refuse(location, f"there is no operator; the operators are {_NAMED}")
             return None
         before = len(self.problems)
         checks: list[Order | Glob] = []
@@ -141,7 +141,7 @@ class _Reader:
             elif name == "not" and depth < _DEEPEST_NOT:
                 negated = self.test(operand, place, depth + 1)
             elif name == "not":
-                self._refuse(place, "this not stands within too many others")
+                self._refuse(place, "this not is nested too deeply")
             else:
                 checks += self._checks(name, operand, place)
         return None if len(self.problems) > before else Operators(tuple(checks), exists, negated)
@@ -182,8 +182,8 @@ def _path_problem(path: object) -> str | None:
             hint = f"did you mean {'.'.join([*close, *below])}?"
         else:
             inner = path if first == "object" else f"object.{path}"
-            hint = f"what it tells is below data, as in data.{inner}"
-        return f"{first} is no key of an event, which has {keys}; {hint}"
+            hint = f"its fields are below data, as in data.{inner}"
+        return f"{first} is not a key of an event, which has {keys}; {hint}"
     if below and first != "data":
         return f"an event's {first} has nothing below it; write {first} alone"
     return None
@@ -206,11 +206,11 @@ def _scalar_problem(value: object) -> str | None:
 
 def _unknown_operator(name: str, place: Location) -> str:
     if name in _EQUALITY_SPELLINGS:
-        return f"{name} is no operator; for equality write the value, or a list of them, alone"
+        return f"{name} is not an operator; for equality write the value, or a list of them, alone"
     known = _OTHER_SPELLINGS.get(name) or next(iter(get_close_matches(name, OPERATORS, n=1)), None)
     if known is not None:
-        return f"{name} is no operator; did you mean {known}?"
-    reason = f"{name} is no operator; there are {_NAMED}"
+        return f"{name} is not an operator; did you mean {known}?"
+    reason = f"{name} is not an operator; the operators are {_NAMED}"
     # Two places deep it may be a path that was written as nested mappings.
     return f"{reason}; a path is one key, {place[0]}.{name}" if len(place) == 2 else reason
 

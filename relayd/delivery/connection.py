@@ -192,11 +192,11 @@ def serialised(method: str, target: bytes, headers: Headers, body: bytes) -> byt
     # A line break or a NUL inside a header would make another request of this one.
     if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise httpx.LocalProtocolError("the request is not valid HTTP")
-    if not all(_is_header_name(name) for name, _ in headers) or b" " in target:
+    if not _are_header_names(tuple([name for name, _ in headers])) or b" " in target:
         raise httpx.LocalProtocolError("the request is not valid HTTP")
     return b"%b\r\n\r\n%b" % (head, body)
 
 
-@lru_cache(maxsize=1024)  # the names are the configuration's, and few
-def _is_header_name(name: bytes) -> bool:
-    return _HEADER_NAME.fullmatch(name) is not None
+@lru_cache(maxsize=1024)  # a subscription's requests have the same ones
+def _are_header_names(names: tuple[bytes, ...]) -> bool:
+    return all(_HEADER_NAME.fullmatch(name) is not None for name in names)

@@ -34,6 +34,14 @@ class _Running:
     transport: Transport
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptPlace:
+    """Where an attempt is in flight. `left` says that its subscription has another URL by now."""
+
+    url: str
+    left: bool
+
+
 class Dispatch:
     """Runs one `EndpointTask` for each endpoint of the configuration.
 
@@ -166,9 +174,21 @@ class Dispatch:
         """Return what shows whether each endpoint's task goes on."""
         return {running.task: running.task.pulse for running in self._running.values()}
 
+    def is_delivering(self) -> bool:
+        """Tell whether any attempt is in flight."""
+        return bool(self._in_flight)
+
     def in_flight(self, seqs: Iterable[int]) -> int:
         """Return how many of these deliveries are being attempted."""
         return self._in_flight.among(seqs)
+
+    def attempted_at(self, seqs: frozenset[int]) -> Mapping[int, AttemptPlace]:
+        """Return where those of these deliveries that are in flight are attempted."""
+        return {
+            seq: AttemptPlace(url, left=self._urls.get(subscription) != url)
+            for url, running in self._running.items()
+            for seq, subscription in running.task.attempting(seqs).items()
+        }
 
     def in_flight_of(self, subscription: str) -> frozenset[int]:
         """Return the numbers of the subscription's deliveries that are being attempted."""

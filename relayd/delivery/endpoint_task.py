@@ -15,7 +15,7 @@ import trio
 from relayd.at_work import AtWork
 from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
-from relayd.core.delivery import AttemptRecord, Hold, State, decide
+from relayd.core.delivery import AttemptRecord, Delivery, Hold, State, decide
 from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change, is_own
@@ -55,8 +55,11 @@ class DeliveryQueue(Protocol):
         False when the delivery does not stand as decided: the operator changed it meanwhile.
         """
 
-    async def quarantine(self, seq: int, detail: str) -> None:
-        """End a delivery whose attempt cannot be recorded, and keep the reason."""
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        """End a delivery whose attempt cannot be recorded, and keep the reason.
+
+        Returns whether it had not ended before.
+        """
 
     async def record_health(
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
@@ -197,6 +200,11 @@ class EndpointTask:
             want=self._want(tuple(self._subscriptions), 0, now),
             moved_at=min(self._moved_at.values(), default=None),
         )
+
+    def attempting(self, seqs: frozenset[int]) -> Mapping[int, str]:
+        """Return those of these deliveries that are attempted here, with their subscriptions."""
+        # Few are under way, and many may be asked for at many endpoints.
+        return {seq: name for seq, name in self._under_way.items() if seq in seqs}
 
     def take_token(self) -> float:
         """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
@@ -423,7 +431,7 @@ class EndpointTask:
             else:
                 self._log.exception("attempt_not_recorded", **identity(delivery))
                 # Otherwise it stays in flight until relayd ends: it would be sent again and again.
-                ended = await self._quarantined(delivery.seq)
+                ended = await self._quarantined(delivery)
         finally:
             if ended:
                 self._in_flight.end(delivery.subscription, delivery.seq)
@@ -431,13 +439,14 @@ class EndpointTask:
             self._moved_at.pop(delivery.seq, None)
             self._changed.set()
 
-    async def _quarantined(self, seq: int) -> bool:
+    async def _quarantined(self, delivery: Delivery) -> bool:
         try:
-            await self._queue.quarantine(seq, DEFECT_DETAIL)
+            if await self._queue.quarantine(delivery.seq, DEFECT_DETAIL):
+                self._log.error("delivery_exhausted", **identity(delivery), detail=DEFECT_DETAIL)
         except Exception as error:
             if not is_defect(error):
                 raise
-            self._log.exception("delivery_not_quarantined", delivery=seq)
+            self._log.exception("delivery_not_quarantined", delivery=delivery.seq)
             return False
         return True
 

@@ -79,11 +79,11 @@ def _check_target(queue: Path, target: Path, *, replace: bool) -> None:
         if _is_of_queue(path, queue):
             raise BackupError(f"{path} is a file of the queue itself; name another")
     if os.path.lexists(target) and not replace:
-        raise BackupError(f"{target} is there already; --force replaces it")
+        raise BackupError(f"{target} already exists; --force replaces it")
     if os.path.lexists(target) and not (_is_empty(target) or is_queue_file(target)):
         # It may be the configuration, or a spool, whose events nobody has accepted yet.
         raise BackupError(
-            f"{target} is not a backup of a queue, and is left as it is; name another"
+            f"{target} is not a backup of a queue and was not changed; name another file"
         )
 
 
@@ -118,7 +118,7 @@ def _take(partial: Path) -> int:
         os.ftruncate(descriptor, 0)
     except BlockingIOError:
         os.close(descriptor)
-        raise BackupError(f"another backup writes {partial} just now") from None
+        raise BackupError(f"another backup is writing {partial}") from None
     except OSError:
         os.close(descriptor)
         raise

@@ -51,9 +51,6 @@ class EventDetail:
     deliveries: tuple[DeliveryDetail, ...]
 
 
-LARGEST_SEQ = 2**63 - 1  # of SQLite's integers
-
-
 def find(reading: Reading, identifier: str, market: str | None = None) -> EventDetail | None:
     """Return the event with this id, or the event of the delivery with this id and that alone.
 
@@ -61,7 +58,7 @@ def find(reading: Reading, identifier: str, market: str | None = None) -> EventD
     market is given.
     """
     seq = delivery_seq(identifier, reading.tag)
-    if seq is not None and seq <= LARGEST_SEQ:
+    if seq is not None:
         row = reading.db.execute(
             "SELECT event_seq FROM deliveries WHERE seq = ?", (seq,)
         ).fetchone()
@@ -70,13 +67,15 @@ def find(reading: Reading, identifier: str, market: str | None = None) -> EventD
     event_seq = find_event(reading, identifier, market)
     if event_seq is None:
         return None
-    seqs = [
-        number
-        for (number,) in reading.db.execute(
-            "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
-        )
-    ]
-    return _event(reading, event_seq, seqs)
+    return _event(reading, event_seq, deliveries_of(reading, event_seq))
+
+
+def deliveries_of(reading: Reading, event_seq: int) -> list[int]:
+    """Return the numbers of an event's deliveries, in order."""
+    rows = reading.db.execute(
+        "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
+    )
+    return [seq for (seq,) in rows]
 
 
 def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | None:
@@ -104,7 +103,8 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
 
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
     rows = reading.db.execute(
-        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''), extra"
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''),"
+        " extra"
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )

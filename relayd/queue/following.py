@@ -53,7 +53,7 @@ class Following:
         """Look once. Raises `QueueUnreadableError` once the file was replaced."""
         if _identity(self._path) != self._file:
             raise QueueUnreadableError(
-                self._path, "it was replaced by another file; give the command again to follow that"
+                self._path, "it was replaced by another file; run the command again to follow that"
             )
         [version] = self._db.execute("PRAGMA data_version").fetchone()
         if version == self._version:

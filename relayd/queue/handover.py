@@ -24,14 +24,14 @@ WHERE seq BETWEEN :first AND :through AND subscription_id = :old
   AND (due_at IS NULL OR seq NOT IN (SELECT value FROM json_each(:in_flight)))
   AND NOT EXISTS (SELECT 1 FROM deliveries o
     WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
-RETURNING due_at IS NOT NULL"""
+RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END"""
 
 _LEFT = """
 SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight)) FROM deliveries
 WHERE seq BETWEEN :first AND :through AND subscription_id = :old"""
 
 _OLD = """
-SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0)
+SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0), n.release
 FROM subscriptions o, subscriptions n
 WHERE o.id = :old AND n.id = :new"""
 
@@ -58,7 +58,8 @@ WHERE id = :new AND gone_at IS NULL AND url = (SELECT url FROM subscriptions WHE
 class Step:
     """What one step did.
 
-    `moved` deliveries were handed over, of which `waiting` have not ended. `through` is the number
+    `moved` deliveries were handed over, of which `waiting` have not ended, and `released` are
+    retries that are attempted before their scheduled time. `through` is the number
     of the last delivery that was looked at, `last` that of the last one there is: at the end they
     are equal. Of those that were looked at, `in_flight` wait for the end of their attempts, and
     `kept` stay, since the other has a delivery of the same event. `holds_moved`: what held the old
@@ -72,6 +73,7 @@ class Step:
     in_flight: int
     kept: int
     holds_moved: bool
+    released: int = 0
 
 
 def hand_over(
@@ -103,7 +105,7 @@ def hand_over(
         "in_flight": json.dumps(sorted(in_flight)),
         "now": now,
     }
-    [(release, another)] = db.execute(_OLD, values)
+    [(release, another, newest)] = db.execute(_OLD, values)
     values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
     holds_moved = db.execute(_HELD, values).fetchone() is not None
@@ -112,12 +114,15 @@ def hand_over(
     moved = db.execute(_MOVE, values).fetchall()
     if moved and (release or another):
         db.execute(_RELEASE, values)
+        newest = max(newest, 1)
     left = db.execute(_LEFT, values).fetchall()
     busy = sum(flag for (flag,) in left)
-    waiting = sum(flag for (flag,) in moved)
+    waiting = sum(flag for flag, _ in moved)
+    released = sum(seen is not None and seen < newest for _, seen in moved)
     return Step(
         moved=len(moved),
         waiting=waiting,
+        released=released,
         through=through,
         last=last,
         in_flight=busy,

@@ -18,7 +18,8 @@ class ListedDelivery:
     was decided: when it was made, replayed, ended, or last put off. `due_at` is when its next
     attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
     fields are those of the latest attempt, None where there was none; `last_status` and
-    `last_failure` may be None for themselves.
+    `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
+    releases it no more before its scheduled time: see `core.release`.
     """
 
     seq: int
@@ -37,6 +38,7 @@ class ListedDelivery:
     last_started_at: float | None
     last_status: int | None
     last_failure: str | None
+    recovery_used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ _LOAD = f"""
 SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
   coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
   CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
-  d.ended_at, a.started_at, a.status, a.failure
+  d.ended_at, a.started_at, a.status, a.failure, d.recovery_used
 FROM deliveries d
 CROSS JOIN events e ON e.seq = d.event_seq
 CROSS JOIN subscriptions s ON s.id = d.subscription_id
@@ -95,7 +97,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         changed_at,
         *rest,
     ) in reading.db.execute(_LOAD, (json.dumps(list(seqs)),)):
-        due_at, ended_at, last_started_at, last_status, last_failure = rest
+        due_at, ended_at, last_started_at, last_status, last_failure, recovery_used = rest
         held = None if hold is None else Hold(hold)
         state = shown_state(State(stored), held)
         found.append(
@@ -116,6 +118,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 last_started_at=last_started_at,
                 last_status=last_status,
                 last_failure=last_failure,
+                recovery_used=bool(recovery_used),
             )
         )
     return found

@@ -19,7 +19,7 @@ class QueueLockedError(Exception):
 
     def __init__(self, path: Path, pid: str) -> None:
         super().__init__(
-            f"another relayd runs on this queue: process {pid or 'unknown'} holds {path}. "
+            f"another relayd is using this queue: process {pid or 'unknown'} holds {path}. "
             "Stop it first, or give this one another queue.path."
         )
 

@@ -63,7 +63,7 @@ async def finish_migration(writer: Database) -> None:
             path=str(writer.path),
             events=left,
             detail="the queue was written by an older relayd; its events are given their markets."
-            " It may be killed and started again: it then goes on",
+            " If it is killed, the next start continues",
         )
     while True:
         step = await writer.write(move_step)

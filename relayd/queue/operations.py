@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
 from relayd.queue.acceptance import Numbers
-from relayd.queue.records import set_release
+from relayd.queue.records import count_released, set_release
 
 T = TypeVar("T")
 
@@ -147,20 +147,13 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
     )
 
 
-_RELEASED = """
-SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
-WHERE subscription_id = (SELECT id FROM subscriptions WHERE name = ?)
-  AND state = 'retrying' AND recovery_used IN (0, 1) AND release_seen < ?"""
-
-
 def release_retries(db: sqlite3.Connection, name: str, *, release: int, now: float) -> int:
     """Release the retries that wait for a subscription; return how many.
 
     Each gets an attempt before its time, once the subscription is not held.
     """
     set_release(db, [name], release=release, now=now)
-    [(count,)] = db.execute(_RELEASED, (name, release))
-    return int(count)
+    return count_released(db, release).get(name, 0)
 
 
 def read_holds(db: sqlite3.Connection) -> dict[str, Hold | None]:

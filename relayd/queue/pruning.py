@@ -312,8 +312,10 @@ class Pruning:
                 rows=removed,
                 reason="max_size",
                 max_bytes=most,
-                detail="the queue was larger than queue.max_size, and the oldest rejected input"
-                " went before any event",
+                detail=(
+                    "the queue was larger than queue.max_size, and the oldest rejected input was"
+                    " removed before any event"
+                ),
             )
 
     async def _step(
@@ -359,6 +361,8 @@ class Pruning:
                 attempts_bytes=filled_by.attempts,
                 rejected_bytes=filled_by.rejected,
                 other_bytes=filled_by.other,
-                detail="it is larger than queue.max_size, and nothing is left in it that has ended:"
-                " what waits, and the ids, stay. `relayd status` says what waits",
+                detail=(
+                    "it is larger than queue.max_size, and nothing in it has ended: pending"
+                    " deliveries and ids are kept. `relayd status` shows the backlog"
+                ),
             )

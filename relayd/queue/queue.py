@@ -17,9 +17,15 @@ import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
-from relayd.core.delivery import Hold
+from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Health
-from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_rejection
+from relayd.core.own_events import (
+    EXHAUSTED,
+    OutboxRow,
+    OwnEvent,
+    after_exhaustion,
+    after_rejection,
+)
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
@@ -118,20 +124,25 @@ class Queue:
 
     async def declare(
         self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
-    ) -> None:
+    ) -> Mapping[str, int]:
         """Bring the subscriptions up to the configuration; see `holds` for what holds each of them.
 
-        What waits for a subscription whose URL or `made_with` changed is released.
+        What waits for a subscription whose URL or `made_with` changed is released: returns how many
+        retries, by subscription.
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)
         with self._operators_release() as release:
-            found = await self._writer.write(
-                lambda db: records.declare(db, wanted, release=release, now=self._clock())
+            found, released = await self._writer.write(
+                lambda db: (
+                    records.declare(db, wanted, release=release, now=self._clock()),
+                    records.count_released(db, release),
+                )
             )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
         self._holds = {name: hold for name, (_, hold) in found.items()}
         self._own_types = own_types
+        return released
 
     async def pause(self, subscription: str) -> bool:
         """Hold a subscription's deliveries; return whether it was not paused before."""
@@ -206,10 +217,32 @@ class Queue:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
 
-    async def quarantine(self, seq: int, detail: str) -> None:
-        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason."""
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
+
+        Returns whether it had not ended before; then `relayd.delivery.exhausted` is durable with it.
+        """
         now = self._clock()
-        await self._writer.write(lambda db: records.quarantine(db, seq, detail, now=now))
+
+        def work(db: sqlite3.Connection) -> tuple[bool, int]:
+            ended = records.quarantine(db, seq, detail, now=now)
+            if ended is None:
+                return False, 0
+            own_events = after_exhaustion(
+                delivery_id(self.tag, seq),
+                now,
+                event_id=ended.event_id,
+                event_type=ended.event_type,
+                subscription=ended.subscription,
+                attempts=ended.attempts,
+                last_failure=detail,
+            )
+            return True, outbox.put(db, own_events, self._own_types)
+
+        ended, told = await self._writer.write(work)
+        if told:
+            self._outbox_filled.set()
+        return ended
 
     async def record_health(
         self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from relayd.core.delivery import Hold
 from relayd.permissions import user_name
 from relayd.queue.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0
 
@@ -118,7 +119,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise QueueUnreadableError(
             path,
             "its events are still being moved from an older version's table; try again once"
-            " `relayd run` has started: its log says how far it is",
+            " `relayd run` has started: its log shows the progress",
         )
 
 
@@ -129,20 +130,18 @@ def _missing(path: Path) -> str:
         return f"user {user_name()} may not look into its directory; use sudo, or relayd's user"
     except OSError:
         pass
-    return "there is no queue yet: `relayd run` makes it when it first starts"
+    return "there is no queue yet: `relayd run` creates it when it first starts"
 
 
 def _explain(error: sqlite3.Error, path: Path) -> str:
     if not os.access(path, os.R_OK):
         return f"user {user_name()} may not read it; use sudo, or relayd's user"
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return "another process holds its lock; try again"
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return (
+    return file_in_words(
+        error,
+        locked="another process holds its lock; try again",
+        interrupted="reading it takes too long",
+        barred=(
             f"it cannot be opened: user {user_name()} needs write access to {path.parent}, "
-            "where SQLite keeps what goes with it"
-        )
-    if code == sqlite3.SQLITE_NOTADB:
-        return "this is not a SQLite file"
-    return f"{error} ({getattr(error, 'sqlite_errorname', 'SQLite')})"
+            "where SQLite keeps its -wal and -shm files"
+        ),
+    )

@@ -79,6 +79,11 @@ UPDATE deliveries SET state = '{State.EXHAUSTED}', due_at = NULL, ended_at = :no
   attempts = (SELECT max(number) FROM attempts WHERE delivery_seq = :seq)
 WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
+_QUARANTINED = """
+SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
+JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
+WHERE d.seq = :seq"""
+
 # A receiver's 410 holds until its URL changes; what the operator paused stays paused. One statement
 # for all, since Python's lock is given up at each, and got back late under load: thousands would
 # keep others from writing for a second. `made_with` is in `:marks`, as JSON has no bytes.
@@ -102,6 +107,13 @@ UPDATE subscriptions SET presence = 'removed'
 WHERE presence <> 'removed' AND name NOT IN (SELECT value ->> 0 FROM json_each(:declared))"""
 
 _SUBSCRIPTIONS = "SELECT json_group_array(json_array(name, id, hold)) FROM subscriptions"
+
+
+_RELEASED = """
+SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
+  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
+    AND release_seen < :release)
+FROM subscriptions WHERE release = :release"""
 
 
 def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
@@ -150,11 +162,26 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     return results
 
 
-def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> None:
-    """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt."""
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A delivery that was ended since its attempt cannot be recorded."""
+
+    event_id: str
+    event_type: str
+    subscription: str
+    attempts: int
+
+
+def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
+    """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
+
+    Returns None for one that has ended already: then nothing is changed.
+    """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
-    db.execute(_QUARANTINE, values)
+    if not db.execute(_QUARANTINE, values).rowcount:
+        return None
+    return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 
 def _count_attempt(db: sqlite3.Connection, record: AttemptRecord) -> bool:
@@ -223,6 +250,15 @@ def declare(
         name: (number, None if hold is None else Hold(hold))
         for name, number, hold in json.loads(found)
     }
+
+
+def count_released(db: sqlite3.Connection, release: int) -> dict[str, int]:
+    """Return how many retries the release `release` of the operator's released, by subscription.
+
+    Those of which it released none are not in it.
+    """
+    rows = db.execute(_RELEASED, {"release": release})
+    return {name: count for name, count in rows if count}
 
 
 def set_release(db: sqlite3.Connection, names: Iterable[str], *, release: int, now: float) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
 from relayd.core.patterns import pattern_matches
+from relayd.queue.details import deliveries_of
 from relayd.queue.filtering import DeliveryFilter, conditions_on_events, query_for
 from relayd.queue.listing import ListedDelivery, load
 from relayd.queue.namesakes import find_event
@@ -47,12 +48,7 @@ def find_named(
         if event_seq is None:
             return identifier
         events.append(event_seq)
-        deliveries += [
-            number
-            for (number,) in reading.db.execute(
-                "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
-            )
-        ]
+        deliveries += deliveries_of(reading, event_seq)
     return Named(tuple(dict.fromkeys(deliveries)), tuple(dict.fromkeys(events)))
 
 

@@ -43,8 +43,8 @@ class WalWatch:
                 "wal_large",
                 path=str(self._wal),
                 bytes=size,
-                detail="another program has been reading the queue for long (a backup, an open"
-                " sqlite3 shell?): the file grows until it ends",
+                detail="another program has been reading the queue for a long time (a backup, an"
+                " open sqlite3 shell?): the file grows until it ends",
             )
         elif self._large and size < LARGE_BYTES:
             _log.info("wal_cut_back", path=str(self._wal), bytes=size)

@@ -6,7 +6,8 @@ nothing twice.
 
 Logged: `spool_waiting` (warning) with what the spool waits for, and `spool_ready` when that is over;
 `reader_not_confined` (warning); `reader_ended` (warning) with how. A reader that ended while it read
-a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s.
+a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s. So is
+one that has died more than nine times within an hour, at whatever rows.
 """
 
 import os
@@ -23,8 +24,9 @@ from relayd.config.sections import SpoolConfig
 from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
-from relayd.core.poison import NOTHING, obituary
+from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
 from relayd.spool.files import access_problem, missing_words
@@ -75,12 +77,15 @@ class Spool:
         config: SpoolConfig,
         intake: SpoolIntake,
         readers: Readers,
+        pace: Pace,
         at_work: AtWork,
+        *,
         paths: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._intake = intake
         self._readers = readers
+        self._pace = pace
         self._at_work = at_work
         self._source = f"spool {config.name}"
         self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
@@ -91,6 +96,7 @@ class Spool:
         self._place: str | None = None
         """The real path, to which the configured one led when the configuration was read."""
         self._waits_for: str | None = None
+        self._deaths: list[float] = []
         self._undeleted = 0
         self._states = 0
         self._states_since = 0.0
@@ -129,8 +135,9 @@ class Spool:
             if problem is None:
                 await trio.sleep(_RETRY_S)
                 continue
-            self._wait_for(f"{problem}; it is tried again in {retry_s:.0f} s")
-            await trio.sleep(retry_s)
+            pause_s = max(retry_s, reader_pause_s(len(self._deaths)))
+            self._wait_for(f"{problem}; it is tried again in {pause_s:.0f} s")
+            await trio.sleep(pause_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def _read(self) -> str | None:
@@ -202,8 +209,9 @@ class Spool:
         match frame.kind:
             case Kind.EVENTS:
                 events = self._checks.events(frame.text, frame.blob, paths_of)
-                refused = await self._accept(events)
-                await reader.send(Kind.DONE, frame.number, refused)
+                async with self._pace.frame(len(events)):
+                    refused = await self._accept(events)
+                    await reader.send(Kind.DONE, frame.number, refused)
             case Kind.REJECTED:
                 found = frames.rejected_of(frame.text, frame.blob)
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
@@ -265,13 +273,17 @@ class Spool:
         """Note a reader's end, and return what is wrong when it is more than one row."""
         if ended.status in {EXIT_MOVED, EXIT_BARRED}:
             return None  # why is found before the next reader is started
+        now = trio.current_time()
+        self._deaths = recent_deaths([*self._deaths, now], now)
         # The reader wrote it: one that was taken over might blame a delivery, whose key is positive.
         if key >= NOTHING:
             self._log.warning("reader_ended", detail=str(ended))
             return f"its reader ended: {ended}"
         deaths = self._at_work.note_death(key)
         self._log.warning("reader_ended", detail=f"{ended}; {obituary(key, deaths)}")
-        return None
+        if not reader_pause_s(len(self._deaths)):
+            return None
+        return f"its reader crashed {len(self._deaths)} times within an hour, lately at a row of it"
 
     def _wait_for(self, reason: str) -> None:
         if reason != self._waits_for:

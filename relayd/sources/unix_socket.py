@@ -8,8 +8,13 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import trio
+
+BACKLOG: Final = 4096
+"""So many may connect before the first is accepted: a burst of short-lived producers, each with one
+event. Beyond it they get EAGAIN. The kernel cuts it to net.core.somaxconn, which is 4096."""
 
 
 class SocketPathError(Exception):
@@ -32,7 +37,7 @@ def bind_unix(path: Path, mode: int) -> trio.SocketListener:
         finally:
             os.umask(previous)
         path.chmod(mode)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise SocketPathError(f"{path}: {_words(error, path)}") from error

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from relayd.core.body import HugeNumber, JsonValue, encoded, stringify
 from relayd.core.event import (
     MAX_BODY_BYTES,
     Column,
@@ -29,6 +28,7 @@ from relayd.core.event_fields import (
     checked_market,
     checked_type,
 )
+from relayd.core.json_text import HugeNumber, JsonValue, encoded, stringify
 
 HEAD: Final = struct.Struct("!BIII")
 TEXT_BYTES: Final = 512 * 1024
@@ -70,6 +70,10 @@ class Kind(IntEnum):
 
 
 _MOST_BYTES: Final = {Kind.EVENTS: EVENTS_BYTES, Kind.REJECTED: ROWS_BYTES}
+
+
+# One for all: `json.dumps` makes an encoder for each call where it is not asked for the usual form.
+_ENTRY_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class BadFrameError(Exception):
@@ -213,7 +217,7 @@ class EventFrames:
         version = None if event.api_version == defaults.api_version else event.api_version
         flaws = [_cut(each, _NAME) for each in event.unfaithful] or None
         entry = [event.id, event.type, event.created, market, version, len(event.body), flaws]
-        return f"[{_dumps(entry)[1:-1]},{_values_text(values)}]"
+        return f"[{_ENTRY_ENCODER.encode(entry)[1:-1]},{_values_text(values)}]"
 
     def add(self, text: str, event: Event) -> None:
         """Put an event into the frame that is being packed."""
@@ -229,10 +233,6 @@ class EventFrames:
         self._texts, self._blobs = [], []
         self._text_size = self._blob_size = 0
         return raw
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _values_text(values: Sequence[list[object]]) -> str:

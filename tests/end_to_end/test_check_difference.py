@@ -65,8 +65,9 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
         # The reload changes just that, and says what it left behind.
         done = json.loads(await command("reload", "--json", config=config))["changes"]
         assert [line.partition("; ")[0] for line in done] == told["changes"]
-        [removed] = [line for line in done if "; " in line]
+        [removed, changed] = [line for line in done if "; " in line]
         assert removed.startswith("subscription board: removed; 3 waiting deliveries held; ")
+        assert changed.endswith("; 3 waiting deliveries held; 3 retries released: held")
         write(tmp_path, "books", "shop", "board")
         printed = await command("check", "--diff", config=config)
         assert "subscription board: added; 3 waiting deliveries go on" in printed

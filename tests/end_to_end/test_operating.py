@@ -88,7 +88,7 @@ async def test_replay_and_cancel_by_id(tmp_path: Path) -> None:
             assert (done["changed"], done["to_cancel"]) == (1, {"shop": 1})
             missing = await command("cancel", "evt_9", "--yes", config=config, status=1)
             assert "'evt_9'" in missing
-            assert "Say which" in await command("cancel", config=config, status=2)
+            assert "Specify which" in await command("cancel", config=config, status=2)
 
 
 async def test_cancelled_while_it_is_attempted(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ async def test_a_receiver_is_tried(tmp_path: Path, daemon: bool) -> None:
         async def both_ways() -> None:
             printed = await command("test", "books", config=config)
             assert printed.startswith("Sent payment.succeeded (evt_test_")
-            assert "It was taken: 200" in printed
+            assert "Accepted: 200" in printed
             assert "  | ok" in printed
             switch.status = 500
             refused = await command("test", "books", config=config, status=1)
@@ -404,20 +404,20 @@ async def test_a_test_that_succeeds_lets_what_waits_go(tmp_path: Path) -> None:
             switch.status = 200
             await command("pause", "books", config=config)
             held = await command("test", "books", config=config)
-            assert "3 retries stay where they are: the subscription is held" in held
+            assert "3 retries stay pending: the subscription is held" in held
             released = await asked("resume", "books", config=config)
             assert released["subscriptions"][0]["released"] == 3
             for event_id in ("evt_1", "evt_2", "evt_3"):
                 await logged(relayd, "attempt_succeeded", event_id=event_id, attempt=2)
             status = await asked("status", config=config)
             assert [each["state"] for each in status["endpoints"]] == ["healthy"]
-            assert "No retry was waiting." in await command("test", "books", config=config)
+            assert "No retry was pending." in await command("test", "books", config=config)
             switch.status = 503
             await emit(config, "evt_4")
             await logged(relayd, "retry_scheduled", event_id="evt_4")
             switch.status = 200
             tested = await command("test", "books", config=config)
-            assert "1 retry waiting: attempted now, beside the schedule." in tested
+            assert "1 retry pending: attempted now, in addition to the schedule." in tested
             await logged(relayd, "attempt_succeeded", event_id="evt_4", attempt=2)
             [shown] = (await asked("show", "evt_4", config=config))["deliveries"]
             assert [each["extra"] for each in shown["history"]] == [None, "operator"]
@@ -601,7 +601,7 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
         await logged(relayd, "replayed")
         relayd.signal(signal.SIGKILL)
         await relayd.wait()
-    assert "give the command again for the rest" in printed[0]
+    assert "run the command again for the rest" in printed[0]
     found = counts()
     assert sum(found.values()) == total
     assert 0 < found["exhausted"] < total

@@ -49,7 +49,8 @@ async def test_a_backlog_goes_over_to_the_new_name(tmp_path: Path) -> None:
             assert await waiting(config) == {"books": 3, "shop": 1}
             done = await asked("rename", "books", "shop", config=config)
             assert done == {
-                "changes": [], "moved": 3, "waiting": 3, "kept": 0, "in_flight": 0, "hold": None
+                "changes": [], "moved": 3, "waiting": 3, "released": 0, "kept": 0, "in_flight": 0,
+                "hold": None,
             }  # fmt: skip
             assert await waiting(config) == {"shop": 4}
             again = await command("rename", "books", "shop", config=config)
@@ -66,6 +67,34 @@ async def test_a_backlog_goes_over_to_the_new_name(tmp_path: Path) -> None:
         assert len({each for each in ids if each and "test" not in each}) == 4
 
 
+async def test_what_a_new_url_releases_is_counted(tmp_path: Path) -> None:
+    async with open_receiver(answer(503)) as old, open_receiver(answer(200)) as new:
+        books = {"url": old.url, "retry": ["1h"]}
+        config = write_config(tmp_path, {"books": books}, spools=None)
+        async with running(config) as relayd:
+            await emit(config, "evt_1", "evt_2", "evt_3")
+            await until(lambda: len(relayd.events("retry_scheduled")) == 3)
+            write_config(tmp_path, {"books": books | {"secret": "another-secret-1"}}, spools=None)
+            assert (await command("reload", config=config)).startswith(
+                "subscription books: secret changed; 3 retries released: attempted now"
+            )
+            await until(lambda: len(relayd.events("attempt_failed")) == 6)
+            line = relayd.events("reloaded")[-1]
+            assert (line["released"], line["no_longer_held"]) == ({"books": 3}, {})
+            # Handed over to a name with another URL, they are released too.
+            write_config(tmp_path, {"shop": books | {"url": new.url}}, spools=None)
+            done = await asked("reload", config=config)
+            assert (done["released"], done["no_longer_held"]) == ({}, {})
+            printed = await command("rename", "books", "shop", config=config)
+            assert "3 retries released: attempted now, beside the schedule." in printed
+            [line] = relayd.events("renamed")
+            assert (line["deliveries"], line["waiting"], line["released"]) == (3, 3, 3)
+            await until(lambda: len(relayd.events("attempt_succeeded")) == 3)
+            # Without a change nothing is released.
+            done = await asked("reload", config=config)
+            assert (done["released"], done["no_longer_held"]) == ({}, {})
+
+
 async def test_a_name_that_is_not_in_force_yet_is_taken_up(tmp_path: Path) -> None:
     config = write_config(
         tmp_path, {"books": {"url": "http://127.0.0.1:9/", "retry": ["1h"]}}, spools=None
@@ -78,8 +107,8 @@ async def test_a_name_that_is_not_in_force_yet_is_taken_up(tmp_path: Path) -> No
         printed = await command("rename", "books", "shop", config=config)
         assert "subscription shop: added" in printed
         text = " ".join(printed.split())
-        assert "1 delivery of books handed over to shop; 1 of them had not ended." in text
-        assert "shop is paused; `relayd resume shop` lets it go on." in text
+        assert "1 delivery of books handed over to shop; 1 of them pending." in text
+        assert "shop is paused; `relayd resume shop` resumes it." in text
         assert await waiting(config) == {"shop": 1}
         # The pause went along: the old name, put back, has none.
         renamed(config, "shop", "books")
@@ -165,7 +194,7 @@ async def test_a_replay_says_what_holds_it(tmp_path: Path) -> None:
             assert (dry["matched"], dry["held"]) == (2, {"books": "paused"})
             text = " ".join((await command("replay", "books", "--yes", config=config)).split())
             assert "1 delivery due again, and held. books is held: it is paused;" in text
-            assert "`relayd resume books` lets its deliveries go out" in text
+            assert "`relayd resume books` releases its deliveries" in text
             assert "will go out" not in text
             await command("cancel", "books", "--yes", config=config)
             text = " ".join((await command("replay", "evt_1", "--yes", config=config)).split())

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from service_manager import ServiceManager, environment, listening, passing, ser
 
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.daemon import GRACE_S
+from relayd.sources.unix_socket import BACKLOG
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 SECURITY = ("systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager")
@@ -163,6 +164,31 @@ async def test_producers_are_never_refused_while_it_restarts(tmp_path: Path) -> 
     assert set(ids) <= accepted
 
 
+async def test_who_waits_is_answered_when_the_configuration_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "relayd.sock"
+    config = without_spool(tmp_path, nonsense=1)
+    with listening(path) as passed, ExitStack() as stack:
+        producers = []
+        for _ in range(40):
+            producer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            producer.settimeout(10)
+            producer.connect(str(path))
+            producers.append(producer)
+        for producer in producers[:20]:
+            producer.sendall(b'{"type":"order.created","data":{}}\n')
+        async with started(config, under=passing(passed), pass_fds=[passed.fileno()]) as relayd:
+            assert await relayd.wait() == 78
+        for producer in producers:
+            with producer.makefile("rb") as lines:
+                answer, *more = lines
+            assert json.loads(answer)["code"] == "unavailable"
+            assert more == []
+        assert relayd.errors.count("nonsense: unknown key") == 1
+        # The socket is the service manager's, and goes on listening.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as later:
+            later.connect(str(path))
+
+
 async def test_reloads_leave_the_passed_socket_and_come_back_to_it(tmp_path: Path) -> None:
     config = without_spool(tmp_path)
     with listening(tmp_path / "relayd.sock") as passed:
@@ -247,10 +273,14 @@ def unit(name: str) -> dict[str, list[str]]:
 def test_the_units_say_what_the_code_does() -> None:
     service, passed = unit("relayd.service"), unit("relayd.socket")
     assert service["RestartPreventExitStatus"] == [str(WRONG_CONFIGURATION)]
+    [after] = service["ExecStopPost"]
+    assert f'"$$EXIT_STATUS" != {WRONG_CONFIGURATION} ]' in after
+    assert after.endswith("systemctl --no-ask-password stop relayd.socket'")
     assert int(service["TimeoutStopSec"][0].removesuffix("s")) > GRACE_S
     example = yaml.safe_load((UNITS.parent / "config.example.yaml").read_text())
     assert passed["ListenStream"] == [example["socket"]["path"]]
     assert passed["SocketUser"] == service["User"]
+    assert passed["Backlog"] == [str(BACKLOG)]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")

@@ -84,7 +84,7 @@ async def test_an_overwritten_header_is_found_at_the_start(tmp_path: Path, lengt
     config = await filled(tmp_path, events=1)
     overwrite(tmp_path / "queue.db", 0, bytes(length))
     reason = await refused(config)
-    assert "damaged, or no SQLite database" in reason
+    assert "damaged, or not a SQLite database" in reason
 
 
 async def test_a_queue_that_was_cut_off_is_found_at_the_start(tmp_path: Path) -> None:

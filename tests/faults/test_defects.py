@@ -13,8 +13,12 @@ async def test_a_delivery_that_cannot_be_recorded_is_quarantined_and_the_others_
     tmp_path: Path,
 ) -> None:
     async with open_receiver(answer(204)) as receiver:
-        config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}})
+        # The operator's own, paused: what is in it is counted at the end.
+        books = {"url": receiver.url, "rate_limit": "1000/s", "events": ["order.*"]}
+        operator = {"url": "http://127.0.0.1:9/", "events": ["relayd.delivery.exhausted"]}
+        config = write_config(tmp_path, {"books": books, "operator": operator})
         async with running(config) as relayd:
+            await command("pause", "operator", config=config)
             await command("pause", "books", config=config)
             for number in range(5):
                 await command(
@@ -43,10 +47,17 @@ async def test_a_delivery_that_cannot_be_recorded_is_quarantined_and_the_others_
         # It is not sent again, at a start either.
         async with running(config):
             await trio.sleep(0.5)
+            listed = json.loads(
+                await command("deliveries", "--subscription", "operator", "--json", config=config)
+            )
+            [own] = listed["deliveries"]
+            reported = await command("show", own["event_id"], config=config)
         assert len(receiver.requests) == 6
-    [about] = found["subscriptions"]
+    about, _ = found["subscriptions"]
     assert about["state"] == "exhausted"
     assert "relayd itself failed" in shown
+    assert own["event_type"] == "relayd.delivery.exhausted"
+    assert '"event_id":"evt_2"' in reported
 
 
 async def test_a_command_with_a_defect_answers_and_ends_nothing(tmp_path: Path) -> None:

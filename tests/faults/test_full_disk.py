@@ -20,6 +20,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.queue.reserve import RESERVE_BYTES, FileReserve
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 
@@ -194,7 +195,7 @@ async def test_rows_that_cannot_be_deleted_are_not_handed_in_again(tmp_path: Pat
         readers = Readers()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readers.run)
-            spool = Spool(config, intake, readers, AtWork.unrecorded())
+            spool = Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
             nursery.start_soon(spool.run)
             await until(lambda: spool.waits_for is not None)
             await trio.sleep(2.2)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
     ["core", "permissions"],
-    ["config", "sqlite_errors", "child_process", "pacing"],
+    ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],

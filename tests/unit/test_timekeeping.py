@@ -65,3 +65,15 @@ def test_a_stop_between_two_readings_is_no_step() -> None:
 def test_the_system_s_clocks_agree() -> None:
     clock = Clock()
     assert clock.follow() == 0.0
+
+
+def test_its_age_knows_no_step() -> None:
+    clocks = Clocks()
+    clock = Clock(clocks.read_wall, clocks.read_steady)
+    clocks.pass_by(60.0)
+    for step in (HOUR, -30 * 24 * HOUR):
+        clocks.wall += step
+        assert clock.age() == 60.0
+        clock.follow()
+        # When it was made, by the clock as it is set now.
+        assert clock.now() - clock.age() == clocks.wall - 60.0

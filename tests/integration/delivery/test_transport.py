@@ -214,6 +214,11 @@ async def test_any_2xx_is_a_success(status: int) -> None:
     assert 0 < outcome.duration_s < 5
 
 
+async def test_the_beginning_of_an_answer_is_kept() -> None:
+    outcome = await outcome_of(answer(500, b"x" * 2_000))
+    assert outcome.answer == b"x" * 1_024
+
+
 @pytest.mark.parametrize(
     ("status", "detail"),
     [

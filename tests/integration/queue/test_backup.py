@@ -95,7 +95,7 @@ async def test_nothing_is_overwritten_unless_it_is_wanted(tmp_path: Path) -> Non
     path, target = tmp_path / "queue.db", tmp_path / "copy.db"
     await make_queue(path, 1)
     target.write_text("precious")
-    with pytest.raises(BackupError, match="is there already; --force"):
+    with pytest.raises(BackupError, match="already exists; --force"):
         back_up(path, target, replace=False, progress=nothing)
     with pytest.raises(BackupError, match="is not a backup of a queue"):
         back_up(path, target, replace=True, progress=nothing)
@@ -138,7 +138,7 @@ async def test_what_was_cut_off_is_taken_away_or_begun_anew(tmp_path: Path) -> N
     partial.write_bytes(b"half" * 100_000)
     with partial.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(BackupError, match="another backup writes"):
+        with pytest.raises(BackupError, match="another backup is writing"):
             back_up(path, target, replace=False, progress=nothing)
         assert partial.exists()
     assert back_up(path, target, replace=False, progress=nothing).events == 100

@@ -147,7 +147,7 @@ async def test_a_release_moves_along(tmp_path: Path, way: str) -> None:
             [delivery] = await claimed(queue, name="mail")
             await record(queue, delivery, FAILED)
         assert await claimed(queue, name="mail") == []
-        await step(queue)
+        assert (await step(queue)).released == 1
         # What was mail's own is not released with it.
         [delivery] = await claimed(queue, name="mail")
         assert (delivery.event_id, delivery.extra) == ("evt_1", Extra.OPERATOR)

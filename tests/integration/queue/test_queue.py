@@ -269,13 +269,13 @@ async def test_what_the_configuration_changed_is_released(tmp_path: Path) -> Non
         await accept(queue, "evt_0")
         [delivery] = (await queue.claim(want())).deliveries
         await record(queue, delivery, FAILED)
-        await queue.declare([Declared("books", URL, True)])
+        assert await queue.declare([Declared("books", URL, True)]) == {}
         assert (await queue.claim(want())).deliveries == ()
         for declared in (
             Declared("books", URL, True, made_with=b"another secret"),
             Declared("books", "https://other.example/", True),
         ):
-            await queue.declare([declared])
+            assert await queue.declare([declared]) == {"books": 1}
             [delivery] = (await queue.claim(want())).deliveries
             assert delivery.extra is Extra.OPERATOR
             await record(queue, delivery, FAILED)
@@ -346,15 +346,47 @@ async def test_one_rejected_row_makes_one_event_however_often_it_is_resubmitted(
         )
 
 
+async def test_a_quarantined_delivery_is_reported_once(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        declared = [Declared("books", URL, True), Declared("mail", URL, True)]
+        await queue.declare(declared, frozenset({"relayd.delivery.exhausted"}))
+        await accept(queue, "evt_1")
+        await accept(queue, "evt_2")
+        await queue.operate(
+            lambda db, *_: db.execute(
+                "UPDATE events SET type = 'relayd.endpoint.failing' WHERE id = 'evt_2'"
+            )
+        )
+        first, own = (await queue.claim(want())).deliveries
+        for _ in range(2):
+            await queue.quarantine(first.seq, "relayd itself failed")
+            await queue.quarantine(own.seq, "an event of relayd's own makes none")
+        with trio.fail_after(5):
+            [row] = await queue.outbox()
+        assert row.event.type == "relayd.delivery.exhausted"
+        assert row.event.data == {
+            "object": {
+                "id": first.id,
+                "event_id": "evt_1",
+                "event_type": "order.created",
+                "subscription": "books",
+                "attempts": 1,
+                "last_failure": "relayd itself failed",
+            }
+        }
+
+
 async def test_a_delivery_is_quarantined_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_1")
         [delivery] = (await queue.claim(want())).deliveries
-        await queue.quarantine(delivery.seq, "relayd itself failed")
+        assert await queue.quarantine(delivery.seq, "relayd itself failed")
         assert (await queue.claim(want())).deliveries == ()
-        await queue.quarantine(delivery.seq, "again")  # it has ended: nothing changes
+        assert not await queue.quarantine(delivery.seq, "again")  # it has ended: nothing changes
     with sqlite3.connect(path) as db:
+        assert db.execute("SELECT * FROM outbox").fetchall() == [], "nobody wants it"
         assert db.execute(
             "SELECT state, attempts, due_at, ended_at FROM deliveries"
         ).fetchall() == [("exhausted", 1, None, NOW)]

@@ -16,6 +16,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.sources import readers as readers_module
+from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 from relayd.spool.table import SPOOL_TABLE
@@ -60,7 +61,10 @@ async def reading(
     readers = Readers(module)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(readers.run)
-        spools = [Spool(config, intake, readers, AtWork.unrecorded()) for config in configs]
+        spools = [
+            Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
+            for config in configs
+        ]
         for spool in spools:
             nursery.start_soon(spool.run)
         yield spools

@@ -20,7 +20,7 @@ from relayd.core.poison import line_key
 from relayd.database import DatabaseFullError
 from relayd.sources.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
 from relayd.sources.socket import LINE_BYTES, EventLines
-from relayd.sources.unix_socket import SocketPathError, bind_unix
+from relayd.sources.unix_socket import BACKLOG, SocketPathError, bind_unix
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 
@@ -321,3 +321,21 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "data"
     with pytest.raises(SocketPathError, match="cannot listen"):
         bind_unix(tmp_path / "missing" / "s", 0o660)
+
+
+async def test_a_burst_of_producers_is_not_refused(tmp_path: Path) -> None:
+    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    burst = min(allowed, BACKLOG, 600)
+    path = tmp_path / "s"
+    waiting: list[socket.socket] = []
+    try:
+        # Nobody accepts yet, as while the loop is busy.
+        async with bind_unix(path, 0o660):
+            for _ in range(burst):
+                waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(str(path))  # at once, or EAGAIN
+    finally:
+        for each in waiting:
+            each.close()
+    assert burst > 128 or allowed <= 128

@@ -4,21 +4,26 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.core.poison import NOTHING
 from relayd.database import DatabaseFullError
-from relayd.sources.readers import Readers
+from relayd.sources.pace import Pace
+from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.sources.spool import Spool
+from relayd.spool.frames import Settings
 from relayd.spool.table import SPOOL_TABLE
 
 INSERT = "INSERT INTO relayd_spool (type, data) VALUES ('order.created', '{\"object\":{}}')"
@@ -69,7 +74,7 @@ async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> As
     readers = Readers()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(readers.run)
-        spool = Spool(config, intake, readers, AtWork.unrecorded())
+        spool = Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()
@@ -372,3 +377,56 @@ async def test_a_table_of_another_name(tmp_path: Path) -> None:
     async with reading(path, intake, table='odd "name'):
         execute(path, f"INSERT INTO {quoted} (type, data) VALUES ('a.b', '{{}}')")
         await intake.wait_for(events=1)
+
+
+class DyingReaders(Readers):
+    """Each reader dies at a row, another one each time, or while it is at none."""
+
+    def __init__(self, *, at_rows: bool) -> None:
+        super().__init__()
+        self.starts: list[float] = []
+        self.at_rows = at_rows
+
+    @asynccontextmanager
+    async def reader(self, settings: Settings) -> AsyncIterator[Reader]:
+        assert settings.table == "relayd_spool"
+        self.starts.append(trio.current_time())
+        yield cast("Reader", self)
+
+    def at_work(self) -> int:
+        alternate = not self.at_rows and len(self.starts) % 2
+        return NOTHING if alternate else -len(self.starts)
+
+    @asynccontextmanager
+    async def frame(self, reader: Reader) -> AsyncIterator[Frame]:
+        if reader is cast("Reader", self):
+            raise ReaderEndedError("killed by SIGSEGV", -11)
+        yield cast("Frame", None)
+
+
+@pytest.mark.parametrize("at_rows", [True, False])
+async def test_ever_new_rows_that_kill_the_reader_have_one_bound(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, *, at_rows: bool
+) -> None:
+    async def at_once(function: Callable[..., object], *args: object) -> object:
+        return function(*args)
+
+    # The clock would jump while a thread looks at the folder.
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+    create(tmp_path / "spool.db")
+    config = SpoolConfig(
+        "market", tmp_path / "spool.db", "relayd_spool", "market_123", "2024-01-01"
+    )
+    readers = DyingReaders(at_rows=at_rows)
+    spool = Spool(config, Intake(), readers, Pace(lambda: False), AtWork.unrecorded())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spool.run)
+        await trio.sleep(3_600)
+        waits_for = spool.waits_for
+        nursery.cancel_scope.cancel()
+    # Nine at once, then longer and longer; 60 an hour from then on.
+    assert 60 < len(readers.starts) < 80
+    assert readers.starts[9] - readers.starts[0] < 20
+    assert waits_for is not None
+    assert "tried again in 60 s" in waits_for
+    assert "its reader" in waits_for

@@ -45,8 +45,8 @@ def test_retries_in_words(retry: tuple[float, ...], words: str) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("text", "stands in this file, read anew by a reload"),
-        ("file /a b/c", "from the file /a b/c, read anew by a reload"),
+        ("text", "in this file, read again on reload"),
+        ("file /a b/c", "from the file /a b/c, read again on reload"),
         ("env NAME", "from the variable NAME, fixed until a restart"),
         ("credential books", "from the credential books, fixed until a restart"),
     ],
@@ -88,16 +88,16 @@ def test_check_says_what_the_file_means(config: Path) -> None:
     result = run("check", config=config)
     assert result.exit_code == 0, result.output
     for words in (
-        "config.yaml is right.",
+        "config.yaml: OK",
         "events     order.*, basket.left",
         'where      data.object.total: {"gte": 5000, "not": [7, 8]}',
         "limits     100/min, 8 at a time, shared with board; 10s for an attempt",
         "retries    after 2m, 10m, 45m, 4h, 19h: 6 attempts over 24h",
         "secret     from the variable BOOKS_SECRET, fixed until a restart",
-        "previous   stands in this file",
+        "previous   in this file",
         "headers    X-Key",
         "retries    none: 1 attempt",
-        "asleep  inactive: takes no new events",
+        "asleep  inactive: gets no new events",
         "http://127.0.0.1:9/hook?…",
     ):
         assert words in result.stdout, result.stdout
@@ -198,7 +198,7 @@ def test_match_of_an_unknown_type_warns(config: Path) -> None:
         (["order.created", "--data", "{"], 1, "the event's data cannot be read"),
         (["order.created", "--object", '1}, "x": {'], 1, "not valid JSON"),
         (["Order Created", "--data", "{}"], 1, "lower-case words joined by dots"),
-        (["-"], 1, "this is no event"),
+        (["-"], 1, "this is not an event"),
         (["basket.left", "--sample"], 1, "there is no sample of basket.left"),
     ],
 )
@@ -214,7 +214,7 @@ def test_match_of_an_event_that_nobody_wants(tmp_path: Path) -> None:
     result = run("match", "order.created", config=config)
     assert result.exit_code == 0
     assert "its events are user.*, this is order.created" in result.stdout
-    assert "No subscription wants it" in result.stdout
+    assert "No subscription matches it" in result.stdout
 
 
 def test_events_lists_the_catalogue_and_the_markets_own(config: Path) -> None:

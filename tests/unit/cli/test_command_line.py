@@ -225,7 +225,10 @@ def test_root_reads_no_file_of_anothers_unasked(
     monkeypatch.setattr("relayd.cli.options.PLACES", (Path("config.yaml"), tmp_path / "etc.yaml"))
     refused = CliRunner().invoke(cli, ["check"])
     assert refused.exit_code == 78
-    assert "config.yaml: belongs to user nobody, and root obeys no other" in refused.stderr
+    assert (
+        "config.yaml: belongs to user nobody, and root does not read another user's"
+        in refused.stderr
+    )
     # Not the next one in its place: it is not what was meant.
     shutil.copy(config, tmp_path / "etc.yaml")
     os.chown(tmp_path / "etc.yaml", 65_534, 65_534)

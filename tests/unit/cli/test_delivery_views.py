@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from relayd.cli.delivery_views import (
     ChangeLines,
+    delivery_document,
     event_document,
     event_lines,
     page_document,
     table_lines,
 )
+from relayd.cli.in_flight import InFlight
 from relayd.cli.output import json_printable
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
@@ -81,6 +83,9 @@ def test_the_documents_keys_are_the_contract() -> None:
                 "last_attempt_at_unix": NOW - 59.5,
                 "last_status": None,
                 "last_failure": "timeout",
+                "in_flight": None,
+                "in_flight_at": None,
+                "in_flight_at_old_url": None,
             }
         ],
         "older_before": "dlv_9f3a1c02_17",
@@ -128,6 +133,51 @@ def test_what_is_next_or_was_last(delivery: ListedDelivery, end: str) -> None:
     assert line.endswith(f" {end}")
 
 
+OLD = InFlight("https://old.example/…", left=True)
+HERE = InFlight("https://app.example/…", left=False)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "place", "end", "words"),
+    [
+        (
+            RETRYING,
+            HERE,
+            " in flight (timeout)",
+            "retrying, an attempt is in flight at https://app",
+        ),
+        (RETRYING, OLD, " in flight, old URL", "/…, a URL that its subscription has left"),
+        (replace(RETRYING, last_failure=None), HERE, " in flight", "in flight at https://app.ex"),
+        (
+            replace(RETRYING, state=State.HELD, hold=Hold.PAUSED, due_at=None),
+            OLD,
+            " in flight, old URL",
+            "held: its subscription is paused; an attempt is in flight at https://old.example/…",
+        ),
+    ],
+)
+def test_what_is_in_flight_is_not_shown_as_due(
+    delivery: ListedDelivery, place: InFlight, end: str, words: str
+) -> None:
+    in_flight = {delivery.seq: place}
+    _, line, _ = table_lines([delivery], NOW, in_flight)
+    assert line.endswith(end)
+    event = replace(EVENT, deliveries=(DeliveryDetail(delivery, ()),))
+    assert any(words in line for line in event_lines(event, NOW, in_flight, pretty=False))
+    document = delivery_document(delivery, in_flight)
+    assert document["in_flight"] is True
+    assert document["in_flight_at"] == place.endpoint
+    assert document["in_flight_at_old_url"] is place.left
+
+
+def test_what_is_due_may_be_in_flight_where_the_daemon_does_not_say() -> None:
+    due = replace(RETRYING, due_at=NOW - 1)
+    event = replace(EVENT, deliveries=(DeliveryDetail(due, ()),))
+    words = "bookkeeping: retrying, the next attempt is due"
+    assert f"{words}, or in flight" in list(event_lines(event, NOW, pretty=False))
+    assert words in list(event_lines(event, NOW, {}, pretty=False))
+
+
 def test_the_table_fits_80_columns_with_every_known_type() -> None:
     rows = [replace(RETRYING, event_type=event_type) for event_type in EVENT_TYPES]
     lines = list(table_lines([*rows, DELIVERED], NOW))
@@ -147,7 +197,7 @@ def test_an_event_for_people() -> None:
 
 def test_an_event_that_nobody_wanted_and_whose_body_is_gone() -> None:
     lines = list(event_lines(replace(EVENT, body=None, deliveries=()), NOW, pretty=True))
-    assert "No subscription wanted it." in lines
+    assert "No subscription matched it." in lines
     assert any("removed after the retention" in line for line in lines)
 
 

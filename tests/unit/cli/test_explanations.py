@@ -8,6 +8,7 @@ import pytest
 from processes import write_config
 
 from relayd.cli.explanations import Circumstances, Explanation, explain_event
+from relayd.cli.in_flight import InFlight
 from relayd.cli.wanting import read_wanting
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
@@ -43,6 +44,7 @@ CALM = Circumstances(
     due={URL: 1},
     urls={"books": URL},
     endpoints={URL: Endpoint(URL, Rate(100, 60.0), 8)},
+    in_flight={},
     now=NOW,
 )
 
@@ -100,6 +102,42 @@ def test_a_retry_says_what_failed_and_when_it_comes() -> None:
     assert "(in 2m)" in explanation.reason
     assert explanation.reason.endswith("failed: no answer within 10 s")
     assert explanation.until == NOW + 120
+
+
+RECOVERY = "or when its endpoint, which is failing, has recovered"
+
+
+@pytest.mark.parametrize(
+    ("state", "used", "promised"),
+    [(State.RETRYING, False, True), (State.RETRYING, True, False), (State.PENDING, False, False)],
+)
+def test_recovery_is_promised_only_to_a_retry_that_it_releases(
+    state: State, used: bool, promised: bool
+) -> None:
+    failing = replace(CALM, health={URL: Health(failures=5, failing_since=NOW - 500)})
+    explanation = explained(failing, (FAILED,), state=state, due_at=NOW + 120, recovery_used=used)
+    assert (RECOVERY in explanation.reason) == promised
+    assert "its next attempt is due at" in explanation.reason
+    assert explanation.until == NOW + 120
+
+
+def test_an_attempt_in_flight_is_not_due() -> None:
+    old = replace(CALM, in_flight={1: InFlight("https://old.example/…", left=True)})
+    explanation = explained(old, (FAILED,), state=State.RETRYING)
+    assert explanation.reason.startswith(
+        "waits: an attempt is in flight at https://old.example/…, a URL that its subscription has left;"
+    )
+    assert "due" not in explanation.reason
+    here = replace(CALM, in_flight={1: InFlight("https://app.example/…", left=False)})
+    assert explained(here).reason == "waits: an attempt is in flight at https://app.example/…"
+    held = explained(old, state=State.HELD, hold=Hold.PAUSED, due_at=None)
+    assert "an attempt is in flight at https://old.example/…" in held.reason
+    assert held.outcome == "held"
+
+
+def test_what_the_daemon_does_not_say_is_left_open() -> None:
+    unknown = explained(replace(CALM, in_flight=None))
+    assert unknown.reason == "waits: it is due now, or its attempt is in flight"
 
 
 @pytest.mark.parametrize("hold", Hold)

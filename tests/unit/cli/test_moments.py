@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relayd.cli.moments import about, clock_time, iso, parse_moment, short_time
+from relayd.cli.moments import about, clock_time, iso, parse_moment, parse_seconds, short_time
 
 NOW = 1_640_995_200.0  # 2022-01-01T00:00:00Z
 
@@ -72,3 +72,19 @@ def test_for_people() -> None:
 )
 def test_lengths(seconds: float, text: str) -> None:
     assert about(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1640995200", 1_640_995_200),
+        ("1", 1),
+        ("2h", int(NOW) - 7200),
+        ("2022-01-01T00:00:00.9Z", int(NOW)),
+        ("-1", None),
+        ("\u0661", None),
+        ("soon", None),
+    ],
+)
+def test_seconds_are_given_as_such_or_as_a_moment(text: str, seconds: int | None) -> None:
+    assert parse_seconds(text, NOW) == seconds

@@ -20,7 +20,7 @@ QUEUE = Path("/var/lib/relayd/queue.db")
         (
             QueueLockedError(QUEUE, "4711"),
             (
-                "another relayd runs on this queue: process 4711 holds /var/lib/relayd/queue.db. "
+                "another relayd is using this queue: process 4711 holds /var/lib/relayd/queue.db. "
                 "Stop it first, or give this one another queue.path."
             ),
         ),

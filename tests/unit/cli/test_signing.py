@@ -63,7 +63,7 @@ def test_each_source_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_secret_or_two_of_them_is_a_usage_error() -> None:
-    assert "Say which secret" in run("sign").stderr
+    assert "Specify the secret" in run("sign").stderr
     assert run("sign").exit_code == 2
     both = run("sign", "--secret", "a", "--secret-env", "b")
     assert both.exit_code == 2

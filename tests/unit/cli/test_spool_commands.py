@@ -84,7 +84,7 @@ def test_create_leaves_what_is_there(tmp_path: Path) -> None:
     before = path.read_bytes()
     result = run("spool", "create", str(path))
     assert result.exit_code == 1
-    assert "exists already" in result.stderr
+    assert "already exists" in result.stderr
     assert path.read_bytes() == before
     dangling = tmp_path / "link.db"
     dangling.symlink_to(tmp_path / "elsewhere.db")
@@ -121,7 +121,7 @@ def test_status_counts_what_waits(tmp_path: Path) -> None:
     header, row, _, note = shown.splitlines()
     assert header.split() == ["SPOOL", "WAITING", "OLDEST", "FILE"]
     assert row.split()[:2] == ["a", "5"]
-    assert note.startswith("No relayd runs")
+    assert note.startswith("relayd is not running")
 
 
 def test_status_leaves_no_files_behind(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     result = run("init", str(tmp_path))
     assert result.exit_code == 1
-    assert f"{name} exists already" in result.stderr
+    assert f"{name} already exists" in result.stderr
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / name]
     assert (tmp_path / name).read_text() == "mine"
 
@@ -272,8 +272,8 @@ def test_a_spool_in_utf_16_takes_events_as_any_other(tmp_path: Path, encoding: s
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("market.db-wal", "SQLite gives names that end in -wal"),
-        ("market.db-shm", "SQLite gives names that end in -shm"),
+        ("market.db-wal", "SQLite uses names that end in -wal"),
+        ("market.db-shm", "SQLite uses names that end in -shm"),
         ("queue.db.reserve", "is the name of a file of the queue"),
         ("queue.db.web", "is the name of a file of the queue"),
         ("queue.db.intake", "is the name of a file of the queue"),
@@ -301,7 +301,7 @@ def test_check_finds_one_file_under_two_names(tmp_path: Path) -> None:
             tmp_path, spools={"a": {"path": "spool.db"}, "b": {"path": other}}, socket=None
         )
         [found] = [each for each in warnings(config) if "lead to the same file" in each]
-        assert found.startswith("spools a and b are one table")
+        assert found.startswith("spools a and b are the same table")
     # Another table in the same file is a spool of its own.
     config = write_config(
         tmp_path, spools={"a": {"path": "spool.db"}, "b": {"path": "link.db", "table": "other"}}
@@ -325,7 +325,7 @@ def test_check_warns_of_what_a_spools_reader_may_write_to(tmp_path: Path) -> Non
             spools={name: {"path": path} for name, path in spools.items()},
             queue={"path": queue},
         )
-        return [each for each in warnings(config) if "folder of its own" in each]
+        return [each for each in warnings(config) if "its own folder" in each]
 
     [beside] = found("link/queue.db", market="two/spool.db")
     assert beside.startswith(f"spool market: its folder {tmp_path / 'two'} also holds the queue")
@@ -346,7 +346,7 @@ def test_check_finds_a_spool_that_is_the_queue(tmp_path: Path, there: bool) -> N
             (tmp_path / "queue.db").unlink(missing_ok=True)
             make_spool(tmp_path / "queue.db")
         config = write_config(tmp_path, spools={"a": {"path": spool}}, socket=None)
-        assert any("spool a and the queue are one file" in each for each in warnings(config))
+        assert any("spool a and the queue are the same file" in each for each in warnings(config))
 
 
 @pytest.mark.parametrize(

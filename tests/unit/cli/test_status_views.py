@@ -23,7 +23,8 @@ def live(max_size_bytes: int | None, *, too_large: bool) -> Live:
         "version": "1",
         "pid": 1,
         "config": "config.yaml",
-        "started_at": NOW,
+        "started_at": NOW - 7_200,
+        "uptime_s": 7_200.0,
         "endpoints": {},
         "sources": [],
         "queue": {"max_size_bytes": max_size_bytes, "too_large": too_large},
@@ -47,6 +48,25 @@ def test_a_queue_that_is_too_large_is_told() -> None:
     assert expected in said(told)
     for other in (live(2_000_000_000, too_large=False), live(None, too_large=True), None):
         assert "max_size" not in said(other)
+
+
+def test_a_reader_that_is_not_confined_is_reported() -> None:
+    def with_reader(reason: str | None) -> Live:
+        source = {"name": "spool market", "waits_for": None, "undeleted": 0, "not_confined": reason}
+        return {**live(None, too_large=False), "sources": [source]}
+
+    reported = said(with_reader("Landlock is off in this kernel"))
+    assert "spool market: reader not confined: Landlock is off in this kernel" in reported
+    assert "confined" not in said(with_reader(None))
+
+
+def test_how_long_it_has_run_is_the_daemons_word() -> None:
+    # The clock was set by a day since: the daemon's times may be a second behind that.
+    stepped = {**live(None, too_large=False), "started_at": NOW - 86_400 - 7_200}
+    assert "relayd 1 runs since 2h (process 1)" in said(stepped)
+    document = status_document(OVERVIEW, stepped, "queue.db", NOW)
+    assert isinstance(document, dict)
+    assert document["daemon"]["uptime_s"] == 7_200.0
 
 
 def test_programs_are_told_as_well() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relayd.commands.consequences import consequences
+from relayd.commands.consequences import Consequences
 from relayd.commands.difference import what_becomes
 from relayd.config.config import Config
-from relayd.config.difference import difference
+from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
+from relayd.core.delivery import Hold
 from relayd.queue.affected import Waiting
 
 URL = "https://books.example/"
@@ -72,6 +73,10 @@ STILL = "3 waiting deliveries still held"
 RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `", "`")
 
 
+def notes_of(found: Difference, waiting: dict[str, Waiting], after: Config) -> dict[str, str]:
+    return Consequences(found, waiting, after, {}, {}).notes()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "waiting", "note"),
     [
@@ -95,6 +100,10 @@ RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `
         ({}, None, PAUSED, f"3 waiting deliveries still held; {RENAME.format('NEW')}"),
         ({}, None, IDLE, None),
         ({}, {"timeout": "5s"}, PAUSED, None),
+        ({}, {"url": "https://new.example/"}, FREE, None),
+        ({}, {"url": "https://new.example/"}, GONE, "3 waiting deliveries no longer held"),
+        ({"active": False}, {}, HELD, "3 waiting deliveries no longer held"),
+        ({}, {"active": False}, FREE, "3 waiting deliveries held"),
     ],
 )
 def test_what_a_reload_says_of_what_waits(
@@ -105,12 +114,39 @@ def test_what_a_reload_says_of_what_waits(
 ) -> None:
     before, after = (config(None if each is None else PLAIN | each) for each in (old, new))
     found = difference(before, after)
-    notes = consequences(found, {"books": waiting}, after)
+    notes = notes_of(found, {"books": waiting}, after)
     assert notes == ({} if note is None else {"books": note})
     [line] = found.lines(notes)
     assert line.endswith(note or "")
     # Without anything in the queue there is nothing to say.
-    assert consequences(found, {}, after) == {}
+    assert notes_of(found, {}, after) == {}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "hold", "note"),
+    [
+        (FREE, None, "2 retries released: attempted now, beside the schedule"),
+        (PAUSED, Hold.PAUSED, f"{STILL}; 2 retries released: held"),
+        (
+            GONE,
+            None,
+            (
+                "3 waiting deliveries no longer held;"
+                " 2 retries released: attempted now, beside the schedule"
+            ),
+        ),
+    ],
+)
+def test_a_reload_says_what_it_releases(waiting: Waiting, hold: Hold | None, note: str) -> None:
+    before, after = config(PLAIN), config(PLAIN | {"url": "https://new.example/"})
+    done = Consequences(
+        difference(before, after), {"books": waiting}, after, {"books": 2}, {"books": hold}
+    )
+    assert done.notes() == {"books": note}
+    assert done.document() == {
+        "released": {"books": 2},
+        "no_longer_held": {"books": 3} if waiting is GONE else {},
+    }
 
 
 def test_a_renamed_subscription_is_known_by_its_url() -> None:
@@ -118,5 +154,5 @@ def test_a_renamed_subscription_is_known_by_its_url() -> None:
     file = PLAIN | {"url": "https://other.example/"}
     for others, successor in (({"b": PLAIN, "c": file}, "b"), ({"b": PLAIN, "c": PLAIN}, "NEW")):
         after = configured(others)
-        notes = consequences(difference(before, after), {"books": FREE}, after)
+        notes = notes_of(difference(before, after), {"books": FREE}, after)
         assert RENAME.format(successor) in notes["books"]

@@ -22,7 +22,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     assert read_file(tmp_path, 10) == Unreadable("is a directory")
     assert read_file(tmp_path / "pipe", 10) == Unreadable("is not a file")
     assert read_file(Path("/dev/zero"), 10) == Unreadable("is not a file")
-    assert read_file(Path("a\0b"), 10) == Unreadable("is no path")
+    assert read_file(Path("a\0b"), 10) == Unreadable("is not a valid path")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert isinstance(read_file(tmp_path / "loop", 10), Unreadable)
 

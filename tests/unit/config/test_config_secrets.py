@@ -166,18 +166,18 @@ def test_what_may_be_meant_is_not_warned_of(text: str) -> None:
         ("cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==", "must be whsec_ and base64"),
         ("WHSEC_cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==", "must be whsec_ and base64"),
         ("whsec_" + "A" * 32, None),  # 24 bytes
-        ("whsec_" + "A" * 31, "must hold base64"),
+        ("whsec_" + "A" * 31, "must contain base64"),
         ("whsec_" + "A" * 28, "of 24 to 64 bytes after whsec_, not of 21"),
         ("whsec_" + "A" * 84 + "AA==", None),  # 64
         ("whsec_" + "A" * 84 + "AAA=", "not of 65"),
-        ("whsec_" + "A" * 84 + "AA", "must hold base64"),
-        ("whsec_" + "A" * 84 + "AA==\n", "must hold base64"),
-        ("whsec_" + "-_" * 16, "must hold base64"),
-        ("whsec_" + "A" * 32 + "\n", "must hold base64"),
-        ("whsec_ " + "A" * 32, "must hold base64"),
-        ("whsec_", "must hold base64"),
-        ("whsec_not base64!", "must hold base64"),
-        ("whsec_\N{SNOWMAN}", "must hold base64"),
+        ("whsec_" + "A" * 84 + "AA", "must contain base64"),
+        ("whsec_" + "A" * 84 + "AA==\n", "must contain base64"),
+        ("whsec_" + "-_" * 16, "must contain base64"),
+        ("whsec_" + "A" * 32 + "\n", "must contain base64"),
+        ("whsec_ " + "A" * 32, "must contain base64"),
+        ("whsec_", "must contain base64"),
+        ("whsec_not base64!", "must contain base64"),
+        ("whsec_\N{SNOWMAN}", "must contain base64"),
     ],
 )
 def test_standard_secrets(text: str, said: str | None) -> None:

@@ -251,7 +251,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         "2:1: markt: unknown key (did you mean `market_id`?)",
         "3:1: rate_limit: unknown key (it belongs under `defaults:`)",
         "5:28: spools.market.tabel: unknown key (did you mean `table`?)",
-        "6:15: spools.two.path: the same table is a spool already: spools.market, line 5",
+        "6:15: spools.two.path: the same table is already a spool: spools.market, line 5",
         "7:16: socket.path: is the queue's or a spool's file (choose another)",
         (
             "7:40: socket.mode: some programs read a number that begins with 0 as octal"
@@ -276,7 +276,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             " (did you mean order.created? Your own: under event_types:)"
         ),
         (
-            "16:28: subscriptions.a.events[1]: is no event type and no pattern"
+            "16:28: subscriptions.a.events[1]: is not an event type or a pattern"
             " (did you mean order.created? Your own: under event_types:)"
         ),
         (
@@ -291,11 +291,11 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         "19:5: subscriptions.b.url: has no value (write one, or remove the key)",
         (
             "21:39: subscriptions.b.where.data.object.total.gtee:"
-            " gtee is no operator; did you mean gte?"
+            " gtee is not an operator; did you mean gte?"
         ),
         (
-            "21:53: subscriptions.b.where.object.x: object is no key of an event, which has id, type,"
-            " created, data, market_id and api_version; what it tells is below data,"
+            "21:53: subscriptions.b.where.object.x: object is not a key of an event, which has id, type,"
+            " created, data, market_id and api_version; its fields are below data,"
             " as in data.object.x"
         ),
         (
@@ -310,11 +310,11 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         ),
         "29:16: subscriptions.c.signature: must be locallygrown or standard",
         (
-            "34:13: subscriptions.d.secret: is a placeholder, and nothing replaces it"
+            "34:13: subscriptions.d.secret: is a placeholder, which is not expanded"
             " (write {env: NAME} for an environment variable)"
         ),
         (
-            "36:5: subscriptions.d.url: the key stands twice: here and in line 32, column 5"
+            "36:5: subscriptions.d.url: duplicate key, first defined at line 32, column 5"
             " (keep one of them)"
         ),
         "37:3: subscriptions.e f: a name is 1 to 64 letters, digits, `_` or `-`",
@@ -346,13 +346,13 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         ),
         ("queue.db}", "spool.db}", [
             ("3:18: spools.market.path: is a file of the queue's"
-            " (a spool needs a database of its own)"),
+            " (a spool needs its own database)"),
         ]),
         ("{path: spool.db}", "spool.db", [
             "3:11: spools.market: must be keys and values, and is text",
         ]),
         ("spools:\n  market: {path: spool.db}\n", "", [
-            ("1:1: there is no way in for events"
+            ("1:1: there is no source of events"
             " (add `spools: {market: {path: spool.db}}` or `socket:`)"),
         ]),
         ("spool.db", "~/spool.db", [
@@ -360,12 +360,12 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             " (write the whole path)"),
         ]),
         ("queue.db", "q" * 100, [
-            ("4:15: queue.path: makes the control socket's path 120 bytes long,"
-            " and the system takes 107 (choose a shorter one)"),
+            ("4:15: queue.path: makes the control socket's path 120 bytes long;"
+            " the maximum is 107 (choose a shorter one)"),
         ]),
         ("queue:", f"socket: {{path: /{'x' * 107}}}\nqueue:", [
-            ("4:16: socket.path: makes a socket's path 108 bytes long,"
-            " and the system takes 107 (choose a shorter one)"),
+            ("4:16: socket.path: makes a socket's path 108 bytes long;"
+            " the maximum is 107 (choose a shorter one)"),
         ]),
         ("queue:", 'socket: {path: s, mode: "0460"}\nqueue:', [
             ("4:25: socket.mode: must be a file mode that lets the owner read and write"
@@ -377,7 +377,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             " (as 127.0.0.0/8, 10.1.2.3/32 or fd00::/8)"),
         ]),
         ("queue:", "event_types: [relayd.own, Own]\nqueue:", [
-            "4:15: event_types[0]: begins as only relayd's own types do (rename it)",
+            "4:15: event_types[0]: begins with relayd., which is reserved for relayd's own events (rename it)",
             ("4:27: event_types[1]: must be lower-case words joined by dots"
             " (as basket.abandoned)"),
         ]),
@@ -419,7 +419,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             "9:13: subscriptions.shop.secret: is empty (write the text, or {file: PATH})",
         ]),
         (f"secret: {SECRET}", "secret: whsec_hunter2\n    signature: standard", [
-            ("9:13: subscriptions.shop.secret: must hold base64 after whsec_, for"
+            ("9:13: subscriptions.shop.secret: must contain base64 after whsec_, for"
             " `signature: standard` (`echo whsec_$(openssl rand -base64 32)` makes one)"),
         ]),
         (f"secret: {SECRET}", f"secret: {SECRET}\n    signature: standard", [
@@ -436,8 +436,8 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             " (`echo whsec_$(openssl rand -base64 32)` makes one)"),
         ]),
         (f"secret: {SECRET}", f"secret: {SECRET}\n    headers: {{X-A: a, x-a: b, X B: c}}", [
-            "10:23: subscriptions.shop.headers.x-a: stands twice, in other letters (keep one)",
-            "10:31: subscriptions.shop.headers: is no valid name of a header",
+            "10:23: subscriptions.shop.headers.x-a: is given twice, in different case (keep one)",
+            "10:31: subscriptions.shop.headers: is not a valid header name",
         ]),
         ("url: https://shop.example/", "<<: {}", [
             ("7:5: subscriptions.shop: merge keys are not read"
@@ -493,7 +493,7 @@ def test_a_foreign_file_is_not_told_line_by_line() -> None:
     assert len(some) == MAX_PROBLEMS + 1
     assert some[-1].strip() == "and 203 more problems after these"
     assert problems("".join(f"key{n}: 1\n" for n in range(20_000))) == [
-        "1:1: has little in common with a configuration of relayd"
+        "1:1: does not look like a configuration of relayd"
     ]
 
 
@@ -509,7 +509,7 @@ def test_sections_may_be_commented_out_as_a_whole() -> None:
     config = parse(BASE[: BASE.index("  shop:")])
     (warning,) = config.warnings
     assert str(warning) == (
-        f"{FILE}:5:15: subscriptions: there is no subscription (events are kept, and go nowhere)"
+        f"{FILE}:5:15: subscriptions: there is no subscription (events are kept, but not delivered)"
     )
     assert config.subscriptions == {}
 
@@ -523,7 +523,7 @@ def test_warnings() -> None:
             " (`openssl rand -hex 32` makes a good one)"
         ),
         (
-            "9:13: subscriptions.shop.secret: stands in a file that everybody on this machine may"
+            "9:13: subscriptions.shop.secret: is in a file that everybody on this machine may"
             f" read (chmod o= {FILE}, or write {{file: PATH}})"
         ),
         (
@@ -634,14 +634,18 @@ def test_a_host_with_a_dot_at_its_end_is_the_same_endpoint() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("queue.db", "$HOME/queue.db", "queue.path: holds a placeholder"),
-        ("queue.db", "'${STATE}/queue.db'", "queue.path: holds a placeholder"),
-        ("queue.db", "'%S/queue.db'", "queue.path: holds a placeholder"),
-        (f"secret: {SECRET}", "secret: {file: $CREDENTIALS_DIRECTORY/shop}", "holds a placeholder"),
+        ("queue.db", "$HOME/queue.db", "queue.path: contains a placeholder"),
+        ("queue.db", "'${STATE}/queue.db'", "queue.path: contains a placeholder"),
+        ("queue.db", "'%S/queue.db'", "queue.path: contains a placeholder"),
+        (
+            f"secret: {SECRET}",
+            "secret: {file: $CREDENTIALS_DIRECTORY/shop}",
+            "contains a placeholder",
+        ),
         (
             f"secret: {SECRET}",
             f"secret: {SECRET}\n    headers: {{Authorization: 'Bearer ${{TOKEN}}'}}",
-            "headers.Authorization: holds a placeholder, and nothing replaces it",
+            "headers.Authorization: contains a placeholder, which is not expanded",
         ),
     ],
 )

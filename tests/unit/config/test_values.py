@@ -8,6 +8,7 @@ from relayd.config.values import (
     format_duration,
     format_size,
     parse_duration,
+    parse_mode,
     parse_rate,
     parse_size,
 )
@@ -141,3 +142,21 @@ def test_sizes(text: str, size: int | None) -> None:
 )
 def test_sizes_in_words(size: float, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("0660", 0o660),
+        ("600", 0o600),
+        ("0777", 0o777),
+        ("0400", None),
+        ("0060", None),
+        ("0o660", None),
+        ("00660", None),
+        ("0680", None),
+        ("", None),
+    ],
+)
+def test_modes(text: str, mode: int | None) -> None:
+    assert parse_mode(text) == mode

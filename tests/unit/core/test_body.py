@@ -16,17 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd.core.body import (
-    MAX_DEPTH,
-    MAX_NAMED,
-    HugeNumber,
-    JsonProblem,
-    JsonValue,
-    Parsed,
-    encoded,
-    parse_json,
-    stringify,
-)
+from relayd.core import body
+from relayd.core.body import MAX_DEPTH, MAX_NAMED, JsonProblem, Parsed, parse_json
+from relayd.core.json_text import HugeNumber, JsonValue, encoded, plain_text, stringify
 
 VECTORS: dict[str, Any] = json.loads(
     Path(__file__).with_name("javascript_vectors.json").read_text(encoding="utf-8")
@@ -353,6 +345,42 @@ def test_what_is_printed_is_a_fixed_point(text: str) -> None:
     again = parsed(printed)
     assert stringify(again.value) == printed
     assert as_doubles(again.value) == as_doubles(first.value)
+
+
+@given(documents)
+def test_what_is_plain_is_printed_as_all_else_is(text: str) -> None:
+    found = parsed(text)
+    if found.plain:
+        slow = body._parsed(text, text.encode())
+        assert isinstance(slow, Parsed)
+        assert (as_doubles(slow.value), slow.unfaithful) == (as_doubles(found.value), ())
+        assert plain_text(found.value) == stringify(slow.value) == stringify(found.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ('{"id": "order_1", "total": 4250, "price": 12.5, "paid": true, "note": null}', True),
+        ('["2026-11-26", "12 é \U0001f600", -7, 123456789012345]', True),
+        ("[12.0]", False),
+        ("[1e3]", False),
+        ("[1e400]", False),
+        ("[1234567890123456]", False),
+        ('{"1": 2}', False),
+        ('{"1" : 2}', False),
+        ('{"a": 1, "a": 1}', False),
+        (r'{"\u0031": 2}', False),
+        (r'["\ud800"]', False),
+    ],
+)
+def test_most_documents_are_plain(text: str, plain: bool) -> None:
+    assert parsed(text).plain is plain
+
+
+def test_all_numbers_that_are_printed_alike_are_plain() -> None:
+    for literal, printed in VECTORS["numbers"]:
+        if parsed(literal).plain:
+            assert plain_text(parsed(literal).value) == printed
 
 
 @given(documents)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relayd.core.body import stringify
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, description, sample, suggest
 from relayd.core.event import Event, EventDefaults, event_from_line, own_event
+from relayd.core.json_text import stringify
 from relayd.core.samples import SAMPLES
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.body import HugeNumber, JsonValue
 from relayd.core.conditions import LONGEST_SHOWN, Condition, distinct, key_of, listing, shown
+from relayd.core.json_text import HugeNumber, JsonValue
 from relayd.core.where import ConditionErrors, compile_where
 
 ORDER: Mapping[str, Any] = {
@@ -479,5 +479,5 @@ def test_conditions_survive_pickling() -> None:
 
 
 def test_errors_are_values_too() -> None:
-    with pytest.raises(ConditionErrors, match=r"data\.x > gtt: gtt is no operator"):
+    with pytest.raises(ConditionErrors, match=r"data\.x > gtt: gtt is not an operator"):
         compile_where({"data.x": {"gtt": 1}})

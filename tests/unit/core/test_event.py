@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.body import MAX_DEPTH, parse_json, stringify
+from relayd.core.body import MAX_DEPTH, parse_json
 from relayd.core.event import (
     MAX_BODY_BYTES,
     MAX_INPUT_BYTES,
@@ -23,6 +23,7 @@ from relayd.core.event import (
     own_event,
 )
 from relayd.core.event_fields import MAX_CREATED
+from relayd.core.json_text import stringify
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01", None)
 BOUND = EventDefaults("market_123", "2024-01-01", frozenset({"market_é"}))

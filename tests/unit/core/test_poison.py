@@ -4,7 +4,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_line
-from relayd.core.poison import DEATHS, NOTHING, event_key, line_key, obituary, poisonous, row_key
+from relayd.core.poison import (
+    DEATHS,
+    FREE_DEATHS,
+    LONGEST_READER_PAUSE_S,
+    NOTHING,
+    event_key,
+    line_key,
+    obituary,
+    poisonous,
+    reader_pause_s,
+    recent_deaths,
+    remember,
+    row_key,
+)
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01")
 
@@ -53,3 +66,32 @@ def test_it_is_told_how_often_and_what_comes_then() -> None:
     assert obituary(-7, DEATHS) == (
         "relayd crashed reading an event, 3 times since its last clean stop; it is quarantined"
     )
+
+
+@given(st.lists(st.integers(-9, 9).filter(bool), max_size=6), st.integers(-9, 9).filter(bool))
+def test_deaths_are_remembered_in_order_within_their_room(deaths: list[int], key: int) -> None:
+    kept = remember(deaths, key, 6)
+    assert kept[0] == key
+    assert len(kept) == min(len(deaths) + 1, 6)
+    rest = iter(deaths)
+    assert all(each in rest for each in kept[1:])
+
+
+def test_a_spools_rows_do_not_push_a_delivery_out() -> None:
+    deaths = [7, 7]
+    for row_number in range(1, 1_000):
+        deaths = remember(deaths, -row_number, 64)
+    assert deaths.count(7) == 2
+    assert deaths[0] == -999
+    assert poisonous(remember(deaths, 7, 64)) == {7}
+
+
+def test_a_source_whose_rows_kill_its_reader_waits_longer_and_longer() -> None:
+    assert {reader_pause_s(count) for count in range(FREE_DEATHS + 1)} == {0.0}
+    pauses = [reader_pause_s(FREE_DEATHS + count) for count in range(1, 2_000)]
+    assert pauses[:6] == [2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_READER_PAUSE_S]
+    assert set(pauses[5:]) == {LONGEST_READER_PAUSE_S}
+
+
+def test_deaths_of_an_hour_ago_count_no_more() -> None:
+    assert recent_deaths([0.0, 1.0, 3_000.0], 3_600.5) == [1.0, 3_000.0]

@@ -10,8 +10,9 @@ from events import DEFAULTS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relayd.core.body import JsonProblem, Parsed, parse_json, stringify
+from relayd.core.body import JsonProblem, Parsed, parse_json
 from relayd.core.event import MAX_BODY_BYTES, Event, event_from_line, event_from_line_in_slices
+from relayd.core.json_text import stringify
 from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
 
 T = TypeVar("T")

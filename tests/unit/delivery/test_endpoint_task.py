@@ -352,6 +352,7 @@ async def test_what_relayd_died_at_three_times_is_never_sent(
     assert sorted(sent) == ["dlv_test_1", "dlv_test_3"]
     [outcome] = [each.outcome for each in bench.queue.records if each.delivery.seq == 2]
     assert outcome.failure is Failure.POISON
+    assert [each.type for each in bench.queue.told] == ["relayd.delivery.exhausted"]
 
 
 async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(

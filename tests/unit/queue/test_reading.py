@@ -105,6 +105,15 @@ def test_fields_of_a_retrying_delivery(reading: Reading) -> None:
     assert delivery.last_started_at == START + 99
 
 
+def test_whether_recovery_still_releases_a_retry(path: Path) -> None:
+    retrying = DeliveryFilter(states=frozenset({State.RETRYING}))
+    for used in (False, True):
+        change(path, f"UPDATE deliveries SET recovery_used = {used:d}")
+        with open_reading(path) as reading:
+            [delivery] = list_deliveries(reading, retrying, 5).deliveries
+        assert delivery.recovery_used is used
+
+
 def test_fields_of_a_delivery_without_attempts(reading: Reading) -> None:
     wanted = DeliveryFilter(states=frozenset({State.PENDING}))
     [delivery] = list_deliveries(reading, wanted, 1).deliveries
@@ -215,7 +224,7 @@ def unreadable(path: Path) -> str:
 
 
 def test_no_queue_is_made(tmp_path: Path) -> None:
-    assert "`relayd run` makes it" in unreadable(tmp_path / "queue.db")
+    assert "`relayd run` creates it" in unreadable(tmp_path / "queue.db")
     assert not (tmp_path / "queue.db").exists()
 
 
