@@ -9,8 +9,8 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,14 +22,17 @@ from relayd.at_work import AtWork
 from relayd.commands.commands import Commands
 from relayd.commands.consequences import Consequences, affected
 from relayd.config.config import Config
-from relayd.config.difference import difference
-from relayd.config.load import ConfigError, load_config
+from relayd.config.difference import Difference, difference_in_parts
+from relayd.config.problem import ConfigError
+from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.containment import contained, is_defect
 from relayd.control import LINE_BYTES, MODE, ControlLines
 from relayd.core.addresses import Network
 from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Endpoint
+from relayd.core.matching import Matcher
 from relayd.core.own_events import wanted_types
+from relayd.core.parts import Parts, whole
 from relayd.core.poison import DEATHS, obituary
 from relayd.database import DatabaseError, sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
@@ -37,8 +40,10 @@ from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.resolver import Resolver
 from relayd.delivery.transport import Transport
-from relayd.intake import Intake
+from relayd.intake import Intake, matcher_for
 from relayd.log import Log
+from relayd.orphans import reap_orphans
+from relayd.pacing import paced
 from relayd.queue.affected import read_waiting
 from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
@@ -100,6 +105,10 @@ async def _run(
             nursery.cancel_scope.cancel()
 
 
+Declarations = tuple[list[Declared], frozenset[str]]
+"""What the queue is to know of a configuration: its subscriptions, and relayd's own events."""
+
+
 class ReloadRefusedError(Exception):
     """A reload changed nothing. `code` is `configuration` when the file is at fault."""
 
@@ -131,7 +140,9 @@ class Daemon:
         self._tls = tls_context()
         self._resolver = Resolver()
         self._stop = trio.Event()
+        self._loader = ConfigLoader()
         self._reloading = trio.Lock()
+        self._changing = trio.Lock()
         self._sources: SourceTasks | None = None
         self._dispatch: Dispatch
         self._intake: Intake
@@ -151,7 +162,7 @@ class Daemon:
             jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
         )
         self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
-        released = await self._declare(config)
+        released = await self._queue.declare(*whole(self._declared(config)))
         if released:
             _log.info(
                 "retries_released",
@@ -160,7 +171,7 @@ class Daemon:
             )
         async with trio.open_nursery() as dispatching:
             await dispatching.start(self._dispatch.run)
-            self._dispatch.apply(config, self._queue.holds)
+            self._dispatch.apply(config)
             keeping = Timekeeping(self._clock, self._queue, self._dispatch)
             async with trio.open_nursery() as taking_in:
                 self._sources = SourceTasks(
@@ -181,7 +192,8 @@ class Daemon:
                     intake=self._intake,
                     sources=self._sources,
                     pruning=self._pruning,
-                    changing=self._reloading,
+                    loader=self._loader,
+                    changing=self._changing,
                     make_transport=self._make_transport,
                     clock=self._clock.now,
                     uptime=self._clock.age,
@@ -189,6 +201,7 @@ class Daemon:
                 taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
                 taking_in.start_soon(contained, self._pruning.run, "pruning")
                 taking_in.start_soon(contained, WalWatch(config.queue.path).run, "WAL watch")
+                taking_in.start_soon(reap_orphans, self._children)
                 await self._serve_control(taking_in)
                 if self._service.watchdog_s is not None:
                     taking_in.start_soon(self._watchdog(self._service.watchdog_s).run)
@@ -204,15 +217,23 @@ class Daemon:
 
     async def obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
         """Do what the signals say, until cancelled."""
+        # One that comes during a reload has the file read once more; further ones add nothing.
+        hang_ups, wanted = trio.open_memory_channel[None](1)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reload_on_hang_up, wanted)
             async for number in signals:
                 if number == signal.SIGHUP:
-                    nursery.start_soon(self.reload)
+                    with suppress(trio.WouldBlock):
+                        hang_ups.send_nowait(None)
                 elif self._stop.is_set():
                     _log.warning("stopped_at_once")
                     everything.cancel()
                 else:
                     self._stop.set()
+
+    async def _reload_on_hang_up(self, wanted: trio.MemoryReceiveChannel[None]) -> None:
+        async for _ in wanted:
+            await self.reload()
 
     async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
@@ -247,16 +268,30 @@ class Daemon:
             }
 
     async def _reload(self) -> tuple[list[str], Consequences]:
-        sources = self._running_sources()
+        self._running_sources()
+        old = self._config
         try:
-            config = await load(self._config.path)
+            config = await self._loader.load(old.path, old)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
             raise ReloadRefusedError("configuration", problems) from None
-        changed = difference(self._config, config)
+        except NotReadError as error:
+            raise ReloadRefusedError("failed", [str(error)]) from None
+        changed = await paced(difference_in_parts(old, config))
         if changed.needs_restart:
             problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
             raise ReloadRefusedError("configuration", problems)
+        matcher = await paced(matcher_for(config))
+        declared = await paced(self._declared(config))
+        # Only now: the operator can go on pausing and resuming while the file is read.
+        async with self._changing:
+            return await self._change(config, matcher, declared, changed)
+
+    async def _change(
+        self, config: Config, matcher: Matcher, declared: Declarations, changed: Difference
+    ) -> tuple[list[str], Consequences]:
+        """Go over to another configuration; return what changed, in words, and what of it."""
+        sources = self._running_sources()
         names = affected(changed)
         try:
             waiting = await self._queue.look(lambda db: read_waiting(db, names))
@@ -264,7 +299,7 @@ class Daemon:
         except (SocketPathError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
-            released = await self._declare(config)
+            released = await self._queue.declare(*declared)
             self._running_sources()
         except DatabaseError as error:
             await prepared.give_up()
@@ -273,15 +308,16 @@ class Daemon:
             with trio.CancelScope(shield=True):
                 await prepared.give_up()
             raise
-        # From here on nothing waits: everything changes at once.
-        self._intake.apply(config)
+        # From here on nothing waits: what is taken in goes by the new configuration, all at once.
+        self._intake.apply(config, matcher)
         self._config = config
-        self._dispatch.apply(config, self._queue.holds)
-        self._dispatch.release(changed.released)
         sources.apply(config, prepared)
         self._commands.apply(config)
         self._pruning.apply(config.queue)
         self._logging.configure(config.log.level)
+        # The endpoints follow one by one, but never in part: it ends only where relayd stops.
+        with trio.CancelScope(shield=True):
+            await paced(self._dispatch.applying(config, changed.released))
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
         consequences = Consequences(changed, waiting, config, released, self._queue.holds)
@@ -295,16 +331,20 @@ class Daemon:
             raise ReloadRefusedError("failed", ["relayd is stopping"])
         return self._sources
 
-    async def _declare(self, config: Config) -> Mapping[str, int]:
-        """Have the queue know these subscriptions; return how many retries that released."""
-        subscriptions, key = config.subscriptions.values(), self._queue.tag.encode()
-        return await self._queue.declare(
-            (
-                Declared(each.name, each.url, each.active, each.made_with(key))
-                for each in subscriptions
-            ),
-            wanted_types(each.selection for each in subscriptions if each.active),
-        )
+    def _declared(self, config: Config) -> Parts[Declarations]:
+        """Return what the queue is to know of the configuration, for `declare`."""
+        key = self._queue.tag.encode()
+        declared = []
+        for each in config.subscriptions.values():
+            declared.append(Declared(each.name, each.url, each.active, each.made_with(key)))
+            yield
+        wanted = (each.selection for each in config.subscriptions.values() if each.active)
+        return declared, wanted_types(wanted)
+
+    def _children(self) -> list[int]:
+        """Return the process numbers of this process's own children."""
+        readers = [] if self._sources is None else self._sources.children()
+        return [*readers, *self._loader.children()]
 
     def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
         guard = AddressGuard(networks, resolve=self._resolver.resolve)
@@ -356,8 +396,3 @@ class Daemon:
     def _status(self) -> str:
         config = self._config
         return f"{len(config.subscriptions)} subscriptions, {len(config.endpoints)} endpoints"
-
-
-async def load(path: Path) -> Config:
-    """Load the configuration off the event loop. Raises `ConfigError`."""
-    return await trio.to_thread.run_sync(lambda: load_config(path, environ=os.environ))

@@ -14,6 +14,7 @@ from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher
+from relayd.core.parts import Parts, whole
 from relayd.core.poison import event_key
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.queue import Queue
@@ -22,6 +23,17 @@ _log = structlog.get_logger()
 
 _SLICE_S: Final = 0.001
 """How long the body of one event may hold up everything else at a time."""
+
+
+def matcher_for(config: Config) -> Parts[Matcher]:
+    """Return what finds the subscriptions of this configuration that take an event, in parts."""
+    return Matcher.in_parts(
+        {
+            subscription.name: subscription.selection
+            for subscription in config.subscriptions.values()
+            if subscription.active
+        }
+    )
 
 
 class Intake:
@@ -43,19 +55,13 @@ class Intake:
         self._at_work = at_work
         self._reading_body = trio.Lock()
         self._log = _log.bind()  # a logger that is not bound is made anew for each line
-        self.apply(config)
+        self.apply(config, whole(matcher_for(config)))
 
-    def apply(self, config: Config) -> None:
-        """Match what comes from now on to this configuration's subscriptions."""
+    def apply(self, config: Config, matcher: Matcher) -> None:
+        """Match what comes from now on to this configuration, whose `matcher_for` was made before."""
         self._event_types = config.event_types
-        self._matcher = Matcher(
-            {
-                subscription.name: subscription.selection
-                for subscription in config.subscriptions.values()
-                if subscription.active
-            }
-        )
-        self._matcher_paths = frozenset(self._matcher.paths)
+        self._matcher = matcher
+        self._matcher_paths = frozenset(matcher.paths)
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         """Make events durable, with their deliveries, and return what became of each, in order.

@@ -13,7 +13,6 @@ from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.containment import contained
 from relayd.core.event import EventDefaults
 from relayd.intake import Intake
-from relayd.orphans import reap_orphans
 from relayd.sources.line_server import LineServer
 from relayd.sources.one_reader import other_owner
 from relayd.sources.own_events import Outbox, OwnEvents
@@ -89,7 +88,6 @@ class SourceTasks:
         nursery.start_soon(contained, self._own_events.run, "own events")
         nursery.start_soon(contained, self._lines.run, "lines")
         nursery.start_soon(contained, self._readers.run, "readers")
-        nursery.start_soon(reap_orphans, self._readers.children)
 
     def prepare(self, config: Config) -> PreparedSocket:
         """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""
@@ -123,6 +121,10 @@ class SourceTasks:
         self._lines.defaults = _socket_defaults(config)
         self._own_events.defaults = _defaults(config)
         self._apply_socket(config.socket, prepared)
+
+    def children(self) -> list[int]:
+        """Return the process numbers of this process's own children that run now."""
+        return self._readers.children()
 
     def standing(self) -> dict[str, SpoolStanding]:
         """Return how each spool is, by its name."""

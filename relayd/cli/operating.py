@@ -36,7 +36,8 @@ from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
 
-RELOAD_TIMEOUT_S = 30.0
+RELOAD_TIMEOUT_S = 240.0
+"""More than the daemon gives the reading of the file: it says what came of it."""
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 

@@ -13,6 +13,7 @@ from relayd.commands.rejected import RejectedCommands
 from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import Answer, Request, answering
 from relayd.config.config import Config
+from relayd.config_loader import ConfigLoader
 from relayd.control import Command
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.intake import Intake
@@ -37,6 +38,7 @@ class Commands:
         intake: Intake,
         sources: SourceTasks,
         pruning: Pruning,
+        loader: ConfigLoader,
         changing: trio.Lock,
         make_transport: MakeTransport,
         clock: Callable[[], float],
@@ -50,8 +52,8 @@ class Commands:
         self._uptime = uptime
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
         self._rejected = RejectedCommands(config, queue, intake, clock)
-        self._difference = DifferenceCommand(config, queue)
-        self._rename = RenameCommand(config, queue, dispatch, changing)
+        self._difference = DifferenceCommand(config, queue, loader)
+        self._rename = RenameCommand(config, queue, dispatch, loader, changing)
         self._receivers = ReceiverCommands(config, queue, dispatch, make_transport, clock)
 
     def apply(self, config: Config) -> None:

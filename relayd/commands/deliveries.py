@@ -178,5 +178,7 @@ class DeliveryCommands:
             holds = self._queue.holds
             if name not in holds:
                 raise unknown(name, holds)
-            self._dispatch.apply(self.config, holds)
+            # Of a claim that is under way nothing is started any more, held or released.
+            self._dispatch.outdate([name])
+            self._dispatch.apply(self.config)
         return changed

@@ -1,16 +1,15 @@
 """Say what a reload would change, what waits included, without changing anything."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-import trio
-
-from relayd.commands.requests import Answer, Request, text_of
+from relayd.commands.requests import Answer, RefusedError, Request, text_of
 from relayd.config.config import Config
-from relayd.config.difference import Difference, difference
-from relayd.config.load import ConfigError, load_config
+from relayd.config.difference import Difference, difference_in_parts
+from relayd.config.problem import ConfigError
+from relayd.config_loader import ConfigLoader, NotReadError
+from relayd.pacing import paced
 from relayd.queue.affected import Waiting, read_waiting
 from relayd.queue.queue import Queue
 
@@ -24,9 +23,10 @@ _FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
 class DifferenceCommand:
     """Compares a file with the configuration that the daemon runs with."""
 
-    def __init__(self, config: Config, queue: Queue) -> None:
+    def __init__(self, config: Config, queue: Queue, loader: ConfigLoader) -> None:
         self.config = config
         self._queue = queue
+        self._loader = loader
 
     async def difference(self, request: Request) -> Answer:
         """Compare with the file `config`, read with the daemon's rights and environment.
@@ -35,12 +35,14 @@ class DifferenceCommand:
         """
         path = Path(text_of(request, "config"))
         try:
-            new = await trio.to_thread.run_sync(lambda: load_config(path, environ=os.environ))
+            new = await self._loader.load(path, self.config)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
             return {"ok": False, "code": "configuration", "problems": problems}
+        except NotReadError as error:
+            raise RefusedError("failed", str(error)) from None
         old = self.config
-        found = difference(old, new)
+        found = await paced(difference_in_parts(old, new))
         changes = found.subscriptions
         names = (*changes.added, *changes.removed, *changes.changed)
         waiting = await self._queue.look(lambda db: read_waiting(db, names))

@@ -1,13 +1,12 @@
 """Hand a subscription's backlog and history over to its new name in the configuration."""
 
-import os
-
 import structlog
 import trio
 
 from relayd.commands.requests import Answer, RefusedError, Request, text_of, unknown
 from relayd.config.config import Config
-from relayd.config.load import ConfigError, load_config
+from relayd.config.problem import ConfigError
+from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.queue import Queue
 
@@ -18,11 +17,17 @@ class RenameCommand:
     """Gives what one subscription left behind to another. `changing` is held meanwhile."""
 
     def __init__(
-        self, config: Config, queue: Queue, dispatch: Dispatch, changing: trio.Lock
+        self,
+        config: Config,
+        queue: Queue,
+        dispatch: Dispatch,
+        loader: ConfigLoader,
+        changing: trio.Lock,
     ) -> None:
         self.config = config
         self._queue = queue
         self._dispatch = dispatch
+        self._loader = loader
         self._changing = changing
 
     async def rename(self, request: Request) -> Answer:
@@ -48,7 +53,7 @@ class RenameCommand:
             )
             hold = self._queue.holds[new]
             if step.holds_moved:
-                self._dispatch.apply(self.config, self._queue.holds)
+                self._dispatch.apply(self.config)
         if step.moved:
             _log.info(
                 "renamed",
@@ -82,9 +87,11 @@ class RenameCommand:
             return
         path = self.config.path
         try:
-            file = await trio.to_thread.run_sync(lambda: load_config(path, environ=os.environ))
+            file = await self._loader.load(path, self.config)
         except ConfigError as error:
             raise RefusedError("configuration", str(error)) from None
+        except NotReadError as error:
+            raise RefusedError("failed", str(error)) from None
         on_disk = file.subscriptions
         if old in on_disk:
             raise RefusedError(

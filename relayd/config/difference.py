@@ -1,13 +1,18 @@
 """What a reload changes: the difference of two configurations, by the names of the file's keys."""
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
+from relayd.core.parts import Parts, whole
 from relayd.core.subscription import Subscription
+
+T = TypeVar("T")
 
 _RELEASING = frozenset({"url", "secret", "headers", "signature"})
 """Keys with which an attempt may succeed that failed without."""
@@ -63,20 +68,39 @@ class Difference:
 
 def difference(old: Config, new: Config) -> Difference:
     """Return what `new` changes of `old`."""
+    return whole(difference_in_parts(old, new))
+
+
+def difference_in_parts(old: Config, new: Config) -> Parts[Difference]:
+    """Return the same, in parts. What is the same object in both is not looked into."""
     settings = _differing(_settings(old), _settings(new))
+    subscriptions = yield from _changes(
+        old.subscriptions,
+        new.subscriptions,
+        same=lambda before, after: (
+            before is after and old.endpoints[before.url] == new.endpoints[after.url]
+        ),
+        old_keys=lambda each: _keys(each, old),
+        new_keys=lambda each: _keys(each, new),
+    )
+    spools = yield from _changes(
+        {spool.name: spool for spool in old.spools},
+        {spool.name: spool for spool in new.spools},
+        same=operator.is_,
+        old_keys=_spool_keys,
+        new_keys=_spool_keys,
+    )
+    endpoints = yield from _changes(
+        old.endpoints,
+        new.endpoints,
+        same=operator.is_,
+        old_keys=_endpoint_keys,
+        new_keys=_endpoint_keys,
+    )
     return Difference(
-        subscriptions=_changes(
-            {name: _keys(each, old) for name, each in old.subscriptions.items()},
-            {name: _keys(each, new) for name, each in new.subscriptions.items()},
-        ),
-        spools=_changes(
-            {spool.name: _spool_keys(spool) for spool in old.spools},
-            {spool.name: _spool_keys(spool) for spool in new.spools},
-        ),
-        endpoints=_changes(
-            {url: _endpoint_keys(each) for url, each in old.endpoints.items()},
-            {url: _endpoint_keys(each) for url, each in new.endpoints.items()},
-        ),
+        subscriptions=subscriptions,
+        spools=spools,
+        endpoints=endpoints,
         settings=settings,
         needs_restart=tuple(key for key in settings if key in {"queue.path", "log.format"}),
     )
@@ -96,14 +120,28 @@ def _lines(
 
 
 def _changes(
-    old: Mapping[str, Mapping[str, object]], new: Mapping[str, Mapping[str, object]]
-) -> Changes:
-    differing = {name: _differing(old[name], keys) for name, keys in new.items() if name in old}
-    return Changes(
-        added=tuple(name for name in new if name not in old),
-        removed=tuple(name for name in old if name not in new),
-        changed=MappingProxyType({name: keys for name, keys in differing.items() if keys}),
-    )
+    old: Mapping[str, T],
+    new: Mapping[str, T],
+    *,
+    same: Callable[[T, T], bool],
+    old_keys: Callable[[T], Mapping[str, object]],
+    new_keys: Callable[[T], Mapping[str, object]],
+) -> Parts[Changes]:
+    added: list[str] = []
+    changed: dict[str, tuple[str, ...]] = {}
+    for name, after in new.items():
+        before = old.get(name)
+        if before is None:
+            added.append(name)
+        elif not same(before, after) and (keys := _differing(old_keys(before), new_keys(after))):
+            changed[name] = keys
+        yield
+    removed: list[str] = []
+    for name in old:
+        if name not in new:
+            removed.append(name)
+        yield
+    return Changes(tuple(added), tuple(removed), MappingProxyType(changed))
 
 
 def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayd.core.conditions import Among, Condition, distinct, key_of, listing
+from relayd.core.parts import Parts, whole
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.where import ConditionErrors, compile_where
 
@@ -46,22 +47,34 @@ class Matcher:
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self._selections = dict(selections)
         self._names = tuple(self._selections)
+        self._groups: dict[str, _Group] = {}
+        self.paths: tuple[str, ...] = ()
+        """The paths below `data` at which conditions look."""
+        whole(self._arrange())
+
+    @classmethod
+    def in_parts(cls, selections: Mapping[str, Selection]) -> Parts["Matcher"]:
+        """Make a matcher of thousands of selections in parts."""
+        matcher = cls({})
+        matcher._selections = dict(selections)
+        matcher._names = tuple(matcher._selections)
+        yield from matcher._arrange()
+        return matcher
+
+    def _arrange(self) -> Parts[None]:
         members: dict[str, list[_Member]] = {}
+        paths: set[str] = set()
         for position, selection in enumerate(self._selections.values()):
             for pattern in dict.fromkeys(selection.events):
                 members.setdefault(pattern, []).append(_Member(position, selection.where))
-        self._groups = {pattern: _Group(group) for pattern, group in members.items()}
-        self.paths = tuple(
-            sorted(
-                {
-                    condition.path
-                    for selection in self._selections.values()
-                    for condition in selection.where
-                    if condition.parts[0][0] == "data"
-                }
+            paths.update(
+                condition.path for condition in selection.where if condition.parts[0][0] == "data"
             )
-        )
-        """The paths below `data` at which conditions look."""
+            yield
+        for pattern, group in members.items():
+            self._groups[pattern] = _Group()
+            yield from self._groups[pattern].arrange(group)
+        self.paths = tuple(sorted(paths))
 
     def match(
         self, envelope: Mapping[str, Any], values: Mapping[str, list[object]] | None = None
@@ -125,33 +138,42 @@ class _Group:
 
     __slots__ = ("_indexes", "_rest", "_unconditional")
 
-    def __init__(self, members: Sequence[_Member]) -> None:
-        sharing = Counter(
-            (condition.path, key)
-            for member in members
-            for condition, test in _equalities(member)
-            for key in test.keys
-        )
+    def __init__(self) -> None:
         self._indexes: dict[str, tuple[Condition, dict[Hashable, list[_Member]]]] = {}
         self._rest: list[_Member] = []
         self._unconditional: list[int] = []
+
+    def arrange(self, members: Sequence[_Member]) -> Parts[None]:
+        """Take in the selections that have the pattern, once."""
+        sharing: Counter[tuple[str, Hashable]] = Counter()
         for member in members:
-            if not member.conditions:
-                self._unconditional.append(member.position)
-                continue
-            narrowest = min(
-                _equalities(member),
-                key=lambda pair: max(sharing[pair[0].path, key] for key in pair[1].keys),
-                default=None,
+            sharing.update(
+                (condition.path, key)
+                for condition, test in _equalities(member)
+                for key in test.keys
             )
-            if narrowest is None:
-                self._rest.append(member)
-                continue
-            condition, test = narrowest
-            left = tuple(other for other in member.conditions if other is not condition)
-            _, index = self._indexes.setdefault(condition.path, (condition, {}))
-            for key in test.keys:
-                index.setdefault(key, []).append(_Member(member.position, left))
+            yield
+        for member in members:
+            self._add(member, sharing)
+            yield
+
+    def _add(self, member: _Member, sharing: Mapping[tuple[str, Hashable], int]) -> None:
+        if not member.conditions:
+            self._unconditional.append(member.position)
+            return
+        narrowest = min(
+            _equalities(member),
+            key=lambda pair: max(sharing[pair[0].path, key] for key in pair[1].keys),
+            default=None,
+        )
+        if narrowest is None:
+            self._rest.append(member)
+            return
+        condition, test = narrowest
+        left = tuple(other for other in member.conditions if other is not condition)
+        _, index = self._indexes.setdefault(condition.path, (condition, {}))
+        for key in test.keys:
+            index.setdefault(key, []).append(_Member(member.position, left))
 
     def collect(self, content: _Content, found: set[int]) -> None:
         """Add the positions of the selections that want the event to `found`."""

@@ -1,7 +1,7 @@
 """All endpoints' tasks: which there are, what each delivers, and how they come and go on reload."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -12,9 +12,9 @@ from relayd.containment import contained
 from relayd.core.addresses import Network
 from relayd.core.agenda import NOW
 from relayd.core.clock_step import moved_health
-from relayd.core.delivery import Hold
 from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
+from relayd.core.parts import Parts, whole
 from relayd.core.subscription import Subscription
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
 from relayd.delivery.in_flight import InFlight
@@ -67,6 +67,7 @@ class Dispatch:
         self._jitter = jitter
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
+        self._networks: Sequence[Network] = ()
         self._in_flight = InFlight()
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
@@ -86,33 +87,54 @@ class Dispatch:
                 task_status.started()
             sweeping.cancel_scope.cancel()
 
-    def apply(self, config: Config, holds: Mapping[str, Hold | None]) -> None:
+    def apply(self, config: Config) -> None:
         """Deliver as this configuration says from now on; attempts in flight finish as they began.
 
-        `holds` has each subscription's hold: nothing is claimed for one that is held. After `stop`
-        this does nothing.
+        Nothing is claimed for subscriptions that the queue holds. What is the same object as before
+        goes on undisturbed. After `stop` this does nothing.
         """
+        whole(self.applying(config))
+
+    def applying(self, config: Config, released: Collection[str] = ()) -> Parts[None]:
+        """Do the same in parts, and attempt what was released for the subscriptions in `released`.
+
+        A subscription leaves its endpoint before it comes to another one: in between it is nowhere,
+        and what is noted for it is lost, but it is asked for from the beginning where it comes to.
+        """
+        wanted: dict[str, dict[str, Subscription]] = defaultdict(dict)  # by URL
+        for name, each in config.subscriptions.items():
+            wanted[each.url][name] = each
+            yield
         if self._stopped.is_set():
             return
-        subscriptions: dict[str, dict[str, Subscription]] = defaultdict(dict)
-        for name, subscription in config.subscriptions.items():
-            if holds.get(name) is None:
-                subscriptions[subscription.url][name] = subscription
-        names: dict[str, list[str]] = defaultdict(list)  # by URL once: there may be thousands
-        for name, each in config.subscriptions.items():
-            names[each.url].append(name)
         self._urls = {name: each.url for name, each in config.subscriptions.items()}
-        self._in_flight.outdate_all()
-        for url in self._running.keys() - config.endpoints.keys():
-            self._running[url].task.retire()
-        for url, endpoint in config.endpoints.items():
-            running = self._running.get(url)
-            if running is None or running.task.ended:
-                part = f"endpoint {endpoint_name(url)} ({', '.join(names[url])})"
-                self._start(endpoint, subscriptions[url], config.allow_networks, part)
+        for url, running in list(self._running.items()):
+            if url not in config.endpoints:
+                running.task.retire()
             else:
-                running.transport.allow(config.allow_networks)
-                running.task.apply(endpoint, subscriptions[url])
+                here = wanted[url]
+                running.task.leave([name for name in running.task.serving if name not in here])
+            yield
+        for url, endpoint in config.endpoints.items():
+            if self._stopped.is_set():
+                return  # what runs was retired for good
+            # As they are by now: a receiver may have answered 410 meanwhile.
+            holds = self._queue.holds
+            subscriptions = {
+                name: each for name, each in wanted[url].items() if holds.get(name) is None
+            }
+            current = self._running.get(url)
+            if current is None or current.task.ended:
+                part = f"endpoint {endpoint_name(url)} ({', '.join(wanted[url])})"
+                self._start(endpoint, subscriptions, config.allow_networks, part)
+            else:
+                if config.allow_networks != self._networks:
+                    current.transport.allow(config.allow_networks)
+                current.task.apply(endpoint, subscriptions)
+            if released:
+                self.release(name for name in subscriptions if name in released)
+            yield
+        self._networks = config.allow_networks
 
     def outdate(self, subscriptions: Iterable[str]) -> None:
         """Say that the operator changed deliveries of these: claims under way start none of them."""

@@ -144,22 +144,40 @@ class EndpointTask:
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
         """Go on under another configuration of the same URL. A reload grants no tokens.
 
-        A task that was retired goes on too, unless it has `ended`: so what it has in flight counts
-        when its URL comes back.
+        Subscriptions that are the same objects as before go on undisturbed; for the others, what
+        is due is asked for again. A task that was retired goes on too, unless it has `ended`: so
+        what it has in flight counts when its URL comes back.
         """
+        before = self._subscriptions
+        self.leave([name for name in before if name not in subscriptions])
+        new = [name for name, each in subscriptions.items() if before.get(name) is not each]
+        if not new and endpoint == self._endpoint and not self._retired:
+            return
         self._retired = False
         self._endpoint = endpoint
         self._subscriptions = dict(subscriptions)
         self._bucket = self._bucket.with_rate(endpoint.rate, trio.current_time())
-        self._agenda.keep(self._subscriptions)
+        self._in_flight.outdate(new)
+        self._agenda.note_all(dict.fromkeys(new, NOW))
         self._changed.set()
+
+    def leave(self, names: Sequence[str]) -> None:
+        """Start no attempt for these subscriptions any more."""
+        self._in_flight.outdate(names)
+        for name in names:
+            self._subscriptions.pop(name, None)
+            self._agenda.forget(name)
 
     def retire(self) -> None:
         """Start no attempt any more; `run` returns when those in flight have finished."""
         self._retired = True
-        self._subscriptions = {}
-        self._agenda.keep(())
+        self.leave(self.serving)
         self._changed.set()
+
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """The names of the subscriptions whose deliveries are attempted here."""
+        return tuple(self._subscriptions)
 
     @property
     def retired(self) -> bool:
@@ -351,7 +369,7 @@ class EndpointTask:
         return self._begun(claim, names, versions)
 
     def _begun(
-        self, claim: Claim, names: Sequence[str], versions: Mapping[str, tuple[int, int]]
+        self, claim: Claim, names: Sequence[str], versions: Mapping[str, int]
     ) -> tuple[Attempt, ...]:
         """Begin what may be attempted of a claim, as everything is by now, and note the rest.
 

@@ -21,7 +21,6 @@ class InFlight:
         self._by_subscription: defaultdict[str, set[int]] = defaultdict(set)
         self._all: set[int] = set()
         self._versions: defaultdict[str, int] = defaultdict(int)
-        self._reloads = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -52,15 +51,10 @@ class InFlight:
         for name in subscriptions:
             self._versions[name] += 1
 
-    def outdate_all(self) -> None:
-        """Have claims start nothing that were asked for before this."""
-        self._reloads += 1
-
-    def versions(self, subscriptions: Iterable[str]) -> Mapping[str, tuple[int, int]]:
+    def versions(self, subscriptions: Iterable[str]) -> Mapping[str, int]:
         """Return what `is_current` compares, to be taken before the queue is asked."""
-        return {name: (self._reloads, self._versions.get(name, 0)) for name in subscriptions}
+        return {name: self._versions.get(name, 0) for name in subscriptions}
 
-    def is_current(self, subscription: str, versions: Mapping[str, tuple[int, int]]) -> bool:
+    def is_current(self, subscription: str, versions: Mapping[str, int]) -> bool:
         """Return whether nothing has changed for a subscription since `versions` were taken."""
-        now = (self._reloads, self._versions.get(subscription, 0))
-        return versions.get(subscription) == now
+        return versions.get(subscription) == self._versions.get(subscription, 0)

@@ -1,5 +1,6 @@
 """Writes what came of attempts, and what is known of subscriptions."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -83,10 +84,13 @@ SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
 WHERE d.seq = :seq"""
 
-# A receiver's 410 holds until its URL changes; what the operator paused stays paused.
-_UPSERT_SUBSCRIPTION = """
+# A receiver's 410 holds until its URL changes; what the operator paused stays paused. One statement
+# for all, since Python's lock is given up at each, and got back late under load: thousands would
+# keep others from writing for a second. `made_with` is in `:marks`, as JSON has no bytes.
+_UPSERT_SUBSCRIPTIONS = """
 INSERT INTO subscriptions (name, url, presence, made_with)
-VALUES (:name, :url, :presence, :made_with)
+SELECT value ->> 0, value ->> 1, value ->> 2, substr(:marks, 1 + (value ->> 3), value ->> 4)
+FROM json_each(:declared) WHERE true ORDER BY key
 ON CONFLICT (name) DO UPDATE SET
   gone_at = CASE WHEN url = excluded.url THEN gone_at END,
   release = CASE WHEN url = excluded.url
@@ -95,7 +99,14 @@ ON CONFLICT (name) DO UPDATE SET
     AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN released_at ELSE :now END,
   url = excluded.url,
   made_with = excluded.made_with,
-  presence = excluded.presence"""
+  presence = excluded.presence
+WHERE (url, presence) <> (excluded.url, excluded.presence) OR made_with IS NOT excluded.made_with"""
+
+_REMOVE_OTHERS = """
+UPDATE subscriptions SET presence = 'removed'
+WHERE presence <> 'removed' AND name NOT IN (SELECT value ->> 0 FROM json_each(:declared))"""
+
+_SUBSCRIPTIONS = "SELECT json_group_array(json_array(name, id, hold)) FROM subscriptions"
 
 
 _RELEASED = """
@@ -225,23 +236,20 @@ def declare(
     What waits for one whose URL or `made_with` changed is released by the number `release`.
     Returns each subscription's number and hold by its name.
     """
-    db.execute("UPDATE subscriptions SET presence = 'removed'")
-    db.executemany(
-        _UPSERT_SUBSCRIPTION,
-        [
-            {
-                "name": each.name,
-                "url": each.url,
-                "presence": "active" if each.active else "inactive",
-                "made_with": each.made_with,
-                "release": release,
-                "now": now,
-            }
-            for each in declared
-        ],
-    )
-    rows = db.execute("SELECT name, id, hold FROM subscriptions")
-    return {name: (number, None if hold is None else Hold(hold)) for name, number, hold in rows}
+    rows, marks = [], bytearray()
+    for each in declared:
+        presence = "active" if each.active else "inactive"
+        rows.append((each.name, each.url, presence, len(marks), len(each.made_with)))
+        marks += each.made_with
+    marks += b"\0"  # of nothing at all, substr() would make NULL
+    values = {"declared": json.dumps(rows), "marks": bytes(marks), "release": release, "now": now}
+    db.execute(_REMOVE_OTHERS, values)
+    db.execute(_UPSERT_SUBSCRIPTIONS, values)
+    (found,) = db.execute(_SUBSCRIPTIONS).fetchone()
+    return {
+        name: (number, None if hold is None else Hold(hold))
+        for name, number, hold in json.loads(found)
+    }
 
 
 def count_released(db: sqlite3.Connection, release: int) -> dict[str, int]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 import trio
 
+from relayd.child_process import inherited, start_child
 from relayd.spool import frames
 from relayd.spool.frames import Kind, Settings
 from relayd.spool.reader import (
@@ -51,10 +52,6 @@ _CLOSE_S: Final = 1.0  # how long a reader has to close its file
 _END_S: Final = 2.0  # how long a killed process may take to end
 _FROM_READER: Final = (Kind.EVENTS, Kind.REJECTED, Kind.STATE, Kind.DEFECT)
 
-_BOOT: Final = (
-    "import sys; from importlib import import_module; sys.path[:] = sys.argv[4:];"
-    " import_module(sys.argv[3]).main(int(sys.argv[1]), int(sys.argv[2]))"
-)
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "TZ")
 """All that the template gets to know of the environment, in which there may be secrets."""
 
@@ -238,22 +235,11 @@ class Readers:
     async def _run_template(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, trio.socket.from_stdlib_socket(ours) as control:
-            # From this thread, which lives as long as the process: the kernel kills the template
-            # when the thread that started it ends. Takes some milliseconds.
-            process = self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - this program itself
-                [
-                    *(sys.executable, "-I", "-S", "-c", _BOOT),
-                    *(str(os.getpid()), str(theirs.fileno()), self._module, *sys.path),
-                ],
-                # The very program that runs: its path may be closed to this user, or lead to another
-                # since an upgrade.
-                executable="/proc/self/exe",
-                pass_fds=(theirs.fileno(),),
-                env={key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd="/",
-                process_group=0,
+            process = self._process = start_child(
+                self._module,
+                [os.getpid(), theirs.fileno()],
+                environ=inherited(*_ENVIRONMENT),
+                pass_fds=[theirs.fileno()],
             )
             theirs.close()
             self._control = control

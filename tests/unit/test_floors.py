@@ -9,12 +9,13 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
     ["core", "permissions"],
-    ["config", "sqlite_errors", "asyncio_thread"],
+    ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
+    ["config_process"],
     ["containment"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
-    ["source_tasks"],
+    ["source_tasks", "config_loader"],
     ["commands", "watchdog", "timekeeping"],
     ["daemon"],
     ["cli"],
@@ -95,7 +96,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.claims") == (4, "queue")
-    assert _part("delivery.endpoint_task") == (5, "delivery")
-    assert _part("delivery.connection") == (4, "delivery.transport")
+    assert _part("queue.claims") == (5, "queue")
+    assert _part("delivery.endpoint_task") == (6, "delivery")
+    assert _part("delivery.connection") == (5, "delivery.transport")
     assert _part("nowhere") is None

@@ -39,7 +39,10 @@ NAMES = ("books", "mail", "stock")
 class SlowQueue(MemoryQueue):
     """What a claim found is CLAIM_S old when it comes back, and a record takes RECORD_S."""
 
+    claims = 0
+
     async def claim(self, want: Want) -> Claim:
+        self.claims += 1
         found = await super().claim(want)
         await trio.sleep(CLAIM_S)
         return found
@@ -128,6 +131,10 @@ class Market:
 
     def reload(self, urls: dict[str, str], **options: object) -> None:
         """Deliver to these URLs from now on, by subscription."""
+        self.dispatch.apply(self.configuration(urls, **options))
+
+    def configuration(self, urls: dict[str, str], **options: object) -> Config:
+        """Declare these URLs to the queue, and return the configuration."""
         self.reloads += 1
         folder = self.folder / str(self.reloads)
         folder.mkdir()
@@ -140,12 +147,12 @@ class Market:
             if url != self.queue.urls.get(name) and self.queue.holds.get(name) is Hold.GONE:
                 self.queue.holds[name] = None
         self.queue.urls = dict(urls)
-        self.dispatch.apply(config, self.queue.holds)
+        return config
 
     def hold(self, name: str, hold: Hold | None) -> None:
         self.queue.holds[name] = hold
         assert self.config is not None
-        self.dispatch.apply(self.config, self.queue.holds)
+        self.dispatch.apply(self.config)
 
     def add(self, count: int, name: str = "books") -> None:
         for _ in range(count):
@@ -352,3 +359,84 @@ async def test_any_mix_of_reloads_pauses_and_limits(
     left = {seq for seq, state in market.queue.states().items() if state is not State.DELIVERED}
     assert all(market.queue.states()[seq] is State.EXHAUSTED for seq in left)
     assert all(count == 1 for count in market.receivers.succeeded.values() if count)
+
+
+async def test_a_reload_asks_for_nothing_again_of_what_is_unchanged(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    market = Market(tmp_path)
+    async with market.running():
+        market.reload({"books": URLS[0], "mail": URLS[1]})
+        await trio.sleep(10)
+        asked = market.queue.claims
+        assert market.config is not None
+        market.dispatch.apply(market.config)
+        await trio.sleep(10)
+        assert market.queue.claims == asked
+        # What is due while a claim is under way is attempted once, though there was a reload.
+        market.add(5)
+        await trio.sleep(CLAIM_S / 2)
+        market.dispatch.apply(market.config)
+        await trio.sleep(100)
+    assert set(market.receivers.succeeded.values()) == {1}
+    assert len(market.receivers.succeeded) == 5
+
+
+async def test_between_two_parts_of_a_reload_a_subscription_is_nowhere_twice(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    market = Market(tmp_path)
+    async with market.running():
+        market.reload({"books": URLS[0], "mail": URLS[1]})
+        market.add(100)
+        market.add(100, "mail")
+        await trio.sleep(0.1)
+        for turn in range(30):
+            urls = {"books": URLS[turn % 2], "mail": URLS[(turn + 1) % 2]}
+            config = market.configuration(urls)
+            for _ in market.dispatch.applying(config):
+                # What comes meanwhile is found, though nobody may be told of it.
+                market.add(1)
+                await trio.sleep(0.07)
+        await trio.sleep(100)
+    assert set(market.queue.states().values()) == {State.DELIVERED}
+    assert set(market.receivers.succeeded.values()) == {1}
+
+
+async def test_a_410_between_two_parts_of_a_reload_holds(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    market = Market(tmp_path)
+    market.receivers.status[URLS[0]] = 410
+    async with market.running():
+        market.reload({"books": URLS[0], "mail": URLS[1]})
+        market.add(1)
+        await trio.sleep(CLAIM_S + 0.2)
+        config = market.configuration({"books": URLS[0], "mail": URLS[1]})
+        parts = market.dispatch.applying(config)
+        next(parts)
+        await trio.sleep(5)
+        assert market.queue.holds["books"] is Hold.GONE
+        for _ in parts:
+            pass
+        market.add(3)
+        await trio.sleep(100)
+        assert len(market.receivers.requests) == 1
+
+
+async def test_a_stop_between_two_parts_of_a_reload_starts_nothing(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    market = Market(tmp_path)
+    async with market.running():
+        market.reload({"books": URLS[0]})
+        await trio.sleep(1)
+        parts = market.dispatch.applying(market.configuration({"books": URLS[0], "mail": URLS[1]}))
+        next(parts)
+        market.dispatch.stop()
+        for _ in parts:
+            pass
+        market.add(5)
+        market.add(5, "mail")
+        await trio.sleep(100)
+        assert market.receivers.requests == []

@@ -1,0 +1,121 @@
+"""Has the configuration read beside the daemon, in a process of its own that lives for it alone.
+
+The process has `DEADLINE_S` and a bound of memory; it is killed when the caller is cancelled. It
+ends with the daemon.
+"""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from relayd.child_process import start_child
+from relayd.config.config import Config
+from relayd.config.transfer import IncompleteError, received
+from relayd.pacing import paced
+from relayd.sources.readers import how_it_ended
+
+DEADLINE_S: Final = 180.0
+"""How long reading may take. The largest file, 10,000 subscriptions, takes 6 s of a processor, of which
+it gets little while others want it."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""What a configuration may be on its way to the daemon. 10,000 subscriptions are 5 MB."""
+
+_NOT_PASSED: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
+"""What the service manager says to the daemon alone. All else may be named by the configuration."""
+
+_END_S: Final = 2.0  # how long a killed process may take to end
+_AT_ONCE: Final = 65_536
+
+
+class NotReadError(Exception):
+    """The configuration could not be read, whatever is in it; says why."""
+
+
+class ConfigLoader:
+    """Reads configurations. `module` has the function `main` that the process runs."""
+
+    def __init__(
+        self, module: str = "relayd.config_process", *, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._module = module
+        self._deadline_s = deadline_s
+        self._turn = trio.Lock()  # one at a time: each takes up to 160 MB
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def children(self) -> list[int]:
+        """Return the process numbers of this process's own children that run now."""
+        process = self._running
+        return [] if process is None or process.returncode is not None else [process.pid]
+
+    async def load(self, path: Path, known: Config) -> Config:
+        """Return the configuration in the file at `path`.
+
+        What it has in common with `known` are the same objects. Raises `ConfigError`,
+        `NotReadError`, or `LoaderDefectError`.
+        """
+        async with self._turn:
+            try:
+                with trio.fail_after(self._deadline_s):
+                    raw, status = await self._read(path)
+            except trio.TooSlowError:
+                raise NotReadError(
+                    f"{path}: reading it took longer than {self._deadline_s:g} s, and was given up"
+                ) from None
+            except OSError as error:
+                raise NotReadError(
+                    f"no process could be started to read the configuration: {error.strerror}"
+                ) from error
+        try:
+            return await paced(received(memoryview(raw), known))
+        except IncompleteError:
+            how = how_it_ended(status)
+            raise NotReadError(f"the process that read the configuration ended: {how}") from None
+
+    async def _read(self, path: Path) -> tuple[bytearray, int | None]:
+        """Return what the process says, and its exit status."""
+        raw = bytearray()
+        async with self._started(path) as (process, answer):
+            while chunk := await answer.receive_some(_AT_ONCE):
+                raw += chunk
+                if len(raw) > MOST_BYTES:
+                    most = f"{MOST_BYTES // 2**20} MiB"
+                    raise NotReadError(f"{path}: larger than {most}, with all aliases followed")
+        return raw, process.returncode
+
+    @asynccontextmanager
+    async def _started(
+        self, path: Path
+    ) -> AsyncIterator[tuple["subprocess.Popen[bytes]", trio.lowlevel.FdStream]]:
+        """Start the process; when the block is left it is killed, where it still runs, and reaped."""
+        ours, theirs = os.pipe()
+        async with trio.lowlevel.FdStream(ours) as answer:
+            try:
+                process = self._running = start_child(
+                    self._module,
+                    [os.getpid(), theirs, str(path)],
+                    environ={k: v for k, v in os.environ.items() if k not in _NOT_PASSED},
+                    pass_fds=[theirs],
+                )
+            finally:
+                os.close(theirs)
+            try:
+                yield process, answer
+                await _ended(process)
+            finally:
+                process.kill()  # nothing where it was reaped
+                with trio.CancelScope(shield=True):
+                    await _ended(process)
+                self._running = None
+
+
+async def _ended(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the end of a process that has closed its descriptor, or was killed."""
+    with trio.move_on_after(_END_S):
+        while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
+            await trio.sleep(0.005)

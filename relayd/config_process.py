@@ -1,0 +1,87 @@
+"""The process that reads the configuration for the daemon: reads it once, hands it over, and ends.
+
+A thread of the daemon would share Python's lock with the event loop, and slow all deliveries down
+for as long as the file takes to read. It has the daemon's user, environment and rights.
+"""
+
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from relayd.child_process import GROUP_SIGNALS
+from relayd.spool.confinement import end_with_parent, name_process
+from relayd.spool.reader import EXIT_MEMORY
+
+_NICENESS: Final = 7
+"""On one processor that both want all of, it gets 17 % (sched(7)): deliveries keep four fifths."""
+
+_MEMORY_BYTES: Final = 512 * 1024 * 1024
+"""Of address space, beyond what is needed before it reads. The largest file takes 160 MB."""
+
+
+def main(daemon_pid: int, descriptor: int, path: str) -> None:
+    """Read the configuration at `path`, and write it, or what is wrong, to this descriptor."""
+    for number in GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(daemon_pid)
+    name_process("relayd-config")
+    with suppress(OSError):  # where a system call filter refuses it
+        os.nice(_NICENESS)
+    _give_way_when_memory_is_short()
+    try:
+        for piece in _pieces(Path(path)):
+            _write(descriptor, piece)
+    except BrokenPipeError:
+        pass  # nobody waits for it any more
+    except MemoryError:
+        os._exit(EXIT_MEMORY)
+    sys.stdout.flush()
+    os._exit(0)  # nothing to tidy up, which takes a while with so many objects
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    # Here, so that loading them is within the limits, too.
+    from relayd.config.load import ConfigError, load_config  # noqa: PLC0415 - see above
+    from relayd.config.transfer import (  # noqa: PLC0415 - see above
+        pieces_of,
+        pieces_of_defect,
+        pieces_of_problems,
+    )
+
+    try:
+        config = load_config(path, environ=os.environ)
+    except ConfigError as error:
+        return pieces_of_problems(error.problems)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the daemon logs it
+        # The place alone: an error's own text may show a value.
+        places = "".join(traceback.format_tb(error.__traceback__))
+        return pieces_of_defect(f"{places}{type(error).__name__}")
+    return pieces_of(config)
+
+
+def _write(descriptor: int, piece: bytes) -> None:
+    left = memoryview(piece)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _give_way_when_memory_is_short() -> None:
+    """Bound this process's memory; where the system's is used up, end before the daemon does."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    for what, most in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + _MEMORY_BYTES),
+        (resource.RLIMIT_CORE, 0),  # it would hold secrets
+    ):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
+    with suppress(OSError):  # where it may not be written
+        Path("/proc/self/oom_score_adj").write_text("1000")
