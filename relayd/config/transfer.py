@@ -75,7 +75,7 @@ def pieces_of_defect(where: str) -> Iterator[bytes]:
     yield _piece("defect", where)
 
 
-def received(raw: memoryview, known: Config) -> Parts[Config]:
+def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     """Make a configuration of its pieces, in parts.
 
     What is equal in the configuration `known` is taken from there, as the very same object: so what
@@ -84,15 +84,17 @@ def received(raw: memoryview, known: Config) -> Parts[Config]:
     """
     subscriptions: dict[str, Subscription] = {}
     endpoints: dict[str, Endpoint] = {}
+    known_subscriptions = {} if known is None else known.subscriptions
+    known_endpoints = {} if known is None else known.endpoints
     while raw:
         kind, value, raw = _next_piece(raw)
         match kind:
             case "subscription":
                 for each in value:
-                    subscriptions[each.name] = _same(known.subscriptions.get(each.name), each)
+                    subscriptions[each.name] = _same(known_subscriptions.get(each.name), each)
             case "endpoint":
                 for each in value:
-                    endpoints[each.url] = _same(known.endpoints.get(each.url), each)
+                    endpoints[each.url] = _same(known_endpoints.get(each.url), each)
             case "problems":
                 raise ConfigError(value)
             case "defect":
