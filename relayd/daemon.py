@@ -181,7 +181,7 @@ class Daemon:
                     outbox=self._queue,
                     at_work=self._at_work,
                     clock=self._clock.now,
-                    is_delivering=self._dispatch.is_delivering,
+                    is_behind=self._dispatch.is_behind,
                     passed=self._service.passed,
                 )
                 self._sources.apply(config, self._sources.prepare(config))

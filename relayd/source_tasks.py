@@ -57,7 +57,8 @@ class _RunningSocket:
 class SourceTasks:
     """Starts and stops sources inside `nursery`; whoever cancels that stops all of them.
 
-    `outbox` has relayd's own events. `is_delivering` tells whether any attempt is in flight. `passed` holds the sockets that the service manager opened: one
+    `outbox` has relayd's own events. `is_behind` tells whether more deliveries are due than
+    can be made. `passed` holds the sockets that the service manager opened: one
     at the configured path is used.
     """
 
@@ -70,7 +71,7 @@ class SourceTasks:
         outbox: Outbox,
         at_work: AtWork,
         clock: Callable[[], float],
-        is_delivering: Callable[[], bool],
+        is_behind: Callable[[], bool],
         passed: Sequence[socket.socket] = (),
         readers: Readers | None = None,
     ) -> None:
@@ -80,7 +81,7 @@ class SourceTasks:
         self._config = config
         self._passed = passed
         self._readers = readers or Readers()
-        self._pace = Pace(is_delivering)
+        self._pace = Pace(is_behind)
         self._spools: dict[SpoolConfig, _RunningSpool] = {}
         self._socket: _RunningSocket | None = None
         self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)

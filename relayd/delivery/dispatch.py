@@ -174,9 +174,9 @@ class Dispatch:
         """Return what shows whether each endpoint's task goes on."""
         return {running.task: running.task.pulse for running in self._running.values()}
 
-    def is_delivering(self) -> bool:
-        """Tell whether any attempt is in flight."""
-        return bool(self._in_flight)
+    def is_behind(self) -> bool:
+        """Tell whether an endpoint delivers as fast as it can, and more is due."""
+        return any(running.task.is_behind for running in self._running.values())
 
     def in_flight(self, seqs: Iterable[int]) -> int:
         """Return how many of these deliveries are being attempted."""

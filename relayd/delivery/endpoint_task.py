@@ -116,6 +116,7 @@ class EndpointTask:
         self._agenda = Agenda()
         self._agenda.keep(subscriptions)
         self._backlog_first = False
+        self._more_is_due = False
         self._retired = False
         self.ended = False
         self._changed = trio.Event()
@@ -189,6 +190,11 @@ class EndpointTask:
         """How the endpoint stands now."""
         self._bucket = self._bucket.at(trio.current_time())
         return Standing(self._bucket.tokens, len(self._moved_at), self._endpoint, self.health)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more was due, at the last look, than the endpoint's limits let it attempt."""
+        return self._more_is_due and bool(self._moved_at)
 
     @property
     def pulse(self) -> Pulse:
@@ -387,6 +393,7 @@ class EndpointTask:
             elif name in claim.next_due:
                 self._agenda.note(name, claim.next_due[name])
         self._backlog_first = claim.backlog_first
+        self._more_is_due = any(due <= self._clock() for due in claim.next_due.values())
         startable = self._startable()
         begun: list[Attempt] = []
         for delivery in claim.deliveries:

@@ -22,9 +22,6 @@ class InFlight:
         self._all: set[int] = set()
         self._versions: defaultdict[str, int] = defaultdict(int)
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def begin(self, subscription: str, seq: int) -> bool:
         """Take a delivery, by its number; False when it is being attempted already."""
         if seq in self._all:

@@ -13,12 +13,12 @@ async def take_in(pace: Pace, rows: int, took_s: float) -> float:
     return trio.current_time()
 
 
-async def test_a_burst_rests_while_deliveries_go_on(autojump_clock: MockClock) -> None:
+async def test_a_burst_rests_while_deliveries_are_behind(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     assert await take_in(Pace(lambda: True), BULK_ROWS, 0.01) - began == 0.03
 
 
-async def test_a_burst_does_not_rest_when_nothing_is_delivered(autojump_clock: MockClock) -> None:
+async def test_a_burst_does_not_rest_otherwise(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     assert await take_in(Pace(lambda: False), BULK_ROWS, 0.01) - began == 0.01
 
