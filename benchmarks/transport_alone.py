@@ -19,7 +19,8 @@ import trio
 from benchmarks import events
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
-from relayd.delivery.transport import Transport, attempt, build_request
+from relayd.delivery.request import build_request
+from relayd.delivery.transport import Transport, attempt
 
 _HEADERS = [
     ("X-LocallyGrown-Signature", "sha256=" + "0" * 64),

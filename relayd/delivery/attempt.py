@@ -12,9 +12,9 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.delivery.failures import AnotherToken
+from relayd.delivery.request import AnotherToken, Request, build_request
 from relayd.delivery.telling import identity
-from relayd.delivery.transport import build_request, exchange, timed_out
+from relayd.delivery.transport import exchange, timed_out
 
 DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
 
@@ -31,7 +31,7 @@ class Attempt:
     subscription: Subscription
     release: int
     started_at: float = 0.0
-    request: httpx.Request | None = None
+    request: Request | None = None
     recorded: bool = False
 
     @property
@@ -91,7 +91,5 @@ class Sender:
         headers = signed_headers(
             delivery, attempt.subscription, attempt=delivery.attempts + 1, now=now
         )
-        attempt.request = build_request(self._url, headers, delivery.body)
-        return await exchange(
-            self._transport, attempt.request, now=now, another_token=self._another_token
-        )
+        attempt.request = build_request(self._url, headers, delivery.body, self._another_token)
+        return await exchange(self._transport, attempt.request, now=now)

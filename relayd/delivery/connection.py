@@ -6,10 +6,8 @@ Time is bounded by the caller; what an answer may hold, by `answer`.
 import os
 import re
 import ssl
-from collections.abc import MutableMapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import certifi
 import httpx
@@ -18,7 +16,8 @@ import trio
 from relayd.config.problem import ConfigError, Problem
 from relayd.core.outcome import Failure
 from relayd.delivery.answer import Answer, AnswerReader, Headers
-from relayd.delivery.failures import RESPONSE, WAITING_FOR, AttemptFailed
+from relayd.delivery.failures import AttemptFailed
+from relayd.delivery.request import Request
 from relayd.delivery.streams import SocketStream, Stream, TlsStream
 
 _AT_ONCE_BYTES = 16_384
@@ -88,34 +87,26 @@ class Connection:
         await stream.handshake()
         self._stream = stream
 
-    async def exchange(
-        self,
-        method: str,
-        target: bytes,
-        headers: Headers,
-        body: bytes,
-        progress: MutableMapping[str, Any],
-    ) -> Answer:
-        """Send one request and read its answer. `progress` shows what is waited for.
+    async def exchange(self, request: Request) -> Answer:
+        """Send one request and read its answer.
 
-        It holds the answer's beginning, too, once its head is complete: from then on, nothing that
-        happens to the body is a failure. Raises AttemptFailed (RESET, PROTOCOL or TLS), and
-        httpx.LocalProtocolError for a request that is not valid HTTP. A receiver that answers
-        before it has read the whole request, and closes, has answered.
+        Raises AttemptFailed (RESET, PROTOCOL or TLS), and httpx.LocalProtocolError for a request
+        that is not valid HTTP. A receiver that answers before it has read the whole request, and
+        closes, has answered.
 
         The request is sent before anything is awaited, so that what `is_quiet` said holds.
         """
         self.reusable = False
         self.responded = False
-        data = serialised(method, target, headers, body)
+        data = serialised(request.url.raw_path, request.headers, request.body)
         reader = AnswerReader()
-        progress[WAITING_FOR] = "answer"
+        request.waiting_for = "answer"
         sent = len(data) <= _AT_ONCE_BYTES
         if sent:
             await self._stream.send_all(data)
-            answer = await self._read(reader, progress)
+            answer = await self._read(reader, request)
         else:
-            answer, sent = await self._send_and_read(data, reader, progress)
+            answer, sent = await self._send_and_read(data, reader, request)
         self.reusable = sent and reader.keep_alive and not self._socket.send_failed
         return answer
 
@@ -128,7 +119,7 @@ class Connection:
         self._socket.close()
 
     async def _send_and_read(
-        self, data: bytes, reader: AnswerReader, progress: MutableMapping[str, Any]
+        self, data: bytes, reader: AnswerReader, request: Request
     ) -> tuple[Answer, bool]:
         """Send and read at once; return the answer, and whether the request was sent whole."""
         answer: Answer | None = None
@@ -143,7 +134,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             try:
-                answer = await self._read(reader, progress)
+                answer = await self._read(reader, request)
             except AttemptFailed as error:  # Kept, so that it leaves the nursery ungrouped.
                 failed = error
             nursery.cancel_scope.cancel()
@@ -152,7 +143,7 @@ class Connection:
             raise failed
         return answer, sent
 
-    async def _read(self, reader: AnswerReader, progress: MutableMapping[str, Any]) -> Answer:
+    async def _read(self, reader: AnswerReader, request: Request) -> Answer:
         while reader.answer is None:
             data = await self._receive(reader)
             if data:
@@ -161,7 +152,7 @@ class Connection:
             else:
                 reader.end()
             if reader.in_body:
-                progress[RESPONSE] = reader
+                request.response = reader
         return reader.answer
 
     async def _receive(self, reader: AnswerReader) -> bytes:
@@ -180,12 +171,12 @@ class Connection:
             raise
 
 
-def serialised(method: str, target: bytes, headers: Headers, body: bytes) -> bytes:
+def serialised(target: bytes, headers: Headers, body: bytes) -> bytes:
     """Return a request's bytes. Raises httpx.LocalProtocolError for what is not valid HTTP.
 
     The error never quotes a header, which may be a secret.
     """
-    parts = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target)]
+    parts = [b"POST %b HTTP/1.1" % target]
     parts += [b"%b: %b" % header for header in headers]
     head = b"\r\n".join(parts)
     breaks = len(headers)

@@ -7,7 +7,6 @@ or text that the receiver chose, except the host that it redirects to, cleaned.
 import errno
 import re
 import ssl
-from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -15,21 +14,6 @@ import httpx
 from relayd.core.addresses import Address
 from relayd.core.endpoint import endpoint_name
 from relayd.core.outcome import Failure
-
-WAITING_FOR = "relayd.waiting_for"
-"""The request's extension in which the transport notes what it waits for, as a noun, so that an
-attempt that runs into its deadline can say what was missing."""
-
-RESPONSE = "relayd.response"
-"""The request's extension in which the transport leaves the reader of the response once its head
-is complete, so that an attempt whose body runs into the deadline has its status all the same."""
-
-ANOTHER_TOKEN = "relayd.another_token"  # noqa: S105 - a token of the rate limit
-"""The request's extension with an AnotherToken, for a request that must be sent once more."""
-
-AnotherToken = Callable[[], Awaitable[bool]]
-"""Waits for a token of the endpoint's bucket, beyond the one that the attempt was given; False when
-the endpoint starts nothing any more."""
 
 _MAX_LOCATION_CHARACTERS = 200
 

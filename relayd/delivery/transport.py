@@ -14,29 +14,20 @@ It reads no proxy variable and no .netrc: only what is named here decides where 
 
 import re
 import ssl
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 import trio
 
-from relayd import __version__
 from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
 from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.answer import MAX_ANSWER_BYTES, Answer, AnswerReader, Headers
+from relayd.delivery.answer import MAX_ANSWER_BYTES, Answer, Headers
 from relayd.delivery.connection import Connection
-from relayd.delivery.failures import (
-    ANOTHER_TOKEN,
-    RESPONSE,
-    WAITING_FOR,
-    AnotherToken,
-    AttemptFailed,
-    named,
-    shown_location,
-)
+from relayd.delivery.failures import AttemptFailed, named, shown_location
+from relayd.delivery.request import Request
 
 KEPT_ANSWER_BYTES = 1_024
 """So much of an answer's body is kept in its outcome."""
@@ -53,15 +44,6 @@ _KEEP_ALIVE_MARGIN_S = 1.0
 not cross the closing on its way."""
 
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"\btimeout\s*=\s*\"?([0-9]{1,9})")
-
-_FIXED_HEADERS = [
-    (b"User-Agent", f"relayd/{__version__}".encode()),
-    (b"Accept", b"*/*"),
-    (b"Accept-Encoding", b"identity"),
-    (b"Content-Type", b"application/json"),
-    # It is HTTP/1.1's default, but Apache says how long it waits only to those who ask.
-    (b"Connection", b"keep-alive"),
-]
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -84,36 +66,42 @@ class Transport(httpx.AsyncBaseTransport):
         self._allowed_count = 0
         self._closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: Request) -> Answer:
         """Send the request and return its answer, of which all has been read.
 
         The body is raw, not decompressed, and has at most MAX_ANSWER_BYTES. Raises AttemptFailed,
         an httpx.TransportError. There is no time limit of its own. Cancelling closes the
         connection.
         """
-        if request.url.netloc != self._netloc or request.url.scheme != self._scheme:
+        url = request.url
+        if url.netloc != self._netloc or url.scheme != self._scheme:
             raise ValueError("a transport sends to its own origin only")
-        body = await _body(request)
         allowed_count = self._allowed_count
         connection = self._take_idle()
         answer: Answer | None = None
         ended: AttemptFailed | None = None
         if connection is not None:
             try:
-                answer = await self._exchange(connection, request, body)
+                answer = await self._exchange(connection, request)
             except AttemptFailed as error:
                 if connection.responded:
                     raise
                 ended = error
         if connection is None or answer is None:
-            if ended is not None and not await _another_token(request.extensions):
+            if ended is not None and not await _another_token(request):
                 raise ended
-            connection = await self._connect(request.extensions)
-            answer = await self._exchange(connection, request, body)
+            connection = await self._connect(request)
+            answer = await self._exchange(connection, request)
         if allowed_count != self._allowed_count:
             connection.close()
         else:
             self._give_back(connection, answer.headers)
+        return answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Do what `send` does, for a client of httpx's own."""
+        raw = Request(request.url, request.headers.raw, await request.aread())
+        answer = await self.send(raw)
         return httpx.Response(
             answer.status,
             headers=answer.headers,
@@ -169,29 +157,21 @@ class Transport(httpx.AsyncBaseTransport):
         connection.expires_at = trio.current_time() + idle_s
         self._idle.append(connection)
 
-    async def _exchange(
-        self, connection: Connection, request: httpx.Request, body: bytes
-    ) -> Answer:
+    async def _exchange(self, connection: Connection, request: Request) -> Answer:
         """Send the request and read its answer. Any exception closes the connection."""
         try:
-            return await connection.exchange(
-                request.method,
-                request.url.raw_path,
-                request.headers.raw,
-                body,
-                request.extensions,
-            )
+            return await connection.exchange(request)
         except BaseException:
             connection.close()
             raise
 
-    async def _connect(self, progress: MutableMapping[str, Any]) -> Connection:
-        progress[WAITING_FOR] = f"address for {self._host}"
+    async def _connect(self, request: Request) -> Connection:
+        request.waiting_for = f"address for {self._host}"
         addresses = await self._guard.addresses(self._host, self._port, scheme=self._scheme)
-        progress[WAITING_FOR] = "connection"
+        request.waiting_for = "connection"
         connection = Connection(await self._guard.dial(addresses, self._port), self._host)
         if self._scheme == "https":
-            progress[WAITING_FOR] = "TLS connection"
+            request.waiting_for = "TLS connection"
             try:
                 await connection.start_tls(self._tls)
             except BaseException:
@@ -200,26 +180,8 @@ class Transport(httpx.AsyncBaseTransport):
         return connection
 
 
-def build_request(url: httpx.URL, headers: list[tuple[str, str]], body: bytes) -> httpx.Request:
-    """Return the POST of a body, with the headers that every attempt has and `headers` after them.
-
-    The headers are handed over raw: httpx's own way to build them takes ten times as long.
-    """
-    raw = [
-        (b"Host", url.netloc),
-        *_FIXED_HEADERS,
-        (b"Content-Length", b"%d" % len(body)),
-        *((name.encode("ascii"), value.encode()) for name, value in headers),
-    ]
-    return httpx.Request("POST", url, headers=raw, stream=httpx.ByteStream(body))
-
-
 async def attempt(
-    transport: httpx.AsyncBaseTransport,
-    request: httpx.Request,
-    *,
-    timeout_s: float,
-    now: float,
+    transport: httpx.AsyncBaseTransport, request: Request, *, timeout_s: float, now: float
 ) -> Outcome:
     """Make one attempt within `timeout_s`, and return what came of it: see `exchange`.
 
@@ -230,64 +192,62 @@ async def attempt(
     return timed_out(request, timeout_s, now=now)
 
 
-async def exchange(
-    transport: httpx.AsyncBaseTransport,
-    request: httpx.Request,
-    *,
-    now: float,
-    another_token: AnotherToken | None = None,
-) -> Outcome:
+async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now: float) -> Outcome:
     """Make one attempt and return what came of it. Never raises for what the network does.
 
     There is no time limit: whoever cancels it for one gets the outcome from `timed_out`. `now` is
-    in Unix seconds, for a Retry-After that names a date. `another_token` is awaited before the
-    request is sent once more; without it, nothing limits that. Cancellation passes through; so
-    does an exception that no network failure explains.
+    in Unix seconds, for a Retry-After that names a date. Cancellation passes through; so does an
+    exception that no network failure explains.
     """
     started = trio.current_time()
-    if another_token is not None:
-        request.extensions[ANOTHER_TOKEN] = another_token
     try:
-        response = await transport.handle_async_request(request)
+        if isinstance(transport, Transport):
+            answer = await transport.send(request)
+        else:
+            answer = await _sent_by(transport, request)
     except httpx.TransportError as error:
         failed = named(error)
         return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
-    answer = Answer(response.status_code, response.headers.raw, await _beginning(response))
     return _answered(request, answer, trio.current_time() - started, now)
 
 
-def timed_out(request: httpx.Request, timeout_s: float, *, now: float) -> Outcome:
+def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
     """Return what came of an attempt that was cancelled after `timeout_s`.
 
     A head that was complete by then has decided it. `now` is as in `exchange`.
     """
-    reader = request.extensions.get(RESPONSE)
-    if isinstance(reader, AnswerReader):
-        return _answered(request, reader.so_far(), timeout_s, now)
-    missing = request.extensions.get(WAITING_FOR, "answer")
+    if request.response is not None:
+        return _answered(request, request.response.so_far(), timeout_s, now)
     return Outcome(
-        timeout_s, failure=Failure.TIMEOUT, detail=f"no {missing} within {timeout_s:g} s"
+        timeout_s,
+        failure=Failure.TIMEOUT,
+        detail=f"no {request.waiting_for} within {timeout_s:g} s",
     )
 
 
-async def _another_token(extensions: MutableMapping[str, Any]) -> bool:
-    another_token: AnotherToken | None = extensions.get(ANOTHER_TOKEN)
-    if another_token is None:
+async def _another_token(request: Request) -> bool:
+    if request.another_token is None:
         return True
-    extensions[WAITING_FOR] = "token to send it again, after an idle connection was closed,"
-    return await another_token()
+    request.waiting_for = "token to send it again, after an idle connection was closed,"
+    return await request.another_token()
 
 
-async def _body(request: httpx.Request) -> bytes:
-    if isinstance(request.stream, httpx.ByteStream):  # `build_request` made it.
-        return b"".join(request.stream)
-    return await request.aread()
+async def _sent_by(transport: httpx.AsyncBaseTransport, request: Request) -> Answer:
+    """Send a request by another transport of httpx's: a mock, say."""
+    response = await transport.handle_async_request(
+        httpx.Request(
+            "POST",
+            request.url,
+            headers=request.headers,
+            stream=httpx.ByteStream(request.body),
+            extensions={"relayd.request": request},
+        )
+    )
+    return Answer(response.status_code, response.headers.raw, await _beginning(response))
 
 
 async def _beginning(response: httpx.Response) -> bytes:
     """Read the raw body, MAX_ANSWER_BYTES of it at most, and return what is kept of it."""
-    if isinstance(response.stream, httpx.ByteStream):  # Ours: it has been read.
-        return b"".join(response.stream)[:KEPT_ANSWER_BYTES]
     assert isinstance(response.stream, httpx.AsyncByteStream)
     kept = b""
     read = 0
@@ -304,7 +264,7 @@ async def _beginning(response: httpx.Response) -> bytes:
     return kept
 
 
-def _answered(request: httpx.Request, answer: Answer, duration_s: float, now: float) -> Outcome:
+def _answered(request: Request, answer: Answer, duration_s: float, now: float) -> Outcome:
     status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
     if 200 <= status < 300:
         return Outcome(duration_s, status, answer=kept)

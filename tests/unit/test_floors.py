@@ -39,6 +39,7 @@ ALIASES = {
         "connection",
         "failures",
         "lenient_answer",
+        "request",
         "resolver",
         "streams",
     )

@@ -23,7 +23,7 @@ from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
 from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.failures import ANOTHER_TOKEN, AttemptFailed
+from relayd.delivery.failures import AttemptFailed
 from relayd.delivery.transport import Transport
 
 
@@ -444,7 +444,7 @@ class SendsTwice(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.starts.append(self.now())
         await trio.sleep(0.01)
-        if not await request.extensions[ANOTHER_TOKEN]():
+        if not await request.extensions["relayd.request"].another_token():
             self.refused += 1
             raise AttemptFailed(Failure.RESET, "closed")
         self.starts.append(self.now())
