@@ -23,7 +23,7 @@ import trio
 
 from relayd.child_process import inherited, start_child
 from relayd.spool import frames
-from relayd.spool.frames import Kind, Settings
+from relayd.spool.frames import Kind
 from relayd.spool.reader import (
     EXIT_BARRED,
     EXIT_CLOSED,
@@ -33,6 +33,7 @@ from relayd.spool.reader import (
     PAGE_BYTES,
 )
 from relayd.spool.template import MESSAGE_BYTES
+from relayd.spool.text_frames import Settings, settings_text
 
 _log = structlog.get_logger()
 
@@ -181,7 +182,7 @@ class Readers:
                 os.ftruncate(page, PAGE_BYTES)
                 await self._start(reader, theirs.fileno(), page)
                 theirs.close()
-                await reader.send(Kind.SETTINGS, 0, frames.settings_text(settings))
+                await reader.send(Kind.SETTINGS, 0, settings_text(settings))
                 yield reader
             finally:
                 channel.close()

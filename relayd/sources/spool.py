@@ -28,10 +28,12 @@ from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
-from relayd.spool import frames
+from relayd.spool.event_frames import EventChecks
 from relayd.spool.files import access_problem, missing_words
-from relayd.spool.frames import BadFrameError, EventChecks, Kind, Settings, State
+from relayd.spool.frames import BadFrameError, Kind
 from relayd.spool.reader import EXIT_BARRED, EXIT_MOVED
+from relayd.spool.rejected_frames import rejected_of
+from relayd.spool.text_frames import Settings, State, defect_of, state_of
 
 _log = structlog.get_logger()
 
@@ -225,7 +227,7 @@ class Spool:
                     refused = await self._accept(events)
                     await reader.send(Kind.DONE, frame.number, refused)
             case Kind.REJECTED:
-                found = frames.rejected_of(frame.text, frame.blob)
+                found = rejected_of(frame.text, frame.blob)
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
                 await self._durable(
                     self._intake.reject,
@@ -233,10 +235,10 @@ class Spool:
                 )
                 await reader.send(Kind.DONE, frame.number, [])
             case Kind.STATE:
-                self._note(frames.state_of(frame.text))
+                self._note(state_of(frame.text))
                 self._count_state()
             case _:
-                self._log.error("reader_defect", traceback=frames.defect_of(frame.text))
+                self._log.error("reader_defect", traceback=defect_of(frame.text))
                 raise ReaderEndedError("a defect in relayd, see the log")
 
     async def _accept(self, events: Sequence[Event]) -> list[tuple[int, str, str]]:

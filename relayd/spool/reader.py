@@ -25,12 +25,15 @@ from relayd.core.event import Event, Rejection, SpoolRow, event_from_row
 from relayd.core.poison import NOTHING, POISON, row_key
 from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit
+from relayd.spool.event_frames import EventFrames, refused_of
 from relayd.spool.file_watch import FileWatch
 from relayd.spool.files import barred_places, missing_words
-from relayd.spool.frames import EventFrames, FoundRow, Kind, Settings, State
+from relayd.spool.frames import Kind
 from relayd.spool.guest import Guest, Row
+from relayd.spool.rejected_frames import FoundRow, rejected_frames
 from relayd.spool.super_journal import SuperJournalError, check_journal
 from relayd.spool.table import SpoolUnusableError
+from relayd.spool.text_frames import Settings, State, settings_of, state_text
 from relayd.sqlite_errors import NOT_UTF_8, damaged_in_words, in_words, is_damaged
 
 PAGE_BYTES: Final = 4096
@@ -239,7 +242,7 @@ class Reader:
     def _reject(self, rejected: Sequence[tuple[Row, Rejection]]) -> None:
         rows = iter(row for row, _ in rejected)
         found = (FoundRow(row.columns, why) for row, why in rejected)
-        for text, blob, count in frames.rejected_frames(found):
+        for text, blob, count in rejected_frames(found):
             self._number += 1
             self._unanswered[self._number] = [next(rows) for _ in range(count)]
             self._send(frames.frame(Kind.REJECTED, self._number, text, blob))
@@ -261,7 +264,7 @@ class Reader:
         """Do what the daemon says, after waiting for it or for a change of the file."""
         for kind, number, text in self._daemon.receive(timeout_s):
             if kind == Kind.DONE:
-                self._answered(number, frames.refused_of(text))
+                self._answered(number, refused_of(text))
             elif kind == Kind.PATHS:
                 self._generation = number
                 self._follow(text)
@@ -287,7 +290,7 @@ class Reader:
         now = time.monotonic()
         if changed or now - self._told_at >= STATE_S:
             self._told, self._told_at = state, now
-            self._send(frames.frame(Kind.STATE, 0, frames.state_text(state)))
+            self._send(frames.frame(Kind.STATE, 0, state_text(state)))
 
     def _send(self, raw: bytes) -> None:
         signal.alarm(0)  # the daemon may take its time
@@ -366,7 +369,7 @@ def read_spool(channel: socket.socket, page_descriptor: int) -> int:
         os.close(page_descriptor)
         try:
             daemon = _Daemon(channel)
-            reader = Reader(daemon, page, frames.settings_of(daemon.first()))
+            reader = Reader(daemon, page, settings_of(daemon.first()))
             reader.confine()
             reader.run()
         except ClosedError:

@@ -23,8 +23,8 @@ from relayd.database import DatabaseFullError
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.sources.spool import Spool
-from relayd.spool.frames import Settings
 from relayd.spool.table import SPOOL_TABLE
+from relayd.spool.text_frames import Settings
 
 INSERT = "INSERT INTO relayd_spool (type, data) VALUES ('order.created', '{\"object\":{}}')"
 

@@ -9,29 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.spool.event_frames import EVENTS, EventChecks, EventFrames
 from relayd.spool.frames import (
-    EVENTS,
     EVENTS_BYTES,
     HEAD,
     ROWS_BYTES,
     TEXT_BYTES,
     BadFrameError,
-    EventChecks,
-    EventFrames,
-    FoundRow,
     Kind,
+    frame,
+    head_of,
+    text_of,
+)
+from relayd.spool.rejected_frames import FoundRow, rejected_frames, rejected_of
+from relayd.spool.text_frames import (
     Settings,
     State,
     defect_of,
-    frame,
-    head_of,
-    rejected_frames,
-    rejected_of,
     settings_of,
     settings_text,
     state_of,
     state_text,
-    text_of,
 )
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01", frozenset({"market_9"}))
