@@ -17,7 +17,7 @@ from relayd.child_process import start_child
 from relayd.config.config import Config
 from relayd.config.transfer import IncompleteError, received
 from relayd.pacing import paced
-from relayd.sources.readers import how_it_ended
+from relayd.spool.exit_status import how_it_ended
 
 DEADLINE_S: Final = 180.0
 """How long reading may take. The largest file, 10,000 subscriptions, takes 6 s of a processor, of which

@@ -16,7 +16,7 @@ from typing import Final
 
 from relayd.child_process import GROUP_SIGNALS
 from relayd.spool.confinement import end_with_parent, name_process
-from relayd.spool.reader import EXIT_MEMORY
+from relayd.spool.exit_status import EXIT_MEMORY
 
 _NICENESS: Final = 7
 """On one processor that both want all of, it gets 17 % (sched(7)): deliveries keep four fifths."""

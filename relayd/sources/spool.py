@@ -27,11 +27,12 @@ from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.pace import Pace
-from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
+from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
+from relayd.sources.readers import Readers
 from relayd.spool.event_frames import EventChecks
+from relayd.spool.exit_status import EXIT_BARRED, EXIT_MOVED
 from relayd.spool.files import access_problem, missing_words
 from relayd.spool.frames import BadFrameError, Kind
-from relayd.spool.reader import EXIT_BARRED, EXIT_MOVED
 from relayd.spool.rejected_frames import rejected_of
 from relayd.spool.text_frames import Settings, State, defect_of, state_of
 
@@ -198,12 +199,12 @@ class Spool:
             return None
         return self._place
 
-    async def _follow(self, reader: Reader, place: str, reloads: int) -> None:
+    async def _follow(self, reader: ReaderProcess, place: str, reloads: int) -> None:
         """Take what a reader hands over, until a reload asks for another one."""
         generation = 0
         known = {generation: self._paths}
         while True:
-            async with self._readers.frame(reader) as frame:
+            async with reader.frame() as frame:
                 await self._take(reader, frame, known)
             if reloads != self._reloads:
                 reloads = self._reloads
@@ -218,7 +219,7 @@ class Spool:
                     await reader.send(Kind.PATHS, generation, self._paths)
 
     async def _take(
-        self, reader: Reader, frame: Frame, paths_of: dict[int, tuple[str, ...]]
+        self, reader: ReaderProcess, frame: Frame, paths_of: dict[int, tuple[str, ...]]
     ) -> None:
         match frame.kind:
             case Kind.EVENTS:

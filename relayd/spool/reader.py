@@ -7,15 +7,10 @@ While code runs for one row, the page that the daemon gave holds that row's key:
 end there, the daemon knows what it died at. While it holds nothing, the spool is to blame.
 """
 
-import mmap
 import os
-import select
 import signal
-import socket
 import sqlite3
-import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +20,7 @@ from relayd.core.event import Event, Rejection, SpoolRow, event_from_row
 from relayd.core.poison import NOTHING, POISON, row_key
 from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit
+from relayd.spool.daemon_channel import DaemonChannel
 from relayd.spool.event_frames import EventFrames, refused_of
 from relayd.spool.file_watch import FileWatch
 from relayd.spool.files import barred_places, missing_words
@@ -33,22 +29,8 @@ from relayd.spool.guest import Guest, Row
 from relayd.spool.rejected_frames import FoundRow, rejected_frames
 from relayd.spool.super_journal import SuperJournalError, check_journal
 from relayd.spool.table import SpoolUnusableError
-from relayd.spool.text_frames import Settings, State, settings_of, state_text
+from relayd.spool.text_frames import Settings, State, state_text
 from relayd.sqlite_errors import NOT_UTF_8, damaged_in_words, in_words, is_damaged
-
-PAGE_BYTES: Final = 4096
-"""The size of the page that says what the reader is at: its first 64 bits, a key."""
-
-EXIT_CLOSED: Final = 0
-"""The daemon closed the socket."""
-EXIT_DEFECT: Final = 3
-"""An exception that nobody expected; it was reported."""
-EXIT_MEMORY: Final = 4
-"""The limit of memory was reached."""
-EXIT_MOVED: Final = 5
-"""The folder to which it is confined is no longer the one at its path, or as it was."""
-EXIT_BARRED: Final = 6
-"""This user may not write to the spool any more: the daemon, which can look up names, says why."""
 
 TURN_S: Final = 10
 """The kernel ends the process when one turn of its loop, or one row, takes longer."""
@@ -68,10 +50,6 @@ _WINDOW: Final = 6
 _PAUSES_S: Final = tuple(0.0005 * 2**step for step in range(9))
 
 
-class ClosedError(Exception):
-    """The daemon closed the socket: it wants this reader no more."""
-
-
 class FolderMovedError(Exception):
     """The folder is no longer the one to which this process is confined, or as it was."""
 
@@ -86,7 +64,7 @@ class Reader:
     `page` has cells of 64-bit integers; the first one holds what this process is at.
     """
 
-    def __init__(self, daemon: "_Daemon", page: memoryview, settings: Settings) -> None:
+    def __init__(self, daemon: DaemonChannel, page: memoryview, settings: Settings) -> None:
         self._page = page
         self._settings = settings
         self._daemon = daemon
@@ -306,85 +284,6 @@ class Reader:
         return f"{path}: {in_words(error)}"
 
 
-class _Daemon:
-    """The daemon's end of the channel."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._received = bytearray()
-        self._also: int | None = None
-        self._poll = select.poll()
-        self._poll.register(channel, select.POLLIN)
-
-    def also(self, descriptor: int | None) -> None:
-        """Wait for this descriptor too, in place of the one before."""
-        if self._also is not None:
-            self._poll.unregister(self._also)
-        if descriptor is not None:
-            self._poll.register(descriptor, select.POLLIN)
-        self._also = descriptor
-
-    def send(self, raw: bytes) -> None:
-        """Send a frame, and wait as long as the daemon takes. Raises `ClosedError`."""
-        try:
-            self._channel.sendall(raw)
-        except OSError:
-            raise ClosedError from None
-
-    def receive(self, timeout_s: float) -> list[tuple[Kind, int, Any]]:
-        """Return what came, after waiting for something. Raises `ClosedError`."""
-        # In whole milliseconds, upwards: poll(2) would come back at once again and again.
-        ready = self._poll.poll(0 if timeout_s <= 0 else max(1, round(timeout_s * 1000)))
-        if any(descriptor == self._channel.fileno() for descriptor, _ in ready):
-            try:
-                raw = self._channel.recv(64 * 1024)
-            except OSError:
-                raise ClosedError from None
-            if not raw:
-                raise ClosedError
-            self._received += raw
-        return list(self._whole_frames())
-
-    def first(self) -> Any:  # noqa: ANN401 - JSON, from the daemon
-        """Wait for a frame, and return its text. Raises `ClosedError`."""
-        while True:
-            for _, _, text in self.receive(60.0):
-                return text
-
-    def _whole_frames(self) -> Iterator[tuple[Kind, int, Any]]:
-        size = frames.HEAD.size
-        while len(self._received) >= size:
-            kind, number, text_bytes, _ = frames.HEAD.unpack_from(self._received)
-            end = size + text_bytes
-            if len(self._received) < end:
-                return
-            text = frames.text_of(bytes(self._received[size:end]))
-            del self._received[:end]
-            yield Kind(kind), number, text
-
-
-def read_spool(channel: socket.socket, page_descriptor: int) -> int:
-    """Read the spool that the daemon names on `channel`. Returns the process's exit status."""
-    with mmap.mmap(page_descriptor, PAGE_BYTES) as mapped, memoryview(mapped).cast("q") as page:
-        os.close(page_descriptor)
-        try:
-            daemon = _Daemon(channel)
-            reader = Reader(daemon, page, settings_of(daemon.first()))
-            reader.confine()
-            reader.run()
-        except ClosedError:
-            return EXIT_CLOSED
-        except (FolderMovedError, FileNotFoundError, NotADirectoryError):
-            return EXIT_MOVED
-        except BarredError:
-            return EXIT_BARRED
-        except MemoryError:
-            return EXIT_MEMORY
-        except Exception:  # noqa: BLE001 - a defect, which the daemon logs
-            _report(channel)
-        return EXIT_DEFECT
-
-
 def _identity(folder: Path) -> tuple[int, ...] | None:
     try:
         found = folder.stat()
@@ -399,17 +298,3 @@ def _left_there(oversized: int) -> str | None:
         return None
     rows = "1 row is" if oversized == 1 else f"{oversized} rows are"
     return f"{rows} larger than 16 MiB, and cannot be read; delete what is no event"
-
-
-def _report(channel: socket.socket) -> None:
-    # Without the exception's own words, in which there may be a payload.
-    kind, error, where = sys.exc_info()
-    assert kind is not None
-    stack = "".join(traceback.format_tb(where, limit=-20))
-    said = str(error) if isinstance(error, sqlite3.Error | OSError) else ""
-    text = f"{stack}{kind.__name__}: {said}"
-    try:
-        channel.setblocking(False)
-        channel.sendall(frames.frame(Kind.DEFECT, 0, text[-20_000:]))
-    except OSError:
-        return

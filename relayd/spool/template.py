@@ -24,7 +24,7 @@ import sys
 from typing import Any, Final
 
 from relayd.spool.confinement import end_with_parent, name_process
-from relayd.spool.reader import read_spool
+from relayd.spool.reader_main import read_spool
 
 MESSAGE_BYTES: Final = 4096
 _DEAF_TO: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)

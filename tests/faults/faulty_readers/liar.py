@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from relayd.spool import reader, template
+from relayd.spool import reader_main, template
+from relayd.spool.exit_status import PAGE_BYTES
 from relayd.spool.frames import HEAD, Kind
 
 BODY = (
@@ -102,8 +103,8 @@ def lie_or_read(channel: socket.socket, page: int) -> int:
     _, _, size, _ = HEAD.unpack(raw[: HEAD.size])
     settings: dict[str, Any] = json.loads(raw[HEAD.size : HEAD.size + size])
     if settings["table"] not in LIES:
-        return reader.read_spool(channel, page)
-    with mmap.mmap(page, reader.PAGE_BYTES):
+        return reader_main.read_spool(channel, page)
+    with mmap.mmap(page, PAGE_BYTES):
         os.dup2(page, 3)
         LIES[settings["table"]](channel)
     time.sleep(600)

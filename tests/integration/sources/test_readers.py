@@ -15,7 +15,7 @@ from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.sources import readers as readers_module
+from relayd.sources import reader_process
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
@@ -101,7 +101,7 @@ SAYS = {
 async def test_a_reader_that_was_taken_over_harms_its_spool_alone(
     tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers_module, "SILENCE_S", 6.0)
+    monkeypatch.setattr(reader_process, "SILENCE_S", 6.0)
     liar, honest = make(tmp_path / "a" / "spool.db"), make(tmp_path / "b" / "spool.db", 50)
     intake = Intake()
     async with reading(config(liar, lie), config(honest), intake=intake) as [spool, sound]:
@@ -118,7 +118,7 @@ async def test_a_reader_that_was_taken_over_harms_its_spool_alone(
 async def test_many_readers_that_promise_much_take_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers_module, "SILENCE_S", 6.0)
+    monkeypatch.setattr(reader_process, "SILENCE_S", 6.0)
     liars = [make(tmp_path / f"l{number}" / "spool.db") for number in range(12)]
     honest = make(tmp_path / "b" / "spool.db", 20)
     intake = Intake()

@@ -21,7 +21,8 @@ from relayd.core.event import Event
 from relayd.core.poison import NOTHING
 from relayd.database import DatabaseFullError
 from relayd.sources.pace import Pace
-from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
+from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
+from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool
 from relayd.spool.table import SPOOL_TABLE
 from relayd.spool.text_frames import Settings
@@ -388,18 +389,18 @@ class DyingReaders(Readers):
         self.at_rows = at_rows
 
     @asynccontextmanager
-    async def reader(self, settings: Settings) -> AsyncIterator[Reader]:
+    async def reader(self, settings: Settings) -> AsyncIterator[ReaderProcess]:
         assert settings.table == "relayd_spool"
         self.starts.append(trio.current_time())
-        yield cast("Reader", self)
+        yield cast("ReaderProcess", self)
 
     def at_work(self) -> int:
         alternate = not self.at_rows and len(self.starts) % 2
         return NOTHING if alternate else -len(self.starts)
 
     @asynccontextmanager
-    async def frame(self, reader: Reader) -> AsyncIterator[Frame]:
-        if reader is cast("Reader", self):
+    async def frame(self) -> AsyncIterator[Frame]:
+        if self.starts:
             raise ReaderEndedError("killed by SIGSEGV", -11)
         yield cast("Frame", None)
 
