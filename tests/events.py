@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from relayd.core.event import Event, EventDefaults, event_from_line
+from relayd.core.event import Event, EventDefaults
+from relayd.core.event_input import event_from_line
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01")
 CREATED = 1_640_995_200

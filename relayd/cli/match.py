@@ -17,14 +17,8 @@ from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
-from relayd.core.event import (
-    Event,
-    EventDefaults,
-    Rejection,
-    SpoolRow,
-    event_from_line,
-    event_from_row,
-)
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_line, event_from_row
 from relayd.core.matching import Matcher
 
 _ID: Final = "evt_1"

@@ -25,7 +25,8 @@ from relayd.cli.places import read_places
 from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
-from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_row
 
 MAX_COUNT = 1_000_000
 

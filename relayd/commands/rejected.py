@@ -7,7 +7,8 @@ import structlog
 from relayd.commands.requests import Answer, RefusedError, Request, numbers_of
 from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, refusal
-from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_row
 from relayd.intake import Intake
 from relayd.queue.queue import Queue
 from relayd.queue.rejected import RejectedInput, drop_rejected, read_rejected

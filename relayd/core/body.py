@@ -7,7 +7,7 @@ succeed when a body is what JSON.stringify prints: see `json_text`.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
@@ -15,12 +15,10 @@ from math import isinf
 from typing import Final, NoReturn
 
 from relayd.core.json_text import HugeNumber, JsonValue, is_carried, number_text, stringify
+from relayd.core.unfaithful import MAX_NAMED, Noted, unfaithful_paths
 
 MAX_DEPTH: Final = 128
 """Objects and lists within each other. More is no event, and would exhaust a parser's stack."""
-
-MAX_NAMED: Final = 20
-"""How many unfaithful fields are named at most, so that a warning stays readable."""
 
 # A string, also one that never ends. Possessive, so that its length costs neither time nor memory.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -28,7 +26,6 @@ _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_INTEGER: Final = b"0" * 16
 _INDEX_KEY: Final = re.compile(rb'"[0-9]+"\s*:')
 SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-HALF: Final = re.compile("[\ud800-\udfff]")
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -88,25 +85,6 @@ def too_deep(max_depth: int) -> JsonProblem:
     return JsonProblem("too_deep", f"it is nested more than {max_depth} levels deep")
 
 
-class Noted:
-    """What a decoder found that JavaScript cannot carry unchanged.
-
-    It knows nothing of the decoder or the text: a cycle of references would keep a text, which may
-    take 16 MiB, until the garbage collector comes, and that counts objects, not bytes.
-    """
-
-    def __init__(self) -> None:
-        self.unusual = False
-        # The object is kept beside its keys, so that its id stays its own.
-        self.duplicates: dict[int, tuple[JsonValue, list[str]]] = {}
-
-    def note(self, value: JsonValue, keys: list[str]) -> None:
-        """Note an unusual value; `keys` are those that stand twice in it, where it is an object."""
-        self.unusual = True
-        if keys:
-            self.duplicates[id(value)] = (value, keys)
-
-
 class NotJsonError(Exception):
     """NaN or Infinity, which Python's parser takes for numbers."""
 
@@ -158,7 +136,7 @@ def _parsed(text: str, raw: bytes) -> Parsed | JsonProblem:
     halves = SURROGATE_ESCAPE.search(raw) is not None and not _is_unicode(value)
     if not (noted.unusual or halves):
         return Parsed(value, ())
-    return Parsed(value, tuple(islice(_unfaithful(value, (), noted.duplicates), MAX_NAMED)))
+    return Parsed(value, tuple(islice(unfaithful_paths(value, (), noted.duplicates), MAX_NAMED)))
 
 
 def _may_be_plain(raw: bytes) -> bool:
@@ -266,37 +244,6 @@ _USUAL: Final = decoder(_refuse_unusual)
 _PLAIN: Final = json.JSONDecoder(
     object_pairs_hook=_plain_object, parse_float=_plain_decimal, parse_constant=_refuse_constant
 )
-
-
-def _unfaithful(
-    value: JsonValue,
-    path: tuple[str, ...],
-    duplicates: dict[int, tuple[JsonValue, list[str]]],
-) -> Iterator[str]:
-    if isinstance(value, dict):
-        _, keys = duplicates.get(id(value), (None, []))
-        yield from (".".join((*path, shown_key(key))) for key in keys)
-        for key, each in value.items():
-            if HALF.search(key) is not None:
-                yield ".".join((*path, shown_key(key)))
-            yield from _unfaithful(each, (*path, shown_key(key)), duplicates)
-    elif isinstance(value, list):
-        for position, each in enumerate(value):
-            yield from _unfaithful(each, (*path, str(position)), duplicates)
-    elif is_unfaithful(value):
-        yield ".".join(path)
-
-
-def is_unfaithful(value: JsonValue) -> bool:
-    """Return whether a number or a text is one that not every receiver carries unchanged."""
-    if isinstance(value, str):
-        return HALF.search(value) is not None
-    return isinstance(value, HugeNumber) or (isinstance(value, int) and not is_carried(value))
-
-
-def shown_key(key: str) -> str:
-    """Return a key as a path shows it."""
-    return key if len(key) <= 64 and key.isprintable() else f"{key[:64]!r}…"
 
 
 def _is_unicode(value: JsonValue) -> bool:

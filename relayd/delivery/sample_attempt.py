@@ -9,7 +9,8 @@ import httpx
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, sample
 from relayd.core.delivery import Delivery, State
 from relayd.core.endpoint import endpoint_name
-from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_row, own_event
+from relayd.core.event import Event, EventDefaults, SpoolRow
+from relayd.core.event_input import event_from_row, own_event
 from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers

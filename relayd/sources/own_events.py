@@ -11,7 +11,8 @@ import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance
-from relayd.core.event import Event, EventDefaults, own_event
+from relayd.core.event import Event, EventDefaults
+from relayd.core.event_input import own_event
 from relayd.core.own_events import OutboxRow
 from relayd.database import DatabaseBusyError, DatabaseFullError
 

@@ -7,17 +7,11 @@ from typing import Final, Protocol
 from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.body import SURROGATE_ESCAPE
-from relayd.core.event import (
-    MAX_INPUT_BYTES,
-    Event,
-    EventDefaults,
-    Rejection,
-    event_from_line,
-    event_from_line_in_slices,
-)
+from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection
+from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.framing import TooLong
+from relayd.core.parts import Parts
 from relayd.core.poison import POISON, line_key
-from relayd.core.sliced_body import Sliced
 from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
 from relayd.sources.loop_time import SLICE_S, LoopTime
 from relayd.sources.shares import Shares
@@ -142,7 +136,7 @@ class EventLines:
         reading = event_from_line_in_slices(line, self.defaults, new_id=new_event_id(), now=now)
         return await self._at_work.drive(key, self._in_turns(reading, uid))
 
-    async def _in_turns(self, reading: Sliced[Event | Rejection], uid: int) -> Event | Rejection:
+    async def _in_turns(self, reading: Parts[Event | Rejection], uid: int) -> Event | Rejection:
         clock = self._time.clock
         began = clock()
         while True:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from relayd.core.conditions import Parts, parts_of, values_at
-from relayd.core.event import Event, Rejection, SpoolRow, event_from_row
+from relayd.core.event import Event, Rejection, SpoolRow
+from relayd.core.event_input import event_from_row
 from relayd.core.poison import NOTHING, POISON, row_key
 from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit

@@ -14,7 +14,7 @@ from typing import Any
 
 from relayd import source_tasks
 from relayd.cli import main
-from relayd.core.event import event_from_line
+from relayd.core.event_input import event_from_line
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
 from relayd.delivery import attempt

@@ -12,15 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.config.load import ConfigError, parse_config
-from relayd.core.event import (
-    Column,
-    Event,
-    EventDefaults,
-    Rejection,
-    SpoolRow,
-    event_from_line,
-    event_from_row,
-)
+from relayd.core.event import Column, Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_line, event_from_row
 
 _DEFAULTS = EventDefaults("market_123", "2024-01-01")
 _SLOW_S = 2.0

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from relayd.core.event import event_from_row
+from relayd.core.event_input import event_from_row
 from relayd.spool import reader, template
 
 

@@ -12,7 +12,8 @@ from events import make_event
 from queue_file import NOW, rows_of
 
 from relayd.core.acceptance import Acceptance, NewEvent
-from relayd.core.event import Event, EventDefaults, event_from_line
+from relayd.core.event import Event, EventDefaults
+from relayd.core.event_input import event_from_line
 from relayd.database import DatabaseFullError, sqlite_loop
 from relayd.queue import migration
 from relayd.queue.migration import market_of, move_step

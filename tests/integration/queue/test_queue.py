@@ -14,7 +14,8 @@ from events import make_event
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
-from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_line
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_line
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.database import DatabaseFailedError, sqlite_loop

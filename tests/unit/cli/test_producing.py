@@ -19,7 +19,8 @@ from relayd.cli.handover import AT_ONCE, HandoverError, Outgoing, connect, over_
 from relayd.cli.producing import choose_spool, emit
 from relayd.config.sections import SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample
-from relayd.core.event import Event, EventDefaults, event_from_line
+from relayd.core.event import Event, EventDefaults
+from relayd.core.event_input import event_from_line
 
 Answer = Callable[[dict[str, Any]], dict[str, object] | None]
 

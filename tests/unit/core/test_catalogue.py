@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, description, sample, suggest
-from relayd.core.event import Event, EventDefaults, event_from_line, own_event
+from relayd.core.event import Event, EventDefaults
+from relayd.core.event_input import event_from_line, own_event
 from relayd.core.json_text import stringify
 from relayd.core.samples import SAMPLES
 

@@ -18,11 +18,9 @@ from relayd.core.event import (
     EventDefaults,
     Rejection,
     SpoolRow,
-    event_from_line,
-    event_from_row,
-    own_event,
 )
 from relayd.core.event_fields import MAX_CREATED
+from relayd.core.event_input import event_from_line, event_from_row, own_event
 from relayd.core.json_text import stringify
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01", None)

@@ -8,7 +8,8 @@ from relayd.core.acceptance import RejectedRow
 from relayd.core.catalogue import RELAYD_TYPES, sample
 from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.endpoint import Endpoint, Health
-from relayd.core.event import EventDefaults, Rejection, SpoolRow, own_event
+from relayd.core.event import EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import own_event
 from relayd.core.matching import Selection
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import (

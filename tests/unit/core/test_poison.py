@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.event import Event, EventDefaults, SpoolRow, event_from_line
+from relayd.core.event import Event, EventDefaults, SpoolRow
+from relayd.core.event_input import event_from_line
 from relayd.core.poison import (
     DEATHS,
     FREE_DEATHS,

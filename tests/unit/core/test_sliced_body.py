@@ -11,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayd.core.body import JsonProblem, Parsed, parse_json
-from relayd.core.event import MAX_BODY_BYTES, Event, event_from_line, event_from_line_in_slices
+from relayd.core.event import MAX_BODY_BYTES, Event
+from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.json_text import stringify
-from relayd.core.sliced_body import Sliced, parse_in_slices, stringify_in_slices
+from relayd.core.parts import Parts
+from relayd.core.sliced_body import parse_in_slices, stringify_in_slices
 
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def finished(work: Sliced[T]) -> tuple[T, int]:
+def finished(work: Parts[T]) -> tuple[T, int]:
     """Return what the work returns, and in how many slices."""
     slices = 1
     while True:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_row
 from relayd.spool.event_frames import EVENTS, EventChecks, EventFrames
 from relayd.spool.frames import (
     EVENTS_BYTES,

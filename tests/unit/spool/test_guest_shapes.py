@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.core.event import EventDefaults, Rejection, SpoolRow, event_from_row
+from relayd.core.event import EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_row
 from relayd.spool.guest import Guest
 from relayd.spool.table import SPOOL_TABLE, SpoolUnusableError
 
