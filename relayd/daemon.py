@@ -55,7 +55,8 @@ from relayd.queue.wal_watch import WalWatch
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer
-from relayd.sources.unix_socket import SocketPathError, bind_unix
+from relayd.sources.source import SourceError, Surroundings
+from relayd.sources.unix_socket import bind_unix
 from relayd.timekeeping import Clock, Timekeeping, step_at_start
 from relayd.watchdog import Watchdog
 
@@ -174,16 +175,15 @@ class Daemon:
             self._dispatch.apply(config)
             keeping = Timekeeping(self._clock, self._queue, self._dispatch)
             async with trio.open_nursery() as taking_in:
-                self._sources = SourceTasks(
-                    taking_in,
+                surroundings = Surroundings(
                     self._intake,
-                    config,
                     outbox=self._queue,
                     at_work=self._at_work,
                     clock=self._clock.now,
                     is_behind=self._dispatch.is_behind,
                     passed=self._service.passed,
                 )
+                self._sources = SourceTasks(taking_in, surroundings)
                 self._sources.apply(config, self._sources.prepare(config))
                 self._commands = Commands(
                     config,
@@ -296,17 +296,16 @@ class Daemon:
         try:
             waiting = await self._queue.look(lambda db: read_waiting(db, names))
             prepared = sources.prepare(config)
-        except (SocketPathError, DatabaseError) as error:
+        except (SourceError, DatabaseError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
             released = await self._queue.declare(*declared)
             self._running_sources()
         except DatabaseError as error:
-            await prepared.give_up()
+            prepared.give_up()
             raise ReloadRefusedError("failed", [str(error)]) from None
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await prepared.give_up()
+            prepared.give_up()
             raise
         # From here on nothing waits: what is taken in goes by the new configuration, all at once.
         self._intake.apply(config, matcher)

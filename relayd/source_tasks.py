@@ -1,192 +1,92 @@
-"""The sources' tasks: one for each spool and one for the producers' socket, as configured."""
+"""The sources' tasks: one for each source that the configuration has, whatever its kind."""
 
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
-import structlog
 import trio
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
-from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.containment import contained
-from relayd.core.event import EventDefaults
-from relayd.intake import Intake
-from relayd.sources.line_server import LineServer
-from relayd.sources.one_reader import other_owner
-from relayd.sources.own_events import Outbox, OwnEvents
-from relayd.sources.pace import Pace
-from relayd.sources.readers import Readers
-from relayd.sources.socket import LINE_BYTES, SOURCE, EventLines
-from relayd.sources.spool import Spool, SpoolStanding
-from relayd.sources.unix_socket import SocketPathError, bind_unix, passed_listener
+from relayd.sources.own_events import OwnEventsKind
+from relayd.sources.socket import SocketKind
+from relayd.sources.source import Source, SourceKind, SourceStanding, Surroundings
+from relayd.sources.spools import SpoolKind
 
-_log = structlog.get_logger()
+KINDS: Final[tuple[type[SourceKind], ...]] = (SpoolKind, SocketKind, OwnEventsKind)
+"""The kinds of sources, in the order in which `status` shows them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _RunningSpool:
-    spool: Spool
+class _Running:
+    source: Source
     scope: trio.CancelScope
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedSocket:
-    """A listener that was made for a configuration, or none where nothing new is needed.
+class PreparedSources:
+    """The sources of a configuration, by key: those that run already, and those `made` for it."""
 
-    `passed` says that it is the service manager's, whose file is left as it is.
-    """
+    sources: Mapping[Hashable, Source]
+    made: Mapping[Hashable, Source]
 
-    listener: trio.SocketListener | None
-    passed: bool = False
-
-    async def give_up(self) -> None:
-        """Close a listener that nobody will use. Its file is removed by whoever binds there next."""
-        if self.listener is not None:
-            await self.listener.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class _RunningSocket:
-    config: SocketConfig
-    passed: bool
-    scope: trio.CancelScope
+    def give_up(self) -> None:
+        """Let go of those that were made: the configuration is not applied."""
+        for source in self.made.values():
+            source.give_up()
 
 
 class SourceTasks:
-    """Starts and stops sources inside `nursery`; whoever cancels that stops all of them.
+    """Starts and stops sources inside `nursery`; whoever cancels that stops all of them."""
 
-    `outbox` has relayd's own events. `is_behind` tells whether more deliveries are due than
-    can be made. `passed` holds the sockets that the service manager opened: one
-    at the configured path is used.
-    """
-
-    def __init__(
-        self,
-        nursery: trio.Nursery,
-        intake: Intake,
-        config: Config,
-        *,
-        outbox: Outbox,
-        at_work: AtWork,
-        clock: Callable[[], float],
-        is_behind: Callable[[], bool],
-        passed: Sequence[socket.socket] = (),
-        readers: Readers | None = None,
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings) -> None:
         self._nursery = nursery
-        self._intake = intake
-        self._at_work = at_work
-        self._config = config
-        self._passed = passed
-        self._readers = readers or Readers()
-        self._pace = Pace(is_behind)
-        self._spools: dict[SpoolConfig, _RunningSpool] = {}
-        self._socket: _RunningSocket | None = None
-        self._lines = EventLines(intake, _socket_defaults(config), clock, at_work)
-        self._own_events = OwnEvents(outbox, intake.accept, _defaults(config))
-        nursery.start_soon(contained, self._own_events.run, "own events")
-        nursery.start_soon(contained, self._lines.run, "lines")
-        nursery.start_soon(contained, self._readers.run, "readers")
+        self._kinds = [kind(surroundings) for kind in KINDS]
+        self._running: dict[Hashable, _Running] = {}
+        for kind in self._kinds:
+            nursery.start_soon(contained, kind.run, kind.name)
 
-    def prepare(self, config: Config) -> PreparedSocket:
-        """Do what may fail: make the socket, where its path is new. Raises `SocketPathError`."""
-        wanted, current = config.socket, self._socket
-        if wanted is not None and current is not None and current.config.path == wanted.path:
-            if not current.passed and current.config.mode != wanted.mode:
-                _change_mode(wanted)
-            return PreparedSocket(None)
-        listener = None if wanted is None else passed_listener(wanted.path, self._passed)
-        if listener is not None:
-            return PreparedSocket(listener, passed=True)
-        for unused in self._passed:
-            # Those who connect there would wait without end.
-            _log.warning(
-                "passed_socket_unused",
-                path=str(unused.getsockname()),
-                detail="systemd listens there, which is not what socket.path says",
-            )
-        return PreparedSocket(None if wanted is None else bind_unix(wanted.path, wanted.mode))
+    def prepare(self, config: Config) -> PreparedSources:
+        """Do what may fail: make the sources that are new. Raises `SourceError`."""
+        sources: dict[Hashable, Source] = {}
+        made: dict[Hashable, Source] = {}
+        prepared = PreparedSources(sources, made)
+        try:
+            for kind in self._kinds:
+                for key, make in kind.sources(config).items():
+                    if (running := self._running.get(key)) is not None:
+                        running.source.prepare(config)
+                        sources[key] = running.source
+                    else:
+                        sources[key] = made[key] = make()
+        except BaseException:
+            prepared.give_up()
+            raise
+        return prepared
 
-    def apply(self, config: Config, prepared: PreparedSocket) -> None:
+    def apply(self, config: Config, prepared: PreparedSources) -> None:
         """Run the sources of this configuration, and no others. What is unchanged goes on."""
-        self._config = config
-        for spool_config in self._spools.keys() - set(config.spools):
-            self._spools.pop(spool_config).scope.cancel()
-        for spool_config in config.spools:
-            if spool_config in self._spools:
-                self._spools[spool_config].spool.apply(self._intake.paths)
-            else:
-                self._start_spool(spool_config)
-        self._lines.defaults = _socket_defaults(config)
-        self._own_events.defaults = _defaults(config)
-        self._apply_socket(config.socket, prepared)
+        for key in self._running.keys() - prepared.sources.keys():
+            self._running[key].scope.cancel()
+        before, self._running = self._running, {}
+        for key, source in prepared.sources.items():
+            source.apply(config)
+            running = before.get(key)
+            if running is None:
+                running = _Running(source, trio.CancelScope())
+                self._nursery.start_soon(_run, running)
+            self._running[key] = running
+
+    def standing(self) -> dict[str, SourceStanding]:
+        """Return how each source is, by its name."""
+        found = ((each.source.name, each.source.standing()) for each in self._running.values())
+        return {name: standing for name, standing in found if standing is not None}
 
     def children(self) -> list[int]:
         """Return the process numbers of this process's own children that run now."""
-        return self._readers.children()
-
-    def standing(self) -> dict[str, SpoolStanding]:
-        """Return how each spool is, by its name."""
-        return {config.name: running.spool.standing() for config, running in self._spools.items()}
-
-    def _start_spool(self, config: SpoolConfig) -> None:
-        spool = Spool(
-            config,
-            self._intake,
-            self._readers,
-            self._pace,
-            self._at_work,
-            paths=self._intake.paths,
-            barred=self._barred,
-        )
-        running = _RunningSpool(spool, trio.CancelScope())
-        self._spools[config] = running
-        self._nursery.start_soon(_within, running.scope, running.spool.run)
-
-    def _barred(self, spool: SpoolConfig, place: str) -> str | None:
-        config = self._config
-        return other_owner(spool, place, config.spools, config.queue.path)
-
-    def _apply_socket(self, wanted: SocketConfig | None, prepared: PreparedSocket) -> None:
-        current, listener = self._socket, prepared.listener
-        if current is not None and (wanted is None or listener is not None):
-            # The path is left to whoever may have taken it since; a stale one is removed by bind.
-            current.scope.cancel()
-            self._socket = None
-        if wanted is None:
-            return
-        if listener is None:
-            if current is not None:
-                self._socket = replace(current, config=wanted)
-            return
-        server = LineServer(self._lines.answer, name=SOURCE, line_bytes=LINE_BYTES)
-        self._socket = _RunningSocket(wanted, prepared.passed, trio.CancelScope())
-        self._nursery.start_soon(_within, self._socket.scope, server.serve, listener)
+        return [pid for kind in self._kinds for pid in kind.children()]
 
 
-def _change_mode(socket_config: SocketConfig) -> None:
-    try:
-        socket_config.path.chmod(socket_config.mode)
-    except OSError as error:
-        raise SocketPathError(
-            f"{socket_config.path}: its mode cannot be changed: {error.strerror}"
-        ) from error
-
-
-def _defaults(config: Config) -> EventDefaults:
-    return EventDefaults(config.market_id, config.api_version)
-
-
-def _socket_defaults(config: Config) -> EventDefaults:
-    if config.socket is None:
-        return _defaults(config)
-    return EventDefaults(config.socket.market_id, config.api_version, config.socket.markets)
-
-
-async def _within(
-    scope: trio.CancelScope, run: Callable[..., Awaitable[None]], *arguments: object
-) -> None:
-    with scope:
-        await run(*arguments)
+async def _run(running: _Running) -> None:
+    with running.scope:
+        await contained(running.source.run, running.source.name)

@@ -31,6 +31,7 @@ from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
 from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
+from relayd.sources.source import SourceError
 from relayd.sources.turning_away import turn_away
 from relayd.sources.unix_socket import SocketPathError
 
@@ -197,6 +198,7 @@ def reason_of(error: BaseException) -> str | None:
             | QueueLockedError()
             | SchemaMismatchError()
             | SocketPathError()
+            | SourceError()
         ):
             return str(error)
         case OSError(filename=str() | Path() as name):

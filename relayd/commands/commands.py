@@ -104,29 +104,17 @@ class Commands:
                 }
                 for url, standing in self._dispatch.standing().items()
             },
-            "sources": self._sources_now(),
+            "sources": [
+                {
+                    "name": name,
+                    "path": standing.path,
+                    "waits_for": standing.waits_for,
+                    **standing.details,
+                }
+                for name, standing in self._sources.standing().items()
+            ],
             "queue": {
                 "max_size_bytes": config.queue.max_bytes,
                 "too_large": self._pruning.too_large,
             },
         }
-
-    def _sources_now(self) -> list[Answer]:
-        spools = self._sources.standing()
-        sources: list[Answer] = []
-        for spool in self._config.spools:
-            standing = spools.get(spool.name)
-            sources.append(
-                {
-                    "name": f"spool {spool.name}",
-                    "path": str(spool.path),
-                    "waits_for": None if standing is None else standing.waits_for,
-                    "undeleted": 0 if standing is None else standing.undeleted,
-                    "confined": None if standing is None else standing.confined,
-                    "not_confined": None if standing is None else standing.unconfined,
-                }
-            )
-        socket = self._config.socket
-        if socket is not None:
-            sources.append({"name": "socket", "path": str(socket.path), "waits_for": None})
-        return sources

@@ -4,17 +4,17 @@ As with a spool, a row is removed once its event is durable; a crash between the
 nothing twice, since the row has its event's id.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable
 
 import structlog
 import trio
 
-from relayd.core.acceptance import Acceptance
+from relayd.config.config import Config
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import own_event
 from relayd.core.own_events import OutboxRow
 from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.sources.source import Outbox, Source, SourceIntake, SourceKind
 
 _log = structlog.get_logger()
 
@@ -23,26 +23,22 @@ SOURCE = "relayd"
 _RETRY_S = 1.0
 
 
-Accept = Callable[[Sequence[Event], str], Awaitable[Sequence[Acceptance]]]
+class OwnEvents(Source):
+    """relayd's own events, of the top level's market."""
 
+    name = SOURCE
+    _defaults: EventDefaults
 
-class Outbox(Protocol):
-    """What this source needs of the queue."""
-
-    async def outbox(self) -> Sequence[OutboxRow]:
-        """Return the first own events, once there are some."""
-
-    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
-        """Remove what was accepted."""
-
-
-class OwnEvents:
-    """A source. `defaults` may be replaced by a reload."""
-
-    def __init__(self, outbox: Outbox, accept: Accept, defaults: EventDefaults) -> None:
-        self.defaults = defaults
+    def __init__(self, outbox: Outbox, intake: SourceIntake) -> None:
         self._outbox = outbox
-        self._accept = accept
+        self._intake = intake
+
+    def apply(self, config: Config) -> None:
+        """Make events of this configuration's market and version from now on."""
+        self._defaults = EventDefaults(config.market_id, config.api_version)
+
+    def standing(self) -> None:
+        """Return None: `status` does not show it."""
 
     async def run(self) -> None:
         """Hand in own events until cancelled."""
@@ -56,7 +52,7 @@ class OwnEvents:
     async def _once(self) -> None:
         rows = await self._outbox.outbox()
         events = [event for row in rows if (event := self._event(row)) is not None]
-        await self._accept(events, SOURCE)
+        await self._intake.accept(events, SOURCE)
         await self._outbox.remove_from_outbox(rows)
 
     def _event(self, row: OutboxRow) -> Event | None:
@@ -67,8 +63,19 @@ class OwnEvents:
                 row.event.data,
                 event_id=row.id,
                 created=row.event.created,
-                defaults=self.defaults,
+                defaults=self._defaults,
             )
         except ValueError:
             _log.exception("own_event_defect", event_id=row.id, event_type=row.event.type)
             return None
+
+
+class OwnEventsKind(SourceKind):
+    """One source, whatever the configuration says."""
+
+    name = "own events"
+
+    def sources(self, config: Config) -> dict[Hashable, Callable[[], Source]]:  # noqa: ARG002 - see above
+        """Return what makes it."""
+        given = self.surroundings
+        return {SOURCE: lambda: OwnEvents(given.outbox, given.intake)}

@@ -1,20 +1,39 @@
 """The producers' socket: a line in is an event, and its answer comes once the event is durable."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
 
 from relayd.at_work import AtWork
+from relayd.config.config import Config
+from relayd.config.sections import SocketConfig
+from relayd.containment import contained
 from relayd.core.acceptance import Acceptance, refusal
-from relayd.core.body import SURROGATE_ESCAPE
 from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection
 from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.framing import TooLong
 from relayd.core.parts import Parts
 from relayd.core.poison import POISON, line_key
 from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
+from relayd.sources.line_memory import batches, takes_long
+from relayd.sources.line_server import LineServer
 from relayd.sources.loop_time import SLICE_S, LoopTime
 from relayd.sources.shares import Shares
+from relayd.sources.source import (
+    Source,
+    SourceError,
+    SourceIntake,
+    SourceKind,
+    SourceStanding,
+    Surroundings,
+)
+from relayd.sources.unix_socket import SocketPathError, bind_unix, passed_listener
+
+_log = structlog.get_logger()
 
 SOURCE = "socket"
 
@@ -27,27 +46,9 @@ durable. A line of 1 MiB takes up to 45 MB alone; it waits until it can have wha
 
 MEMORY_OF_ONE_USER: Final = 32 * 1024 * 1024
 
-_LEAST_BYTES: Final = 8 * 1024
-"""What a short line counts. It takes less, but this also bounds how many are under way, to 4,096 of
-a user and 5,120 in all: what they cost the loop after a commit, and how long a commit takes."""
-
-_BATCH_BYTES: Final = 4 * 1024 * 1024
-_SHORT: Final = 1_024
-_LONG: Final = 16_384
-_MANY_VALUES: Final = 400
-_NARROW: Final = bytes(range(0xF0))
-"""Every byte of UTF-8 but those that begin a character beyond U+FFFF."""
-
 _TOO_LONG = Rejection(
     "too_large", f"the line is longer than {LINE_BYTES} bytes; an event has at most 1 MiB"
 )
-
-
-class SocketIntake(Protocol):
-    """What the socket needs of intake."""
-
-    async def accept(self, events: Sequence[Event], source: str) -> Sequence[Acceptance]:
-        """Accept events, in one transaction; they are durable when this returns."""
 
 
 def new_event_id() -> str:
@@ -64,7 +65,7 @@ class EventLines:
 
     def __init__(
         self,
-        intake: SocketIntake,
+        intake: SourceIntake,
         defaults: EventDefaults,
         clock: Callable[[], float],
         at_work: AtWork,
@@ -86,7 +87,7 @@ class EventLines:
         They are accepted together, as far as the memory that they take allows.
         """
         answers: list[dict[str, object]] = []
-        for batch, memory in _batches(lines):
+        for batch, memory in batches(lines):
             async with self._memory.taken(uid, memory):
                 answers += await self._accept(batch, uid)
         return answers
@@ -98,7 +99,7 @@ class EventLines:
         read: list[Event | Rejection] = []
         began = self._time.clock()
         for line in lines:
-            if isinstance(line, bytes) and _takes_long(line):
+            if isinstance(line, bytes) and takes_long(line):
                 self._time.charge(self._time.clock() - began)
                 read.append(await self._read_in_slices(line, now, uid))
                 began = self._time.clock()
@@ -153,56 +154,6 @@ class EventLines:
                 began = clock()
 
 
-def _batches(lines: Sequence[bytes | TooLong]) -> Iterator[tuple[list[bytes | TooLong], int]]:
-    """Divide lines into batches, and say what memory each one takes."""
-    batch: list[bytes | TooLong] = []
-    memory = 0
-    for line in lines:
-        needed = _memory(line)
-        if batch and memory + needed > _BATCH_BYTES:
-            yield batch, memory
-            batch, memory = [], 0
-        batch.append(line)
-        memory += needed
-    if batch:
-        yield batch, memory
-
-
-def _memory(line: bytes | TooLong) -> int:
-    """Estimate what a line takes from now until its event is durable.
-
-    Measured: an event about 1.5 kB, an object in it 240 bytes, a list 90, any other value 60, a
-    number that overflows 120. A line that is read in slices is at its largest as four texts at once,
-    beside its own bytes and the body's; other lines are that one after the other, and then one text.
-    """
-    size = len(line) if isinstance(line, bytes) else 0
-    if size <= _SHORT:
-        return _LEAST_BYTES
-    assert isinstance(line, bytes)
-    number = 120 if b"e" in line or b"E" in line else 60
-    values = 240 * line.count(b"{") + 90 * line.count(b"[") + number * line.count(b",")
-    texts = 2 + 4 * _width(line) if size > _LONG else 3 + _width(line)
-    return max(_LEAST_BYTES, 1_500 + texts * size + values)
-
-
-def _width(line: bytes) -> int:
-    """Return how many bytes Python may take for each character, which the widest one decides."""
-    escapes = b"\\u" in line
-    if line.isascii() and not escapes:
-        return 1
-    if line.translate(None, _NARROW) or (escapes and SURROGATE_ESCAPE.search(line)):
-        return 4
-    return 2
-
-
-def _takes_long(line: bytes) -> bool:
-    """Tell whether reading a line may take more than about a millisecond of Python."""
-    size = len(line)
-    if size <= _SHORT:
-        return False
-    return size > _LONG or line.count(b",") + line.count(b"{") + line.count(b"[") > _MANY_VALUES
-
-
 def _answer(event: Event, acceptance: Acceptance) -> dict[str, object]:
     if refused := refusal(acceptance, event.id):
         return _refused(refused)
@@ -220,3 +171,99 @@ def _unavailable(error: DatabaseError) -> dict[str, object]:
         "code": "unavailable",
         "error": f"relayd cannot store events now ({error.reason}); try again later",
     }
+
+
+class ProducersSocket(Source):
+    """The socket at one path. Raises `SourceError` when it cannot listen there.
+
+    `passed` says that the listener is the service manager's, whose file is left as it is.
+    """
+
+    name = SOURCE
+
+    def __init__(self, config: Config, wanted: SocketConfig, given: Surroundings) -> None:
+        self._config = wanted
+        self._given = given
+        self._lines = EventLines(
+            given.intake, _defaults(config, wanted), given.clock, given.at_work
+        )
+        self._passed = False
+        self._listener: trio.SocketListener | None = None
+        self._listen()
+
+    def prepare(self, config: Config) -> None:
+        """Give the socket's file its new mode. Raises `SourceError`."""
+        wanted = config.socket
+        if wanted is None or self._passed or wanted.mode == self._config.mode:
+            return
+        try:
+            wanted.path.chmod(wanted.mode)
+        except OSError as error:
+            raise SourceError(
+                f"{wanted.path}: its mode cannot be changed: {error.strerror}"
+            ) from error
+
+    def apply(self, config: Config) -> None:
+        """Make events of this configuration's market and version from now on."""
+        assert config.socket is not None
+        self._config = config.socket
+        self._lines.defaults = _defaults(config, config.socket)
+
+    async def run(self) -> None:
+        """Answer producers' lines until cancelled."""
+        if self._listener is None:
+            self._listen()
+        listener, self._listener = self._listener, None
+        assert listener is not None
+        server = LineServer(self._lines.answer, name=SOURCE, line_bytes=LINE_BYTES)
+        async with listener, trio.open_nursery() as nursery:
+            nursery.start_soon(contained, self._lines.run, "lines")
+            nursery.start_soon(server.serve, listener)
+
+    def standing(self) -> SourceStanding:
+        """Return how it is."""
+        return SourceStanding(str(self._config.path), None)
+
+    def give_up(self) -> None:
+        """Close the listener. Its file is removed by whoever binds there next."""
+        if self._listener is not None:
+            self._listener.socket.close()
+
+    def _listen(self) -> None:
+        wanted = self._config
+        passed = passed_listener(wanted.path, self._given.passed)
+        self._passed = passed is not None
+        if passed is None:
+            _report_unused(self._given)
+        try:
+            self._listener = passed or bind_unix(wanted.path, wanted.mode)
+        except SocketPathError as error:
+            raise SourceError(str(error)) from error
+
+
+class SocketKind(SourceKind):
+    """The producers' socket, where one is configured."""
+
+    name = "socket"
+
+    def sources(self, config: Config) -> dict[Hashable, Callable[[], Source]]:
+        """Return what makes it, by its path."""
+        wanted = config.socket
+        if wanted is None:
+            _report_unused(self.surroundings)
+            return {}
+        return {wanted.path: partial(ProducersSocket, config, wanted, self.surroundings)}
+
+
+def _defaults(config: Config, wanted: SocketConfig) -> EventDefaults:
+    return EventDefaults(wanted.market_id, config.api_version, wanted.markets)
+
+
+def _report_unused(given: Surroundings) -> None:
+    for unused in given.passed:
+        # Those who connect there would wait without end.
+        _log.warning(
+            "passed_socket_unused",
+            path=str(unused.getsockname()),
+            detail="systemd listens there, which is not what socket.path says",
+        )

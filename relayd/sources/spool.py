@@ -12,23 +12,26 @@ one that has died more than nine times within an hour, at whatever rows.
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 import trio
 
 from relayd.at_work import AtWork
+from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.sources.one_reader import other_owner
 from relayd.sources.pace import Pace
 from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
 from relayd.sources.readers import Readers
+from relayd.sources.source import Source, SourceIntake, SourceStanding
 from relayd.spool.event_frames import EventChecks
 from relayd.spool.exit_status import EXIT_BARRED, EXIT_MOVED
 from relayd.spool.files import access_problem, missing_words
@@ -47,60 +50,33 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class SpoolIntake(Protocol):
-    """What a spool needs of intake. Each call returns once its rows are durable."""
+class Spool(Source):
+    """One spool.
 
-    async def accept(self, events: Sequence[Event], source: str) -> Sequence[Acceptance]:
-        """Accept events, in one transaction."""
-
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
-        """Keep rows that cannot be events, with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStanding:
-    """How a spool is.
-
-    `waits_for` says what keeps it from being read, if anything. `undeleted` counts rows that are
-    accepted and still in the table. `confined` tells whether its reader is, None before it has said
-    so; `unconfined` says why not.
-    """
-
-    waits_for: str | None
-    undeleted: int
-    confined: bool | None
-    unconfined: str | None
-
-
-class Spool:
-    """A source: one spool. `paths` are those below `data` at which conditions look.
-
-    `barred` says why a spool that leads to a real path must not be read, if other parts of the
-    configuration forbid it. It is called in a thread.
+    In its standing, `undeleted` counts rows that are accepted and still in the table; `confined`
+    tells whether its reader is, None before it has said so, and `not_confined` why not.
     """
 
     def __init__(
         self,
         config: SpoolConfig,
-        intake: SpoolIntake,
+        intake: SourceIntake,
         readers: Readers,
         pace: Pace,
         at_work: AtWork,
-        *,
-        paths: Sequence[str] = (),
-        barred: Callable[[SpoolConfig, str], str | None] = lambda _spool, _place: None,
     ) -> None:
+        self.name = f"spool {config.name}"
         self._config = config
         self._intake = intake
         self._readers = readers
         self._pace = pace
         self._at_work = at_work
-        self._source = f"spool {config.name}"
         self._defaults = EventDefaults(config.market_id, config.api_version, config.markets)
         self._checks = EventChecks(self._defaults)
-        self._log = _log.bind(source=self._source, path=str(config.path))
-        self._paths = tuple(paths)
-        self._barred = barred
+        self._log = _log.bind(source=self.name, path=str(config.path))
+        self._paths: tuple[str, ...] = ()
+        self._barred: Callable[[str], str | None] = lambda _place: None
+        """Says why a real path must not be read, if other parts of the configuration forbid it."""
         self._reloads = 0
         self._place: str | None = None
         """The real path, to which the configured one led when the configuration was read."""
@@ -112,9 +88,12 @@ class Spool:
         self._confined: bool | None = None
         self._unconfined: str | None = None
 
-    def apply(self, paths: Sequence[str]) -> None:
-        """Follow a reload: other paths, and where the spool's path leads now."""
-        self._paths = tuple(paths)
+    def apply(self, config: Config) -> None:
+        """Follow a reload: other paths at which conditions look, and where the spool's path leads."""
+        self._paths = self._intake.paths
+        self._barred = partial(
+            other_owner, self._config, spools=config.spools, queue=config.queue.path
+        )
         self._reloads += 1
 
     @property
@@ -122,9 +101,14 @@ class Spool:
         """What keeps it from being read, if anything."""
         return self._waits_for
 
-    def standing(self) -> SpoolStanding:
+    def standing(self) -> SourceStanding:
         """Return how it is."""
-        return SpoolStanding(self._waits_for, self._undeleted, self._confined, self._unconfined)
+        details = {
+            "undeleted": self._undeleted,
+            "confined": self._confined,
+            "not_confined": self._unconfined,
+        }
+        return SourceStanding(str(self._config.path), self._waits_for, details)
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `DatabaseFailedError` of the queue only."""
@@ -188,7 +172,7 @@ class Spool:
         if self._place is None:
             self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
         for problem in (
-            await trio.to_thread.run_sync(self._barred, self._config, self._place),
+            await trio.to_thread.run_sync(self._barred, self._place),
             await trio.to_thread.run_sync(access_problem, Path(self._place)),
         ):
             if problem is not None:
@@ -211,7 +195,7 @@ class Spool:
                 if await trio.to_thread.run_sync(_real_path, self._config.path) != place:
                     self._place = None
                     return
-                if await trio.to_thread.run_sync(self._barred, self._config, place) is not None:
+                if await trio.to_thread.run_sync(self._barred, place) is not None:
                     return
                 if self._paths != known[generation]:
                     generation += 1
@@ -232,7 +216,7 @@ class Spool:
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
                 await self._durable(
                     self._intake.reject,
-                    [RejectedRow(self._source, each.row, each.rejection) for each in found],
+                    [RejectedRow(self.name, each.row, each.rejection) for each in found],
                 )
                 await reader.send(Kind.DONE, frame.number, [])
             case Kind.STATE:
@@ -246,7 +230,7 @@ class Spool:
         """Accept events, and return what was refused: its place, and why."""
 
         async def accept(events: Sequence[Event]) -> Sequence[Acceptance]:
-            return await self._intake.accept(events, self._source)
+            return await self._intake.accept(events, self.name)
 
         refused = []
         for place, result in enumerate(await self._durable(accept, events)):

@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relayd import source_tasks
 from relayd.cli import main
 from relayd.core.event_input import event_from_line
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
 from relayd.delivery import attempt
 from relayd.delivery.transport import exchange
-from relayd.sources import socket
+from relayd.sources import socket, spools
 from relayd.sources.readers import Readers
 
 
@@ -55,7 +54,7 @@ def _delivers_deadly(delivery: Any, *_: object) -> bool:
 
 def _reader(fault: str) -> tuple[object, str, object]:
     """Have all readers descend from a template with a fault in it."""
-    return source_tasks, "Readers", partial(Readers, f"faults.faulty_readers.{fault}")
+    return spools, "Readers", partial(Readers, f"faults.faulty_readers.{fault}")
 
 
 FAULTS: dict[str, tuple[object, str, object]] = {

@@ -172,6 +172,8 @@ async def test_a_full_spool_disk_is_waited_out(tmp_path: Path) -> None:
 class FillingIntake:
     """Accepts rows, and fills the spool's disk before they can be deleted."""
 
+    paths: tuple[str, ...] = ()
+
     def __init__(self, disk: Path) -> None:
         self.calls = 0
         self._disk = disk

@@ -3,12 +3,12 @@
 import sys
 from functools import partial
 
-from relayd import source_tasks
 from relayd.cli import main
+from relayd.sources import spools
 from relayd.sources.readers import Readers
 
 if __name__ == "__main__":
     faulty = partial(Readers, "faults.faulty_readers.unconfined")
-    setattr(source_tasks, "Readers", faulty)  # noqa: B010 - it is an import there
+    setattr(spools, "Readers", faulty)  # noqa: B010 - it is an import there
     sys.argv[0] = "relayd"
     main()

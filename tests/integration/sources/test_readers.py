@@ -30,6 +30,7 @@ class Intake:
 
     events: list[Event] = field(default_factory=list)
     rejected: list[RejectedRow] = field(default_factory=list)
+    paths: tuple[str, ...] = ()
 
     async def accept(self, events: Sequence[Event], _: str) -> list[Acceptance]:
         await trio.lowlevel.checkpoint()

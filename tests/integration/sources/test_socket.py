@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from relayd.at_work import AtWork
-from relayd.core.acceptance import Acceptance
+from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import line_key
 from relayd.database import DatabaseDamagedError, DatabaseFailedError, DatabaseFullError
@@ -33,6 +33,7 @@ class Intake:
     batches: list[list[Event]] = field(default_factory=list)
     result: Acceptance = Acceptance.ACCEPTED
     error: Exception | None = None
+    paths: tuple[str, ...] = ()
 
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         assert source == "socket"
@@ -41,6 +42,9 @@ class Intake:
         self.batches.append(list(events))
         await trio.lowlevel.checkpoint()
         return [self.result] * len(events)
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+        raise AssertionError(f"the socket answers what it rejects, {rejected} too")
 
     @property
     def events(self) -> list[Event]:

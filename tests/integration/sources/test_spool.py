@@ -36,6 +36,7 @@ class Intake:
 
     events: list[Event] = field(default_factory=list)
     rejected: list[RejectedRow] = field(default_factory=list)
+    paths: tuple[str, ...] = ()
     errors: list[Exception] = field(default_factory=list)
     changed: trio.Condition = field(default_factory=trio.Condition)
 
