@@ -6,59 +6,34 @@ inside out takes in nothing more, then lets attempts finish.
 """
 
 import os
-import random
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
-import httpx
 import structlog
 import trio
 
 from relayd import __version__
+from relayd.assembly import assemble
 from relayd.at_work import AtWork
-from relayd.commands.commands import Commands
-from relayd.commands.consequences import Consequences, affected
 from relayd.config.config import Config
-from relayd.config.difference import Difference, difference_in_parts
-from relayd.config.problem import ConfigError
-from relayd.config_loader import ConfigLoader, NotReadError
-from relayd.containment import contained, is_defect
-from relayd.control import LINE_BYTES, MODE, ControlLines
-from relayd.core.addresses import Network
+from relayd.containment import contained
+from relayd.control import MODE
 from relayd.core.delivery import delivery_id
-from relayd.core.endpoint import Endpoint
-from relayd.core.matching import Matcher
-from relayd.core.own_events import wanted_types
-from relayd.core.parts import Parts, whole
+from relayd.core.parts import whole
 from relayd.core.poison import DEATHS, obituary
-from relayd.database import DatabaseError, sqlite_loop
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.connection import tls_context
-from relayd.delivery.dispatch import Dispatch
-from relayd.delivery.resolver import Resolver
-from relayd.delivery.transport import Transport
-from relayd.intake import Intake, matcher_for
+from relayd.database import sqlite_loop
 from relayd.log import Log
 from relayd.orphans import reap_orphans
-from relayd.pacing import paced
-from relayd.queue.affected import read_waiting
 from relayd.queue.checking import check_at_start, check_whole
 from relayd.queue.lock import locked
-from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared
 from relayd.queue.reserve import reserve_of
-from relayd.queue.wal_watch import WalWatch
+from relayd.reload import Reload, declarations
 from relayd.service import Service
-from relayd.source_tasks import SourceTasks
-from relayd.sources.line_server import LineServer
-from relayd.sources.source import SourceError, Surroundings
 from relayd.sources.unix_socket import bind_unix
-from relayd.timekeeping import Clock, Timekeeping, step_at_start
-from relayd.watchdog import Watchdog
+from relayd.timekeeping import Clock, step_at_start
 
 _log = structlog.get_logger()
 
@@ -69,8 +44,8 @@ GRACE_S = 10.0
 async def run_daemon(config: Config, log: Log, service: Service) -> None:
     """Run until SIGTERM or SIGINT; a second one ends it at once, without waiting for attempts.
 
-    Raises `QueueLockedError`, `SchemaMismatchError`, `DatabaseError`, `SocketPathError` or
-    `OSError`, alone or in an exception group, when it cannot start or go on.
+    Raises `QueueLockedError`, `SchemaMismatchError`, `DatabaseError`, `SocketPathError`,
+    `SourceError` or `OSError`, alone or in an exception group, when it cannot start or go on.
     """
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
@@ -106,21 +81,8 @@ async def _run(
             nursery.cancel_scope.cancel()
 
 
-Declarations = tuple[list[Declared], frozenset[str]]
-"""What the queue is to know of a configuration: its subscriptions, and relayd's own events."""
-
-
-class ReloadRefusedError(Exception):
-    """A reload changed nothing. `code` is `configuration` when the file is at fault."""
-
-    def __init__(self, code: str, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.code = code
-        self.problems = problems
-
-
 class Daemon:
-    """Everything that lives as long as the process does."""
+    """A daemon from its start to its end."""
 
     def __init__(
         self,
@@ -138,79 +100,42 @@ class Daemon:
         self._logging = log
         self._service = service
         self._at_work = at_work
-        self._tls = tls_context()
-        self._resolver = Resolver()
         self._stop = trio.Event()
-        self._loader = ConfigLoader()
-        self._reloading = trio.Lock()
-        self._changing = trio.Lock()
-        self._sources: SourceTasks | None = None
-        self._dispatch: Dispatch
-        self._intake: Intake
-        self._commands: Commands
-        self._pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
+        self._reload: Reload | None = None
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
         config = self._config
         step = await step_at_start(self._clock, self._queue)
-        self._dispatch = Dispatch(
+        parts = await assemble(
+            config,
             self._queue,
-            health=await self._queue.health(),
-            make_transport=self._make_transport,
+            log=self._logging,
+            service=self._service,
+            clock=self._clock,
             at_work=self._at_work,
-            clock=self._clock.now,
-            jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
+            stopping=self._stop,
         )
-        self._intake = Intake(self._queue, config, self._dispatch.wake, self._at_work)
-        released = await self._queue.declare(*whole(self._declared(config)))
-        if released:
-            _log.info(
-                "retries_released",
-                released=dict(released),
-                detail="the url, secret, headers or signature changed while relayd was down",
-            )
+        await self._declare()
         async with trio.open_nursery() as dispatching:
-            await dispatching.start(self._dispatch.run)
-            self._dispatch.apply(config)
-            keeping = Timekeeping(self._clock, self._queue, self._dispatch)
+            await dispatching.start(parts.dispatch.run)
+            parts.dispatch.apply(config)
             async with trio.open_nursery() as taking_in:
-                surroundings = Surroundings(
-                    self._intake,
-                    outbox=self._queue,
-                    at_work=self._at_work,
-                    clock=self._clock.now,
-                    is_behind=self._dispatch.is_behind,
-                    passed=self._service.passed,
-                )
-                self._sources = SourceTasks(taking_in, surroundings)
-                self._sources.apply(config, self._sources.prepare(config))
-                self._commands = Commands(
-                    config,
-                    queue=self._queue,
-                    dispatch=self._dispatch,
-                    intake=self._intake,
-                    sources=self._sources,
-                    pruning=self._pruning,
-                    loader=self._loader,
-                    changing=self._changing,
-                    make_transport=self._make_transport,
-                    clock=self._clock.now,
-                    uptime=self._clock.age,
-                )
-                taking_in.start_soon(contained, partial(keeping.run, step), "timekeeping")
-                taking_in.start_soon(contained, self._pruning.run, "pruning")
-                taking_in.start_soon(contained, WalWatch(config.queue.path).run, "WAL watch")
-                taking_in.start_soon(reap_orphans, self._children)
-                await self._serve_control(taking_in)
-                if self._service.watchdog_s is not None:
-                    taking_in.start_soon(self._watchdog(self._service.watchdog_s).run)
-                self._started()
+                parts.sources.start(taking_in, config)
+                taking_in.start_soon(contained, partial(parts.timekeeping.run, step), "timekeeping")
+                taking_in.start_soon(contained, parts.pruning.run, "pruning")
+                taking_in.start_soon(contained, parts.wal_watch.run, "WAL watch")
+                taking_in.start_soon(reap_orphans, parts.children)
+                control = bind_unix(config.queue.control_path, MODE)
+                taking_in.start_soon(parts.control.serve, control)
+                if parts.watchdog is not None:
+                    taking_in.start_soon(parts.watchdog.run)
+                self._started(parts.reload)
                 await self._stop.wait()
                 self._service.stopping("finishing attempts in flight")
                 _log.info("stopping", grace_s=GRACE_S)
                 # At once, not when the sources have ended: slow commits may hold them up.
-                self._dispatch.stop()
+                parts.dispatch.stop()
                 dispatching.cancel_scope.deadline = trio.current_time() + GRACE_S
                 taking_in.cancel_scope.cancel()
         _log.info("stopped")
@@ -233,139 +158,22 @@ class Daemon:
 
     async def _reload_on_hang_up(self, wanted: trio.MemoryReceiveChannel[None]) -> None:
         async for _ in wanted:
-            await self.reload()
+            if self._reload is None:
+                _log.error("reload_refused", detail="relayd is still starting; try again")
+            else:
+                await self._reload.run()
 
-    async def reload(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
-        """Read the configuration again, and apply it as a whole, or refuse it as a whole.
+    async def _declare(self) -> None:
+        """Have the queue know the configuration, which may have changed while relayd was down."""
+        released = await self._queue.declare(*whole(declarations(self._config, self._queue.tag)))
+        if released:
+            _log.info(
+                "retries_released",
+                released=dict(released),
+                detail="the url, secret, headers or signature changed while relayd was down",
+            )
 
-        Returns `{"ok": True, "changes": [...], "released": {...}, "no_longer_held": {...},
-        "warnings": [...]}`, or `{"ok": False, "code": "configuration" or "failed", "problems":
-        [...]}`. While relayd stops, it is refused.
-        """
-        async with self._reloading:
-            self._service.reloading()
-            try:
-                changes, consequences = await self._reload()
-            except ReloadRefusedError as refused:
-                for problem in refused.problems:
-                    _log.error("reload_refused", detail=problem)
-                return {"ok": False, "code": refused.code, "problems": refused.problems}
-            except Exception as error:
-                if not is_defect(error):
-                    raise
-                _log.exception("reload_failed")
-                problem = "internal error; relayd's log has the traceback"
-                return {"ok": False, "code": "failed", "problems": [problem]}
-            finally:
-                self._service.ready(self._status())
-            _log.info("reloaded", changes=changes, **consequences.document())
-            warnings = [str(warning) for warning in self._config.warnings]
-            return {
-                "ok": True,
-                "changes": changes,
-                **consequences.document(),
-                "warnings": warnings,
-            }
-
-    async def _reload(self) -> tuple[list[str], Consequences]:
-        self._running_sources()
-        old = self._config
-        try:
-            config = await self._loader.load(old.path, old)
-        except ConfigError as error:
-            problems = [str(problem) for problem in error.problems]
-            raise ReloadRefusedError("configuration", problems) from None
-        except NotReadError as error:
-            raise ReloadRefusedError("failed", [str(error)]) from None
-        changed = await paced(difference_in_parts(old, config))
-        if changed.needs_restart:
-            problems = [f"{key}: changing it needs a restart" for key in changed.needs_restart]
-            raise ReloadRefusedError("configuration", problems)
-        matcher = await paced(matcher_for(config))
-        declared = await paced(self._declared(config))
-        # Only now: the operator can go on pausing and resuming while the file is read.
-        async with self._changing:
-            return await self._change(config, matcher, declared, changed)
-
-    async def _change(
-        self, config: Config, matcher: Matcher, declared: Declarations, changed: Difference
-    ) -> tuple[list[str], Consequences]:
-        """Go over to another configuration; return what changed, in words, and what of it."""
-        sources = self._running_sources()
-        names = affected(changed)
-        try:
-            waiting = await self._queue.look(lambda db: read_waiting(db, names))
-            prepared = sources.prepare(config)
-        except (SourceError, DatabaseError) as error:
-            raise ReloadRefusedError("failed", [str(error)]) from None
-        try:
-            released = await self._queue.declare(*declared)
-            self._running_sources()
-        except DatabaseError as error:
-            prepared.give_up()
-            raise ReloadRefusedError("failed", [str(error)]) from None
-        except BaseException:
-            prepared.give_up()
-            raise
-        # From here on nothing waits: what is taken in goes by the new configuration, all at once.
-        self._intake.apply(config, matcher)
-        self._config = config
-        sources.apply(config, prepared)
-        self._commands.apply(config)
-        self._pruning.apply(config.queue)
-        self._logging.configure(config.log.level)
-        # The endpoints follow one by one, but never in part: it ends only where relayd stops.
-        with trio.CancelScope(shield=True):
-            await paced(self._dispatch.applying(config, changed.released))
-        for warning in config.warnings:
-            _log.warning("configuration_warning", detail=str(warning))
-        consequences = Consequences(changed, waiting, config, released, self._queue.holds)
-        return changed.lines(consequences.notes()), consequences
-
-    def _running_sources(self) -> SourceTasks:
-        """Return the sources of a daemon that takes a new configuration, or refuse the reload."""
-        if self._sources is None:
-            raise ReloadRefusedError("failed", ["relayd is still starting; try again"])
-        if self._stop.is_set():
-            raise ReloadRefusedError("failed", ["relayd is stopping"])
-        return self._sources
-
-    def _declared(self, config: Config) -> Parts[Declarations]:
-        """Return what the queue is to know of the configuration, for `declare`."""
-        key = self._queue.tag.encode()
-        declared = []
-        for each in config.subscriptions.values():
-            declared.append(Declared(each.name, each.url, each.active, each.made_with(key)))
-            yield
-        wanted = (each.selection for each in config.subscriptions.values() if each.active)
-        return declared, wanted_types(wanted)
-
-    def _children(self) -> list[int]:
-        """Return the process numbers of this process's own children."""
-        readers = [] if self._sources is None else self._sources.children()
-        return [*readers, *self._loader.children()]
-
-    def _make_transport(self, endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
-        guard = AddressGuard(networks, resolve=self._resolver.resolve)
-        return Transport(httpx.URL(endpoint.url), guard=guard, tls=self._tls)
-
-    async def _serve_control(self, nursery: trio.Nursery) -> None:
-        control = ControlLines({"reload": self.reload, **self._commands.by_name()})
-        # An operator always gets in: an idle connection makes room.
-        server = LineServer(
-            control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
-        )
-        nursery.start_soon(server.serve, bind_unix(self._config.queue.control_path, MODE))
-
-    def _watchdog(self, allowed_s: float) -> Watchdog:
-        return Watchdog(
-            allowed_s,
-            queue=self._queue,
-            pulses=self._dispatch.pulses,
-            feed=self._service.alive,
-        )
-
-    def _started(self) -> None:
+    def _started(self, reload: Reload) -> None:
         config = self._config
         _log.info(
             "started",
@@ -380,7 +188,8 @@ class Daemon:
         self._tell_death()
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        self._service.ready(self._status())
+        self._reload = reload
+        self._service.ready(reload.status())
 
     def _tell_death(self) -> None:
         """Say what the process before this one died at, if at anything."""
@@ -391,7 +200,3 @@ class Daemon:
         where = {"delivery_id": delivery_id(self._queue.tag, key)} if key > 0 else {}
         tell = _log.warning if deaths < DEATHS else _log.error
         tell("died_at_work", **where, deaths=deaths, detail=obituary(key, deaths))
-
-    def _status(self) -> str:
-        config = self._config
-        return f"{len(config.subscriptions)} subscriptions, {len(config.endpoints)} endpoints"

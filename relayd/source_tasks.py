@@ -37,14 +37,24 @@ class PreparedSources:
 
 
 class SourceTasks:
-    """Starts and stops sources inside `nursery`; whoever cancels that stops all of them."""
+    """Starts and stops sources, all of them inside one nursery."""
 
-    def __init__(self, nursery: trio.Nursery, surroundings: Surroundings) -> None:
-        self._nursery = nursery
+    _nursery: trio.Nursery
+
+    def __init__(self, surroundings: Surroundings) -> None:
         self._kinds = [kind(surroundings) for kind in KINDS]
         self._running: dict[Hashable, _Running] = {}
+
+    def start(self, nursery: trio.Nursery, config: Config) -> None:
+        """Start the sources of a configuration. Raises `SourceError`.
+
+        Whoever cancels the nursery stops all of them.
+        """
+        self._nursery = nursery
+        prepared = self.prepare(config)
         for kind in self._kinds:
             nursery.start_soon(contained, kind.run, kind.name)
+        self.apply(config, prepared)
 
     def prepare(self, config: Config) -> PreparedSources:
         """Do what may fail: make the sources that are new. Raises `SourceError`."""

@@ -8,7 +8,7 @@ import time
 import structlog
 import trio
 
-from relayd import daemon
+from relayd import assembly, reload
 from relayd.__main__ import main
 from relayd.commands.consequences import Consequences
 
@@ -31,7 +31,7 @@ class _Steps(trio.abc.Instrument):
             self.longest, self.where = took, task.name
 
 
-class Daemon(daemon.Daemon):
+class Reload(reload.Reload):
     """Watches the loop while it reloads."""
 
     async def _reload(self) -> tuple[list[str], Consequences]:
@@ -55,5 +55,5 @@ class Daemon(daemon.Daemon):
 
 
 if __name__ == "__main__":
-    daemon.Daemon = Daemon  # type: ignore[misc]  # for run_daemon
+    setattr(assembly, "Reload", Reload)  # noqa: B010 - it is an import there
     main()

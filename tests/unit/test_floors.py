@@ -17,6 +17,8 @@ FLOORS: list[list[str]] = [
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
     ["commands", "watchdog", "timekeeping"],
+    ["reload"],
+    ["assembly"],
     ["daemon"],
     ["cli"],
     ["__main__"],

@@ -105,8 +105,8 @@ async def tasks(monkeypatch: pytest.MonkeyPatch, first: Config) -> AsyncIterator
         is_behind=lambda: False,
     )
     async with trio.open_nursery() as nursery:
-        sources = SourceTasks(nursery, surroundings)
-        sources.apply(first, sources.prepare(first))
+        sources = SourceTasks(surroundings)
+        sources.start(nursery, first)
         await wait_all_tasks_blocked()
         yield sources
         nursery.cancel_scope.cancel()

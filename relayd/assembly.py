@@ -1,0 +1,149 @@
+"""Builds the parts of a daemon, and gives each one the others that it needs."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import httpx
+import trio
+
+from relayd.at_work import AtWork
+from relayd.commands.commands import Commands
+from relayd.config.config import Config
+from relayd.config_loader import ConfigLoader
+from relayd.control import LINE_BYTES, ControlLines
+from relayd.core.addresses import Network
+from relayd.core.endpoint import Endpoint
+from relayd.delivery.address_guard import AddressGuard
+from relayd.delivery.connection import tls_context
+from relayd.delivery.dispatch import Dispatch, MakeTransport
+from relayd.delivery.resolver import Resolver
+from relayd.delivery.transport import Transport
+from relayd.intake import Intake
+from relayd.log import Log
+from relayd.queue.pruning import Pruning
+from relayd.queue.queue import Queue
+from relayd.queue.wal_watch import WalWatch
+from relayd.reload import Reload
+from relayd.service import Service
+from relayd.source_tasks import SourceTasks
+from relayd.sources.line_server import LineServer
+from relayd.sources.source import Surroundings
+from relayd.timekeeping import Clock, Timekeeping
+from relayd.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts that run. `watchdog` is None where the service manager has none.
+
+    `children` returns the process numbers of this process's own children.
+    """
+
+    dispatch: Dispatch
+    sources: SourceTasks
+    timekeeping: Timekeeping
+    pruning: Pruning
+    wal_watch: WalWatch
+    control: LineServer
+    watchdog: Watchdog | None
+    reload: Reload
+    children: Callable[[], list[int]]
+
+
+async def assemble(
+    config: Config,
+    queue: Queue,
+    *,
+    log: Log,
+    service: Service,
+    clock: Clock,
+    at_work: AtWork,
+    stopping: trio.Event,
+) -> Assembly:
+    """Build the parts; none of them runs yet. Raises `DatabaseError`."""
+    make_transport = _transports()
+    dispatch = Dispatch(
+        queue,
+        health=await queue.health(),
+        make_transport=make_transport,
+        at_work=at_work,
+        clock=clock.now,
+        jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
+    )
+    intake = Intake(queue, config, dispatch.wake, at_work)
+    sources = SourceTasks(
+        Surroundings(
+            intake,
+            outbox=queue,
+            at_work=at_work,
+            clock=clock.now,
+            is_behind=dispatch.is_behind,
+            passed=service.passed,
+        )
+    )
+    pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
+    loader = ConfigLoader()
+    changing = trio.Lock()
+    commands = Commands(
+        config,
+        queue=queue,
+        dispatch=dispatch,
+        intake=intake,
+        sources=sources,
+        pruning=pruning,
+        loader=loader,
+        changing=changing,
+        make_transport=make_transport,
+        clock=clock.now,
+        uptime=clock.age,
+    )
+    reload = Reload(
+        config,
+        queue=queue,
+        intake=intake,
+        sources=sources,
+        dispatch=dispatch,
+        commands=commands,
+        pruning=pruning,
+        loader=loader,
+        log=log,
+        service=service,
+        changing=changing,
+        stopping=stopping,
+    )
+    return Assembly(
+        dispatch,
+        sources,
+        timekeeping=Timekeeping(clock, queue, dispatch),
+        pruning=pruning,
+        wal_watch=WalWatch(config.queue.path),
+        control=_control(reload, commands),
+        watchdog=_watchdog(queue, dispatch, service),
+        reload=reload,
+        children=lambda: [*sources.children(), *loader.children()],
+    )
+
+
+def _transports() -> MakeTransport:
+    tls, resolver = tls_context(), Resolver()
+
+    def make(endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
+        guard = AddressGuard(networks, resolve=resolver.resolve)
+        return Transport(httpx.URL(endpoint.url), guard=guard, tls=tls)
+
+    return make
+
+
+def _control(reload: Reload, commands: Commands) -> LineServer:
+    control = ControlLines({"reload": reload.run, **commands.by_name()})
+    # An operator always gets in: an idle connection makes room.
+    return LineServer(
+        control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
+    )
+
+
+def _watchdog(queue: Queue, dispatch: Dispatch, service: Service) -> Watchdog | None:
+    if service.watchdog_s is None:
+        return None
+    return Watchdog(service.watchdog_s, queue=queue, pulses=dispatch.pulses, feed=service.alive)
