@@ -10,7 +10,6 @@ where its work took 0.4 ms. It also means that no transaction is ever open acros
 cancelled call runs and commits all the same, so each is shielded until it has.
 """
 
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +23,7 @@ import trio
 
 from relayd import sqlite_errors
 from relayd.asyncio_thread import AsyncioThread, Reply, asyncio_thread, current_asyncio_thread
+from relayd.file_identity import file_identity
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -108,12 +108,12 @@ class _Files:
     def __init__(self, path: Path) -> None:
         self._path = path
         # The -wal is made anew as long as nobody has read from the file.
-        self._known = {str(path): _identity(str(path))}
+        self._known = {str(path): file_identity(str(path))}
 
     def check(self) -> None:
         """Raise `DatabaseFailedError` when a path no longer leads where it led at first."""
         for name in (str(self._path), f"{self._path}-wal"):
-            identity = _identity(name)
+            identity = file_identity(name)
             known = self._known.get(name)
             if known is None:
                 if identity is not None:
@@ -124,14 +124,6 @@ class _Files:
                     f"{name} was moved, replaced or deleted while it was in use; put it back, with"
                     " what belongs to it (-wal), before relayd starts again",
                 )
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(name)  # noqa: PTH116 - Path.stat takes longer, at each commit
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino)
 
 
 class Database:

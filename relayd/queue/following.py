@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relayd.file_identity import file_identity
 from relayd.queue.listing import ListedDelivery, load
 from relayd.queue.reading import QueueUnreadableError, Reading, begin_reading, open_file
 
@@ -43,7 +44,7 @@ class Following:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
-        self._file = _identity(path)
+        self._file = file_identity(path)
         self._version: int | None = None
         # What was shown of a delivery last: one that is new and already delivered is told once.
         self._shown: dict[int, tuple[object, ...]] = {}
@@ -51,7 +52,7 @@ class Following:
 
     def look(self) -> Look:
         """Look once. Raises `QueueUnreadableError` once the file was replaced."""
-        if _identity(self._path) != self._file:
+        if file_identity(self._path) != self._file:
             raise QueueUnreadableError(
                 self._path, "it was replaced by another file; run the command again to follow that"
             )
@@ -111,11 +112,3 @@ def open_following(path: Path) -> Iterator[Following]:
 
 def _moment(delivery: ListedDelivery) -> tuple[float, int]:
     return delivery.changed_at, delivery.seq
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -2,15 +2,15 @@
 
 import errno
 import os
-import pwd
 import socket
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import trio
+
+from relayd.permissions import user_name
 
 BACKLOG: Final = 4096
 """So many may connect before the first is accepted: a burst of short-lived producers, each with one
@@ -61,10 +61,7 @@ def passed_listener(path: Path, passed: Iterable[socket.socket]) -> trio.SocketL
 def _words(error: OSError, path: Path) -> str:
     if not isinstance(error, PermissionError):
         return f"cannot listen there: {error.strerror}"
-    user = os.geteuid()
-    with suppress(KeyError):  # a user without a name
-        return f"user {pwd.getpwuid(user).pw_name} may not make a socket in {path.parent}"
-    return f"user {user} may not make a socket in {path.parent}"
+    return f"user {user_name()} may not make a socket in {path.parent}"
 
 
 def _remove_stale(path: Path) -> None:

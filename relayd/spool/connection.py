@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
-from relayd.spool.file_watch import file_identity
+from relayd.file_identity import file_identity
 from relayd.spool.table import SpoolUnusableError
 from relayd.sqlite_errors import is_busy
 

@@ -10,6 +10,8 @@ import struct
 from pathlib import Path
 from typing import Final, Self
 
+from relayd.file_identity import file_identity
+
 _MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200
 _CHANGES: Final = _MODIFY | _ATTRIB | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
@@ -82,12 +84,3 @@ def _watch(folder: str) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def file_identity(path: Path | str) -> tuple[int, int] | None:
-    """Return which file is at a path: its device and its number there; None for no file."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - Path.stat takes longer, at each look
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -6,7 +6,6 @@ file's mode, but belong to that user, and to that user's group unless the folder
 """
 
 import errno
-import grp
 import os
 import shlex
 import sqlite3
@@ -19,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from relayd.core.queue_files import sqlite_files
-from relayd.permissions import NOBODY, identity_of, members_of, name_of, user_name
+from relayd.permissions import NOBODY, group_name, identity_of, members_of, name_of, user_name
 from relayd.spool.super_journal import SuperJournalError, check_journal
 
 _BOTH: Final = 0o6
@@ -162,7 +161,7 @@ def _fix(path: Path, link: Path | None, group: int | None = None) -> str:
         group = folder.st_gid if shared or os.geteuid() in _members(folder.st_gid) else os.getegid()
     if commands := _commands(path, group):
         return f": `{' && '.join(f'sudo {each}' for each in commands)}`"
-    return f": log in again, or restart it, for group {_group_name(group)} to count"
+    return f": log in again, or restart it, for group {group_name(group)} to count"
 
 
 def _link_of_another(path: Path) -> Path | None:
@@ -194,7 +193,7 @@ def _are_names_hidden(path: Path) -> bool:
 def _commands(path: Path, group: int) -> list[str]:
     """Return the commands after which a group's users share the spool; none where they do."""
     folder = _folder(path)
-    name, above = _group_name(group), folder.stat()
+    name, above = group_name(group), folder.stat()
     commands = []
     if above.st_gid != group:
         commands.append(f"chgrp {name} {shlex.quote(str(folder))}")
@@ -229,13 +228,6 @@ def _members(gid: int) -> set[int]:
     """Return the users of a group, this one as it is in this process."""
     mine = {os.geteuid()} if gid in {os.getegid(), *os.getgroups()} else set()
     return members_of(gid) | mine
-
-
-def _group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def _has_default_acl(folder: Path) -> bool:

@@ -19,13 +19,12 @@ from relayd.core.conditions import Parts, parts_of, values_at
 from relayd.core.event import Event, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
 from relayd.core.poison import NOTHING, POISON, row_key
-from relayd.spool import frames
 from relayd.spool.confinement import UnconfinedError, confine, limit
 from relayd.spool.daemon_channel import DaemonChannel
 from relayd.spool.event_frames import EventFrames, refused_of
 from relayd.spool.file_watch import FileWatch
 from relayd.spool.files import barred_places, missing_words
-from relayd.spool.frames import Kind
+from relayd.spool.frames import Kind, frame
 from relayd.spool.guest import Guest, Row
 from relayd.spool.rejected_frames import FoundRow, rejected_frames
 from relayd.spool.super_journal import SuperJournalError, check_journal
@@ -224,7 +223,7 @@ class Reader:
         for text, blob, count in rejected_frames(found):
             self._number += 1
             self._unanswered[self._number] = [next(rows) for _ in range(count)]
-            self._send(frames.frame(Kind.REJECTED, self._number, text, blob))
+            self._send(frame(Kind.REJECTED, self._number, text, blob))
 
     def _answered(self, number: int, refused: dict[int, Rejection]) -> None:
         rows = self._unanswered.pop(number, [])
@@ -269,7 +268,7 @@ class Reader:
         now = time.monotonic()
         if changed or now - self._told_at >= STATE_S:
             self._told, self._told_at = state, now
-            self._send(frames.frame(Kind.STATE, 0, state_text(state)))
+            self._send(frame(Kind.STATE, 0, state_text(state)))
 
     def _send(self, raw: bytes) -> None:
         signal.alarm(0)  # the daemon may take its time

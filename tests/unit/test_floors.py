@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core", "permissions"],
+    ["core", "permissions", "file_identity"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
