@@ -27,9 +27,9 @@ from relayd.queue.wal_watch import WalWatch
 from relayd.reload import Reload
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
-from relayd.sources.line_server import LineServer
 from relayd.sources.source import Surroundings
 from relayd.timekeeping import Clock, Timekeeping
+from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
 
 

@@ -32,8 +32,8 @@ from relayd.queue.queue import Queue, open_queue
 from relayd.queue.reserve import reserve_of
 from relayd.reload import Reload, declarations
 from relayd.service import Service
-from relayd.sources.unix_socket import bind_unix
 from relayd.timekeeping import Clock, step_at_start
+from relayd.unix_socket.listener import bind_unix
 
 _log = structlog.get_logger()
 

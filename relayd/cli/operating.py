@@ -33,7 +33,7 @@ from relayd.queue.schema import SchemaMismatchError
 from relayd.service import Service
 from relayd.sources.source import SourceError
 from relayd.sources.turning_away import turn_away
-from relayd.sources.unix_socket import SocketPathError
+from relayd.unix_socket.listener import SocketPathError
 
 _log = structlog.get_logger()
 

@@ -20,9 +20,7 @@ from relayd.core.parts import Parts
 from relayd.core.poison import POISON, line_key
 from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
 from relayd.sources.line_memory import batches, takes_long
-from relayd.sources.line_server import LineServer
 from relayd.sources.loop_time import SLICE_S, LoopTime
-from relayd.sources.shares import Shares
 from relayd.sources.source import (
     Source,
     SourceError,
@@ -31,7 +29,9 @@ from relayd.sources.source import (
     SourceStanding,
     Surroundings,
 )
-from relayd.sources.unix_socket import SocketPathError, bind_unix, passed_listener
+from relayd.unix_socket.line_server import LineServer
+from relayd.unix_socket.listener import SocketPathError, bind_unix, passed_listener
+from relayd.unix_socket.shares import Shares
 
 _log = structlog.get_logger()
 

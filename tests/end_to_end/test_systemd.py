@@ -27,7 +27,7 @@ from service_manager import ServiceManager, environment, listening, passing, ser
 
 from relayd.cli import WRONG_CONFIGURATION
 from relayd.daemon import GRACE_S
-from relayd.sources.unix_socket import BACKLOG
+from relayd.unix_socket.listener import BACKLOG
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 SECURITY = ("systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager")

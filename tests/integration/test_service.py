@@ -12,7 +12,7 @@ import trio
 from service_manager import listening, passing, service_manager
 
 from relayd.service import Service
-from relayd.sources.unix_socket import passed_listener
+from relayd.unix_socket.listener import passed_listener
 
 PID = str(os.getpid())
 

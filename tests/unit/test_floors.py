@@ -13,6 +13,7 @@ FLOORS: list[list[str]] = [
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],
+    ["unix_socket"],
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
@@ -99,7 +100,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.claims") == (5, "queue")
-    assert _part("delivery.endpoint_task") == (6, "delivery")
-    assert _part("delivery.connection") == (5, "delivery.transport")
+    assert _part("queue.claims") == (6, "queue")
+    assert _part("delivery.endpoint_task") == (7, "delivery")
+    assert _part("delivery.connection") == (6, "delivery.transport")
     assert _part("nowhere") is None

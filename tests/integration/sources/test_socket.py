@@ -19,9 +19,9 @@ from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import line_key
 from relayd.database import DatabaseDamagedError, DatabaseFailedError, DatabaseFullError
-from relayd.sources.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
 from relayd.sources.socket import LINE_BYTES, EventLines
-from relayd.sources.unix_socket import BACKLOG, SocketPathError, bind_unix
+from relayd.unix_socket.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
+from relayd.unix_socket.listener import BACKLOG, SocketPathError, bind_unix
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 

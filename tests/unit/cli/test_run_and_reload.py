@@ -9,7 +9,7 @@ from relayd.cli.operating import leaves, reason_of
 from relayd.database import DatabaseFailedError, DatabaseFullError
 from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
-from relayd.sources.unix_socket import SocketPathError
+from relayd.unix_socket.listener import SocketPathError
 
 QUEUE = Path("/var/lib/relayd/queue.db")
 

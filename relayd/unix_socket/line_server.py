@@ -28,7 +28,7 @@ import trio
 from relayd.containment import is_defect
 from relayd.core.framing import LineReader, TooLong
 from relayd.core.peers import Doing, Peer, Peers
-from relayd.sources.shares import Shares
+from relayd.unix_socket.shares import Shares
 
 _log = structlog.get_logger()
 

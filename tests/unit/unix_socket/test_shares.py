@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from relayd.sources.shares import Shares
+from relayd.unix_socket.shares import Shares
 
 
 async def test_one_user_never_has_more_than_a_share_and_others_get_theirs() -> None:
