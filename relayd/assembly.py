@@ -8,6 +8,7 @@ import httpx
 import trio
 
 from relayd.at_work import AtWork
+from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
@@ -28,7 +29,6 @@ from relayd.reload import Reload
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import Surroundings
-from relayd.timekeeping import Clock, Timekeeping
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
 

@@ -17,6 +17,7 @@ import trio
 from relayd import __version__
 from relayd.assembly import assemble
 from relayd.at_work import AtWork
+from relayd.clock import Clock, step_at_start
 from relayd.config.config import Config
 from relayd.containment import contained
 from relayd.control import MODE
@@ -32,7 +33,6 @@ from relayd.queue.queue import Queue, open_queue
 from relayd.queue.reserve import reserve_of
 from relayd.reload import Reload, declarations
 from relayd.service import Service
-from relayd.timekeeping import Clock, step_at_start
 from relayd.unix_socket.listener import bind_unix
 
 _log = structlog.get_logger()

@@ -17,7 +17,7 @@ FLOORS: list[list[str]] = [
     ["queue", "sources", "delivery.transport"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
-    ["commands", "watchdog", "timekeeping"],
+    ["commands", "watchdog", "clock"],
     ["reload"],
     ["assembly"],
     ["daemon"],

@@ -1,6 +1,6 @@
 """The clock that relayd goes by."""
 
-from relayd.timekeeping import Clock
+from relayd.clock import Clock
 
 HOUR = 3600.0
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from events import make_event
 
+from relayd.clock import StartStep, step_at_start
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
@@ -20,7 +21,6 @@ from relayd.queue.clock_marks import mark_seen
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rescheduling import move_endpoints, move_retries, newest
-from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
