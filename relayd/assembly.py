@@ -26,9 +26,9 @@ from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue
 from relayd.queue.wal_watch import WalWatch
 from relayd.reload import Reload
-from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import Surroundings
+from relayd.systemd import Service
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
 

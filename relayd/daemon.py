@@ -32,7 +32,7 @@ from relayd.queue.lock import locked
 from relayd.queue.queue import Queue, open_queue
 from relayd.queue.reserve import reserve_of
 from relayd.reload import Reload, declarations
-from relayd.service import Service
+from relayd.systemd import Service
 from relayd.unix_socket.listener import bind_unix
 
 _log = structlog.get_logger()

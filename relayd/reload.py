@@ -25,9 +25,9 @@ from relayd.queue.affected import read_waiting
 from relayd.queue.pruning import Pruning
 from relayd.queue.queue import Queue
 from relayd.queue.records import Declared
-from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import SourceError
+from relayd.systemd import Service
 
 _log = structlog.get_logger()
 

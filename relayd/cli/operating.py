@@ -30,9 +30,9 @@ from relayd.log import Log
 from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
 from relayd.queue.schema import SchemaMismatchError
-from relayd.service import Service
 from relayd.sources.source import SourceError
 from relayd.sources.turning_away import turn_away
+from relayd.systemd import Service
 from relayd.unix_socket.listener import SocketPathError
 
 _log = structlog.get_logger()

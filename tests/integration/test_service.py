@@ -11,7 +11,7 @@ import pytest
 import trio
 from service_manager import listening, passing, service_manager
 
-from relayd.service import Service
+from relayd.systemd import Service
 from relayd.unix_socket.listener import passed_listener
 
 PID = str(os.getpid())
@@ -92,7 +92,7 @@ def test_how_often_the_watchdog_is_to_be_fed(
 
 
 _CHILD = """
-from relayd.service import Service
+from relayd.systemd import Service
 for one in Service().passed:
     print(one.getsockname(), one.fileno(), one.get_inheritable())
 """
