@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import httpx
 import trio
 
-from relayd.at_work import AtWork
 from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
 from relayd.config.config import Config
@@ -15,6 +14,7 @@ from relayd.config_loader import ConfigLoader
 from relayd.control import LINE_BYTES, ControlLines
 from relayd.core.addresses import Network
 from relayd.core.endpoint import Endpoint
+from relayd.crash_journal import AtWork
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch, MakeTransport

@@ -16,7 +16,6 @@ import trio
 
 from relayd import __version__
 from relayd.assembly import assemble
-from relayd.at_work import AtWork
 from relayd.clock import Clock, step_at_start
 from relayd.config.config import Config
 from relayd.containment import contained
@@ -24,6 +23,7 @@ from relayd.control import MODE
 from relayd.core.delivery import delivery_id
 from relayd.core.parts import whole
 from relayd.core.poison import DEATHS, obituary
+from relayd.crash_journal import AtWork
 from relayd.database import sqlite_loop
 from relayd.log import Log
 from relayd.orphans import reap_orphans

@@ -7,7 +7,6 @@ from typing import Final
 import structlog
 import trio
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
@@ -16,6 +15,7 @@ from relayd.core.event import Event
 from relayd.core.matching import Matcher
 from relayd.core.parts import Parts, whole
 from relayd.core.poison import event_key
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.queue.queue import Queue
 

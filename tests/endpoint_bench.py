@@ -8,12 +8,12 @@ import httpx
 import trio
 from memory_queue import MemoryQueue
 
-from relayd.at_work import AtWork
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Selection
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
+from relayd.crash_journal import AtWork
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits

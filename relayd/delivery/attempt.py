@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import httpx
 import structlog
 
-from relayd.at_work import AtWork
 from relayd.core.delivery import Delivery
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
+from relayd.crash_journal import AtWork
 from relayd.delivery.request import AnotherToken, Request, build_request
 from relayd.delivery.telling import identity
 from relayd.delivery.transport import exchange, timed_out

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import trio
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.containment import contained
 from relayd.core.addresses import Network
@@ -16,6 +15,7 @@ from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.parts import Parts, whole
 from relayd.core.subscription import Subscription
+from relayd.crash_journal import AtWork
 from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing

@@ -12,7 +12,6 @@ import httpx
 import structlog
 import trio
 
-from relayd.at_work import AtWork
 from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.delivery import AttemptRecord, Delivery, Hold, State, decide
@@ -21,6 +20,7 @@ from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change, is_own
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.attempt import DEFECT_DETAIL, Attempt, Sender
 from relayd.delivery.in_flight import InFlight

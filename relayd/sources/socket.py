@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 import trio
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import SocketConfig
 from relayd.containment import contained
@@ -18,6 +17,7 @@ from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.framing import TooLong
 from relayd.core.parts import Parts
 from relayd.core.poison import POISON, line_key
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
 from relayd.sources.line_memory import batches, takes_long
 from relayd.sources.loop_time import SLICE_S, LoopTime

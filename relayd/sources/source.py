@@ -9,11 +9,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.own_events import OutboxRow
+from relayd.crash_journal import AtWork
 
 
 class SourceError(Exception):

@@ -19,13 +19,13 @@ from typing import Final, TypeVar
 import structlog
 import trio
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.sources.one_reader import other_owner
 from relayd.sources.pace import Pace

@@ -15,10 +15,10 @@ from faults.producing import Producer, insert, integrity, producer, states, unti
 from processes import command, make_spool, running, write_config
 from receivers import Conversation, answer, open_receiver
 
-from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.crash_journal import AtWork
 from relayd.queue.reserve import RESERVE_BYTES, FileReserve
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 FLOORS: list[list[str]] = [
     ["core", "permissions", "file_identity"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
-    ["at_work", "database", "log", "systemd", "control", "spool", "orphans"],
+    ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],
     ["unix_socket"],

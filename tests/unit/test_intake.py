@@ -11,10 +11,10 @@ from events import make_event
 from processes import write_config
 from structlog.testing import capture_logs
 
-from relayd.at_work import AtWork
 from relayd.config.load import load_config
 from relayd.core.acceptance import Acceptance, NewEvent, refusal
 from relayd.core.event import Event
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseFullError, DatabaseRefusedError
 from relayd.intake import Intake
 from relayd.queue.queue import Queue

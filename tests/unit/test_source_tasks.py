@@ -12,9 +12,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relayd import source_tasks
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.sections import LogConfig, QueueConfig, SpoolConfig
+from relayd.crash_journal import AtWork
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import (
     Outbox,

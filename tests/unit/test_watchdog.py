@@ -13,11 +13,11 @@ from endpoint_bench import EPOCH, URL, subscription
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.agenda import NOW
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
+from relayd.crash_journal import AtWork
 from relayd.database import (
     DatabaseBusyError,
     DatabaseError,

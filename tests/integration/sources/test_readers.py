@@ -11,10 +11,10 @@ import pytest
 import trio
 from faults.faulty_readers.liar import LIES
 
-from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.crash_journal import AtWork
 from relayd.sources import reader_process
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers

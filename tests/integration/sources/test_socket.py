@@ -14,10 +14,10 @@ from events import CREATED, DEFAULTS
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import line_key
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseDamagedError, DatabaseFailedError, DatabaseFullError
 from relayd.sources.socket import LINE_BYTES, EventLines
 from relayd.unix_socket.line_server import HELD_BY_ONE_USER, LINE_S, LineServer

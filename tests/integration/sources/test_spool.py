@@ -14,11 +14,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import NOTHING
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseFullError
 from relayd.sources.pace import Pace
 from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess

@@ -15,12 +15,12 @@ import trio
 from endpoint_bench import EPOCH, FAST, URL, Bench, subscription
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseFullError
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.failures import AttemptFailed

@@ -12,13 +12,13 @@ from endpoint_bench import EPOCH, URL, Bench, subscription
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.core.agenda import NOW
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
+from relayd.crash_journal import AtWork
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight

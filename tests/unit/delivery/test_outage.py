@@ -10,9 +10,9 @@ from memory_queue import MemoryQueue
 from processes import write_config
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.config.load import load_config
 from relayd.core.delivery import State
+from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 

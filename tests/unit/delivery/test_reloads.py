@@ -19,10 +19,10 @@ from processes import write_config
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relayd.at_work import AtWork
 from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.core.delivery import Hold, State
+from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
 from relayd.queue.claims import Claim, Want

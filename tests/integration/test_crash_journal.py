@@ -11,13 +11,13 @@ import trio
 import trio.lowlevel
 from faults.injection import fill, needs_root, small_disk
 
-from relayd.at_work import AtWork
+from relayd.crash_journal import AtWork
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
 import trio
-from relayd.at_work import AtWork
+from relayd.crash_journal import AtWork
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
