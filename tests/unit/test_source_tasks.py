@@ -9,11 +9,12 @@ from typing import cast
 
 import pytest
 import trio
+from configs import sources_config as config
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from relayd import source_tasks
 from relayd.config.config import Config
-from relayd.config.sections import LogConfig, QueueConfig, SpoolConfig
+from relayd.config.sections import SpoolConfig
 from relayd.crash_journal import AtWork
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import (
@@ -74,23 +75,6 @@ class FakeKind(SourceKind):
 
 def spool(name: str, path: str = "spool.db") -> SpoolConfig:
     return SpoolConfig(name, Path("/nowhere") / path, "relayd_spool", "m", "v")
-
-
-def config(*spools: SpoolConfig, market: str = "m") -> Config:
-    return Config(
-        path=Path("/nowhere/config.yaml"),
-        market_id=market,
-        api_version="v",
-        spools=spools,
-        socket=None,
-        queue=QueueConfig(Path("/nowhere/queue.db"), 1.0),
-        log=LogConfig("info", "auto"),
-        allow_networks=(),
-        event_types=frozenset(),
-        subscriptions={},
-        endpoints={},
-        warnings=(),
-    )
 
 
 @asynccontextmanager
