@@ -25,12 +25,9 @@ from relayd.core.body import (
     too_large,
 )
 from relayd.core.json_text import JsonValue, in_javascript_order, is_index, stringify
-from relayd.core.parts import Parts
+from relayd.core.parts import STEPS, Parts
 from relayd.core.sliced_parser import SlicedParser
 from relayd.core.unfaithful import MAX_NAMED, unfaithful_paths_in_slices
-
-_SLICE: Final = 200
-"""Tokens in a slice: each takes about 1 µs."""
 
 _WINDOW: Final = 16_384
 _INSIDE: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -83,7 +80,7 @@ def stringify_in_slices(value: JsonValue) -> Parts[str]:
             add(before)
             members = value
             if any(map(str.isdecimal, members)):
-                if len(members) <= _SLICE:
+                if len(members) <= STEPS:
                     members = in_javascript_order(members)
                 else:
                     members = yield from _in_javascript_order(members)
@@ -98,7 +95,7 @@ def stringify_in_slices(value: JsonValue) -> Parts[str]:
         else:
             add(before)
             add(stringify(value))
-        if len(parts) >= 4 * _SLICE:
+        if len(parts) >= 4 * STEPS:
             texts.append("".join(parts))
             parts.clear()
             yield
@@ -129,7 +126,7 @@ def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> Parts[JsonPro
     inside = False
     while position < len(raw):
         steps += 1
-        if steps >= _SLICE:
+        if steps >= STEPS:
             steps = 0
             yield
         if inside:
@@ -173,13 +170,13 @@ def _in_javascript_order(members: dict[str, JsonValue]) -> Parts[dict[str, JsonV
     """Put the keys that could index an array first, ascending, as `stringify` does."""
     indices: list[int] = []
     keys = iter(members)
-    while chunk := list(islice(keys, _SLICE)):
+    while chunk := list(islice(keys, STEPS)):
         indices += [int(key) for key in chunk if is_index(key)]
         yield
     indices.sort()
     ordered: dict[str, JsonValue] = {}
-    for start in range(0, len(indices), _SLICE):
-        for index in indices[start : start + _SLICE]:
+    for start in range(0, len(indices), STEPS):
+        for index in indices[start : start + STEPS]:
             key = str(index)
             ordered[key] = members[key]
         yield

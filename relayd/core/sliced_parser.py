@@ -7,14 +7,11 @@ from typing import Final
 
 from relayd.core.body import NotJsonError, decoder
 from relayd.core.json_text import JsonValue
-from relayd.core.parts import Parts
+from relayd.core.parts import STEPS, Parts
 from relayd.core.unfaithful import Noted
 
 # Of the standard library, and documented there in its source alone.
 _scanstring: Final[Callable[[str, int], tuple[str, int]]] = json.decoder.scanstring  # type: ignore[attr-defined]  # not in typeshed
-
-_SLICE: Final = 200
-"""Tokens in a slice: each takes about 1 µs."""
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*+")
 _NUMBER: Final = re.compile(r"(-?(?:0|[1-9][0-9]*+))(\.[0-9]++)?([eE][-+]?[0-9]++)?")
@@ -57,7 +54,7 @@ class SlicedParser:
         position = _after(text, 0)
         while True:
             tokens += 1
-            if tokens % _SLICE == 0:
+            if tokens % STEPS == 0:
                 yield
             # ---- a value begins at `position`
             char = text[position : position + 1]

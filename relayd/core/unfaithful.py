@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from relayd.core.json_text import HugeNumber, JsonValue, is_carried
+from relayd.core.parts import STEPS
 
 MAX_NAMED: Final = 20
 """How many unfaithful fields are named at most, so that a warning stays readable."""
 
 HALF: Final = re.compile("[\ud800-\udfff]")
-
-_SLICE: Final = 200  # values, at about 1 µs each
 
 
 class Noted:
@@ -81,7 +80,7 @@ def unfaithful_paths_in_slices(
                 path.pop()
             continue
         seen += 1
-        if seen % _SLICE == 0:
+        if seen % STEPS == 0:
             yield None
         path.append(part)
         if half:
