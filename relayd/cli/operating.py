@@ -31,7 +31,7 @@ from relayd.permissions import user_name
 from relayd.queue.lock import QueueLockedError
 from relayd.queue.schema import SchemaMismatchError
 from relayd.sources.source import SourceError
-from relayd.sources.turning_away import turn_away
+from relayd.sources.start_refusal import turn_away
 from relayd.systemd import Service
 from relayd.unix_socket.listener import SocketPathError
 
