@@ -107,14 +107,14 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
     from relayd.config.load import load_config  # noqa: PLC0415 - see above
     from relayd.core.catalogue import suggest  # noqa: PLC0415 - see above
     from relayd.core.event import EventDefaults  # noqa: PLC0415 - see above
-    from relayd.delivery.address_guard import AddressGuard  # noqa: PLC0415 - see above
-    from relayd.delivery.connection import tls_context  # noqa: PLC0415 - see above
     from relayd.delivery.sample_attempt import (  # noqa: PLC0415 - see above
         attempt_sample,
         sample_event,
         sample_type,
     )
-    from relayd.delivery.transport import Transport  # noqa: PLC0415 - see above
+    from relayd.transport.client import Transport  # noqa: PLC0415 - see above
+    from relayd.transport.connection import tls_context  # noqa: PLC0415 - see above
+    from relayd.transport.dialer import AddressGuard  # noqa: PLC0415 - see above
 
     config = load_config(config_path, environ=os.environ)
     subscription = config.subscriptions.get(name)

@@ -12,9 +12,9 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.delivery.request import AnotherToken, Request, build_request
-from relayd.delivery.telling import identity
-from relayd.delivery.transport import exchange, timed_out
+from relayd.delivery.observer import identity
+from relayd.transport.client import exchange, timed_out
+from relayd.transport.request import AnotherToken, Request, build_request
 
 DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
 

@@ -20,7 +20,7 @@ from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.time_limits import TimeLimits
-from relayd.delivery.transport import Transport
+from relayd.transport.client import Transport
 
 _IDLE_SWEEP_S = 5.0
 

@@ -24,10 +24,10 @@ from relayd.core.token_bucket import TokenBucket
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.attempt import DEFECT_DETAIL, Attempt, Sender
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.slots import Slots
+from relayd.delivery.observer import identity, tell, tell_health
 from relayd.delivery.standing import Pulse, Standing
-from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import Slots
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 

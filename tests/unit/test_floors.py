@@ -13,7 +13,7 @@ FLOORS: list[list[str]] = [
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],
-    ["queue", "sources", "delivery.transport"],
+    ["queue", "sources", "transport"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
     ["commands", "watchdog", "timekeeping"],
@@ -30,21 +30,6 @@ IMPURE = {
     "socket", "sqlite3", "ssl", "structlog", "subprocess", "threading", "time", "trio", "yaml",
 }  # fmt: skip
 
-# These are the transport's own parts.
-ALIASES = {
-    f"delivery.{name}": "delivery.transport"
-    for name in (
-        "address_guard",
-        "answer",
-        "connection",
-        "failures",
-        "lenient_answer",
-        "request",
-        "resolver",
-        "streams",
-    )
-}
-
 
 def _module(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -52,7 +37,6 @@ def _module(path: Path) -> str:
 
 
 def _part(module: str) -> tuple[int, str] | None:
-    module = ALIASES.get(module, module)
     found: tuple[int, str] | None = None
     for floor, parts in enumerate(FLOORS):
         for part in parts:
@@ -99,5 +83,5 @@ def test_the_core_is_pure(path: Path) -> None:
 def test_the_floors_find_an_arrow_that_points_up() -> None:
     assert _part("queue.claims") == (5, "queue")
     assert _part("delivery.endpoint_task") == (6, "delivery")
-    assert _part("delivery.connection") == (5, "delivery.transport")
+    assert _part("transport.connection") == (5, "transport")
     assert _part("nowhere") is None

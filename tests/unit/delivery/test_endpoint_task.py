@@ -22,9 +22,9 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
 from relayd.database import DatabaseFullError
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.failures import AttemptFailed
-from relayd.delivery.transport import Transport
+from relayd.transport.client import Transport
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.errors import AttemptFailed
 
 
 def most_in_window(starts: list[float], window_s: float) -> int:

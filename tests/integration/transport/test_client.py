@@ -25,12 +25,12 @@ from relayd import __version__
 from relayd.config.problem import ConfigError
 from relayd.core.addresses import Address
 from relayd.core.outcome import Failure, Outcome
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.answer import MAX_ANSWER_BYTES, MAX_INFORMATIONAL, MAX_RECEIVED_BYTES
-from relayd.delivery.connection import tls_context
-from relayd.delivery.request import build_request
-from relayd.delivery.streams import SocketStream
-from relayd.delivery.transport import Transport, attempt, exchange, timed_out
+from relayd.transport.client import Transport, attempt, exchange, timed_out
+from relayd.transport.connection import tls_context
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.request import build_request
+from relayd.transport.response import MAX_ANSWER_BYTES, MAX_INFORMATIONAL, MAX_RECEIVED_BYTES
+from relayd.transport.streams import SocketStream
 
 THIS_MACHINE = [ip_network("127.0.0.0/8")]
 NOW = 1_640_995_200.0

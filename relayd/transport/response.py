@@ -3,7 +3,7 @@
 What a receiver can make it hold or do is bounded: the header block, the number of 1xx answers, the
 body's length, and the bytes taken for one answer in all.
 
-llhttp is strict. A head that it refuses is read again by `lenient_answer`, as curl, Go and httpx
+llhttp is strict. A head that it refuses is read again by `lenient_response`, as curl, Go and httpx
 read it; the connection is closed afterwards, so that what stands behind is never taken for another
 answer. Once the head is complete, the answer counts: a body that breaks off or is not valid ends
 where it does.
@@ -15,8 +15,8 @@ import h11
 import httptools
 
 from relayd.core.outcome import Failure
-from relayd.delivery.failures import AttemptFailed
-from relayd.delivery.lenient_answer import LenientAnswer
+from relayd.transport.errors import AttemptFailed
+from relayd.transport.lenient_response import LenientAnswer
 
 MAX_ANSWER_BYTES = 16_384
 """So much of an answer's body is read; the connection is closed when there is more."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 
 from relayd.core.outcome import Failure
-from relayd.delivery.failures import AttemptFailed, tls_words
+from relayd.transport.errors import AttemptFailed, tls_words
 
 RECEIVE_BYTES = 65_536
 

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection over a stream: one request and its whole answer at a time.
 
-Time is bounded by the caller; what an answer may hold, by `answer`.
+Time is bounded by the caller; what an answer may hold, by `response`.
 """
 
 import os
@@ -15,10 +15,10 @@ import trio
 
 from relayd.config.problem import ConfigError, Problem
 from relayd.core.outcome import Failure
-from relayd.delivery.answer import Answer, AnswerReader, Headers
-from relayd.delivery.failures import AttemptFailed
-from relayd.delivery.request import Request
-from relayd.delivery.streams import SocketStream, Stream, TlsStream
+from relayd.transport.errors import AttemptFailed
+from relayd.transport.request import Request
+from relayd.transport.response import Answer, AnswerReader, Headers
+from relayd.transport.streams import SocketStream, Stream, TlsStream
 
 _AT_ONCE_BYTES = 16_384
 """A request up to this size goes out in one write, before the answer is read: it fits in the

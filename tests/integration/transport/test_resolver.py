@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from relayd.delivery.resolver import FOR_HANGING, FOR_NEW, HANGS_S, THREADS, Resolver
+from relayd.transport.resolver import FOR_HANGING, FOR_NEW, HANGS_S, THREADS, Resolver
 
 ADDRESS = "198.41.0.4"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from relayd import __version__
-from relayd.delivery.answer import AnswerReader, Headers
+from relayd.transport.response import AnswerReader, Headers
 
 AnotherToken = Callable[[], Awaitable[bool]]
 """Waits for a token of the endpoint's bucket, beyond the one that the attempt was given; False when

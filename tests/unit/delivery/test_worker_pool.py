@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relayd.delivery.slots import Slots
 from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import Slots
 
 Settled = list[tuple[str, str | None, float]]
 

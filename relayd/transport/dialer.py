@@ -16,8 +16,8 @@ import trio
 
 from relayd.core.addresses import Address, Network, is_allowed, refusal
 from relayd.core.outcome import Failure
-from relayd.delivery.failures import AttemptFailed, dial_words, shown_address
-from relayd.delivery.resolver import Resolver
+from relayd.transport.errors import AttemptFailed, dial_words, shown_address
+from relayd.transport.resolver import Resolver
 
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 """Resolves a host name (in its ASCII form) for a port; raises OSError, as getaddrinfo does."""

@@ -14,9 +14,9 @@ from trio.testing import MockClock
 
 from relayd.core.addresses import Address
 from relayd.core.outcome import Failure
-from relayd.delivery import address_guard
-from relayd.delivery.address_guard import MAX_ADDRESSES, AddressGuard, Resolve
-from relayd.delivery.failures import AttemptFailed
+from relayd.transport import dialer
+from relayd.transport.dialer import MAX_ADDRESSES, AddressGuard, Resolve
+from relayd.transport.errors import AttemptFailed
 
 THIS_MACHINE = [ip_network("127.0.0.0/8")]
 PUBLIC = "198.41.0.4"
@@ -63,7 +63,7 @@ class Dials:
 @pytest.fixture
 async def dials(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Dials]:
     made = Dials()
-    monkeypatch.setattr(address_guard, "_dial", made.dial)
+    monkeypatch.setattr(dialer, "_dial", made.dial)
     yield made
     for _, stream in made.connected:  # Within trio, which a socket tells that it closes.
         stream.socket.close()
@@ -148,7 +148,7 @@ async def test_the_machines_own_addresses_are_refused_unless_allowed(
     dials: Dials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Loopback, as if it were a public address of this machine: only the kernel knows that it is.
-    monkeypatch.setattr(address_guard, "refusal", lambda *_, **__: None)
+    monkeypatch.setattr(dialer, "refusal", lambda *_, **__: None)
     for own in ("127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"):
         failed = await failure_of(AddressGuard(resolve=resolver([own])), "own.example")
         assert failed.failure is Failure.ADDRESS
@@ -248,7 +248,7 @@ async def test_a_second_winner_is_closed(
         return made[-1]
 
     moment = trio.current_time() + 1.0
-    monkeypatch.setattr(address_guard, "_dial", dial)
+    monkeypatch.setattr(dialer, "_dial", dial)
 
     winner = await AddressGuard(resolve=resolver([PUBLIC_6, PUBLIC])).connect(
         "both.example", 443, scheme="https"

@@ -23,11 +23,11 @@ import trio
 from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.answer import MAX_ANSWER_BYTES, Answer, Headers
-from relayd.delivery.connection import Connection
-from relayd.delivery.failures import AttemptFailed, named, shown_location
-from relayd.delivery.request import Request
+from relayd.transport.connection import Connection
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.errors import AttemptFailed, named, shown_location
+from relayd.transport.request import Request
+from relayd.transport.response import MAX_ANSWER_BYTES, Answer, Headers
 
 KEPT_ANSWER_BYTES = 1_024
 """So much of an answer's body is kept in its outcome."""
