@@ -1,89 +1,128 @@
-"""Tasks that make one attempt after the other, each under a time limit.
+"""Tasks that run one job after the other, and time limits that cost little until they are reached.
 
-A task and a cancel scope for each attempt cost as much as to sign it and to send it. So a task that
-is through waits for the next attempt, and keeps its scope until an attempt is cancelled in it.
+To start a task for each attempt costs as much as to sign it. So a task that has finished its job
+waits for the next one.
+
+A deadline in trio for each attempt costs as much again. Nearly all attempts end long before theirs,
+so it is enough to look when the earliest one comes, once in a timeout's time. What began together
+times out together: attempts at 25 endpoints that hang, ended in one turn of the event loop, delayed
+all others by 10 ms. So they are ended one endpoint after the other, with pauses in between. What
+begins next at those endpoints is spread from then on.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import TypeVar
 
 import trio
-
-from relayd.delivery.time_limits import TimeLimits
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_PAUSE_S = 0.005
+_LATE_S = 0.25
+"""What is due at once is spread over this at most, so that an attempt ends within half a second of
+its time."""
 
-class Slots(Generic[T, R]):
-    """Makes as many attempts at the same time as are started, in tasks of `nursery`.
+Look = Callable[[float], None]
+"""Looks for what has reached its limit at a time of trio's clock."""
 
-    `make` makes one, and is cancelled when it takes longer than `timeout_s` says of it. `settle` is
-    given what it returned, or None when it was cancelled so, and takes its own time.
+
+class WorkerPool:
+    """Runs as many jobs at the same time as are started, in tasks of `nursery`.
+
+    An exception from a job ends the nursery.
     """
 
-    def __init__(
-        self,
-        nursery: trio.Nursery,
-        limits: TimeLimits,
-        *,
-        timeout_s: Callable[[T], float],
-        make: Callable[[T], Awaitable[R]],
-        settle: Callable[[T, R | None], Awaitable[None]],
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self._limits = limits
-        self._timeout_s = timeout_s
-        self._make = make
-        self._settle = settle
-        self._begun: list[T] = []  # a deque takes ten times the room, for each endpoint
-        self._ends_at: dict[trio.CancelScope, float] = {}
-        self._looks_at = math.inf
+        # A list, since a deque takes ten times the memory, for each endpoint.
+        self._jobs: list[Callable[[], Awaitable[None]]] = []
         self._idle = trio.lowlevel.ParkingLot()
         self._closed = False
 
-    def start(self, attempts: Iterable[T]) -> None:
-        """Start these attempts now."""
-        self._begun.extend(attempts)
-        woken = self._idle.unpark(count=len(self._begun))
-        for _ in range(len(self._begun) - len(woken)):
+    def start(self, work: Callable[[T], Awaitable[None]], item: T) -> None:
+        """Start `work(item)` now."""
+        self._jobs.append(lambda: work(item))
+        if not self._idle.unpark():
             self._nursery.start_soon(self._run)
 
-    def release(self) -> None:
-        """End the tasks that wait for an attempt."""
+    def end_idle(self) -> None:
+        """End the tasks that wait for a job."""
         self._idle.unpark_all()
 
     def close(self) -> None:
-        """End the tasks that wait, and each other one after its attempt; start none after this."""
+        """End the tasks that wait, and each other one after its job; start none after this."""
         self._closed = True
-        self.release()
+        self.end_idle()
 
     async def _run(self) -> None:
-        while self._begun:
-            with trio.CancelScope() as scope:
-                while True:
-                    attempt, made = self._begun.pop(0), None
-                    self._limit(scope, trio.current_time() + self._timeout_s(attempt))
-                    try:
-                        made = await self._make(attempt)
-                    finally:
-                        del self._ends_at[scope]
-                    # The deadline may have come together with the answer: settle it outside.
-                    if scope.cancel_called:
-                        break
-                    await self._settle(attempt, made)
-                    if not self._begun and not self._closed:
-                        await self._idle.park()
-                    if not self._begun:
-                        return
-            await self._settle(attempt, made)
+        while self._jobs:
+            await self._jobs.pop(0)()
+            if not self._jobs and not self._closed:
+                await self._idle.park()
 
-    def _limit(self, scope: trio.CancelScope, ends_at: float) -> None:
-        self._ends_at[scope] = ends_at
-        if ends_at < self._looks_at:
-            self._looks_at = ends_at
-            self._limits.look_at(ends_at, self._look)
+
+class TimeLimits:
+    """Calls back when it is time to look for what has reached its limit. One for all endpoints."""
+
+    def __init__(self) -> None:
+        self._looks: list[tuple[float, int, Look]] = []
+        self._numbers = count()  # callbacks have no order
+        self._scope = trio.CancelScope()
+
+    def look_at(self, when: float, look: Look) -> None:
+        """Have `look` called at `when`, on trio's clock, or soon after."""
+        heappush(self._looks, (when, next(self._numbers), look))
+        self._scope.deadline = min(self._scope.deadline, when)
+
+    async def run(self) -> None:
+        """Call back until cancelled."""
+        while True:
+            first = self._looks[0][0] if self._looks else math.inf
+            with trio.CancelScope(deadline=first) as self._scope:
+                await trio.sleep_forever()
+            due = self._take_due(trio.current_time())
+            for look in due:
+                look(trio.current_time())
+                if len(due) > 1:
+                    await trio.sleep(min(_PAUSE_S, _LATE_S / len(due)))
+
+    def _take_due(self, now: float) -> list[Look]:
+        due: list[Look] = []
+        while self._looks and self._looks[0][0] <= now:
+            due.append(heappop(self._looks)[2])
+        return due
+
+
+class TimeLimit:
+    """The time limits of one endpoint's attempts."""
+
+    def __init__(self, limits: TimeLimits) -> None:
+        self._limits = limits
+        self._ends_at: dict[trio.CancelScope, float] = {}
+        self._looks_at = math.inf
+
+    async def within(self, seconds: float, work: Awaitable[R]) -> R | None:
+        """Return the result of `work`, or None after it was cancelled because it took longer.
+
+        A result that comes together with the end of its time counts.
+        """
+        with trio.CancelScope() as scope:
+            ends_at = self._ends_at[scope] = trio.current_time() + seconds
+            if ends_at < self._looks_at:
+                self._look_at(ends_at)
+            try:
+                return await work
+            finally:
+                del self._ends_at[scope]
+        return None
+
+    def _look_at(self, when: float) -> None:
+        self._looks_at = when
+        self._limits.look_at(when, self._look)
 
     def _look(self, now: float) -> None:
         """Cancel what takes too long, and come back when the next may."""
@@ -93,6 +132,6 @@ class Slots(Generic[T, R]):
             if ends_at <= now:
                 scope.cancel()
         left = (ends_at for ends_at in self._ends_at.values() if ends_at > now)
-        self._looks_at = min(left, default=math.inf)
-        if self._looks_at < math.inf:
-            self._limits.look_at(self._looks_at, self._look)
+        self._looks_at = math.inf
+        if (first := min(left, default=math.inf)) < math.inf:
+            self._look_at(first)

@@ -26,7 +26,7 @@ from relayd.database import (
 )
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.watchdog import Watchdog
 

@@ -1,14 +1,14 @@
-"""Slots: attempts in tasks that stay, each under its own time limit."""
+"""Jobs in tasks that stay, and the time limits of attempts in them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from relayd.delivery.time_limits import TimeLimits
-from relayd.delivery.worker_pool import Slots
+from relayd.delivery.worker_pool import TimeLimit, TimeLimits, WorkerPool
 
 Settled = list[tuple[str, str | None, float]]
 
@@ -22,11 +22,28 @@ async def limiting() -> AsyncIterator[TimeLimits]:
         nursery.cancel_scope.cancel()
 
 
+@dataclass
+class Pool:
+    """A worker pool whose jobs take 10 s at most, and then settle."""
+
+    workers: WorkerPool
+    limit: TimeLimit
+    make: Callable[[str], Awaitable[str]]
+    settle: Callable[[str, str | None], Awaitable[None]]
+
+    def start(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.workers.start(self._job, name)
+
+    async def _job(self, name: str) -> None:
+        await self.settle(name, await self.limit.within(10.0, self.make(name)))
+
+
 @asynccontextmanager
 async def running(
     takes_s: dict[str, float], settled: Settled, *, settling_s: float = 0.0
-) -> AsyncIterator[Slots[str, str]]:
-    """Yield slots in which an attempt takes as long as is said, and 10 s at most."""
+) -> AsyncIterator[Pool]:
+    """Yield a pool in which an attempt takes as long as is said, and 10 s at most."""
 
     async def make(name: str) -> str:
         await trio.sleep(takes_s[name])
@@ -37,27 +54,27 @@ async def running(
         settled.append((name, made, trio.current_time()))
 
     async with limiting() as limits, trio.open_nursery() as nursery:
-        yield Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
+        yield Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
 
 
 async def test_attempts_are_made_at_the_same_time(autojump_clock: MockClock) -> None:
     settled: Settled = []
-    async with running({"a": 3, "b": 1, "c": 2}, settled) as slots:
-        slots.start(["a", "b", "c"])
-        slots.close()
+    async with running({"a": 3, "b": 1, "c": 2}, settled) as pool:
+        pool.start(["a", "b", "c"])
+        pool.workers.close()
     assert settled == [("b", "B", 1.0), ("c", "C", 2.0), ("a", "A", 3.0)]
 
 
 async def test_a_task_that_is_through_makes_the_next_attempt(autojump_clock: MockClock) -> None:
     settled: Settled = []
-    async with running({"a": 1, "b": 1}, settled) as slots:
-        slots.start("a")
+    async with running({"a": 1, "b": 1}, settled) as pool:
+        pool.start("a")
         await trio.sleep(2)
         tasks = trio.lowlevel.current_statistics().tasks_living
-        slots.start("b")
+        pool.start("b")
         assert trio.lowlevel.current_statistics().tasks_living == tasks
         await trio.sleep(2)
-        slots.release()
+        pool.workers.end_idle()
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == tasks - 1
     assert settled == [("a", "A", 1.0), ("b", "B", 3.0)]
@@ -65,19 +82,19 @@ async def test_a_task_that_is_through_makes_the_next_attempt(autojump_clock: Moc
 
 async def test_each_attempt_has_a_time_limit_of_its_own(autojump_clock: MockClock) -> None:
     settled: Settled = []
-    async with running({"a": 9, "b": 9, "c": 11, "d": 9}, settled) as slots:
+    async with running({"a": 9, "b": 9, "c": 11, "d": 9}, settled) as pool:
         for name in "abcd":
-            slots.start(name)
+            pool.start(name)
             await trio.sleep(20)
-        slots.close()
+        pool.workers.close()
     assert settled == [("a", "A", 9.0), ("b", "B", 29.0), ("c", None, 50.0), ("d", "D", 69.0)]
 
 
 async def test_to_settle_has_no_time_limit(autojump_clock: MockClock) -> None:
     settled: Settled = []
-    async with running({"a": 9, "b": 11}, settled, settling_s=100) as slots:
-        slots.start("ab")
-        slots.close()
+    async with running({"a": 9, "b": 11}, settled, settling_s=100) as pool:
+        pool.start("ab")
+        pool.workers.close()
     assert settled == [("a", "A", 109.0), ("b", None, 110.0)]
 
 
@@ -94,9 +111,9 @@ async def test_an_answer_that_comes_with_the_deadline_counts(autojump_clock: Moc
         settled.append(made)
 
     async with limiting() as limits, trio.open_nursery() as nursery:
-        slots = Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
-        slots.start("a")
-        slots.close()
+        pool = Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
+        pool.start("a")
+        pool.workers.close()
         await trio.testing.wait_all_tasks_blocked()
         # Both in one turn of the event loop: the answer is there, and then time is up.
         autojump_clock.autojump_threshold = float("inf")
@@ -108,18 +125,18 @@ async def test_an_answer_that_comes_with_the_deadline_counts(autojump_clock: Moc
 async def test_closing_ends_what_waits_and_lets_the_rest_finish(autojump_clock: MockClock) -> None:
     settled: Settled = []
     with trio.fail_after(5):
-        async with running({"a": 1, "b": 4}, settled) as slots:
-            slots.start("ab")
+        async with running({"a": 1, "b": 4}, settled) as pool:
+            pool.start("ab")
             await trio.sleep(2)
-            slots.close()
+            pool.workers.close()
     assert settled == [("a", "A", 1.0), ("b", "B", 4.0)]
 
 
 async def test_cancelled_from_outside_it_settles_nothing(autojump_clock: MockClock) -> None:
     settled: Settled = []
     with trio.move_on_after(1):
-        async with running({"a": 2}, settled) as slots:
-            slots.start("a")
+        async with running({"a": 2}, settled) as pool:
+            pool.start("a")
     assert settled == []
 
 
@@ -133,9 +150,7 @@ async def test_a_failing_settle_ends_all(autojump_clock: MockClock) -> None:
 
     with pytest.RaisesGroup(RuntimeError):
         async with trio.open_nursery() as nursery:
-            Slots(nursery, TimeLimits(), timeout_s=lambda _: 1.0, make=make, settle=settle).start(
-                "a"
-            )
+            Pool(WorkerPool(nursery), TimeLimit(TimeLimits()), make, settle).start("a")
 
 
 async def test_attempts_that_time_out_together_are_ended_one_after_the_other(
@@ -153,9 +168,9 @@ async def test_attempts_that_time_out_together_are_ended_one_after_the_other(
 
     async with limiting() as limits, trio.open_nursery() as nursery:
         for number in range(500):
-            slots = Slots(nursery, limits, timeout_s=lambda _: 10.0, make=make, settle=settle)
-            slots.start([f"{number}"])
-            slots.close()
+            pool = Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
+            pool.start([f"{number}"])
+            pool.workers.close()
     times = [at for *_, at in settled]
     assert len(set(times)) == 500
     assert times[0] == 10.0
