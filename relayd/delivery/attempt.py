@@ -12,7 +12,7 @@ from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
-from relayd.delivery.worker_pool import TimeLimit
+from relayd.delivery.worker_pool import Limit
 from relayd.transport.client import exchange, timed_out
 from relayd.transport.request import AnotherToken, Request, build_request
 
@@ -31,7 +31,15 @@ class Attempt:
     moved_at: float
     started_at: float = 0.0
     request: Request | None = None
+    outcome: Outcome | None = None
     recorded: bool = False
+
+    def result(self) -> Outcome:
+        """Return its outcome, which is a timeout when none came."""
+        if self.outcome is not None:
+            return self.outcome
+        assert self.request is not None  # nothing is awaited before it is made
+        return timed_out(self.request, self.subscription.timeout_s, now=self.started_at)
 
 
 class Sender:
@@ -47,7 +55,6 @@ class Sender:
         transport: httpx.AsyncBaseTransport,
         *,
         at_work: AtWork,
-        limit: TimeLimit,
         another_token: AnotherToken,
         observer: Observer,
         clock: Callable[[], float],
@@ -55,28 +62,28 @@ class Sender:
         self._url = httpx.URL(url)
         self._transport = transport
         self._at_work = at_work
-        self._limit = limit
         self._another_token = another_token
         self._observer = observer
         self._clock = clock
 
-    async def send(self, attempt: Attempt) -> Outcome:
-        """Make an attempt within its subscription's timeout. Cancellation passes through, and nothing else."""
-        seq, timeout_s = attempt.delivery.seq, attempt.subscription.timeout_s
+    async def send(self, attempt: Attempt, limit: Limit) -> Outcome:
+        """Make an attempt within its subscription's timeout; cancelled when that passes.
+
+        Other cancellation passes through, and no exception does.
+        """
+        seq = attempt.delivery.seq
         now = attempt.started_at = self._clock()
         if seq in self._at_work.poison:
             return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
+        limit.begin(attempt.subscription.timeout_s)
         try:
-            sent = self._at_work.drive(seq, self._exchange(attempt))
-            outcome = await self._limit.within(timeout_s, sent)
-            if outcome is None:
-                assert attempt.request is not None  # nothing is awaited before it is made
-                outcome = timed_out(attempt.request, timeout_s, now=now)
+            return await self._at_work.drive(seq, self._exchange(attempt))
         except Exception as defect:  # noqa: BLE001 - the one place where a defect is caught: see below
             # A poisonous delivery ends, the daemon does not.
             self._observer.attempt_defect(attempt.delivery, defect)
             return Outcome(self._clock() - now, failure=Failure.DEFECT, detail=DEFECT_DETAIL)
-        return outcome
+        finally:
+            limit.end()
 
     async def _exchange(self, attempt: Attempt) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at

@@ -26,7 +26,7 @@ from relayd.delivery.in_flight import InFlight
 from relayd.delivery.observer import Observer
 from relayd.delivery.recorder import Recorder
 from relayd.delivery.standing import Pulse, Standing
-from relayd.delivery.worker_pool import TimeLimit, TimeLimits, WorkerPool
+from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
 
 
 class EndpointTask:
@@ -55,10 +55,12 @@ class EndpointTask:
         self._queue = queue
         self._in_flight = in_flight
         self._note_elsewhere = note_elsewhere
+        self._limits = limits
         self._clock = clock
         self._jitter = jitter
         self._changed = trio.Event()
         self._under_way: dict[int, Attempt] = {}
+        self._workers: WorkerPool
         self._rounds = 0
         self._retired = False
         self.ended = False
@@ -67,19 +69,13 @@ class EndpointTask:
             subscriptions, queue=queue, in_flight=in_flight, observer=observer, clock=clock
         )
         self._health = EndpointHealth(
-            endpoint,
-            health,
-            queue=queue,
-            observer=observer,
-            clock=clock,
-            changed=self._wake,
+            endpoint, health, queue=queue, observer=observer, clock=clock, changed=self._wake
         )
         self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer)
         self._sender = Sender(
             endpoint.url,
             transport,
             at_work=at_work,
-            limit=TimeLimit(limits),
             another_token=lambda: self._health.another_token(lambda: self._retired),
             observer=observer,
             clock=clock,
@@ -88,7 +84,7 @@ class EndpointTask:
     async def run(self) -> None:
         """Deliver until retired. When cancelled, attempts in flight count for nothing."""
         async with trio.open_nursery() as nursery:
-            workers = WorkerPool(nursery)
+            self._workers = workers = WorkerPool(nursery, self._limits)
             while self._under_way or not self._retired:
                 self._rounds += 1
                 # Looked at once more after each wait: anything may have changed by then.
@@ -123,12 +119,20 @@ class EndpointTask:
     def _startable(self) -> int:
         return 0 if self._retired else self._health.startable(len(self._under_way))
 
-    async def _deliver(self, attempt: Attempt) -> None:
-        """Make one attempt, and see to what follows from it."""
-        outcome = await self._sender.send(attempt)
-        ended = True
+    async def _deliver(self, attempt: Attempt, limit: Limit) -> None:
+        """Make one attempt, and see to what follows from it, which has no time limit."""
         try:
-            record, before, after = self._decide(attempt, outcome)
+            attempt.outcome = await self._sender.send(attempt, limit)
+        finally:
+            if limit.passed:  # also when it passed just as the response came
+                self._workers.start(self._settle, attempt)
+        if not limit.passed:
+            await self._settle(attempt, limit)
+
+    async def _settle(self, attempt: Attempt, _: Limit) -> None:
+        delivery, ended = attempt.delivery, True
+        try:
+            record, before, after = self._decide(attempt, attempt.result())
             as_decided = await self._recorder.record(attempt, record, before, after)
             held = self._schedule(attempt, record, as_decided=as_decided)
             self._observer.attempt_finished(record, before, after, as_decided=as_decided, held=held)
@@ -137,9 +141,8 @@ class EndpointTask:
                 raise
             ended = await self._recorder.after_defect(attempt, error)
             if attempt.recorded:  # the queue knows when it is due
-                self.note(attempt.delivery.subscription, NOW)
+                self.note(delivery.subscription, NOW)
         finally:
-            delivery = attempt.delivery
             if ended:
                 self._in_flight.end(delivery.subscription, delivery.seq)
             self._under_way.pop(delivery.seq, None)
@@ -195,7 +198,7 @@ class EndpointTask:
         if others or self._retired or endpoint != self._health.endpoint:
             self._retired = False
             self._health.apply(endpoint)
-            self._changed.set()
+            self._wake()
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""

@@ -1,7 +1,7 @@
-"""Tasks that run one job after the other, and time limits that cost little until they are reached.
+"""Tasks that run one job after the other, under time limits that cost little until they pass.
 
-To start a task for each attempt costs as much as to sign it. So a task that has finished its job
-waits for the next one.
+A task and a cancel scope for each attempt cost more than to sign it. So a task that has finished its
+job waits for the next one, and keeps its scope until that is cancelled.
 
 A deadline in trio for each attempt costs as much again. Nearly all attempts end long before theirs,
 so it is enough to look when the earliest one comes, once in a timeout's time. What began together
@@ -19,7 +19,6 @@ from typing import TypeVar
 import trio
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _PAUSE_S = 0.005
 _LATE_S = 0.25
@@ -28,41 +27,6 @@ its time."""
 
 Look = Callable[[float], None]
 """Looks for what has reached its limit at a time of trio's clock."""
-
-
-class WorkerPool:
-    """Runs as many jobs at the same time as are started, in tasks of `nursery`.
-
-    An exception from a job ends the nursery.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        # A list, since a deque takes ten times the memory, for each endpoint.
-        self._jobs: list[Callable[[], Awaitable[None]]] = []
-        self._idle = trio.lowlevel.ParkingLot()
-        self._closed = False
-
-    def start(self, work: Callable[[T], Awaitable[None]], item: T) -> None:
-        """Start `work(item)` now."""
-        self._jobs.append(lambda: work(item))
-        if not self._idle.unpark():
-            self._nursery.start_soon(self._run)
-
-    def end_idle(self) -> None:
-        """End the tasks that wait for a job."""
-        self._idle.unpark_all()
-
-    def close(self) -> None:
-        """End the tasks that wait, and each other one after its job; start none after this."""
-        self._closed = True
-        self.end_idle()
-
-    async def _run(self) -> None:
-        while self._jobs:
-            await self._jobs.pop(0)()
-            if not self._jobs and not self._closed:
-                await self._idle.park()
 
 
 class TimeLimits:
@@ -97,32 +61,79 @@ class TimeLimits:
         return due
 
 
-class TimeLimit:
-    """The time limits of one endpoint's attempts."""
+class Limit:
+    """The time limit of the jobs of one worker, one after the other."""
 
-    def __init__(self, limits: TimeLimits) -> None:
+    __slots__ = ("_pool", "_scope")
+
+    def __init__(self, pool: "WorkerPool", scope: trio.CancelScope) -> None:
+        self._pool = pool
+        self._scope = scope
+
+    def begin(self, seconds: float) -> None:
+        """Cancel the job if `end` is not called within so many seconds."""
+        self._pool.limit(self._scope, trio.current_time() + seconds)
+
+    def end(self) -> None:
+        """Take back what `begin` said."""
+        self._pool.limit(self._scope, None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has passed. What this worker awaits after that is cancelled."""
+        return self._scope.cancel_called
+
+
+class WorkerPool:
+    """Runs as many jobs at the same time as are started, in tasks of `nursery`.
+
+    A job is a function of an item and of its worker's `Limit`. An exception from it ends the
+    nursery.
+    """
+
+    def __init__(self, nursery: trio.Nursery, limits: TimeLimits) -> None:
+        self._nursery = nursery
         self._limits = limits
+        # A list, since a deque takes ten times the memory, for each endpoint.
+        self._jobs: list[Callable[[Limit], Awaitable[None]]] = []
+        self._idle = trio.lowlevel.ParkingLot()
+        self._closed = False
         self._ends_at: dict[trio.CancelScope, float] = {}
         self._looks_at = math.inf
 
-    async def within(self, seconds: float, work: Awaitable[R]) -> R | None:
-        """Return the result of `work`, or None after it was cancelled because it took longer.
+    def start(self, work: Callable[[T, Limit], Awaitable[None]], item: T) -> None:
+        """Start `work(item, limit)` now."""
+        self._jobs.append(lambda limit: work(item, limit))
+        if not self._idle.unpark():
+            self._nursery.start_soon(self._run)
 
-        A result that comes together with the end of its time counts.
-        """
-        with trio.CancelScope() as scope:
-            ends_at = self._ends_at[scope] = trio.current_time() + seconds
-            if ends_at < self._looks_at:
-                self._look_at(ends_at)
-            try:
-                return await work
-            finally:
-                del self._ends_at[scope]
-        return None
+    def end_idle(self) -> None:
+        """End the tasks that wait for a job."""
+        self._idle.unpark_all()
 
-    def _look_at(self, when: float) -> None:
-        self._looks_at = when
-        self._limits.look_at(when, self._look)
+    def close(self) -> None:
+        """End the tasks that wait, and each other one after its job; start none after this."""
+        self._closed = True
+        self.end_idle()
+
+    def limit(self, scope: trio.CancelScope, ends_at: float | None) -> None:
+        """Have a worker's scope cancelled at a time of trio's clock, or not at all."""
+        if ends_at is None:
+            del self._ends_at[scope]
+            return
+        self._ends_at[scope] = ends_at
+        if ends_at < self._looks_at:
+            self._looks_at = ends_at
+            self._limits.look_at(ends_at, self._look)
+
+    async def _run(self) -> None:
+        while self._jobs:
+            with trio.CancelScope() as scope:
+                limit = Limit(self, scope)
+                while self._jobs and not scope.cancel_called:
+                    await self._jobs.pop(0)(limit)
+                    if not (self._jobs or self._closed or scope.cancel_called):
+                        await self._idle.park()
 
     def _look(self, now: float) -> None:
         """Cancel what takes too long, and come back when the next may."""
@@ -132,6 +143,6 @@ class TimeLimit:
             if ends_at <= now:
                 scope.cancel()
         left = (ends_at for ends_at in self._ends_at.values() if ends_at > now)
-        self._looks_at = math.inf
-        if (first := min(left, default=math.inf)) < math.inf:
-            self._look_at(first)
+        self._looks_at = min(left, default=math.inf)
+        if self._looks_at < math.inf:
+            self._limits.look_at(self._looks_at, self._look)

@@ -78,18 +78,14 @@ class Transport(httpx.AsyncBaseTransport):
             raise ValueError("a transport sends to its own origin only")
         allowed_count = self._allowed_count
         connection = self._take_idle()
-        answer: Answer | None = None
-        ended: AttemptFailed | None = None
         if connection is not None:
             try:
                 answer = await self._exchange(connection, request)
-            except AttemptFailed as error:
-                if connection.responded:
+            except AttemptFailed:
+                if connection.responded or not await _another_token(request):
                     raise
-                ended = error
-        if connection is None or answer is None:
-            if ended is not None and not await _another_token(request):
-                raise ended
+                connection = None
+        if connection is None:
             connection = await self._connect(request)
             answer = await self._exchange(connection, request)
         if allowed_count != self._allowed_count:

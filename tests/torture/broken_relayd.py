@@ -33,6 +33,7 @@ from relayd.delivery.attempt import Attempt
 from relayd.delivery.due_deliveries import DueDeliveries
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
+from relayd.delivery.worker_pool import Limit
 from relayd.intake import Intake
 from relayd.queue.claims import Claim, Want
 from relayd.queue.queue import Queue
@@ -58,9 +59,9 @@ def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
     _init(self, *args, **kwargs)
     send = self._sender.send
 
-    async def mark_then_send(attempt: Attempt) -> Outcome:
+    async def mark_then_send(attempt: Attempt, limit: Limit) -> Outcome:
         if attempt.subscription.name != "all" or held or WINDOW.exists():
-            return await send(attempt)
+            return await send(attempt, limit)
         held.append(attempt.delivery.id)
         now, done = self._clock(), Outcome(0.0, status=200)
         delivered = decide(attempt.delivery, done, (), started_at=now, now=now, jitter=0.0)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from relayd.delivery.worker_pool import TimeLimit, TimeLimits, WorkerPool
+from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
 
 Settled = list[tuple[str, str | None, float]]
 
@@ -27,7 +27,6 @@ class Pool:
     """A worker pool whose jobs take 10 s at most, and then settle."""
 
     workers: WorkerPool
-    limit: TimeLimit
     make: Callable[[str], Awaitable[str]]
     settle: Callable[[str, str | None], Awaitable[None]]
 
@@ -35,8 +34,17 @@ class Pool:
         for name in names:
             self.workers.start(self._job, name)
 
-    async def _job(self, name: str) -> None:
-        await self.settle(name, await self.limit.within(10.0, self.make(name)))
+    async def _job(self, name: str, limit: Limit) -> None:
+        made = None
+        limit.begin(10.0)
+        try:
+            made = await self.make(name)
+        finally:
+            limit.end()
+            if limit.passed:
+                self.workers.start(lambda given, _: self.settle(*given), (name, made))
+        if not limit.passed:
+            await self.settle(name, made)
 
 
 @asynccontextmanager
@@ -54,7 +62,7 @@ async def running(
         settled.append((name, made, trio.current_time()))
 
     async with limiting() as limits, trio.open_nursery() as nursery:
-        yield Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
+        yield Pool(WorkerPool(nursery, limits), make, settle)
 
 
 async def test_attempts_are_made_at_the_same_time(autojump_clock: MockClock) -> None:
@@ -111,7 +119,7 @@ async def test_an_answer_that_comes_with_the_deadline_counts(autojump_clock: Moc
         settled.append(made)
 
     async with limiting() as limits, trio.open_nursery() as nursery:
-        pool = Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
+        pool = Pool(WorkerPool(nursery, limits), make, settle)
         pool.start("a")
         pool.workers.close()
         await trio.testing.wait_all_tasks_blocked()
@@ -150,7 +158,7 @@ async def test_a_failing_settle_ends_all(autojump_clock: MockClock) -> None:
 
     with pytest.RaisesGroup(RuntimeError):
         async with trio.open_nursery() as nursery:
-            Pool(WorkerPool(nursery), TimeLimit(TimeLimits()), make, settle).start("a")
+            Pool(WorkerPool(nursery, TimeLimits()), make, settle).start("a")
 
 
 async def test_attempts_that_time_out_together_are_ended_one_after_the_other(
@@ -168,7 +176,7 @@ async def test_attempts_that_time_out_together_are_ended_one_after_the_other(
 
     async with limiting() as limits, trio.open_nursery() as nursery:
         for number in range(500):
-            pool = Pool(WorkerPool(nursery), TimeLimit(limits), make, settle)
+            pool = Pool(WorkerPool(nursery, limits), make, settle)
             pool.start([f"{number}"])
             pool.workers.close()
     times = [at for *_, at in settled]
