@@ -96,10 +96,11 @@ class Observer:
 
     def queue_unavailable(self, error: Exception, delivery: Delivery | None = None) -> None:
         """Report that the queue could not be used, for the endpoint or for one delivery's record."""
-        fields = (
-            {"subscriptions": list(self._serving())} if delivery is None else _identity(delivery)
-        )
-        self._log.warning("queue_unavailable", detail=str(error), **fields)
+        if delivery is not None:
+            self._log.warning("queue_unavailable", detail=str(error), **_identity(delivery))
+        else:
+            names = list(self._serving())
+            self._log.warning("queue_unavailable", subscriptions=names, detail=str(error))
 
     def claim_defect(self, defect: Exception, subscriptions: Sequence[str]) -> None:
         """Report that a defect kept the queue from saying what is due."""
