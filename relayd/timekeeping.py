@@ -92,10 +92,10 @@ class StartStep:
 
 
 async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
-    """Check whether the clock was set while relayd was down, before anything is due.
+    """Look whether the clock was set while relayd was down, before anything is due.
 
-    After a step back, the endpoints' times have moved when this returns, and `Timekeeping.run` moves
-    the retries. After a long gap (relayd was down, or the clock is ahead), all have moved. Raises
+    Of a step back, the endpoints' times have moved when this returns, and `Timekeeping.run` moves
+    the retries. With a long gap, of rest or by a clock that is ahead, all have moved. Raises
     `DatabaseError`.
     """
     now = clock.now()
@@ -105,8 +105,8 @@ async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
         return StartStep(step)
     seen_at = await queue.look(read_seen_at)
     if seen_at is not None and is_gap(seen_at, now):
-        # Retries may have been scheduled after `seen_at` was written. Those that a killed start has
-        # moved already are newer than that.
+        # Since the last look, something may have been scheduled. What a start that was killed has
+        # moved already is newer than that.
         last = await queue.look(partial(newest_before, moment=now - GAP_S / 2))
         gap = now - max(seen_at, last)
         # Retries first: after a kill in between, the next start finds the same gap and moves the rest.

@@ -58,7 +58,7 @@ class Watchdog:
         self._asleep: dict[EndpointTask, int] = {}
 
     async def run(self) -> None:
-        """Check and ping until cancelled. Raises `DatabaseFailedError` when the queue is broken."""
+        """Look and feed until cancelled. Raises `DatabaseFailedError` when the queue is broken."""
         async with trio.open_nursery() as nursery:
             while True:
                 looked = trio.Event()
