@@ -136,7 +136,7 @@ class Timekeeping:
         self._began = False
 
     async def run(self, start: StartStep = StartStep()) -> None:
-        """Follow the clock until cancelled, after the step at the start. Raises `DatabaseError`.
+        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`.
 
         When it runs again after a defect, the step at the start is not applied a second time.
         """
