@@ -44,48 +44,71 @@ class Entry:
 SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
     {
         "First steps": {
-            "demo": Entry("relayd.cli.demo:demo", "Show an event's whole path on this machine."),
-            "init": Entry("relayd.cli.init:init", "Write a first configuration, ready to run."),
-            "check": Entry("relayd.cli.check:check", "Validate and explain the configuration."),
+            "demo": Entry(
+                "relayd.cli.commands.demo:demo", "Show an event's whole path on this machine."
+            ),
+            "init": Entry(
+                "relayd.cli.commands.init:init", "Write a first configuration, ready to run."
+            ),
+            "check": Entry(
+                "relayd.cli.commands.check:check", "Validate and explain the configuration."
+            ),
         },
         "The daemon": {
-            "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
-            "status": Entry("relayd.cli.status:status", "Show endpoints, backlog and sources."),
-            "reload": Entry("relayd.cli.operating:reload", "Reload the configuration."),
-            "backup": Entry("relayd.cli.backup:backup", "Back up the queue while it is in use."),
+            "run": Entry("relayd.cli.commands.run:run", "Run the daemon in the foreground."),
+            "status": Entry(
+                "relayd.cli.commands.status:status", "Show endpoints, backlog and sources."
+            ),
+            "reload": Entry("relayd.cli.commands.run:reload", "Reload the configuration."),
+            "backup": Entry(
+                "relayd.cli.commands.backup:backup", "Back up the queue while it is in use."
+            ),
         },
         "Events in": {
-            "emit": Entry("relayd.cli.producing:emit", "Hand over an event."),
-            "spool": Entry("relayd.cli.spool:spool", "Create spools and show their backlog."),
-            "events": Entry("relayd.cli.events:events", "List the event types, with samples."),
-            "match": Entry("relayd.cli.match:match", "Show where an event would go, and why."),
+            "emit": Entry("relayd.cli.commands.emit:emit", "Hand over an event."),
+            "spool": Entry(
+                "relayd.cli.commands.spool:spool", "Create spools and show their backlog."
+            ),
+            "events": Entry(
+                "relayd.cli.commands.events:events", "List the event types, with samples."
+            ),
+            "match": Entry(
+                "relayd.cli.commands.match:match", "Show where an event would go, and why."
+            ),
             "rejected": Entry(
-                "relayd.cli.rejected:rejected", "Fix and resubmit, or drop, rejected input."
+                "relayd.cli.commands.rejected:rejected",
+                "Fix and resubmit, or drop, rejected input.",
             ),
         },
         "Deliveries": {
-            "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
-            "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery in full."),
-            "explain": Entry(
-                "relayd.cli.explain:explain", "Explain why an event did or did not arrive."
+            "deliveries": Entry("relayd.cli.commands.deliveries:deliveries", "List deliveries."),
+            "show": Entry(
+                "relayd.cli.commands.deliveries:show", "Show an event or a delivery in full."
             ),
-            "replay": Entry("relayd.cli.acting:replay", "Resend deliveries."),
-            "cancel": Entry("relayd.cli.acting:cancel", "Cancel pending deliveries."),
-            "rename": Entry("relayd.cli.rename:rename", "Move a backlog to a new name."),
+            "explain": Entry(
+                "relayd.cli.commands.explain:explain", "Explain why an event did or did not arrive."
+            ),
+            "replay": Entry("relayd.cli.commands.replay:replay", "Resend deliveries."),
+            "cancel": Entry("relayd.cli.commands.replay:cancel", "Cancel pending deliveries."),
+            "rename": Entry("relayd.cli.commands.rename:rename", "Move a backlog to a new name."),
         },
         "Receivers": {
-            "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),
-            "pause": Entry("relayd.cli.holding:pause", "Hold a subscription's deliveries."),
-            "resume": Entry("relayd.cli.holding:resume", "Resume a held subscription."),
-            "listen": Entry("relayd.cli.listen:listen", "Receive, print and verify deliveries."),
-            "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
-            "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),
+            "test": Entry("relayd.cli.commands.test:test", "Send a sample event to a receiver."),
+            "pause": Entry("relayd.cli.commands.pause:pause", "Hold a subscription's deliveries."),
+            "resume": Entry("relayd.cli.commands.pause:resume", "Resume a held subscription."),
+            "listen": Entry(
+                "relayd.cli.commands.listen:listen", "Receive, print and verify deliveries."
+            ),
+            "sign": Entry("relayd.cli.commands.sign:sign", "Sign a body."),
+            "verify": Entry("relayd.cli.commands.sign:verify", "Verify the signature of a body."),
         },
         "Your shell and editor": {
             "completion": Entry(
-                "relayd.cli.completion:completion", "Print a shell completion script."
+                "relayd.cli.commands.completion:completion", "Print a shell completion script."
             ),
-            "schema": Entry("relayd.cli.schema:schema", "Print the configuration's JSON Schema."),
+            "schema": Entry(
+                "relayd.cli.commands.schema:schema", "Print the configuration's JSON Schema."
+            ),
         },
     }
 )

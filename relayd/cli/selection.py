@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from relayd.cli.filters import known, one_market
-from relayd.cli.output import printable
+from relayd.cli.terminal import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
 from relayd.queue.filtering import DeliveryFilter
