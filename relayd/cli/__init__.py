@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
@@ -33,90 +32,56 @@ Commands that print tables import rich when they do.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A command: where its function stands, as `module:function`, and what it does in a line."""
-
-    target: str
-    summary: str
-
-
-SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "First steps": {
-            "demo": Entry(
-                "relayd.cli.commands.demo:demo", "Show an event's whole path on this machine."
-            ),
-            "init": Entry(
-                "relayd.cli.commands.init:init", "Write a first configuration, ready to run."
-            ),
-            "check": Entry(
-                "relayd.cli.commands.check:check", "Validate and explain the configuration."
-            ),
+            "demo": "Show an event's whole path on this machine.",
+            "init": "Write a first configuration, ready to run.",
+            "check": "Validate and explain the configuration.",
         },
         "The daemon": {
-            "run": Entry("relayd.cli.commands.run:run", "Run the daemon in the foreground."),
-            "status": Entry(
-                "relayd.cli.commands.status:status", "Show endpoints, backlog and sources."
-            ),
-            "reload": Entry("relayd.cli.commands.run:reload", "Reload the configuration."),
-            "backup": Entry(
-                "relayd.cli.commands.backup:backup", "Back up the queue while it is in use."
-            ),
+            "run": "Run the daemon in the foreground.",
+            "status": "Show endpoints, backlog and sources.",
+            "reload": "Reload the configuration.",
+            "backup": "Back up the queue while it is in use.",
         },
         "Events in": {
-            "emit": Entry("relayd.cli.commands.emit:emit", "Hand over an event."),
-            "spool": Entry(
-                "relayd.cli.commands.spool:spool", "Create spools and show their backlog."
-            ),
-            "events": Entry(
-                "relayd.cli.commands.events:events", "List the event types, with samples."
-            ),
-            "match": Entry(
-                "relayd.cli.commands.match:match", "Show where an event would go, and why."
-            ),
-            "rejected": Entry(
-                "relayd.cli.commands.rejected:rejected",
-                "Fix and resubmit, or drop, rejected input.",
-            ),
+            "emit": "Hand over an event.",
+            "spool": "Create spools and show their backlog.",
+            "events": "List the event types, with samples.",
+            "match": "Show where an event would go, and why.",
+            "rejected": "Fix and resubmit, or drop, rejected input.",
         },
         "Deliveries": {
-            "deliveries": Entry("relayd.cli.commands.deliveries:deliveries", "List deliveries."),
-            "show": Entry(
-                "relayd.cli.commands.deliveries:show", "Show an event or a delivery in full."
-            ),
-            "explain": Entry(
-                "relayd.cli.commands.explain:explain", "Explain why an event did or did not arrive."
-            ),
-            "replay": Entry("relayd.cli.commands.replay:replay", "Resend deliveries."),
-            "cancel": Entry("relayd.cli.commands.replay:cancel", "Cancel pending deliveries."),
-            "rename": Entry("relayd.cli.commands.rename:rename", "Move a backlog to a new name."),
+            "deliveries": "List deliveries.",
+            "show": "Show an event or a delivery in full.",
+            "explain": "Explain why an event did or did not arrive.",
+            "replay": "Resend deliveries.",
+            "cancel": "Cancel pending deliveries.",
+            "rename": "Move a backlog to a new name.",
         },
         "Receivers": {
-            "test": Entry("relayd.cli.commands.test:test", "Send a sample event to a receiver."),
-            "pause": Entry("relayd.cli.commands.pause:pause", "Hold a subscription's deliveries."),
-            "resume": Entry("relayd.cli.commands.pause:resume", "Resume a held subscription."),
-            "listen": Entry(
-                "relayd.cli.commands.listen:listen", "Receive, print and verify deliveries."
-            ),
-            "sign": Entry("relayd.cli.commands.sign:sign", "Sign a body."),
-            "verify": Entry("relayd.cli.commands.sign:verify", "Verify the signature of a body."),
+            "test": "Send a sample event to a receiver.",
+            "pause": "Hold a subscription's deliveries.",
+            "resume": "Resume a held subscription.",
+            "listen": "Receive, print and verify deliveries.",
+            "sign": "Sign a body.",
+            "verify": "Verify the signature of a body.",
         },
         "Your shell and editor": {
-            "completion": Entry(
-                "relayd.cli.commands.completion:completion", "Print a shell completion script."
-            ),
-            "schema": Entry(
-                "relayd.cli.commands.schema:schema", "Print the configuration's JSON Schema."
-            ),
+            "completion": "Print a shell completion script.",
+            "schema": "Print the configuration's JSON Schema.",
         },
     }
 )
-"""Every command, under the headings of `relayd --help`."""
+"""Every command and what it does in a line, under the headings of `relayd --help`."""
 
 COMMANDS: Final = MappingProxyType(
-    {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+    {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 )
+
+_SHARED: Final[Mapping[str, str]] = MappingProxyType({"resume": "pause"})
+"""Commands that are not in a module of their own name, but in that of their counterpart."""
 
 
 @contextmanager
@@ -143,12 +108,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
         """Return a command, loaded now, or None when there is none of this name."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, function = entry.target.partition(":")
+        module = _SHARED.get(cmd_name, cmd_name)
         with _as_if_not_installed(*_NOT_FOR_LIBRARIES):
-            command = getattr(import_module(module), function)
+            command = getattr(import_module(f"relayd.cli.commands.{module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -169,14 +133,14 @@ class LazyGroup(click.Group):
         for heading, section in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(name.ljust(widest), entry.summary) for name, entry in section.items()]
+                    [(name.ljust(widest), summary) for name, summary in section.items()]
                 )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names from the table, without loading any."""
         names = [
-            CompletionItem(name, help=entry.summary)
-            for name, entry in COMMANDS.items()
+            CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]

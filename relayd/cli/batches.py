@@ -1,4 +1,4 @@
-"""Has the daemon change many rows, some at a time: what is delivered meanwhile waits for none."""
+"""Has the daemon change many rows, some at a time, so that deliveries go on meanwhile."""
 
 import sys
 from collections.abc import Sequence
@@ -7,16 +7,20 @@ from typing import Final
 
 import click
 
-from relayd.cli.daemon_client import Asking
+from relayd.cli.daemon_client import DaemonClient
 
 _ROWS: Final = 500
+
+
 _BODIES: Final = 100  # each of which the daemon reads
+
+
 _TIMEOUT_S: Final = 120.0  # where 100 bodies have a MiB each, and the machine is slow
 
 
 @dataclass(slots=True)
-class Errand:
-    """Rows to have changed by one command, and what came of it so far.
+class Change:
+    """Rows that one command is to change, and what came of it so far.
 
     `key` is the request's, under which the rows' numbers stand. `wanted` holds those that a
     backfill is for, `held` the subscriptions for which what was changed is held, and by what.
@@ -35,28 +39,28 @@ class Errand:
     @classmethod
     def backfill(
         cls, subscription: str, events: Sequence[int], *, dry_run: bool = False
-    ) -> "Errand":
-        """Return the errand to make a subscription's deliveries of these events."""
+    ) -> "Change":
+        """Return the change that makes a subscription's deliveries of these events."""
         return cls("backfill", "events", events, subscription, dry_run)
 
 
-def run_errands(daemon: Asking, errands: Sequence[Errand], label: str) -> None:
-    """Run the errands, with progress on a terminal.
+def apply_changes(daemon: DaemonClient, changes: Sequence[Change], label: str) -> None:
+    """Make the changes, with progress on a terminal.
 
     Ends the command where the daemon stops answering, or at Ctrl-C, and says how far it came: what
     was changed stays so, and the command given again does the rest.
     """
-    total = sum(len(errand.rows) for errand in errands)
+    total = sum(len(change.rows) for change in changes)
     done = 0
     try:
         with click.progressbar(
             length=total, label=label, file=sys.stderr, hidden=not _watched(total)
         ) as progress:
-            for errand in errands:
-                size = _BODIES if errand.command == "backfill" else _ROWS
-                for start in range(0, len(errand.rows), size):
-                    chunk = errand.rows[start : start + size]
-                    _run_chunk(daemon, errand, chunk)
+            for change in changes:
+                size = _BODIES if change.command == "backfill" else _ROWS
+                for start in range(0, len(change.rows), size):
+                    chunk = change.rows[start : start + size]
+                    _run_chunk(daemon, change, chunk)
                     done += len(chunk)
                     progress.update(len(chunk))
     except click.ClickException as error:
@@ -65,15 +69,15 @@ def run_errands(daemon: Asking, errands: Sequence[Errand], label: str) -> None:
         raise click.ClickException(f"stopped{_how_far(done, total)}") from None
 
 
-def _run_chunk(daemon: Asking, errand: Errand, chunk: Sequence[int]) -> None:
-    arguments: dict[str, object] = {errand.key: list(chunk)}
-    if errand.subscription:
-        arguments |= {"subscription": errand.subscription, "dry_run": errand.dry_run}
-    answer = daemon.ask(errand.command, timeout_s=_TIMEOUT_S, **arguments)
-    errand.changed += answer["changed"]
-    errand.in_flight += answer.get("in_flight", 0)
-    errand.wanted += answer.get("events", [])
-    errand.held |= answer.get("held", {})
+def _run_chunk(daemon: DaemonClient, change: Change, chunk: Sequence[int]) -> None:
+    arguments: dict[str, object] = {change.key: list(chunk)}
+    if change.subscription:
+        arguments |= {"subscription": change.subscription, "dry_run": change.dry_run}
+    answer = daemon.ask(change.command, timeout_s=_TIMEOUT_S, **arguments)
+    change.changed += answer["changed"]
+    change.in_flight += answer.get("in_flight", 0)
+    change.wanted += answer.get("events", [])
+    change.held |= answer.get("held", {})
 
 
 def _watched(total: int) -> bool:

@@ -1,4 +1,4 @@
-"""Asking the running daemon, with what went wrong told as commands tell it."""
+"""Asks the running daemon, and ends the command where it refuses or does not answer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from relayd.control import DaemonConnection, NoDaemonError, connected
 from relayd.permissions import user_name
 
 
-class Asking:
+class DaemonClient:
     """The daemon, as a command asks it."""
 
     def __init__(self, connection: DaemonConnection) -> None:
@@ -40,11 +40,11 @@ class Asking:
 
 
 @contextmanager
-def running_daemon(queue: QueueConfig) -> Iterator[Asking]:
+def running_daemon(queue: QueueConfig) -> Iterator[DaemonClient]:
     """Connect to the daemon of a queue; end the command where none runs."""
     try:
         with connected(queue.control_path) as connection:
-            yield Asking(connection)
+            yield DaemonClient(connection)
     except NoDaemonError as error:
         if error.refused:
             raise click.ClickException(

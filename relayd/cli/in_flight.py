@@ -7,7 +7,7 @@ from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.core.delivery import State
 from relayd.queue.listing import ListedDelivery
-from relayd.views.in_flight import InFlight
+from relayd.views.deliveries import InFlight
 
 _ROWS: Final = 500
 """The daemon answers for so many at once."""

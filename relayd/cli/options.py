@@ -1,4 +1,4 @@
-"""Options that commands share: `--config FILE` and `--json`."""
+"""Options that commands share, such as `--config FILE` and `--json`, and what the shell completes."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -13,11 +13,17 @@ from relayd.permissions import name_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+
 VARIABLE: Final = "RELAYD_CONFIG"
+
+
 PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 """Where a configuration is looked for that no option and no variable names."""
 
+
 _GIVEN: Final = "relayd.config"
+
+
 _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it is told better
 
 
@@ -147,6 +153,9 @@ def json_option(command: Decorated) -> Decorated:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
     )(command)
+
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def complete_subscriptions(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from relayd.config.sections import SpoolConfig
+from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.permissions import NOBODY, become, owner_to_become, user_name
 from relayd.spool.files import limit_statements, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
@@ -19,8 +19,13 @@ from relayd.sqlite_errors import file_in_words
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
 
+
 _ANSWER_TIMEOUT_S = 30.0
+
+
 _LOCK_TIMEOUT_S = 10.0
+
+
 _INSERT_S = 30.0
 
 
@@ -48,6 +53,47 @@ class HandoverError(Exception):
 
 class NobodyListensError(HandoverError):
     """The socket cannot be reached; another way may be open."""
+
+
+def hand_over(
+    events: Sequence[Outgoing],
+    there: SocketConfig | None,
+    spools: Sequence[SpoolConfig],
+    *,
+    via: str | None,
+    name: str | None,
+) -> tuple[str, Iterator[HandedOver]]:
+    """Choose the way, and start on it: returns `socket` or `spool NAME`, and what is taken.
+
+    Raises `HandoverError`, also while what is taken is iterated over.
+    """
+    if via == "socket" and there is None:
+        raise HandoverError("the configuration has no socket: add `socket: {path: …}`")
+    if there is not None and via != "spool":
+        try:
+            connection = connect(there.path)
+        except NobodyListensError:
+            if via == "socket" or not spools:
+                raise
+        else:
+            return "socket", over_socket(connection, there.path, events)
+    spool = choose_spool(spools, name)
+    return f"spool {spool.name}", into_spool(spool, events)
+
+
+def choose_spool(spools: Sequence[SpoolConfig], name: str | None) -> SpoolConfig:
+    """Return the spool of this name, or the only one. Raises `HandoverError`."""
+    if not spools:
+        raise HandoverError("the configuration has no spool: add one under `spools:`")
+    names = ", ".join(spool.name for spool in spools)
+    if name is None:
+        if len(spools) > 1:
+            raise HandoverError(f"there are several spools: choose one with --spool ({names})")
+        return spools[0]
+    for spool in spools:
+        if spool.name == name:
+            return spool
+    raise HandoverError(f"there is no spool {name}; the configuration has {names}")
 
 
 def connect(path: Path) -> socket.socket:

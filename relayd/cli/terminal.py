@@ -1,4 +1,4 @@
-"""What commands print: text that no terminal takes for a command, tables, and JSON documents."""
+"""What commands print and ask: text that no terminal takes for a command, tables, JSON, questions."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 import click
 
 _UNUSUAL = re.compile(r"[^\n -~]+")
+
+
 _PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
 
 
@@ -115,6 +117,12 @@ def pause(seconds: float) -> bool:
     return not poll.poll(seconds * 1000)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, each when it is there."""
+    for line in lines:
+        click.echo(line)
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under a header: as wide as the terminal allows there, aligned text elsewhere.
 
@@ -152,3 +160,14 @@ def _print_rich_table(
     for row in rows:
         table.add_row(*map(Text, row))
     Console(highlight=False).print(table)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless `yes`; refuse where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Cannot ask for confirmation here: use --yes.")
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)

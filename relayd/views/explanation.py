@@ -1,6 +1,6 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.config.partial import Wanting
@@ -10,8 +10,8 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery
-from relayd.views.in_flight import InFlight
-from relayd.views.moments import about, clock_time
+from relayd.views.deliveries import InFlight, in_flight_document, unfaithful_fields
+from relayd.views.moments import about, clock_time, iso
 
 _HOLD_WORDS = {
     Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
@@ -191,3 +191,39 @@ def _recovery_releases(delivery: ListedDelivery, health: Health) -> bool:
     """Tell whether the recovery of its endpoint would give a retry an attempt before its time."""
     retrying = delivery.state is State.RETRYING
     return health.failing and retrying and not delivery.recovery_used
+
+
+def explanation_document(
+    event: EventDetail, explained: Sequence[Explanation], circumstances: Circumstances
+) -> dict[str, object]:
+    """Return what became of an event, for programs. The keys are part of the contract."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "market_id": event.market_id,
+        "unfaithful": list(unfaithful_fields(event)),
+        "accepted_at": iso(event.accepted_at),
+        "accepted_at_unix": event.accepted_at,
+        "running": circumstances.running,
+        "subscriptions": [
+            _subscription_document(each, circumstances.in_flight) for each in explained
+        ],
+    }
+
+
+def _subscription_document(
+    each: Explanation, in_flight: Mapping[int, InFlight] | None
+) -> Mapping[str, object]:
+    delivery = None if each.delivery is None else each.delivery.delivery
+    return {
+        "name": each.subscription,
+        "outcome": each.outcome,
+        "reason": each.reason,
+        "delivery_id": None if delivery is None else delivery.id,
+        "state": None if delivery is None else delivery.state,
+        "hold": None if delivery is None else delivery.hold,
+        "attempts": None if delivery is None else delivery.attempts,
+        "until": iso(each.until),
+        "until_unix": each.until,
+        **({} if delivery is None else in_flight_document(delivery, in_flight)),
+    }

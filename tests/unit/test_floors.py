@@ -31,6 +31,9 @@ IMPURE = {
     "socket", "sqlite3", "ssl", "structlog", "subprocess", "threading", "time", "trio", "yaml",
 }  # fmt: skip
 
+# What prints, draws or asks: a document is for each program that shows it, the web process too.
+TERMINAL = {"click", "rich", "sys"}
+
 # These are the transport's own parts.
 ALIASES = {
     f"delivery.{name}": "delivery.transport"
@@ -95,6 +98,13 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_module)
 def test_the_core_is_pure(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "views").glob("*.py")), ids=_module)
+def test_views_know_no_terminal_and_ask_nobody(path: Path) -> None:
+    names = _imports(path)
+    assert not {name.split(".")[0] for name in names} & TERMINAL
+    assert "relayd.control" not in names
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import config_option, json_option
-from relayd.cli.selection import readable
+from relayd.cli.queue_reader import readable
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.values import format_size

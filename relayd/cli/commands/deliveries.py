@@ -1,4 +1,4 @@
-"""`deliveries` and `show`: what is in the queue, whether the daemon runs or not."""
+"""`deliveries`: lists deliveries, or follows their changes, whether the daemon runs or not."""
 
 import sys
 import time
@@ -7,30 +7,27 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.filters import filter_options, known, market_option, one_market
+from relayd.cli.filters import filter_options, known
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
-from relayd.cli.selection import readable, reading_queue
-from relayd.cli.terminal import pause, print_json, print_json_line
-from relayd.cli.text.deliveries import (
-    ChangeLines,
-    delivery_document,
-    event_document,
-    event_lines,
-    page_document,
-    table_lines,
-)
+from relayd.cli.queue_reader import readable, reading_queue
+from relayd.cli.terminal import pause, print_json, print_json_line, print_lines
+from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State, delivery_seq
-from relayd.queue.details import find
 from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.following import open_following
 from relayd.queue.listing import ListedDelivery, list_deliveries
 from relayd.queue.reading import Reading
 from relayd.queue.selecting import matches
+from relayd.views.deliveries import delivery_document, page_document
 
 MAX_LIMIT = 10_000
+
+
 DEFAULT_LIMIT = 50
+
+
 LOOK_EVERY_S = 0.25
 
 
@@ -101,7 +98,7 @@ def deliveries(
     elif not page.deliveries:
         click.echo("No deliveries.")
     else:
-        _print(table_lines(page.deliveries, time.time(), in_flight))
+        print_lines(table_lines(page.deliveries, time.time(), in_flight))
         if page.more:
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
 
@@ -136,47 +133,6 @@ def _follow(
         return
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  relayd show evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
-  relayd show dlv_9f3a1c02_17 --json
-""",
-)
-@click.argument("identifier", metavar="ID")
-@click.option(
-    "--pretty", is_flag=True, help="Indent the body; by default it is printed as it was sent."
-)
-@market_option
-@json_option
-@config_option
-def show(
-    identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
-) -> None:
-    """Show an event in full: its body, its deliveries, and each of their attempts.
-
-    With a delivery's id, only that delivery.
-    """
-    queue = queue_place(config_path)
-    with reading_queue(queue) as reading:
-        with one_market():
-            event = find(reading, identifier, market)
-        if event is None:
-            foreign = (
-                identifier.startswith("dlv_") and delivery_seq(identifier, reading.tag) is None
-            )
-            raise click.ClickException(
-                f"there is no {identifier!r} in the queue"
-                + ("" if market is None else f" of market {market!r}")
-                + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
-            )
-    in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
-    if as_json:
-        print_json(event_document(event, in_flight))
-    else:
-        _print(event_lines(event, time.time(), in_flight, pretty=pretty))
-
-
 def _seq(reading: Reading, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
@@ -186,8 +142,3 @@ def _seq(reading: Reading, identifier: str) -> int:
             param_hint="--before",
         )
     return seq
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)

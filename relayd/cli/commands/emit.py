@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,18 +11,9 @@ import click
 
 from relayd.cli.moments import parse_seconds
 from relayd.cli.options import config_option, json_option
-from relayd.cli.producer_client import (
-    HandedOver,
-    HandoverError,
-    NobodyListensError,
-    Outgoing,
-    connect,
-    into_spool,
-    over_socket,
-)
+from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
 from relayd.cli.terminal import print_json
 from relayd.config.partial import read_places
-from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
@@ -101,47 +92,6 @@ def emit(
         _print(taken, way, as_json=as_json)
     except HandoverError as error:
         raise click.ClickException(str(error)) from error
-
-
-def hand_over(
-    events: Sequence[Outgoing],
-    socket: SocketConfig | None,
-    spools: Sequence[SpoolConfig],
-    *,
-    via: str | None,
-    name: str | None,
-) -> tuple[str, Iterator[HandedOver]]:
-    """Choose the way, and start on it: returns `socket` or `spool NAME`, and what is taken.
-
-    Raises `HandoverError`, also while what is taken is iterated over.
-    """
-    if via == "socket" and socket is None:
-        raise HandoverError("the configuration has no socket: add `socket: {path: …}`")
-    if socket is not None and via != "spool":
-        try:
-            connection = connect(socket.path)
-        except NobodyListensError:
-            if via == "socket" or not spools:
-                raise
-        else:
-            return "socket", over_socket(connection, socket.path, events)
-    spool = choose_spool(spools, name)
-    return f"spool {spool.name}", into_spool(spool, events)
-
-
-def choose_spool(spools: Sequence[SpoolConfig], name: str | None) -> SpoolConfig:
-    """Return the spool of this name, or the only one. Raises `HandoverError`."""
-    if not spools:
-        raise HandoverError("the configuration has no spool: add one under `spools:`")
-    names = ", ".join(spool.name for spool in spools)
-    if name is None:
-        if len(spools) > 1:
-            raise HandoverError(f"there are several spools: choose one with --spool ({names})")
-        return spools[0]
-    for spool in spools:
-        if spool.name == name:
-            return spool
-    raise HandoverError(f"there is no spool {name}; the configuration has {names}")
 
 
 def _data_text(

@@ -2,7 +2,6 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,34 +9,24 @@ import click
 from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
-from relayd.cli.selection import reading_queue
-from relayd.cli.terminal import print_json, printable, wrapped
-from relayd.cli.text.deliveries import unfaithful_fields, unfaithful_lines
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import print_json, print_lines
+from relayd.cli.text.explanation import explanation_lines
 from relayd.config.partial import Wanting, read_wanting
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.details import EventDetail, find
+from relayd.queue.details import find
 from relayd.queue.health import read_health
 from relayd.queue.overview import count_due
 from relayd.queue.reading import Reading
 from relayd.queue.rejected import find_rejected
 from relayd.spool.files import SpoolBarredError, looking_into
-from relayd.views.explanation import Circumstances, Explanation, explain_event
-from relayd.views.in_flight import InFlight, in_flight_document
-from relayd.views.moments import clock_time, iso
+from relayd.views.explanation import Circumstances, explain_event, explanation_document
 
 _WITHIN_S = 2.0
-_COLOURS = {
-    "delivered": "green",
-    "exhausted": "red",
-    "cancelled": "yellow",
-    "held": "yellow",
-    "waiting": "yellow",
-    "missed": "yellow",
-}
 
 
 @click.command(
@@ -85,9 +74,9 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     one = event.id != identifier
     explained = list(explain_event(event, None if one else wanting, circumstances))
     if as_json:
-        print_json(_document(event, explained, circumstances))
+        print_json(explanation_document(event, explained, circumstances))
     else:
-        _print(event, explained)
+        print_lines(explanation_lines(event, explained))
 
 
 def _running(queue: QueueConfig) -> bool:
@@ -97,56 +86,6 @@ def _running(queue: QueueConfig) -> bool:
     except NoDaemonError as error:
         # Who may not ask can at least see that somebody listens.
         return error.refused
-
-
-def _print(event: EventDetail, explained: Sequence[Explanation]) -> None:
-    click.echo(f"{event.id}  {event.type}")
-    click.echo(f"accepted at {clock_time(event.accepted_at)} from {printable(event.source)}")
-    click.echo(f"market {printable(event.market_id) or 'unknown'}")
-    for line in unfaithful_lines(event):
-        click.echo(line.strip())
-    for each in explained:
-        click.echo("")
-        click.echo(click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome)))
-        lead = "not wanted: " if each.outcome in {"not_matched", "inactive"} else ""
-        click.echo(wrapped(f"{lead}{each.reason}.", "  "))
-    if not explained:
-        click.echo("\nThere is no subscription.")
-
-
-def _document(
-    event: EventDetail, explained: Sequence[Explanation], circumstances: Circumstances
-) -> dict[str, object]:
-    return {
-        "id": event.id,
-        "type": event.type,
-        "market_id": event.market_id,
-        "unfaithful": list(unfaithful_fields(event)),
-        "accepted_at": iso(event.accepted_at),
-        "accepted_at_unix": event.accepted_at,
-        "running": circumstances.running,
-        "subscriptions": [
-            _explanation_document(each, circumstances.in_flight) for each in explained
-        ],
-    }
-
-
-def _explanation_document(
-    each: Explanation, in_flight: Mapping[int, InFlight] | None
-) -> Mapping[str, object]:
-    delivery = None if each.delivery is None else each.delivery.delivery
-    return {
-        "name": each.subscription,
-        "outcome": each.outcome,
-        "reason": each.reason,
-        "delivery_id": None if delivery is None else delivery.id,
-        "state": None if delivery is None else delivery.state,
-        "hold": None if delivery is None else delivery.hold,
-        "attempts": None if delivery is None else delivery.attempts,
-        "until": iso(each.until),
-        "until_unix": each.until,
-        **({} if delivery is None else in_flight_document(delivery, in_flight)),
-    }
 
 
 def _unknown(

@@ -1,23 +1,23 @@
 """`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on purpose."""
 
-import random
 import signal
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import click
 import trio
 
-from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines, received
-from relayd.cli.dev_receiver.receiver import Answer, Receiver, Request
+from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines
+from relayd.cli.dev_receiver.receiver import Answer
+from relayd.cli.dev_receiver.session import Script, Session
 from relayd.cli.options import json_option
 from relayd.cli.secret_options import Key, secret_options
 from relayd.cli.terminal import print_json_line
 from relayd.config.values import parse_duration
 
 DEFAULT_HOST = "127.0.0.1"
+
+
 DEFAULT_PORT = 8080
 
 
@@ -31,17 +31,6 @@ def _duration(_: click.Context, parameter: click.Parameter, text: str | None) ->
     if seconds is None:
         raise click.BadParameter("write a duration: 500ms, 2s or 1m.", param=parameter)
     return seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """How to answer: the first `fail` requests, and of all others `fail_rate`, are failed."""
-
-    fail: int
-    fail_rate: float
-    status: int
-    retry_after_s: float | None
-    delay_s: float
 
 
 @click.command(
@@ -128,9 +117,7 @@ def listen(
     printer.ended(session)
 
 
-async def _listen(
-    session: "Session", host: str, port: int, listening: Callable[[str], None]
-) -> None:
+async def _listen(session: Session, host: str, port: int, listening: Callable[[str], None]) -> None:
     """Run a session until it has what it wants, or is told to end. Raises `OSError` at the start."""
     listeners = await trio.open_tcp_listeners(port, host=host)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -151,66 +138,6 @@ def _place_of(key: Key | None) -> tuple[str, int]:
     if url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}:
         return url.hostname, url.port or 80
     return DEFAULT_HOST, DEFAULT_PORT
-
-
-class Session:
-    """Receives until the wanted number of requests has come. `answered_2xx` counts good answers."""
-
-    def __init__(
-        self,
-        key: Key | None,
-        script: Script,
-        wanted: int | None,
-        tell: Callable[[Received, Answer | None], None],
-    ) -> None:
-        self.requests = 0
-        self.answered_2xx = 0
-        self._key = key
-        self._script = script
-        self._wanted = wanted
-        self._tell = tell
-        self._done = trio.Event()
-        self._received: dict[int, Received] = {}
-
-    async def run(
-        self, listeners: Sequence[trio.SocketListener], listening: Callable[[str], None]
-    ) -> None:
-        """Tell the URL, and serve until the wanted number of requests was answered."""
-        address = listeners[0].socket.getsockname()
-        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        listening(f"http://{shown}:{address[1]}")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(Receiver(self._respond, self._answered).serve, listeners)
-            await self._done.wait()
-            nursery.cancel_scope.cancel()
-
-    async def _respond(self, request: Request) -> Answer:
-        if request.method != "POST":
-            return Answer(405, b"relayd listen takes POST\n", (("Allow", "POST"),))
-        came = received(request, self._key, time.time())
-        self._received[request.number] = came
-        await trio.sleep(self._script.delay_s)
-        if self._fails(request.number):
-            after = self._script.retry_after_s
-            headers = () if after is None else (("Retry-After", f"{after:.0f}"),)
-            return Answer(self._script.status, b"failing on purpose\n", headers)
-        if came.verdict is not None and not (came.verdict.raw or came.verdict.stringified):
-            return Answer(401, b"the signature is wrong\n")
-        return Answer(200, b"ok\n")
-
-    def _fails(self, number: int) -> bool:
-        # Drawn for each, so that 0.3 fails three of ten, in no pattern that a receiver could learn.
-        return number <= self._script.fail or random.random() < self._script.fail_rate  # noqa: S311 - guards nothing
-
-    def _answered(self, request: Request, answer: Answer | None) -> None:
-        came = self._received.pop(request.number, None)
-        if came is None:
-            return
-        self.requests += 1
-        self.answered_2xx += answer is not None and 200 <= answer.status < 300
-        self._tell(came, answer)
-        if self.requests == self._wanted:
-            self._done.set()
 
 
 class _Printer:

@@ -1,22 +1,16 @@
 """`pause` and `resume`: hold a subscription's deliveries until further notice."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
+from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import Hold
-
-HOLD_REASONS: Final = {
-    Hold.INACTIVE: "it has active: false in the configuration",
-    Hold.REMOVED: "it is gone from the configuration",
-    Hold.PAUSED: "it is paused",
-    Hold.GONE: "its receiver answered 410 Gone",
-}
 
 _names = click.argument(
     "subscriptions",

@@ -11,25 +11,30 @@ import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.moments import parse_seconds
-from relayd.cli.options import config_option, json_option
-from relayd.cli.selection import confirm, reading_queue
-from relayd.cli.terminal import print_json, printable, wrapped
+from relayd.cli.options import config_option, json_option, yes_option
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import confirm, print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.core.event import Column
 from relayd.queue.rejected import (
-    ListedInput,
-    RejectedInput,
     list_rejected,
     read_rejected,
 )
-from relayd.views.moments import clock_time, iso, short_time
+from relayd.views.moments import clock_time, short_time
+from relayd.views.rejected import columns_of, listed_document, rejected_document
 
 _ALL = 1_000_000
+
+
 _AT_ONCE = 500
+
+
 _MILLISECONDS = "ms"
 
+
 _number = click.argument("number", type=click.IntRange(1, 2**63 - 1))
+
+
 _MOST_NUMBER = 2**63 - 1
 
 
@@ -53,6 +58,8 @@ def _ranges(
 
 
 _numbers = click.argument("numbers", nargs=-1, callback=_ranges, metavar="[NUMBER|FIRST-LAST]...")
+
+
 _all_option = click.option("--all", "take_all", is_flag=True, help="All rejected rows.")
 
 
@@ -83,7 +90,7 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
     with reading_queue(queue_place(config_path)) as reading:
         found = list_rejected(reading.db, limit=limit)
     if as_json:
-        print_json({"rejected": [_listed_document(each) for each in found]})
+        print_json({"rejected": [listed_document(each) for each in found]})
     elif not found:
         click.echo("Nothing was rejected.")
     now = time.time()
@@ -110,25 +117,15 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
         found = read_rejected(reading.db, number)
     if found is None:
         raise click.ClickException(f"there is no rejected input {number}")
-    row = found.row
-    columns = {
-        "id": row.id,
-        "type": row.type,
-        "created": row.created,
-        "market_id": row.market_id,
-        "api_version": row.api_version,
-        "data": row.data,
-    }
     if as_json:
-        shown = {name: _text(value) for name, value in columns.items()}
-        print_json({**_listed_document(found), "row": shown})
+        print_json(rejected_document(found))
         return
     click.echo(f"{found.seq}  from {printable(found.source)} at {clock_time(found.rejected_at)}")
     click.echo(wrapped(f"{found.reason} ({found.code})", "  "))
     click.echo("")
-    for name, value in columns.items():
+    for name, value in columns_of(found).items():
         if value is not None:
-            click.echo(f"{name:12}{printable(str(_text(value)))}")
+            click.echo(f"{name:12}{printable(str(value))}")
 
 
 @rejected.command(
@@ -210,7 +207,7 @@ Examples:
 )
 @_numbers
 @_all_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @config_option
 def drop(
@@ -283,18 +280,3 @@ def _tell_resubmitted(number: int, answer: Mapping[str, Any]) -> None:
         click.echo(f"{number}: {answer['id']} had been accepted before, with the same content.")
     else:
         click.echo(f"{number}: accepted as {answer['id']}.")
-
-
-def _listed_document(each: ListedInput | RejectedInput) -> dict[str, object]:
-    return {
-        "number": each.seq,
-        "source": each.source,
-        "rejected_at": iso(each.rejected_at),
-        "rejected_at_unix": each.rejected_at,
-        "code": each.code,
-        "reason": each.reason,
-    }
-
-
-def _text(value: Column) -> str | int | float | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

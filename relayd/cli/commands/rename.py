@@ -10,14 +10,17 @@ from typing import Any, Final
 import click
 
 from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import Asking, running_daemon
+from relayd.cli.daemon_client import DaemonClient, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import Hold
 
 _PATIENCE_S: Final = 75.0
 """How long attempts under way are waited for: the longest may take 60 s."""
+
+
 _PAUSE_S: Final = 0.25
 
 
@@ -81,7 +84,7 @@ def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
         click.echo(wrapped(line))
 
 
-def _reload_where_needed(daemon: Asking, old: str, new: str) -> list[str]:
+def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     """Reload the file when NEW is in it and not in force yet; return what that changed."""
     answer = daemon.answer("rename", old=old, new=new, check=True)
     if answer.get("ok"):
@@ -99,7 +102,7 @@ def _reload_where_needed(daemon: Asking, old: str, new: str) -> list[str]:
     return list(reloaded["changes"])
 
 
-def _hand_over(daemon: Asking, old: str, new: str) -> _Total:
+def _hand_over(daemon: DaemonClient, old: str, new: str) -> _Total:
     total = _Total()
     patience = time.monotonic() + _PATIENCE_S
     while True:
@@ -138,12 +141,5 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
     if total.hold == Hold.PAUSED:
         lines.append(f"{new} is paused; `relayd resume {new}` resumes it.")
     elif total.hold is not None:
-        lines.append(f"{new} is held: {_HELD_BY[Hold(total.hold)]}.")
+        lines.append(f"{new} is held: {RENAMED_HOLDS[Hold(total.hold)]}.")
     return lines
-
-
-_HELD_BY: Final = {
-    Hold.INACTIVE: "it has active: false in the configuration",
-    Hold.REMOVED: "it is gone from the configuration",
-    Hold.GONE: "its receiver answered 410 Gone, and `relayd resume` resumes it",
-}

@@ -1,48 +1,32 @@
-"""`replay` and `cancel`: what is to be touched is found in the file, and done by the daemon."""
+"""`replay`: finds deliveries in the queue, and has the daemon send them again."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 import click
 
-from relayd.cli.batches import Errand, run_errands
+from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.filters import filter_options, market_option
-from relayd.cli.options import complete_subscriptions, config_option, json_option
+from relayd.cli.options import config_option, json_option, yes_option
+from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    confirm,
-    reading_queue,
+    check_given,
+    dry_run_option,
+    say_counts,
     say_what_is_left,
     select_targets,
+    targets_argument,
+    wanted_filter,
 )
-from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import Hold, State
-from relayd.queue.filtering import DeliveryFilter
 from relayd.queue.selecting import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
-_CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
-
-_HELD: Final = {
-    Hold.PAUSED: "it is paused; `relayd resume {name}` releases its deliveries",
-    Hold.GONE: (
-        "its receiver answered 410 Gone; `relayd resume {name}` or another url releases its"
-        " deliveries"
-    ),
-    Hold.INACTIVE: "it has active: false; active: true and `relayd reload` release its deliveries",
-    Hold.REMOVED: "it is gone from the configuration; put it back and `relayd reload`, or hand its"
-    " deliveries over by `relayd rename {name} NEW`",
-}
-
-_targets = click.argument(
-    "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
-)
-_dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Only print how many there are; change nothing."
-)
-_yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 @click.command(
@@ -54,7 +38,7 @@ Examples:
   relayd replay --backfill new-shop --since 30d --type 'product.*'
 """,
 )
-@_targets
+@targets_argument
 @filter_options(_REPLAYABLE)
 @click.option(
     "--backfill",
@@ -64,8 +48,8 @@ Examples:
     ),
 )
 @market_option
-@_dry_run_option
-@_yes_option
+@dry_run_option
+@yes_option
 @json_option
 @config_option
 def replay(
@@ -89,8 +73,8 @@ def replay(
     are exhausted (--state cancelled for what was cancelled). They go out within the rate limit, in
     turn with new ones.
     """
-    wanted = _filter(subscription, state, types, since, until)
-    _check_given(targets, wanted)
+    wanted = wanted_filter(subscription, state, types, since, until)
+    check_given(targets, wanted)
     queue = queue_place(config_path)
     with running_daemon(queue) as daemon:
         lacking: dict[str, list[int]] = {}
@@ -111,26 +95,26 @@ def replay(
                     name: lacking_events(reading, name, wanted, selection.named)
                     for name in selection.subscriptions
                 }
-        searches = [Errand.backfill(name, events, dry_run=True) for name, events in lacking.items()]
-        run_errands(daemon, searches, "Looking")
+        searches = [Change.backfill(name, events, dry_run=True) for name, events in lacking.items()]
+        apply_changes(daemon, searches, "Looking")
         to_make = {each.subscription: each.wanted for each in searches if each.wanted}
-        errands = [
-            Errand("replay", "deliveries", selection.seqs),
-            *(Errand.backfill(name, events) for name, events in to_make.items()),
+        changes = [
+            Change("replay", "deliveries", selection.seqs),
+            *(Change.backfill(name, events) for name, events in to_make.items()),
         ]
-        total = sum(len(errand.rows) for errand in errands)
+        total = sum(len(change.rows) for change in changes)
         held = {name: str(holds[name]) for name in (*selection.counts, *to_make) if holds[name]}
         if not as_json:
-            _say_counts("to send again", selection.counts)
-            _say_counts("to make", {name: len(events) for name, events in to_make.items()})
+            say_counts("to send again", selection.counts)
+            say_counts("to make", {name: len(events) for name, events in to_make.items()})
             _say_held(held)
             say_what_is_left(selection.others, _REPLAYABLE)
         if total and not dry_run:
             confirm(f"Send {deliveries_in_words(total)}?", yes=yes)
-            run_errands(daemon, errands, "Sending")
+            apply_changes(daemon, changes, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
-            held = {name: hold for errand in errands for name, hold in errand.held.items()}
-    changed = sum(errand.changed for errand in errands)
+            held = {name: hold for change in changes for name, hold in change.held.items()}
+    changed = sum(change.changed for change in changes)
     if as_json:
         print_json(
             {
@@ -161,103 +145,5 @@ def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str])
 
 def _say_held(held: Mapping[str, str]) -> None:
     for name, hold in held.items():
-        words = _HELD[Hold(hold)].format(name=name)
+        words = HOLD_ADVICE[Hold(hold)].format(name=name)
         click.echo(wrapped(printable(f"{name} is held: {words}.")))
-
-
-@click.command(
-    short_help="Cancel pending deliveries.",
-    epilog="""\b
-Examples:
-  relayd cancel dlv_9f3a1c02_17
-  relayd cancel old-shop --state held
-  relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
-""",
-)
-@_targets
-@filter_options(_CANCELLABLE)
-@market_option
-@_dry_run_option
-@_yes_option
-@json_option
-@config_option
-def cancel(
-    *,
-    targets: tuple[str, ...],
-    subscription: tuple[str, ...],
-    state: tuple[str, ...],
-    types: tuple[str, ...],
-    since: float | None,
-    until: float | None,
-    market: str | None,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    config_path: Path,
-) -> None:
-    """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
-
-    Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is in flight is still delivered if its attempt succeeds.
-    """
-    wanted = _filter(subscription, state, types, since, until)
-    _check_given(targets, wanted)
-    queue = queue_place(config_path)
-    with running_daemon(queue) as daemon:
-        with reading_queue(queue) as reading:
-            selection = select_targets(
-                reading,
-                targets,
-                wanted,
-                unnamed=_CANCELLABLE,
-                named=_CANCELLABLE,
-                market=market,
-            )
-        errand = Errand("cancel", "deliveries", selection.seqs)
-        total = len(errand.rows)
-        if not as_json:
-            _say_counts("to cancel", selection.counts)
-            say_what_is_left(selection.others, _CANCELLABLE)
-        if total and not dry_run:
-            confirm(f"Cancel {deliveries_in_words(total)}?", yes=yes)
-            run_errands(daemon, [errand], "Cancelling")
-    if as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": errand.changed,
-                "in_flight": errand.in_flight,
-                "to_cancel": dict(selection.counts),
-            }
-        )
-    elif not total:
-        click.echo("There is nothing to cancel.")
-    elif not dry_run:
-        click.echo(f"{deliveries_in_words(errand.changed)} cancelled.")
-        if errand.in_flight:
-            click.echo(
-                f"Of these, {errand.in_flight:,} were in flight: each is delivered if its attempt"
-                " succeeds."
-            )
-
-
-def _filter(
-    subscription: tuple[str, ...],
-    state: tuple[str, ...],
-    types: tuple[str, ...],
-    since: float | None,
-    until: float | None,
-) -> DeliveryFilter:
-    return DeliveryFilter(subscription, frozenset(map(State, state)), types, since, until)
-
-
-def _check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
-    if not targets and wanted == DeliveryFilter():
-        raise click.UsageError(
-            "Specify which: ids, a subscription, or --state, --type, --since, --until."
-        )
-
-
-def _say_counts(what: str, counts: Mapping[str, int]) -> None:
-    for name, count in counts.items():
-        click.echo(f"{printable(name)}: {count:,} {what}")

@@ -1,4 +1,4 @@
-"""`run`, the daemon in the foreground, and `reload`, which has it take up a new configuration."""
+"""`run`: the daemon in the foreground, and what ended it in one line."""
 
 import ctypes
 import faulthandler
@@ -7,23 +7,20 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 import structlog
 import trio
 
 from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.options import config_option, json_option
+from relayd.cli.options import config_option
 from relayd.cli.standard_streams import abandon_output
-from relayd.cli.terminal import print_json
 from relayd.config.config import Config
 from relayd.config.load_in_child import load_config_in_child
 from relayd.config.problem import ConfigError
-from relayd.control import NoDaemonError, connected
 from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
 from relayd.log import Log
@@ -36,8 +33,6 @@ from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
 
-RELOAD_TIMEOUT_S = 240.0
-"""More than the daemon gives the reading of the file: it says what came of it."""
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
@@ -78,51 +73,6 @@ def _turn_away(service: Service) -> None:
         click.echo(
             f"relayd: {count:,} waiting producers were answered that it cannot start", err=True
         )
-
-
-@click.command(
-    epilog="""\b
-Example:
-  relayd reload
-""",
-)
-@json_option
-@config_option
-def reload(as_json: bool, config_path: Path) -> None:
-    """Reload the running daemon's configuration, and print what changed, or why not.
-
-    A file with an error is refused as a whole, and the old configuration stays in force: exit
-    status 78.
-    """
-    from relayd.config.partial import read_places  # noqa: PLC0415 - `run` does not load what it needs
-
-    path = read_places(config_path, "queue").queue.control_path
-    try:
-        with connected(path) as daemon:
-            answer = daemon.ask({"command": "reload"}, timeout_s=RELOAD_TIMEOUT_S)
-    except NoDaemonError as error:
-        raise click.ClickException(f"{error}: is `relayd run` running?") from error
-    except TimeoutError as error:
-        raise click.ClickException(
-            f"relayd did not answer within {RELOAD_TIMEOUT_S:g} s; see its log"
-        ) from error
-    if as_json:
-        print_json(answer)
-    else:
-        _tell_reload(answer)
-    if not answer.get("ok"):
-        sys.exit(1 if answer.get("code") == "failed" else WRONG_CONFIGURATION)
-
-
-def _tell_reload(answer: Mapping[str, Any]) -> None:
-    if answer.get("ok"):
-        for line in answer["changes"] or ["nothing changed"]:
-            click.echo(line)
-        for warning in answer.get("warnings", ()):
-            click.echo(f"warning: {warning}", err=True)
-        return
-    for problem in answer.get("problems") or [answer.get("error", "refused")]:
-        click.echo(problem, err=True)
 
 
 def run_to_the_end(config: Config, service: Service) -> int:

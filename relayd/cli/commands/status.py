@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from relayd.cli.options import config_option, json_option
-from relayd.cli.selection import reading_queue
+from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import json_text, pause, print_json
-from relayd.cli.text.status import Live, status_document, status_lines
+from relayd.cli.text.status import status_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import user_name
 from relayd.queue.overview import Overview, read_overview
+from relayd.views.status import Live, status_document
 
 _ASK_TIMEOUT_S = 5.0
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from relayd.cli.commands.pause import HOLD_REASONS
-from relayd.cli.daemon_client import Asking
+from relayd.cli.daemon_client import DaemonClient
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
@@ -19,6 +18,7 @@ from relayd.cli.options import (
     json_option,
 )
 from relayd.cli.terminal import print_json, printable, wrapped
+from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
 from relayd.control import NoDaemonError, connected
 from relayd.core.delivery import Hold
@@ -56,7 +56,7 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     try:
         with connected(queue_place(config_path).control_path) as connection:
             arguments = {"subscription": subscription, "type": event_type}
-            sent = Asking(connection).ask("test", timeout_s=_TIMEOUT_S, **arguments)
+            sent = DaemonClient(connection).ask("test", timeout_s=_TIMEOUT_S, **arguments)
     except NoDaemonError:
         click.echo("Note: relayd is not running; this command sends it itself.", err=True)
         sent = _send_by_itself(config_path, subscription, event_type)

@@ -1,135 +1,18 @@
-"""How everything stands, as `status` prints it: for people, and as a JSON document.
+"""How everything stands, for people."""
 
-The keys of the document are part of the contract. Each time stands twice: in ISO 8601 (UTC), and
-under the same key with `_unix` in Unix seconds.
-"""
-
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
 
 import click
 
 from relayd.cli.terminal import printable, wrapped
+from relayd.cli.text.holds import HOLD_STATES
 from relayd.config.values import format_size
-from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.contents import Contents
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
-from relayd.views.moments import about, clock_time, moment_fields
-
-Live = Mapping[str, Any]
-"""What the daemon said of itself: see `relayd.commands`."""
-
-_HOLD_WORDS: Final = {
-    Hold.PAUSED: "paused",
-    Hold.INACTIVE: "inactive (active: false)",
-    Hold.REMOVED: "gone from the configuration",
-    Hold.GONE: "held: its receiver answered 410 Gone",
-}
-
-
-def status_document(overview: Overview, live: Live | None, path: str, now: float) -> object:
-    """Return how everything stands; what only a running daemon knows is null without one."""
-    queue = overview.queue
-    return {
-        "running": live is not None,
-        "daemon": None
-        if live is None
-        else {
-            "version": live["version"],
-            "pid": live["pid"],
-            "config": live["config"],
-            **moment_fields("started_at", live["started_at"]),
-            "uptime_s": round(live["uptime_s"], 1),
-        },
-        "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
-        "sources": None if live is None else live["sources"],
-        "queue": {
-            "path": path,
-            "size_bytes": queue.size_bytes,
-            "free_bytes": queue.free_bytes,
-            "contents_bytes": {
-                "events": queue.contents.events,
-                "attempts": queue.contents.attempts,
-                "rejected": queue.contents.rejected,
-                "other": queue.contents.other,
-            },
-            "max_size_bytes": None if live is None else live["queue"]["max_size_bytes"],
-            "too_large": None if live is None else live["queue"]["too_large"],
-            **moment_fields("oldest_event_at", queue.oldest_event_at),
-            "deliveries": queue.deliveries,
-            "waiting": queue.waiting,
-            "rejected": queue.rejected,
-        },
-    }
-
-
-def _endpoint_document(
-    endpoint: EndpointStanding, live: Live | None, now: float
-) -> dict[str, object]:
-    health = endpoint.health
-    held_until = health.held_until if health.held_until > now else None
-    bucket = _bucket(endpoint, live)
-    return {
-        "url": endpoint_name(endpoint.url),
-        "state": _state(endpoint, now),
-        **moment_fields("failing_since", health.failing_since),
-        "failures": health.failures,
-        "last_attempts": len(health.recent),
-        "last_attempts_failed": health.failed_of_recent,
-        "last_failure": health.last_failure or None,
-        **moment_fields("held_until", held_until),
-        "tokens": None if bucket is None else round(bucket["tokens"], 2),
-        "burst": None if bucket is None else bucket["burst"],
-        "rate_limit": None if bucket is None else bucket["rate_limit"],
-        "in_flight": None if bucket is None else bucket["in_flight"],
-        "allowed_in_flight": None if bucket is None else bucket["allowed_in_flight"],
-        "subscriptions": [_subscription_document(each) for each in endpoint.subscriptions],
-        "last_hour": _tally_document(endpoint.tallies.last_hour),
-        "last_day": _tally_document(endpoint.tallies.last_day),
-    }
-
-
-def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
-    return {
-        "name": each.name,
-        "hold": each.hold,
-        "waiting": each.waiting,
-        **moment_fields("oldest_waiting_at", each.oldest_accepted_at),
-        **moment_fields("next_attempt_at", each.next_due_at),
-    }
-
-
-def _tally_document(tally: Tally) -> dict[str, object]:
-    rate = tally.success_rate
-    return {
-        "attempts": tally.attempts,
-        "delivered": tally.delivered,
-        "failed": tally.failed,
-        "exhausted": tally.exhausted,
-        "success_rate": None if rate is None else round(rate, 4),
-        "p50_ms": _milliseconds(tally, 0.5),
-        "p95_ms": _milliseconds(tally, 0.95),
-    }
-
-
-def _milliseconds(tally: Tally, quantile: float) -> float | None:
-    response_s = tally.response_s(quantile)
-    return None if response_s is None else round(response_s * 1000, 1)
-
-
-def _state(endpoint: EndpointStanding, now: float) -> str:
-    if all(each.hold is not None for each in endpoint.subscriptions):
-        return "held"
-    if endpoint.health.failing:
-        return "failing"
-    return "waiting" if endpoint.health.held_until > now else "healthy"
-
-
-def _bucket(endpoint: EndpointStanding, live: Live | None) -> Mapping[str, Any] | None:
-    found: Mapping[str, Any] | None = None if live is None else live["endpoints"].get(endpoint.url)
-    return found
+from relayd.views.moments import about, clock_time
+from relayd.views.status import Live, bucket_of, endpoint_state
 
 
 def status_lines(overview: Overview, live: Live | None, path: str, now: float) -> Iterator[str]:
@@ -162,11 +45,11 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
 
 def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
     yield click.style(printable(endpoint_name(endpoint.url)), bold=True)
-    colour = {"healthy": "green", "failing": "red"}.get(_state(endpoint, now), "yellow")
+    colour = {"healthy": "green", "failing": "red"}.get(endpoint_state(endpoint, now), "yellow")
     yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
     for each in endpoint.subscriptions:
         yield wrapped(_waiting_words(each, now), "      ", first="  ")
-    bucket = _bucket(endpoint, live)
+    bucket = bucket_of(endpoint, live)
     if bucket is not None:
         yield (
             f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
@@ -206,7 +89,7 @@ def _failed_words(health: Health) -> str:
 
 
 def _waiting_words(each: SubscriptionStanding, now: float) -> str:
-    held = f" is {_HOLD_WORDS[each.hold]}" if each.hold is not None else ""
+    held = f" is {HOLD_STATES[each.hold]}" if each.hold is not None else ""
     if not each.waiting or each.oldest_accepted_at is None:
         return f"{each.name}{held}: nothing waits"
     words = f"{each.name}{held}: {each.waiting:,} wait, the oldest"

@@ -13,8 +13,8 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery
+from relayd.views.deliveries import InFlight
 from relayd.views.explanation import Circumstances, Explanation, explain_event
-from relayd.views.in_flight import InFlight
 
 NOW = 1_700_000_000.0
 URL = "https://app.example/hook"

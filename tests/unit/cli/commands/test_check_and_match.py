@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from processes import SECRET, make_spool, write_config
 
 from relayd.cli import cli
-from relayd.cli.commands.check import retry_words, secret_words
+from relayd.cli.text.configuration import retry_words, secret_words
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.secret import Secret, SourcedSecret
 

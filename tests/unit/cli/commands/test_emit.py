@@ -15,8 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import make_spool, write_config
 
-from relayd.cli.commands.emit import choose_spool, emit
-from relayd.cli.producer_client import AT_ONCE, HandoverError, Outgoing, connect, over_socket
+from relayd.cli.commands.emit import emit
+from relayd.cli.producer_client import (
+    AT_ONCE,
+    HandoverError,
+    Outgoing,
+    choose_spool,
+    connect,
+    over_socket,
+)
 from relayd.config.sections import SpoolConfig
 from relayd.core.catalogue import EVENT_TYPES, sample
 from relayd.core.event import Event, EventDefaults, event_from_line

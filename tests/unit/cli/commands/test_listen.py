@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from processes import SECRET, write_config
 
 from relayd.cli import cli
-from relayd.cli.commands.listen import Script, Session
 from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines
 from relayd.cli.dev_receiver.receiver import MAX_BODY_BYTES, Answer, Request
+from relayd.cli.dev_receiver.session import Script, Session
 from relayd.cli.secret_options import Key
 from relayd.core.secret import Secret
 from relayd.core.signature import sign, sign_standard

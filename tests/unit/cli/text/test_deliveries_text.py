@@ -8,19 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.cli.terminal import json_printable
-from relayd.cli.text.deliveries import (
-    ChangeLines,
-    delivery_document,
-    event_document,
-    event_lines,
-    page_document,
-    table_lines,
-)
+from relayd.cli.text.deliveries import ChangeLines, table_lines
+from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
 from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
 from relayd.queue.listing import ListedDelivery, Page
-from relayd.views.in_flight import InFlight
+from relayd.views.deliveries import InFlight, delivery_document, event_document, page_document
 
 NOW = 1_700_000_000.0
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from relayd.cli.text.status import Live, status_document, status_lines
+from relayd.cli.text.status import status_lines
 from relayd.core.endpoint import Health
 from relayd.queue.contents import Contents
 from relayd.queue.overview import EndpointStanding, Overview, QueueStanding
 from relayd.queue.statistics import Tallies, Tally
+from relayd.views.status import Live, status_document
 
 CONTENTS = Contents(
     events=1_500_000_000, attempts=0, rejected=20_000_000, other=580_000_000, free=0
