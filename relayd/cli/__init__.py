@@ -23,14 +23,12 @@ from relayd.config.problem import ConfigError
 WRONG_CONFIGURATION: Final = 78
 """EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
 
-
 _NOT_FOR_LIBRARIES: Final = ("rich", "httpx._main")
 """What httpx imports for a command line of its own, and structlog to colour tracebacks.
 
 Both do without where it is not installed. It takes 4 MB, which the daemon would keep, and 0.1 s.
 Commands that print tables import rich when they do.
 """
-
 
 SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {

@@ -10,11 +10,7 @@ import click
 from relayd.cli.daemon_client import DaemonClient
 
 _ROWS: Final = 500
-
-
 _BODIES: Final = 100  # each of which the daemon reads
-
-
 _TIMEOUT_S: Final = 120.0  # where 100 bodies have a MiB each, and the machine is slow
 
 

@@ -12,18 +12,11 @@ from relayd.config.problem import ConfigError, Problem
 from relayd.permissions import name_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
 VARIABLE: Final = "RELAYD_CONFIG"
-
-
 PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 """Where a configuration is looked for that no option and no variable names."""
 
-
 _GIVEN: Final = "relayd.config"
-
-
 _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it is told better
 
 

@@ -19,13 +19,8 @@ from relayd.sqlite_errors import file_in_words
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
 
-
 _ANSWER_TIMEOUT_S = 30.0
-
-
 _LOCK_TIMEOUT_S = 10.0
-
-
 _INSERT_S = 30.0
 
 

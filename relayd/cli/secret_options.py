@@ -16,8 +16,6 @@ from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
 
 P = ParamSpec("P")
-
-
 R = TypeVar("R")
 
 

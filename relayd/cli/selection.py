@@ -22,11 +22,9 @@ from relayd.queue.selecting import (
 
 _MOST_SAID = 10
 
-
 targets_argument = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
 )
-
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Only print how many there are; change nothing."

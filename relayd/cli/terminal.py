@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 import click
 
 _UNUSUAL = re.compile(r"[^\n -~]+")
-
-
 _PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
 
 

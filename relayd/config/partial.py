@@ -38,7 +38,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanting:
+class PartialConfig:
     """Subscriptions by name, in the file's order; what those in `doubtful` want has a fault."""
 
     subscriptions: Mapping[str, Subscription]
@@ -55,14 +55,14 @@ def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.envir
     return Places(config.queue, config.spools, config.socket, config.event_types)
 
 
-def read_wanting(path: Path) -> Wanting:
-    """Read what is wanted, also where other parts of the file, or secrets, cannot be relied on.
+def read_partial_config(path: Path) -> PartialConfig:
+    """Read what subscriptions want, also where other parts of the file, or secrets, have a fault.
 
     The subscriptions' secrets may be missing: nothing may be sent with them. Raises `ConfigError`
     where nothing can be read.
     """
     config, findings = read_doubtful(path)
-    return Wanting(
+    return PartialConfig(
         subscriptions=config.subscriptions,
         doubtful=frozenset(
             name

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from relayd.config.partial import Wanting
+from relayd.config.partial import PartialConfig
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
@@ -56,15 +56,15 @@ class Circumstances:
 
 
 def explain_event(
-    event: EventDetail, wanting: Wanting | None, circumstances: Circumstances
+    event: EventDetail, config: PartialConfig | None, circumstances: Circumstances
 ) -> Iterator[Explanation]:
     """Yield what became of the event at each subscription, in the configuration's order.
 
-    Without `wanting` (the configuration cannot be read), of its deliveries alone.
+    Without `config` (the configuration cannot be read), of its deliveries alone.
     """
     deliveries = {each.delivery.subscription: each for each in event.deliveries}
-    names = () if wanting is None else wanting.subscriptions
-    verdicts = {} if wanting is None else _verdicts(event, wanting)
+    names = () if config is None else config.subscriptions
+    verdicts = {} if config is None else _verdicts(event, config)
     for name in dict.fromkeys((*names, *deliveries)):
         if name in deliveries:
             yield _of_delivery(deliveries[name], circumstances)
@@ -72,21 +72,21 @@ def explain_event(
             yield verdicts[name]
 
 
-def _verdicts(event: EventDetail, wanting: Wanting) -> dict[str, Explanation]:
+def _verdicts(event: EventDetail, config: PartialConfig) -> dict[str, Explanation]:
     parsed = None if event.body is None else parse_json(event.body.decode())
     if not isinstance(parsed, Parsed) or not isinstance(parsed.value, dict):
         reason = "the event's content was removed after the retention, so nothing can be said"
-        return {name: Explanation(name, "unknown", reason) for name in wanting.subscriptions}
-    matcher = Matcher({name: each.selection for name, each in wanting.subscriptions.items()})
+        return {name: Explanation(name, "unknown", reason) for name in config.subscriptions}
+    matcher = Matcher({name: each.selection for name, each in config.subscriptions.items()})
     found: dict[str, Explanation] = {}
     for verdict in matcher.explain(parsed.value):
         name = verdict.name
-        if name in wanting.doubtful:
+        if name in config.doubtful:
             reason = "what it wants has a fault in the configuration; `relayd check` says which"
             found[name] = Explanation(name, "unknown", reason)
         elif not verdict.matched:
             found[name] = Explanation(name, "not_matched", verdict.reason)
-        elif not wanting.subscriptions[name].active:
+        elif not config.subscriptions[name].active:
             reason = "it has active: false, and takes no new events"
             found[name] = Explanation(name, "inactive", reason)
         else:

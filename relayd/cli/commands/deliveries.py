@@ -23,11 +23,7 @@ from relayd.queue.selecting import matches
 from relayd.views.deliveries import delivery_document, page_document
 
 MAX_LIMIT = 10_000
-
-
 DEFAULT_LIMIT = 50
-
-
 LOOK_EVERY_S = 0.25
 
 

@@ -1,6 +1,5 @@
 """`emit`: hands over an event, as a market's own programs do."""
 
-import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -9,13 +8,13 @@ from typing import BinaryIO
 
 import click
 
+from relayd.cli.event_data import file_data, object_data, sample_data
 from relayd.cli.moments import parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
 from relayd.cli.terminal import print_json
 from relayd.config.partial import read_places
-from relayd.core.body import JsonProblem, parse_json
-from relayd.core.catalogue import EVENT_TYPES, sample, suggest
+from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_from_row
 
 MAX_COUNT = 1_000_000
@@ -107,25 +106,8 @@ def _data_text(
     if data is not None:
         return data
     if object_text is not None:
-        _check_json(object_text)
-        return f'{{"object":{object_text}}}'
-    if file is not None:
-        try:
-            return file.read().decode()
-        except UnicodeDecodeError as error:
-            raise click.ClickException(f"the file is not text in UTF-8: {error}") from error
-    try:
-        return json.dumps(sample(event_type), ensure_ascii=False)
-    except KeyError:
-        near = suggest(event_type, EVENT_TYPES)
-        hint = f"did you mean {near}?" if near else "`relayd events` lists those that have one"
-        raise click.ClickException(f"there is no sample of {event_type}; {hint}") from None
-
-
-def _check_json(text: str) -> None:
-    # Checked by itself, so that `1}, "id": {` cannot slip out of the object.
-    if isinstance(found := parse_json(text), JsonProblem):
-        raise click.ClickException(f"--object: {found.reason}")
+        return object_data(object_text)
+    return sample_data(event_type) if file is None else file_data(file)
 
 
 def _created(text: str | None) -> int:

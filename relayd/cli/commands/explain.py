@@ -12,7 +12,7 @@ from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.explanation import explanation_lines
-from relayd.config.partial import Wanting, read_wanting
+from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
@@ -48,9 +48,9 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     configuration as it is now.
     """
     queue = queue_place(config_path)
-    wanting: Wanting | None = None
+    config: PartialConfig | None = None
     try:
-        wanting = read_wanting(config_path)
+        config = read_partial_config(config_path)
     except ConfigError:
         click.echo("Note: the configuration cannot be read; `relayd check` shows why.", err=True)
     running = _running(queue)
@@ -60,19 +60,19 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             event = find(reading, identifier, market)
         if event is None:
             raise click.ClickException(
-                _unknown(reading, identifier, market, wanting, running=running)
+                _unknown(reading, identifier, market, config, running=running)
             )
         circumstances = Circumstances(
             running=running,
             health=read_health(reading.db),
             due=count_due(reading, now=now),
             urls={name: each.url for name, each in reading.subscriptions.items()},
-            endpoints={} if wanting is None else wanting.endpoints,
+            endpoints={} if config is None else config.endpoints,
             in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
             now=now,
         )
     one = event.id != identifier
-    explained = list(explain_event(event, None if one else wanting, circumstances))
+    explained = list(explain_event(event, None if one else config, circumstances))
     if as_json:
         print_json(explanation_document(event, explained, circumstances))
     else:
@@ -92,7 +92,7 @@ def _unknown(
     reading: Reading,
     identifier: str,
     market: str | None,
-    wanting: Wanting | None,
+    config: PartialConfig | None,
     *,
     running: bool,
 ) -> str:
@@ -105,7 +105,7 @@ def _unknown(
             f"{identifier} was not accepted: {rejected.reason} ({rejected.code});"
             f" `relayd rejected show {rejected.seq}` shows it"
         )
-    for spool in () if wanting is None else wanting.spools:
+    for spool in () if config is None else config.spools:
         if _waits_in(spool, identifier):
             why = "relayd will take it in" if running else "relayd is not running"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"

@@ -16,8 +16,6 @@ from relayd.cli.terminal import print_json_line
 from relayd.config.values import parse_duration
 
 DEFAULT_HOST = "127.0.0.1"
-
-
 DEFAULT_PORT = 8080
 
 

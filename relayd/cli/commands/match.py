@@ -1,6 +1,5 @@
 """`match`: which subscriptions an event would go to, and for each that it would not, why."""
 
-import json
 import os
 import sys
 import time
@@ -11,12 +10,12 @@ from typing import BinaryIO, Final
 
 import click
 
+from relayd.cli.event_data import object_data, sample_data
 from relayd.cli.options import complete_event_types, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
 from relayd.config.config import Config
 from relayd.config.load import load_config
-from relayd.core.body import JsonProblem, parse_json
-from relayd.core.catalogue import EVENT_TYPES, sample, suggest
+from relayd.core.catalogue import suggest
 from relayd.core.event import (
     Event,
     EventDefaults,
@@ -26,6 +25,7 @@ from relayd.core.event import (
     event_from_row,
 )
 from relayd.core.matching import Matcher
+from relayd.core.samples import SAMPLES
 
 _ID: Final = "evt_1"
 
@@ -104,20 +104,12 @@ def _data(
     if data is not None:
         return "with this data", _encoded(data)
     if object_text is not None:
-        # By itself, so that nothing in it can close the brace early.
-        if isinstance(found := parse_json(object_text), JsonProblem):
-            raise click.ClickException(f"--object: {found.reason}")
-        return "with this object", _encoded(f'{{"object":{object_text}}}')
+        return "with this object", _encoded(object_data(object_text))
     if file is not None:
         return "with the data in the file", file.read()
-    try:
-        return "with the catalogue's sample", _encoded(json.dumps(sample(event_type)))
-    except KeyError:
-        if use_sample:
-            near = suggest(event_type, EVENT_TYPES)
-            hint = f"did you mean {near}?" if near else "`relayd events` lists those that have one"
-            raise click.ClickException(f"there is no sample of {event_type}; {hint}") from None
-        return "with no data", b"{}"
+    if use_sample or event_type in SAMPLES:
+        return "with the catalogue's sample", _encoded(sample_data(event_type))
+    return "with no data", b"{}"
 
 
 def _encoded(text: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from relayd.cli.daemon_client import running_daemon
+from relayd.cli.event_data import file_data
 from relayd.cli.moments import parse_seconds
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
@@ -24,17 +25,9 @@ from relayd.views.moments import clock_time, short_time
 from relayd.views.rejected import columns_of, listed_document, rejected_document
 
 _ALL = 1_000_000
-
-
 _AT_ONCE = 500
-
-
 _MILLISECONDS = "ms"
-
-
 _number = click.argument("number", type=click.IntRange(1, 2**63 - 1))
-
-
 _MOST_NUMBER = 2**63 - 1
 
 
@@ -58,8 +51,6 @@ def _ranges(
 
 
 _numbers = click.argument("numbers", nargs=-1, callback=_ranges, metavar="[NUMBER|FIRST-LAST]...")
-
-
 _all_option = click.option("--all", "take_all", is_flag=True, help="All rejected rows.")
 
 
@@ -171,10 +162,7 @@ def resubmit(
     if data is not None and file is not None:
         raise click.UsageError("Give the data once: by --data or --file.")
     if file is not None:
-        try:
-            data = file.read().decode()
-        except UnicodeDecodeError as error:
-            raise click.ClickException(f"the file is not text in UTF-8: {error}") from error
+        data = file_data(file)
     mended = {"type": event_type, "data": data, "id": event_id}
     changes = {key: value for key, value in mended.items() if value is not None}
     one = len(numbers) == 1 and len(numbers[0]) == 1

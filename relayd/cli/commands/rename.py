@@ -20,7 +20,6 @@ from relayd.core.delivery import Hold
 _PATIENCE_S: Final = 75.0
 """How long attempts under way are waited for: the longest may take 60 s."""
 
-
 _PAUSE_S: Final = 0.25
 
 

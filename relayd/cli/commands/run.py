@@ -32,8 +32,6 @@ from relayd.sources.turning_away import turn_away
 from relayd.sources.unix_socket import SocketPathError
 
 _log = structlog.get_logger()
-
-
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
 

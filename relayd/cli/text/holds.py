@@ -12,7 +12,6 @@ HOLD_REASONS: Final = {
 }
 """Why a subscription is held, after `because`."""
 
-
 HOLD_WORDS: Final = {
     Hold.PAUSED: "its subscription is paused",
     Hold.INACTIVE: "its subscription has active: false",
@@ -21,7 +20,6 @@ HOLD_WORDS: Final = {
 }
 """Why a delivery is held."""
 
-
 HOLD_STATES: Final = {
     Hold.PAUSED: "paused",
     Hold.INACTIVE: "inactive (active: false)",
@@ -29,7 +27,6 @@ HOLD_STATES: Final = {
     Hold.GONE: "held: its receiver answered 410 Gone",
 }
 """What a held subscription is, after its name and `is`."""
-
 
 HOLD_ADVICE: Final = {
     Hold.PAUSED: "it is paused; `relayd resume {name}` releases its deliveries",
@@ -42,7 +39,6 @@ HOLD_ADVICE: Final = {
     " deliveries over by `relayd rename {name} NEW`",
 }
 """Why a subscription is held, and what releases its deliveries; `{name}` is its name."""
-
 
 RENAMED_HOLDS: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from processes import write_config
 
-from relayd.config.partial import read_wanting
+from relayd.config.partial import read_partial_config
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
@@ -165,5 +165,5 @@ def test_a_number_of_any_length_is_explained(tmp_path: Path) -> None:
     )
     body = f'{{"type":"order.created","data":{{"n":{"9" * 5_000}}}}}'.encode()
     event = EventDetail("evt_1", "order.created", "market_123", 1, NOW - 60, "socket", body, ())
-    [explanation] = explain_event(event, read_wanting(config), CALM)
+    [explanation] = explain_event(event, read_partial_config(config), CALM)
     assert explanation.outcome == "missed"
