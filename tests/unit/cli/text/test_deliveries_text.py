@@ -1,4 +1,4 @@
-"""Deliveries and events as they are printed: the documents' keys, and text for people."""
+"""Deliveries and events as people see them, and the documents beside."""
 
 import json
 from dataclasses import replace
@@ -6,108 +6,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from listed_deliveries import ATTEMPT, DELIVERED, EVENT, NOW, RETRYING
 
 from relayd.cli.terminal import json_printable
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
-from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
-from relayd.queue.listing import ListedDelivery, Page
-from relayd.views.deliveries import InFlight, delivery_document, event_document, page_document
-
-NOW = 1_700_000_000.0
-
-RETRYING = ListedDelivery(
-    seq=17,
-    id="dlv_9f3a1c02_17",
-    event_id="evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1",
-    event_type="order.created",
-    market_id="market_123",
-    subscription="bookkeeping",
-    state=State.RETRYING,
-    hold=None,
-    attempts=1,
-    accepted_at=NOW - 60,
-    changed_at=NOW - 49.5,
-    due_at=NOW + 120,
-    ended_at=None,
-    last_started_at=NOW - 59.5,
-    last_status=None,
-    last_failure="timeout",
-)
-DELIVERED = replace(
-    RETRYING, state=State.DELIVERED, due_at=None, ended_at=NOW, last_status=204, last_failure=None
-)
-ATTEMPT = Attempt(1, NOW - 59.5, 10.0, None, "timeout", "no answer within 10 s", b"")
-EVENT = EventDetail(
-    id=RETRYING.event_id,
-    type="order.created",
-    market_id="market_123",
-    created=1_700_000_000,
-    accepted_at=NOW - 60,
-    source="spool market",
-    body=b'{"id":"evt_1","data":{"name":"\xc2\x9b\xe2\x80\xaeZo\xc3\xab"}}',
-    deliveries=(DeliveryDetail(RETRYING, (ATTEMPT,)),),
-)
-
-
-def test_the_documents_keys_are_the_contract() -> None:
-    document = page_document(Page((RETRYING,), more=True))
-    assert document == {
-        "deliveries": [
-            {
-                "id": "dlv_9f3a1c02_17",
-                "event_id": "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1",
-                "event_type": "order.created",
-                "market_id": "market_123",
-                "subscription": "bookkeeping",
-                "state": "retrying",
-                "hold": None,
-                "attempts": 1,
-                "accepted_at": "2023-11-14T22:12:20.000Z",
-                "accepted_at_unix": NOW - 60,
-                "changed_at": "2023-11-14T22:12:30.500Z",
-                "changed_at_unix": NOW - 49.5,
-                "due_at": "2023-11-14T22:15:20.000Z",
-                "due_at_unix": NOW + 120,
-                "ended_at": None,
-                "ended_at_unix": None,
-                "last_attempt_at": "2023-11-14T22:12:20.500Z",
-                "last_attempt_at_unix": NOW - 59.5,
-                "last_status": None,
-                "last_failure": "timeout",
-                "in_flight": None,
-                "in_flight_at": None,
-                "in_flight_at_old_url": None,
-            }
-        ],
-        "older_before": "dlv_9f3a1c02_17",
-    }
-    shown = event_document(EVENT)
-    assert list(shown) == [
-        "id", "type", "market_id", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix",
-        "source", "body", "unfaithful", "deliveries",
-    ]  # fmt: skip
-    [delivery] = json.loads(json.dumps(shown))["deliveries"]
-    assert delivery["history"] == [
-        {
-            "number": 1,
-            "started_at": "2023-11-14T22:12:20.500Z",
-            "started_at_unix": NOW - 59.5,
-            "duration_ms": 10_000.0,
-            "status": None,
-            "failure": "timeout",
-            "detail": "no answer within 10 s",
-            "answer": "",
-            "extra": None,
-        }
-    ]
-
-
-def test_the_last_page_leads_nowhere() -> None:
-    assert page_document(Page((RETRYING,), more=False))["older_before"] is None
-    assert page_document(Page((), more=False)) == {"deliveries": [], "older_before": None}
+from relayd.queue.details import DeliveryDetail
+from relayd.queue.listing import ListedDelivery
+from relayd.views.deliveries import InFlight, delivery_document, event_document
 
 
 @pytest.mark.parametrize(
