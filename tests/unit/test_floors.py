@@ -14,6 +14,7 @@ FLOORS: list[list[str]] = [
     ["config_process"],
     ["containment"],
     ["queue", "sources", "transport"],
+    ["views"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
     ["commands", "watchdog", "timekeeping"],
@@ -29,6 +30,9 @@ IMPURE = {
     "aiosqlite", "asyncio", "httpx", "io", "logging", "os", "pathlib", "random", "secrets",
     "socket", "sqlite3", "ssl", "structlog", "subprocess", "threading", "time", "trio", "yaml",
 }  # fmt: skip
+
+# What prints, draws or asks: a document is for each program that shows it, the web process too.
+TERMINAL = {"click", "rich", "sys"}
 
 
 def _module(path: Path) -> str:
@@ -80,8 +84,15 @@ def test_the_core_is_pure(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "views").glob("*.py")), ids=_module)
+def test_views_know_no_terminal_and_ask_nobody(path: Path) -> None:
+    names = _imports(path)
+    assert not {name.split(".")[0] for name in names} & TERMINAL
+    assert "relayd.control" not in names
+
+
 def test_the_floors_find_an_arrow_that_points_up() -> None:
     assert _part("queue.claims") == (5, "queue")
-    assert _part("delivery.endpoint_task") == (6, "delivery")
+    assert _part("delivery.endpoint_task") == (7, "delivery")
     assert _part("transport.connection") == (5, "transport")
     assert _part("nowhere") is None
