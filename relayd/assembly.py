@@ -15,11 +15,7 @@ from relayd.control import LINE_BYTES, ControlLines
 from relayd.core.addresses import Network
 from relayd.core.endpoint import Endpoint
 from relayd.crash_journal import AtWork
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch, MakeTransport
-from relayd.delivery.resolver import Resolver
-from relayd.delivery.transport import Transport
 from relayd.intake import Intake
 from relayd.log import Log
 from relayd.queue.pruning import Pruning
@@ -29,6 +25,10 @@ from relayd.reload import Reload
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import Surroundings
 from relayd.systemd import Service
+from relayd.transport.client import Transport
+from relayd.transport.connection import tls_context
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.resolver import Resolver
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
 

@@ -12,8 +12,10 @@ from typing import cast
 
 import pytest
 import trio
+from configs import sources_config
 from trio.testing import MockClock
 
+from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
@@ -80,6 +82,42 @@ async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> As
         nursery.start_soon(spool.run)
         yield spool
         nursery.cancel_scope.cancel()
+
+
+class ReloadedMeanwhile(Readers):
+    """Readers that start only after a reload with other paths."""
+
+    spool: Spool
+
+    def __init__(self, intake: Intake, config: Config) -> None:
+        super().__init__()
+        self.intake, self.config = intake, config
+
+    @asynccontextmanager
+    async def reader(self, settings: Settings) -> AsyncIterator[ReaderProcess]:
+        if settings.paths == ("data.object.a",):
+            self.intake.paths = ("data.object.b",)
+            self.spool.apply(self.config)
+        async with super().reader(settings) as started:
+            yield started
+
+
+async def test_a_reload_while_its_reader_starts_mixes_up_no_values(tmp_path: Path) -> None:
+    intake, path = Intake(paths=("data.object.a",)), create(tmp_path / "spool.db")
+    shell(
+        path, """INSERT INTO relayd_spool (type, data) VALUES ('a.b', '{"object":{"a":1,"b":2}}')"""
+    )
+    config = SpoolConfig("market", path, "relayd_spool", "market_123", "2024-01-01")
+    readers = ReloadedMeanwhile(intake, sources_config(config))
+    readers.spool = Spool(config, intake, readers, Pace(lambda: False), AtWork.unrecorded())
+    readers.spool.apply(readers.config)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(readers.run)
+        nursery.start_soon(readers.spool.run)
+        await intake.wait_for(events=1)
+        nursery.cancel_scope.cancel()
+    [event] = intake.events
+    assert event.values == {"data.object.a": [1]}
 
 
 def create(path: Path, *, journal: str = "wal", table: str = "relayd_spool") -> Path:

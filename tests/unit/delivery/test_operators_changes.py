@@ -22,7 +22,7 @@ from relayd.crash_journal import AtWork
 from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import TimeLimits
 from relayd.queue.claims import Claim, Want
 from relayd.queue.records import Recording
 
