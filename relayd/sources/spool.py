@@ -171,7 +171,7 @@ class Spool(Source):
         which a reader could be confined; then it is noted.
         """
         if self._place is None:
-            self._place = await trio.to_thread.run_sync(_real_path, self._config.path)
+            self._place = await trio.to_thread.run_sync(os.path.realpath, self._config.path)
         for problem in (
             await trio.to_thread.run_sync(self._barred, self._place),
             await trio.to_thread.run_sync(access_problem, Path(self._place)),
@@ -193,7 +193,7 @@ class Spool(Source):
                 await self._take(reader, frame, known)
             if reloads != self._reloads:
                 reloads = self._reloads
-                if await trio.to_thread.run_sync(_real_path, self._config.path) != place:
+                if await trio.to_thread.run_sync(os.path.realpath, self._config.path) != place:
                     self._place = None
                     return
                 if await trio.to_thread.run_sync(self._barred, place) is not None:
@@ -291,10 +291,6 @@ class Spool(Source):
         if reason != self._waits_for:
             self._log.warning("spool_waiting", detail=reason)
         self._waits_for = reason
-
-
-def _real_path(path: Path) -> str:
-    return os.path.realpath(path)
 
 
 def _has_folder(place: str) -> bool:
