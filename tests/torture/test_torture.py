@@ -55,9 +55,8 @@ def test_sigkill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     assert violations(report) == [], f"seed {SEED}\n{report.log[-4000:]}"
     assert report.kills == 20
     assert len(report.produced.committed) > 500
-    # Nearly a third of the receiver's answers, however many the machine brought it to.
-    answers = [each.status for each in report.requests["all"]]
-    assert answers.count(500) > len(answers) / 10 > 0
+    # Some failed between two kills; most of the load is delivered at the end, when nothing fails.
+    assert sum(each.status == 500 for each in report.requests["all"]) > report.kills
 
 
 @pytest.mark.timeout(240)
