@@ -44,14 +44,14 @@ from relayd.intake import Intake, matcher_for
 from relayd.log import Log
 from relayd.orphans import reap_orphans
 from relayd.pacing import paced
-from relayd.queue.affected import read_waiting
-from relayd.queue.checking import check_at_start, check_whole
-from relayd.queue.lock import locked
-from relayd.queue.pruning import Pruning
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared
-from relayd.queue.reserve import reserve_of
-from relayd.queue.wal_watch import WalWatch
+from relayd.queue.retention import Pruning
+from relayd.queue.sqlite.backlog import read_waiting
+from relayd.queue.sqlite.integrity import check_at_start, check_whole
+from relayd.queue.sqlite.lock import locked
+from relayd.queue.sqlite.queue import Queue, open_queue
+from relayd.queue.sqlite.record import Declared
+from relayd.queue.sqlite.reserve import reserve_of
+from relayd.queue.sqlite.wal_watch import WalWatch
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer

@@ -17,7 +17,7 @@ from relayd.core.matching import Matcher
 from relayd.core.parts import Parts, whole
 from relayd.core.poison import event_key
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 

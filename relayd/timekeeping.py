@@ -16,9 +16,9 @@ import trio
 from relayd.core.clock_step import GAP_S, Sighting, is_gap, step_between, step_since
 from relayd.core.expiry import TRUSTED_S, Steadiness
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.clock_marks import read_seen_at
-from relayd.queue.queue import Queue
-from relayd.queue.rescheduling import move_endpoints, move_retries, newest, newest_before
+from relayd.queue.clock_shift import move_endpoints, move_retries, newest, newest_before
+from relayd.queue.sqlite.clock_marks import read_seen_at
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 

@@ -12,12 +12,12 @@ from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue import operations
-from relayd.queue.claims import Want
-from relayd.queue.health import read_health, write_health
-from relayd.queue.operations import Changed
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared, Recording
+from relayd.queue.sqlite import operate
+from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.health import read_health, write_health
+from relayd.queue.sqlite.operate import Changed
+from relayd.queue.sqlite.queue import Queue, open_queue
+from relayd.queue.sqlite.record import Declared, Recording
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
@@ -49,11 +49,11 @@ async def record(
 
 
 async def replay(queue: Queue, *seqs: int, now: float = NOW) -> Changed:
-    return await queue.operate(lambda db, _, ids: operations.replay(db, ids, seqs, now=now))
+    return await queue.operate(lambda db, _, ids: operate.replay(db, ids, seqs, now=now))
 
 
 async def cancel(queue: Queue, *seqs: int) -> Changed:
-    return await queue.operate(lambda db, _, ids: operations.cancel(db, ids, seqs, now=NOW))
+    return await queue.operate(lambda db, _, ids: operate.cancel(db, ids, seqs, now=NOW))
 
 
 def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:

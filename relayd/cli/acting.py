@@ -19,8 +19,8 @@ from relayd.cli.selection import (
     select_targets,
 )
 from relayd.core.delivery import Hold, State
-from relayd.queue.filtering import DeliveryFilter
-from relayd.queue.selecting import lacking_events
+from relayd.queue.sqlite.query_plan import DeliveryFilter
+from relayd.queue.sqlite.selection import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)

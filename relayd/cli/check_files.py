@@ -11,7 +11,7 @@ from relayd.cli.spool_files import look_into, table_words
 from relayd.config.config import Config
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.schema import SchemaMismatchError, read_version
+from relayd.queue.sqlite.schema import SchemaMismatchError, read_version
 from relayd.spool.files import SpoolBarredError, looking_into
 from relayd.sqlite_errors import is_busy, is_interrupted
 

@@ -21,11 +21,11 @@ from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.details import EventDetail, find
-from relayd.queue.health import read_health
-from relayd.queue.overview import count_due
-from relayd.queue.reading import Reading
-from relayd.queue.rejected import find_rejected
+from relayd.queue.sqlite.details import EventDetail, find
+from relayd.queue.sqlite.health import read_health
+from relayd.queue.sqlite.overview import count_due
+from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.rejected import find_rejected
 from relayd.spool.files import SpoolBarredError, looking_into
 
 _WITHIN_S = 2.0

@@ -28,8 +28,8 @@ from relayd.daemon import run_daemon
 from relayd.database import DatabaseError
 from relayd.log import Log
 from relayd.permissions import user_name
-from relayd.queue.lock import QueueLockedError
-from relayd.queue.schema import SchemaMismatchError
+from relayd.queue.sqlite.lock import QueueLockedError
+from relayd.queue.sqlite.schema import SchemaMismatchError
 from relayd.service import Service
 from relayd.sources.turning_away import turn_away
 from relayd.sources.unix_socket import SocketPathError

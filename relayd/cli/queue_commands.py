@@ -22,12 +22,12 @@ from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
-from relayd.queue.details import find
-from relayd.queue.filtering import DeliveryFilter
-from relayd.queue.following import open_following
-from relayd.queue.listing import ListedDelivery, list_deliveries
-from relayd.queue.reading import Reading
-from relayd.queue.selecting import matches
+from relayd.queue.sqlite.change_feed import open_following
+from relayd.queue.sqlite.deliveries import ListedDelivery, list_deliveries
+from relayd.queue.sqlite.details import find
+from relayd.queue.sqlite.query_plan import DeliveryFilter
+from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.selection import matches
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50

@@ -17,7 +17,7 @@ from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import confirm, reading_queue
 from relayd.config.sections import QueueConfig
 from relayd.core.event import Column
-from relayd.queue.rejected import (
+from relayd.queue.sqlite.rejected import (
     ListedInput,
     RejectedInput,
     list_rejected,

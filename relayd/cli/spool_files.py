@@ -19,7 +19,7 @@ from relayd.permissions import (
     run_as,
     user_name,
 )
-from relayd.queue.schema import is_queue_file
+from relayd.queue.sqlite.schema import is_queue_file
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words, spool_problem
 from relayd.spool.shape import FIX, differences
 from relayd.spool.table import ROW_BYTES, SPOOL_TABLE, SpoolUnusableError, shape_of

@@ -17,8 +17,8 @@ from relayd.config_loader import ConfigLoader
 from relayd.control import Command
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.intake import Intake
-from relayd.queue.pruning import Pruning
-from relayd.queue.queue import Queue
+from relayd.queue.retention import Pruning
+from relayd.queue.sqlite.queue import Queue
 from relayd.source_tasks import SourceTasks
 
 

@@ -20,8 +20,8 @@ from relayd.core.body import Parsed, parse_json
 from relayd.core.endpoint import endpoint_name
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue import operations
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite import operate
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class DeliveryCommands:
         """
         seqs = numbers_of(request, "deliveries")
         changed = await self._queue.operate(
-            lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
+            lambda db, _, ids: operate.replay(db, ids, seqs, now=self._clock())
         )
         if changed.count:
             names = sorted(changed.subscriptions)
@@ -70,7 +70,7 @@ class DeliveryCommands:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
         seqs = numbers_of(request, "deliveries")
         changed = await self._queue.operate(
-            lambda db, _, ids: operations.cancel(db, ids, seqs, now=self._clock())
+            lambda db, _, ids: operate.cancel(db, ids, seqs, now=self._clock())
         )
         # A claim that was under way may have found them due.
         self._dispatch.outdate(changed.subscriptions)
@@ -95,7 +95,7 @@ class DeliveryCommands:
             if request.get("dry_run"):
                 return {"events": wanted, "changed": 0}
             made = await self._queue.operate(
-                lambda db, numbers, ids: operations.backfill(
+                lambda db, numbers, ids: operate.backfill(
                     db, numbers, ids[name], wanted, now=self._clock()
                 )
             )
@@ -137,7 +137,7 @@ class DeliveryCommands:
         return wanted
 
     async def _bodies(self, seqs: Sequence[int]) -> list[tuple[int, bytes]]:
-        return await self._queue.look(lambda db: operations.read_bodies(db, seqs, _BODIES_AT_ONCE))
+        return await self._queue.look(lambda db: operate.read_bodies(db, seqs, _BODIES_AT_ONCE))
 
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""

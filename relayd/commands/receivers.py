@@ -13,7 +13,7 @@ from relayd.core.event import EventDefaults
 from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 

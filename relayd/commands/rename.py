@@ -8,7 +8,7 @@ from relayd.config.config import Config
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 

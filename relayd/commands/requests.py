@@ -10,7 +10,7 @@ from relayd.containment import is_defect
 from relayd.control import Command
 from relayd.core.catalogue import suggest
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.queue.operations import MOST_ROWS
+from relayd.queue.sqlite.operate import MOST_ROWS
 
 _log = structlog.get_logger()
 

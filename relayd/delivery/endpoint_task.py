@@ -28,8 +28,8 @@ from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
-from relayd.queue.claims import Claim, Want
-from relayd.queue.records import Recording
+from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.sqlite.record import Recording
 
 _log = structlog.get_logger()
 

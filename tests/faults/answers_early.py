@@ -6,7 +6,7 @@ The trace of its writes must show it, or the check would prove nothing of the re
 import sys
 
 from relayd.cli import main
-from relayd.queue import queue
+from relayd.queue.sqlite import queue
 
 if __name__ == "__main__":
     assert "synchronous = FULL" in queue._PRAGMAS

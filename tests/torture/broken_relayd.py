@@ -33,10 +33,10 @@ from relayd.delivery.attempt import Attempt
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.intake import Intake
-from relayd.queue.claims import Claim, Want
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
-from relayd.queue.rejected import drop_rejected
+from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.record import Recording
+from relayd.queue.sqlite.rejected import drop_rejected
 
 WINDOW = Path(os.environ.get("RELAYD_WINDOW", ""))
 

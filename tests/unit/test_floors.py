@@ -97,7 +97,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.claims") == (5, "queue")
+    assert _part("queue.sqlite.claim") == (5, "queue")
     assert _part("delivery.endpoint_task") == (6, "delivery")
     assert _part("delivery.connection") == (5, "delivery.transport")
     assert _part("nowhere") is None

@@ -17,7 +17,7 @@ from relayd.core.acceptance import Acceptance, NewEvent, refusal
 from relayd.core.event import Event
 from relayd.database import DatabaseFullError, DatabaseRefusedError
 from relayd.intake import Intake
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite.queue import Queue
 
 QUEUE = Path("queue.db")
 

@@ -8,10 +8,10 @@ from queue_file import FAILED, NOW, OK, URL, accept, cancel, claimed, opened, re
 
 from relayd.core.delivery import Hold
 from relayd.core.release import Extra
-from relayd.queue import handover, operations
-from relayd.queue.handover import Step, hand_over
-from relayd.queue.queue import Queue
-from relayd.queue.records import Declared
+from relayd.queue.sqlite import handover, operate
+from relayd.queue.sqlite.handover import Step, hand_over
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.record import Declared
 
 
 async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> Step:
@@ -115,7 +115,7 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
     async with opened(path) as queue:
         url = URL if same_url else "https://new.example/"
         await accept(queue, "evt_1")
-        await queue.operate(lambda db, *_: operations.pause(db, "books", now=NOW))
+        await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW))
         await queue.operate(
             lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'")
         )
@@ -125,9 +125,9 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
             path, "SELECT paused_at, gone_at FROM subscriptions WHERE name = 'mail'"
         ) == [(NOW, 5.0 if same_url else None)]
         # The operator lets it go on while the command still works.
-        await queue.operate(lambda db, *_: operations.resume(db, "mail"))
+        await queue.operate(lambda db, *_: operate.resume(db, "mail"))
         assert not (await step(queue)).holds_moved
-        holds = await queue.look(operations.read_holds)
+        holds = await queue.look(operate.read_holds)
         assert holds == {"books": Hold.REMOVED, "mail": None}
 
 

@@ -14,11 +14,11 @@ from queue_file import NOW, rows_of
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.event import Event, EventDefaults, event_from_line
 from relayd.database import DatabaseFullError, sqlite_loop
-from relayd.queue import migration
-from relayd.queue.migration import market_of, move_step
-from relayd.queue.queue import open_queue
-from relayd.queue.reading import QueueUnreadableError, open_reading
-from relayd.queue.schema import MIGRATIONS, VERSION, migrate
+from relayd.queue.sqlite import migration
+from relayd.queue.sqlite.migration import market_of, move_step
+from relayd.queue.sqlite.queue import open_queue
+from relayd.queue.sqlite.read_only import QueueUnreadableError, open_reading
+from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
 
 VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"
 
@@ -58,7 +58,7 @@ def test_the_version_changes_whenever_the_tables_do() -> None:
     for version, expected in SCHEMAS.items():
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("relayd.queue.schema.MIGRATIONS", MIGRATIONS[:version])
+                patch.setattr("relayd.queue.sqlite.schema.MIGRATIONS", MIGRATIONS[:version])
                 migrate(db, 0, "tag")
             assert schema_hash(db) == expected, f"version {version}"
 

@@ -7,9 +7,9 @@ from queue_file import FAILED, NOW, OK, URL, accept, claimed, opened, rows_of
 
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
-from relayd.queue import statistics
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
+from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.record import Recording
 
 OTHER = "https://other.example/"
 

@@ -8,7 +8,7 @@ import pytest
 from relayd.cli.operating import leaves, reason_of
 from relayd.database import DatabaseFailedError, DatabaseFullError
 from relayd.permissions import user_name
-from relayd.queue.lock import QueueLockedError
+from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.sources.unix_socket import SocketPathError
 
 QUEUE = Path("/var/lib/relayd/queue.db")

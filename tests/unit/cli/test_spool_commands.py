@@ -16,7 +16,7 @@ from processes import make_spool, write_config
 
 from relayd.cli import cli
 from relayd.config.load import load_config
-from relayd.queue.schema import APPLICATION_ID
+from relayd.queue.sqlite.schema import APPLICATION_ID
 
 
 def run(*arguments: str) -> Result:

@@ -23,8 +23,8 @@ from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
-from relayd.queue.claims import Claim, Want
-from relayd.queue.records import Recording
+from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.sqlite.record import Recording
 
 
 class ReplayingQueue(MemoryQueue):

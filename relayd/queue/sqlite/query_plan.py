@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import ENDED, WAITING, State, shown_state
-from relayd.queue.reading import Reading
+from relayd.queue.sqlite.read_only import Reading
 
 _FEW_EVENTS = 20_000
 """So many events are looked up one by one in a few hundredths of a second."""

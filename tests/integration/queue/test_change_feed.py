@@ -10,12 +10,12 @@ from queue_file import NOW, OK, URL, opened, replay, rows_of
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.outcome import Failure, Outcome
-from relayd.queue import following
-from relayd.queue.claims import Want
-from relayd.queue.following import Following, Look, open_following
-from relayd.queue.queue import Queue
-from relayd.queue.reading import QueueUnreadableError, open_file
-from relayd.queue.records import Recording
+from relayd.queue.sqlite import change_feed
+from relayd.queue.sqlite.change_feed import Following, Look, open_following
+from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.read_only import QueueUnreadableError, open_file
+from relayd.queue.sqlite.record import Recording
 
 FAILED = Outcome(0.1, 500, Failure.STATUS, "answered 500")
 
@@ -66,7 +66,7 @@ async def test_what_is_new_and_what_changes_is_told_once(tmp_path: Path) -> None
 async def test_many_changes_come_a_part_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "AT_ONCE", 10)
+    monkeypatch.setattr(change_feed, "AT_ONCE", 10)
     path = tmp_path / "queue.db"
     ids = [f"evt_{number}" for number in range(25)]
     async with opened(path) as queue:
@@ -122,7 +122,7 @@ async def test_a_look_reads_no_whole_table_and_nothing_without_a_commit(tmp_path
     async with opened(path):
         pass
     with open_file(path) as db:
-        for statement in (following._NEW, following._CHANGED):
+        for statement in (change_feed._NEW, change_feed._CHANGED):
             plan = db.execute(f"EXPLAIN QUERY PLAN {statement}", (0, 1)).fetchall()
             assert all(row[3].startswith("SEARCH") for row in plan), plan
         follower = Following(db, path)

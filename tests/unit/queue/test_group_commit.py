@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from relayd.database import DatabaseFullError
-from relayd.queue.group import Group
+from relayd.queue.sqlite.group_commit import Group
 
 
 class Recorder:

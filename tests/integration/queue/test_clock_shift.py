@@ -14,12 +14,12 @@ from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import DatabaseBusyError, sqlite_loop
-from relayd.queue import rescheduling
-from relayd.queue.claims import Want
-from relayd.queue.clock_marks import mark_seen
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared, Recording
-from relayd.queue.rescheduling import move_endpoints, move_retries, newest
+from relayd.queue import clock_shift
+from relayd.queue.clock_shift import move_endpoints, move_retries, newest
+from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.clock_marks import mark_seen
+from relayd.queue.sqlite.queue import Queue, open_queue
+from relayd.queue.sqlite.record import Declared, Recording
 from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"
@@ -61,7 +61,7 @@ async def times(queue: Queue) -> dict[str, tuple[float, float | None]]:
 async def test_retries_from_before_a_step_move_with_it_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
-    monkeypatch.setattr(rescheduling, "STEP_ROWS", 2)
+    monkeypatch.setattr(clock_shift, "STEP_ROWS", 2)
     async with opened(tmp_path / "queue.db") as queue:
         for number in range(5):
             await fail(queue, f"evt_{number}", now=NOW - number)
@@ -81,7 +81,7 @@ async def test_retries_from_before_a_step_move_with_it_and_others_stay(
 async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rescheduling, "STEP_ROWS", 1)
+    monkeypatch.setattr(clock_shift, "STEP_ROWS", 1)
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW - 2)
         await fail(queue, "evt_2", now=NOW - 1)
@@ -113,7 +113,7 @@ async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
 async def test_a_locked_queue_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rescheduling, "_STORAGE_RETRY_S", 0.01)
+    monkeypatch.setattr(clock_shift, "_STORAGE_RETRY_S", 0.01)
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW)
         operate = queue.operate
@@ -203,7 +203,7 @@ async def test_a_kill_while_a_gap_is_dealt_with_moves_nothing_twice(
     class KilledError(Exception):
         pass
 
-    monkeypatch.setattr(rescheduling, "STEP_ROWS", 1)
+    monkeypatch.setattr(clock_shift, "STEP_ROWS", 1)
     async with opened(tmp_path / "queue.db") as queue:
         await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
         for number in range(4):

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from relayd.database import DatabaseDamagedError, sqlite_loop
-from relayd.queue import checking
-from relayd.queue.checking import check_at_start, check_whole
+from relayd.queue.sqlite import integrity
+from relayd.queue.sqlite.integrity import check_at_start, check_whole
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def test_a_long_check_stops_soon_when_cancelled(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    monkeypatch.setattr(checking, "_CHECK", endless)
+    monkeypatch.setattr(integrity, "_CHECK", endless)
     async with sqlite_loop():
         with trio.fail_after(10), trio.move_on_after(0.1) as cancelled:
             await check_whole(path)

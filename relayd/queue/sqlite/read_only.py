@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from relayd.core.delivery import Hold
 from relayd.permissions import user_name
-from relayd.queue.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished
 from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0

@@ -10,8 +10,8 @@ from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure
 from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra
-from relayd.queue import statistics
-from relayd.queue.health import write_health
+from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite.health import write_health
 
 
 @dataclass(frozen=True, slots=True)

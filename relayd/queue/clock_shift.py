@@ -16,11 +16,11 @@ import trio
 
 from relayd.core.clock_step import is_from_before, moved_health
 from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.queue.acceptance import Numbers
-from relayd.queue.clock_marks import mark_seen
-from relayd.queue.health import read_health, write_health
-from relayd.queue.operations import Operation
-from relayd.queue.queue import Queue
+from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.clock_marks import mark_seen
+from relayd.queue.sqlite.health import read_health, write_health
+from relayd.queue.sqlite.operate import Operation
+from relayd.queue.sqlite.queue import Queue
 
 _log = structlog.get_logger()
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import Hold, State, delivery_id, shown_state
-from relayd.queue.effective_due import EFFECTIVE_DUE
-from relayd.queue.filtering import DeliveryFilter, among_the_newest, query_for
-from relayd.queue.reading import Reading
+from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
+from relayd.queue.sqlite.query_plan import DeliveryFilter, among_the_newest, query_for
+from relayd.queue.sqlite.read_only import Reading
 
 
 @dataclass(frozen=True, slots=True)

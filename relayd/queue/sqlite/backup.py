@@ -18,8 +18,8 @@ from typing import Final
 from urllib.parse import quote
 
 from relayd.core.queue_files import queue_files
-from relayd.queue.reading import begin_reading, open_file
-from relayd.queue.schema import is_queue_file
+from relayd.queue.sqlite.read_only import begin_reading, open_file
+from relayd.queue.sqlite.schema import is_queue_file
 
 _PAGES_AT_ONCE: Final = 2_000
 

@@ -27,11 +27,11 @@ import trio
 from relayd.config.sections import QueueConfig
 from relayd.core.expiry import Expiry, Steadiness, decide
 from relayd.database import Database, DatabaseBusyError, DatabaseFullError
-from relayd.queue import statistics
-from relayd.queue.clock_marks import mark_expired, mark_seen, read_evidence
-from relayd.queue.contents import read_contents
-from relayd.queue.queue import Queue
-from relayd.queue.rejected import drop_rejected, forget_left
+from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite.clock_marks import mark_expired, mark_seen, read_evidence
+from relayd.queue.sqlite.contents import read_contents
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.rejected import drop_rejected, forget_left
 
 _log = structlog.get_logger()
 

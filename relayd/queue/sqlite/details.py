@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from relayd.core.delivery import delivery_seq
-from relayd.queue.listing import ListedDelivery, load
-from relayd.queue.namesakes import find_event
-from relayd.queue.reading import Reading
+from relayd.queue.sqlite.deliveries import ListedDelivery, load
+from relayd.queue.sqlite.namesakes import find_event
+from relayd.queue.sqlite.read_only import Reading
 
 
 @dataclass(frozen=True, slots=True)

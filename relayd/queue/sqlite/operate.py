@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
-from relayd.queue.acceptance import Numbers
-from relayd.queue.records import count_released, set_release
+from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.record import count_released, set_release
 
 T = TypeVar("T")
 

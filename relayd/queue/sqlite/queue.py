@@ -27,17 +27,17 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.database import Database, DatabaseFailedError, Work
-from relayd.queue import acceptance, claims, operations, outbox, records
-from relayd.queue.claims import Claim, Want
-from relayd.queue.group import Group
-from relayd.queue.handover import Step, hand_over
-from relayd.queue.health import read_health, write_health
-from relayd.queue.migration import finish_migration
-from relayd.queue.operations import Operation
-from relayd.queue.records import Declared, Recording
-from relayd.queue.rejected import drop_rejected, is_rejected
-from relayd.queue.reserve import reserve_of
-from relayd.queue.schema import SchemaMismatchError, migrate, read_version
+from relayd.queue.sqlite import accept, claim, operate, outbox, record
+from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.sqlite.group_commit import Group
+from relayd.queue.sqlite.handover import Step, hand_over
+from relayd.queue.sqlite.health import read_health, write_health
+from relayd.queue.sqlite.migration import finish_migration
+from relayd.queue.sqlite.operate import Operation
+from relayd.queue.sqlite.record import Declared, Recording
+from relayd.queue.sqlite.rejected import drop_rejected, is_rejected
+from relayd.queue.sqlite.reserve import reserve_of
+from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
 
 _log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class Queue:
         reader: Database,
         *,
         tag: str,
-        numbers: acceptance.Numbers,
+        numbers: accept.Numbers,
         clock: Callable[[], float],
     ) -> None:
         self.tag = tag
@@ -135,8 +135,8 @@ class Queue:
         with self._operators_release() as release:
             found, released = await self._writer.write(
                 lambda db: (
-                    records.declare(db, wanted, release=release, now=self._clock()),
-                    records.count_released(db, release),
+                    record.declare(db, wanted, release=release, now=self._clock()),
+                    record.count_released(db, release),
                 )
             )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
@@ -147,7 +147,7 @@ class Queue:
     async def pause(self, subscription: str) -> bool:
         """Hold a subscription's deliveries; return whether it was not paused before."""
         now = self._clock()
-        return await self._change_hold(lambda db: operations.pause(db, subscription, now=now))
+        return await self._change_hold(lambda db: operate.pause(db, subscription, now=now))
 
     async def resume(self, subscription: str) -> tuple[bool, int]:
         """Take back a pause, and a receiver's 410, and release the retries that wait.
@@ -158,8 +158,8 @@ class Queue:
         with self._operators_release() as release:
             return await self._change_hold(
                 lambda db: (
-                    operations.resume(db, subscription),
-                    operations.release_retries(db, subscription, release=release, now=now),
+                    operate.resume(db, subscription),
+                    operate.release_retries(db, subscription, release=release, now=now),
                 )
             )
 
@@ -168,7 +168,7 @@ class Queue:
         now = self._clock()
         with self._operators_release() as release:
             return await self._writer.write(
-                lambda db: operations.release_retries(db, subscription, release=release, now=now)
+                lambda db: operate.release_retries(db, subscription, release=release, now=now)
             )
 
     async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
@@ -177,14 +177,14 @@ class Queue:
         step, self._holds = await self._writer.write(
             lambda db: (
                 hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
-                operations.read_holds(db),
+                operate.read_holds(db),
             )
         )
         return step
 
     async def _change_hold(self, change: Work[T]) -> T:
         changed, self._holds = await self._writer.write(
-            lambda db: (change(db), operations.read_holds(db))
+            lambda db: (change(db), operate.read_holds(db))
         )
         return changed
 
@@ -201,7 +201,7 @@ class Queue:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
-            new = acceptance.reject(db, rejected, now=now)
+            new = accept.reject(db, rejected, now=now)
             return new, outbox.put(db, after_rejection(new, now), self._own_types)
 
         new, told = await self._writer.write(work, grows=True)
@@ -225,7 +225,7 @@ class Queue:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> tuple[bool, int]:
-            ended = records.quarantine(db, seq, detail, now=now)
+            ended = record.quarantine(db, seq, detail, now=now)
             if ended is None:
                 return False, 0
             own_events = after_exhaustion(
@@ -266,7 +266,7 @@ class Queue:
         def work(db: sqlite3.Connection) -> Acceptance | None:
             if not is_rejected(db, rejected):
                 return None
-            [result] = acceptance.accept(
+            [result] = accept.accept(
                 db,
                 [new],
                 now=now,
@@ -307,7 +307,7 @@ class Queue:
         news = [new for call in calls for new in call]
         results = iter(
             await self._writer.write(
-                lambda db: acceptance.accept(
+                lambda db: accept.accept(
                     db,
                     news,
                     now=self._clock(),
@@ -321,16 +321,14 @@ class Queue:
 
     async def _claim(self, wants: Sequence[Want]) -> list[Claim]:
         return await self._reader.run(
-            lambda db: claims.claim(
-                db, wants, tag=self.tag, subscription_ids=self._subscription_ids
-            )
+            lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
         )
 
     async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
         gone = any(recording.record.outcome.gone for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = records.record(db, recordings)
+            results = record.record(db, recordings)
             own_events = [
                 event
                 for recording, as_decided in zip(recordings, results, strict=True)
@@ -339,7 +337,7 @@ class Queue:
                 if as_decided or event.type != EXHAUSTED
             ]
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
-            return results, told, operations.read_holds(db) if gone else self._holds
+            return results, told, operate.read_holds(db) if gone else self._holds
 
         results, told, holds = await self._writer.write(work)
         if gone:
@@ -399,5 +397,5 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
             rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:
                 raise DatabaseFailedError(path, "it has lost the row that names it")
-            numbers = await reader.run(acceptance.Numbers.read)
+            numbers = await reader.run(accept.Numbers.read)
             yield Queue(writer, reader, tag=rows[0][0], numbers=numbers, clock=clock)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
 from relayd.core.patterns import pattern_matches
-from relayd.queue.details import deliveries_of
-from relayd.queue.filtering import DeliveryFilter, conditions_on_events, query_for
-from relayd.queue.listing import ListedDelivery, load
-from relayd.queue.namesakes import find_event
-from relayd.queue.reading import Reading
+from relayd.queue.sqlite.deliveries import ListedDelivery, load
+from relayd.queue.sqlite.details import deliveries_of
+from relayd.queue.sqlite.namesakes import find_event
+from relayd.queue.sqlite.query_plan import DeliveryFilter, conditions_on_events, query_for
+from relayd.queue.sqlite.read_only import Reading
 
 _NO_LIMIT = 2**62
 

@@ -27,13 +27,14 @@ from relayd.core.acceptance import RejectedRow
 from relayd.core.delivery import Hold, State, decide
 from relayd.core.event import Rejection, SpoolRow
 from relayd.core.outcome import Failure, Outcome
-from relayd.queue import operations, records
-from relayd.queue.acceptance import Numbers
-from relayd.queue.claims import Want
-from relayd.queue.operations import Changed
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
-from relayd.queue.rejected import drop_rejected, list_rejected, read_rejected
+from relayd.queue.sqlite import operate
+from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.operate import Changed
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.record import Recording
+from relayd.queue.sqlite.record import record as record_all
+from relayd.queue.sqlite.rejected import drop_rejected, list_rejected, read_rejected
 
 
 async def test_a_replay_has_the_whole_schedule_and_its_attempts_go_on_counting(
@@ -163,7 +164,7 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await queue.operate(lambda db, *_: records.record(db, recordings))
+        results = await queue.operate(lambda db, *_: record_all(db, recordings))
         assert results == [True, False, True]
         assert states(path) == {
             1: ("retrying", 1, 1),
@@ -180,7 +181,7 @@ async def test_a_backfill_makes_what_is_lacking_and_nothing_twice(tmp_path: Path
 
         async def backfill() -> int:
             return await queue.operate(
-                lambda db, numbers, ids: operations.backfill(
+                lambda db, numbers, ids: operate.backfill(
                     db, numbers, ids["books"], [1, 2, 3, 99], now=NOW
                 )
             )
@@ -208,7 +209,7 @@ async def test_a_failed_backfill_leaves_nothing(tmp_path: Path) -> None:
 
         def broken(db: sqlite3.Connection, numbers: object, ids: object) -> None:
             assert isinstance(numbers, Numbers)
-            operations.backfill(db, numbers, 1, [1], now=NOW)
+            operate.backfill(db, numbers, 1, [1], now=NOW)
             raise sqlite3.OperationalError("as if the disk were full")
 
         with pytest.raises(Exception, match="full"):
@@ -222,17 +223,17 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
 
     async def holds(queue: Queue) -> dict[str, Hold | None]:
-        return await queue.look(operations.read_holds)
+        return await queue.look(operate.read_holds)
 
     async with opened(path) as queue:
-        assert await queue.operate(lambda db, *_: operations.pause(db, "books", now=NOW))
-        assert not await queue.operate(lambda db, *_: operations.pause(db, "books", now=NOW + 9))
+        assert await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW))
+        assert not await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW + 9))
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
     async with opened(path) as queue:
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
-        assert await queue.operate(lambda db, *_: operations.resume(db, "books"))
-        assert not await queue.operate(lambda db, *_: operations.resume(db, "books"))
-        assert not await queue.operate(lambda db, *_: operations.pause(db, "nobody", now=NOW))
+        assert await queue.operate(lambda db, *_: operate.resume(db, "books"))
+        assert not await queue.operate(lambda db, *_: operate.resume(db, "books"))
+        assert not await queue.operate(lambda db, *_: operate.pause(db, "nobody", now=NOW))
         assert await holds(queue) == {"books": None, "mail": None}
 
 
@@ -241,9 +242,9 @@ async def test_resume_takes_back_a_410(tmp_path: Path) -> None:
         await accept(queue, "evt_1")
         [delivery] = await claimed(queue)
         await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
-        assert (await queue.look(operations.read_holds))["books"] is Hold.GONE
-        await queue.operate(lambda db, *_: operations.resume(db, "books"))
-        assert (await queue.look(operations.read_holds))["books"] is None
+        assert (await queue.look(operate.read_holds))["books"] is Hold.GONE
+        await queue.operate(lambda db, *_: operate.resume(db, "books"))
+        assert (await queue.look(operate.read_holds))["books"] is None
         assert len(await claimed(queue)) == 1
 
 
@@ -279,9 +280,9 @@ async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:
     async with opened(path):
         pass
     statements: dict[str, Any] = {
-        operations._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]"},
-        operations._CANCEL: {"now": 1, "seqs": "[1]"},
-        operations._LACKING: ("[1]", 1),
+        operate._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]"},
+        operate._CANCEL: {"now": 1, "seqs": "[1]"},
+        operate._LACKING: ("[1]", 1),
     }
     with closing(sqlite3.connect(path)) as db:
         for statement, values in statements.items():

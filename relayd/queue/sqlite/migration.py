@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from relayd.database import Database
-from relayd.queue.schema import OLD_TABLE, UNKNOWN_MARKET, is_unfinished
+from relayd.queue.sqlite.schema import OLD_TABLE, UNKNOWN_MARKET, is_unfinished
 
 _log = structlog.get_logger()
 

@@ -6,9 +6,9 @@ import pytest
 from written_queue import START
 
 from relayd.core.delivery import State
-from relayd.queue.filtering import DeliveryFilter
-from relayd.queue.reading import Reading
-from relayd.queue.selecting import (
+from relayd.queue.sqlite.query_plan import DeliveryFilter
+from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.selection import (
     Named,
     count_by_subscription,
     described,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from relayd.queue.listing import ListedDelivery, load
-from relayd.queue.reading import QueueUnreadableError, Reading, begin_reading, open_file
+from relayd.queue.sqlite.deliveries import ListedDelivery, load
+from relayd.queue.sqlite.read_only import QueueUnreadableError, Reading, begin_reading, open_file
 
 AT_ONCE: Final = 2_000
 _REMEMBERED: Final = 20_000

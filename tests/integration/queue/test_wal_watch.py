@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from relayd.database import Database, sqlite_loop
-from relayd.queue import wal_watch
-from relayd.queue.queue import open_queue
-from relayd.queue.wal_watch import WalWatch
+from relayd.queue.sqlite import wal_watch
+from relayd.queue.sqlite.queue import open_queue
+from relayd.queue.sqlite.wal_watch import WalWatch
 
 
 def test_it_is_told_once_when_it_grows_and_once_when_it_shrinks(

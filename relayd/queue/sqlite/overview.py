@@ -9,11 +9,11 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.queue.contents import Contents, read_contents
-from relayd.queue.effective_due import HELD_UNTIL
-from relayd.queue.health import read_health
-from relayd.queue.reading import Reading
-from relayd.queue.statistics import Tallies, Tally, read_tallies
+from relayd.queue.sqlite.contents import Contents, read_contents
+from relayd.queue.sqlite.effective_due import HELD_UNTIL
+from relayd.queue.sqlite.health import read_health
+from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.statistics import Tallies, Tally, read_tallies
 
 
 @dataclass(frozen=True, slots=True)

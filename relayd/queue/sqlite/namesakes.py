@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from relayd.queue.reading import Reading
+from relayd.queue.sqlite.read_only import Reading
 
 _WITH_ID = """
 SELECT seq, market_id, type, accepted_at, source FROM events WHERE id = ? ORDER BY seq"""

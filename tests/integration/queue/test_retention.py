@@ -18,12 +18,12 @@ from relayd.core.delivery import decide
 from relayd.core.event import Rejection, SpoolRow
 from relayd.core.expiry import Steadiness
 from relayd.database import Database
-from relayd.queue import pruning
-from relayd.queue.claims import Want
-from relayd.queue.contents import read_contents
-from relayd.queue.pruning import Cursor, Horizon, Pruning, find_step, remove, used_bytes
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
+from relayd.queue import retention
+from relayd.queue.retention import Cursor, Horizon, Pruning, find_step, remove, used_bytes
+from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.contents import read_contents
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.record import Recording
 
 DAY = 86_400.0
 
@@ -64,7 +64,7 @@ async def prune(queue: Queue, path: Path, retention_days: float) -> int:
     horizon = Horizon.at(NOW, retention_days * DAY)
     cursor: Cursor | None = Cursor()
     removed = 0
-    async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+    async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
         while cursor is not None:
             start = cursor
             step = await reader.run(partial(find_step, horizon=horizon, cursor=start))
@@ -148,7 +148,7 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
 async def test_it_goes_in_steps_and_passes_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "STEP_ROWS", 7)
+    monkeypatch.setattr(retention, "STEP_ROWS", 7)
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         news = [NewEvent(make_event(f"evt_{n}"), "socket", ("books", "mail")) for n in range(500)]
@@ -224,15 +224,15 @@ async def fill(queue: Queue, path: Path, count: int, *, ended: bool) -> None:
 
 
 async def used(path: Path) -> int:
-    async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+    async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
         return await reader.run(used_bytes)
 
 
 async def test_above_its_size_the_oldest_that_ended_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "STEP_BYTES", 200_000)
-    monkeypatch.setattr(pruning, "SIZE_INTERVAL_S", 0.02)
+    monkeypatch.setattr(retention, "STEP_BYTES", 200_000)
+    monkeypatch.setattr(retention, "SIZE_INTERVAL_S", 0.02)
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await fill(queue, path, 5, ended=False)
@@ -288,7 +288,7 @@ async def test_what_goes_gives_its_room_back(tmp_path: Path, days: int) -> None:
 async def test_a_queue_that_stays_too_large_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "SIZE_INTERVAL_S", 0.02)
+    monkeypatch.setattr(retention, "SIZE_INTERVAL_S", 0.02)
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await fill(queue, path, 5, ended=False)
@@ -315,7 +315,7 @@ async def test_the_size_takes_bodies_and_leaves_ids_and_what_ended_just_now(tmp_
     async with opened(path) as queue:
         await make(path, queue, "evt_old", accepted=31, ended=1)
         await make(path, queue, "evt_1", accepted=5, ended=4)
-        await make(path, queue, "evt_now", accepted=2, ended=pruning.SETTLED_S / DAY / 2)
+        await make(path, queue, "evt_now", accepted=2, ended=retention.SETTLED_S / DAY / 2)
         task = Pruning(queue, QueueConfig(path, 30 * DAY, 1), lambda: NOW)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(task.run)
@@ -335,8 +335,8 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
     values = {"ended": 1, "known": 1, "accepted_at": 0, "type": "", "seq": 0, "seqs": "[1]"}
     with closing(sqlite3.connect(path)) as db:
         for statement in (
-            *(pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS),
-            *(pruning._REST, pruning._REMOVE_REST),
+            *(retention._CANDIDATES, retention._STILL, *retention._REMOVALS),
+            *(retention._REST, retention._REMOVE_REST),
         ):
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
@@ -406,7 +406,7 @@ async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path:
         task = Pruning(queue, QueueConfig(path, 30 * DAY, 10_000), lambda: clock, lambda: steady)
 
         async def one_pass() -> None:
-            async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+            async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
                 await task._by_age(reader)
 
         await one_pass()
@@ -422,7 +422,7 @@ async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path:
         again = [NewEvent(make_event("evt_1"), "socket", ("books",))]
         assert await queue.accept(again) == [Acceptance.DUPLICATE]
         # Size makes the body go, as it does at any time, but not the id.
-        async with Database.open(path, pragmas=pruning._PRAGMAS) as reader:
+        async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
             task._cursor = Cursor()
             await task._by_size(reader)
         assert await queue.accept(again) == [Acceptance.DUPLICATE]
