@@ -49,9 +49,9 @@ from relayd.queue.sqlite.backlog import read_waiting
 from relayd.queue.sqlite.integrity import check_at_start, check_whole
 from relayd.queue.sqlite.lock import locked
 from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.sqlite.record import Declared
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.wal_watch import WalWatch
+from relayd.queue.values import Declared
 from relayd.service import Service
 from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer

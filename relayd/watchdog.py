@@ -17,7 +17,7 @@ from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.standing import Pulse
-from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.values import Claim, Want
 
 _log = structlog.get_logger()
 

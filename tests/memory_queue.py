@@ -8,8 +8,7 @@ from relayd.core.delivery import AttemptRecord, Delivery, Hold, State
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra, released_by
-from relayd.queue.sqlite.claim import Claim, Want
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Claim, Recording, Want
 
 
 @dataclass(slots=True)

@@ -13,11 +13,9 @@ from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
 from relayd.queue.sqlite import operate
-from relayd.queue.sqlite.claim import Want
 from relayd.queue.sqlite.health import read_health, write_health
-from relayd.queue.sqlite.operate import Changed
 from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.sqlite.record import Declared, Recording
+from relayd.queue.values import Changed, Declared, Recording, Want
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0

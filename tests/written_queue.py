@@ -10,9 +10,8 @@ from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue.sqlite.claim import Want
 from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.sqlite.record import Declared, Recording
+from relayd.queue.values import Declared, Recording, Want
 
 START = 1_700_000_000.0
 SCHEDULE = (120.0,)

@@ -19,7 +19,7 @@ from relayd.cli.selection import (
     select_targets,
 )
 from relayd.core.delivery import Hold, State
-from relayd.queue.sqlite.query_plan import DeliveryFilter
+from relayd.queue.snapshot_values import DeliveryFilter
 from relayd.queue.sqlite.selection import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)

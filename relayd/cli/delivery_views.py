@@ -13,8 +13,7 @@ from relayd.cli.output import json_indented, json_printable, printable, wrapped
 from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.release import Extra
-from relayd.queue.sqlite.deliveries import ListedDelivery, Page
-from relayd.queue.sqlite.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery, Page
 
 _HEADER = ("TIME", "TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
 

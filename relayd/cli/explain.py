@@ -21,7 +21,8 @@ from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.sqlite.details import EventDetail, find
+from relayd.queue.snapshot_values import EventDetail
+from relayd.queue.sqlite.details import find
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.overview import count_due
 from relayd.queue.sqlite.read_only import Reading

@@ -10,8 +10,7 @@ from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
-from relayd.queue.sqlite.deliveries import ListedDelivery
-from relayd.queue.sqlite.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 
 _HOLD_WORDS = {
     Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",

@@ -12,7 +12,7 @@ from relayd.cli.options import complete_subscriptions
 from relayd.cli.output import printable
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
-from relayd.queue.sqlite.namesakes import SeveralMarketsError
+from relayd.queue.snapshot_values import SeveralMarketsError
 from relayd.queue.sqlite.read_only import Reading
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

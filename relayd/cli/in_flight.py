@@ -8,7 +8,7 @@ from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.core.delivery import State
-from relayd.queue.sqlite.deliveries import ListedDelivery
+from relayd.queue.snapshot_values import ListedDelivery
 
 _ROWS: Final = 500
 """The daemon answers for so many at once."""

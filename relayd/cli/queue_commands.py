@@ -22,10 +22,10 @@ from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
+from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery
 from relayd.queue.sqlite.change_feed import open_following
-from relayd.queue.sqlite.deliveries import ListedDelivery, list_deliveries
+from relayd.queue.sqlite.deliveries import list_deliveries
 from relayd.queue.sqlite.details import find
-from relayd.queue.sqlite.query_plan import DeliveryFilter
 from relayd.queue.sqlite.read_only import Reading
 from relayd.queue.sqlite.selection import matches
 

@@ -17,12 +17,9 @@ from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import confirm, reading_queue
 from relayd.config.sections import QueueConfig
 from relayd.core.event import Column
-from relayd.queue.sqlite.rejected import (
-    ListedInput,
-    RejectedInput,
-    list_rejected,
-    read_rejected,
-)
+from relayd.queue.snapshot_values import ListedInput
+from relayd.queue.sqlite.rejected import list_rejected, read_rejected
+from relayd.queue.values import RejectedInput
 
 _ALL = 1_000_000
 _AT_ONCE = 500

@@ -11,16 +11,9 @@ from relayd.cli.filters import known, one_market
 from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
-from relayd.queue.sqlite.deliveries import ListedDelivery
-from relayd.queue.sqlite.query_plan import DeliveryFilter
-from relayd.queue.sqlite.read_only import QueueUnreadableError, Reading, open_reading
-from relayd.queue.sqlite.selection import (
-    Named,
-    count_by_subscription,
-    described,
-    find_named,
-    select,
-)
+from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named, QueueUnreadableError
+from relayd.queue.sqlite.read_only import Reading, open_reading
+from relayd.queue.sqlite.selection import count_by_subscription, described, find_named, select
 
 _MOST_SAID = 10
 

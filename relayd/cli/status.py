@@ -15,7 +15,8 @@ from relayd.cli.status_views import Live, status_document, status_lines
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import user_name
-from relayd.queue.sqlite.overview import Overview, read_overview
+from relayd.queue.snapshot_values import Overview
+from relayd.queue.sqlite.overview import read_overview
 
 _ASK_TIMEOUT_S = 5.0
 

@@ -14,9 +14,13 @@ from relayd.cli.output import printable, wrapped
 from relayd.config.values import format_size
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health, endpoint_name
-from relayd.queue.sqlite.contents import Contents
-from relayd.queue.sqlite.overview import EndpointStanding, Overview, SubscriptionStanding
-from relayd.queue.sqlite.statistics import Tally
+from relayd.queue.snapshot_values import (
+    Contents,
+    EndpointStanding,
+    Overview,
+    SubscriptionStanding,
+    Tally,
+)
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""

@@ -10,8 +10,9 @@ from relayd.config.difference import Difference, difference_in_parts
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.pacing import paced
-from relayd.queue.sqlite.backlog import Waiting, read_waiting
+from relayd.queue.sqlite.backlog import read_waiting
 from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Waiting
 
 Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
 """What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;

@@ -10,7 +10,8 @@ from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow, event_from_row
 from relayd.intake import Intake
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.rejected import RejectedInput, drop_rejected, read_rejected
+from relayd.queue.sqlite.rejected import drop_rejected, read_rejected
+from relayd.queue.values import RejectedInput
 
 _log = structlog.get_logger()
 

@@ -28,8 +28,7 @@ from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
-from relayd.queue.sqlite.claim import Claim, Want
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Claim, Recording, Want
 
 _log = structlog.get_logger()
 

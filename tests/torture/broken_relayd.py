@@ -33,10 +33,9 @@ from relayd.delivery.attempt import Attempt
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.intake import Intake
-from relayd.queue.sqlite.claim import Claim, Want
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.record import Recording
 from relayd.queue.sqlite.rejected import drop_rejected
+from relayd.queue.values import Claim, Recording, Want
 
 WINDOW = Path(os.environ.get("RELAYD_WINDOW", ""))
 

@@ -27,7 +27,7 @@ from relayd.database import (
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
-from relayd.queue.sqlite.claim import Claim, Want
+from relayd.queue.values import Claim, Want
 from relayd.watchdog import Watchdog
 
 FAST = Rate(1000, 1.0)

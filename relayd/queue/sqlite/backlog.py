@@ -3,22 +3,8 @@
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One subscription's waiting deliveries. `paused` and `gone` are holds that a reload keeps.
-
-    `gone` ends with another URL than `url`. `held` says that something holds them now, the configuration too.
-    """
-
-    count: int
-    held: bool
-    paused: bool
-    gone: bool
-    url: str
-
+from relayd.queue.values import Waiting
 
 _WAITING = """
 SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_waiting

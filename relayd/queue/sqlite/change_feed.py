@@ -7,12 +7,12 @@ however many there are: new ones have the highest numbers, and `changes` has the
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from relayd.queue.sqlite.deliveries import ListedDelivery, load
-from relayd.queue.sqlite.read_only import QueueUnreadableError, Reading, begin_reading, open_file
+from relayd.queue.snapshot_values import ListedDelivery, Look, QueueUnreadableError
+from relayd.queue.sqlite.deliveries import load
+from relayd.queue.sqlite.read_only import Reading, begin_reading, open_file
 
 AT_ONCE: Final = 2_000
 _REMEMBERED: Final = 20_000
@@ -22,19 +22,6 @@ SELECT coalesce((SELECT max(seq) FROM deliveries), 0), coalesce((SELECT max(seq)
 
 _NEW = "SELECT seq FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"
 _CHANGED = "SELECT seq, delivery_seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a look found: deliveries as they stand now, in the order of their changes.
-
-    `missed` is how many changes were forgotten before they were looked at. `more` says that more
-    can be had at once.
-    """
-
-    deliveries: tuple[ListedDelivery, ...] = ()
-    missed: int = 0
-    more: bool = False
 
 
 class Following:

@@ -8,42 +8,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import Delivery, State, delivery_id
 from relayd.core.release import Extra, released_by
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """One endpoint's wish for at most `count` due deliveries of its subscriptions.
-
-    `busy` holds the numbers of those in flight. `recovery` is the number of the endpoint's last
-    recovery, which released retries: see `core.release`. `now` is in Unix seconds.
-    """
-
-    subscriptions: tuple[str, ...]
-    count: int
-    now: float
-    busy: frozenset[int]
-    recovery: int
-    backlog_first: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a `Want` found.
-
-    `next_due` says when to ask for each subscription again: a time that has come where more is due
-    than was wanted. Subscriptions for which nothing else waits are not in it.
-    """
-
-    deliveries: tuple[Delivery, ...]
-    next_due: dict[str, float]
-    backlog_first: bool
-
+from relayd.queue.values import Claim, Want
 
 # Ordered by due_at alone, as the index is: a second key would sort all that are due at one moment.
 # Each part is one seek in the index of what waits, and ends after :n rows, however many wait. One

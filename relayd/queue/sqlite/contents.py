@@ -7,8 +7,9 @@ it takes milliseconds, whatever the size, and is right to some per cent where ro
 
 import json
 import sqlite3
-from dataclasses import dataclass
 from typing import Final
+
+from relayd.queue.snapshot_values import Contents
 
 SAMPLES: Final = 256
 _EVENT_ROW_BYTES: Final = 200
@@ -37,20 +38,6 @@ _REJECTED = f"""
 SELECT count(*), coalesce(sum(coalesce(length(data), 0) + coalesce(length(id), 0)
   + coalesce(length(type), 0) + {_REJECTED_ROW_BYTES}), 0)
 FROM (SELECT id, type, data FROM rejected ORDER BY seq LIMIT {_REJECTED_COUNTED})"""  # noqa: S608 - constants of our own
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """How many bytes of the file what takes: all but `free` and the sum are estimates.
-
-    `other` is the deliveries, the indexes, and what pages have left over.
-    """
-
-    events: int
-    attempts: int
-    rejected: int
-    other: int
-    free: int
 
 
 def read_contents(db: sqlite3.Connection) -> Contents:

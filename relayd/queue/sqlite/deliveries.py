@@ -2,51 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from relayd.core.delivery import Hold, State, delivery_id, shown_state
+from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Page
 from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
-from relayd.queue.sqlite.query_plan import DeliveryFilter, among_the_newest, query_for
+from relayd.queue.sqlite.query_plan import among_the_newest, query_for
 from relayd.queue.sqlite.read_only import Reading
-
-
-@dataclass(frozen=True, slots=True)
-class ListedDelivery:
-    """One delivery as it is shown. All times are Unix seconds.
-
-    `hold` is why its subscription is held, where it waits for that. `changed_at` is when its state
-    was decided: when it was made, replayed, ended, or last put off. `due_at` is when its next
-    attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
-    fields are those of the latest attempt, None where there was none; `last_status` and
-    `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
-    releases it no more before its scheduled time: see `core.release`.
-    """
-
-    seq: int
-    id: str
-    event_id: str
-    event_type: str
-    market_id: str
-    subscription: str
-    state: State
-    hold: Hold | None
-    attempts: int
-    accepted_at: float
-    changed_at: float
-    due_at: float | None
-    ended_at: float | None
-    last_started_at: float | None
-    last_status: int | None
-    last_failure: str | None
-    recovery_used: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The deliveries of one page, newest first, and whether there are older ones that match."""
-
-    deliveries: tuple[ListedDelivery, ...]
-    more: bool
 
 
 def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Page:

@@ -1,54 +1,10 @@
 """Finds one event or delivery by its id, with all that the queue knows of it."""
 
-from dataclasses import dataclass, field
-
 from relayd.core.delivery import delivery_seq
-from relayd.queue.sqlite.deliveries import ListedDelivery, load
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.namesakes import find_event
 from relayd.queue.sqlite.read_only import Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt as it was recorded. `started_at` is in Unix seconds.
-
-    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
-    says why it was made before its scheduled time.
-    """
-
-    number: int
-    started_at: float
-    duration_s: float
-    status: int | None
-    failure: str | None
-    detail: str | None
-    answer: bytes = field(repr=False)
-    extra: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryDetail:
-    """A delivery with its attempts, oldest first."""
-
-    delivery: ListedDelivery
-    attempts: tuple[Attempt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EventDetail:
-    """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
-
-    `market_id` is "" where an older relayd kept the id alone. `body` is what every attempt sends; None once the retention has left its id alone.
-    """
-
-    id: str
-    type: str
-    market_id: str
-    created: int
-    accepted_at: float
-    source: str
-    body: bytes | None = field(repr=False)
-    deliveries: tuple[DeliveryDetail, ...]
 
 
 def find(reading: Reading, identifier: str, market: str | None = None) -> EventDetail | None:

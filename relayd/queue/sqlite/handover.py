@@ -8,8 +8,9 @@ is in flight, until its attempt has ended.
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from relayd.queue.values import HandoverStep
 
 WINDOW: Final = 2_000
 """How many deliveries, of any subscription, one step looks through: those that have ended are in no
@@ -54,28 +55,6 @@ WHERE id = :new AND gone_at IS NULL AND url = (SELECT url FROM subscriptions WHE
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one step did.
-
-    `moved` deliveries were handed over, of which `waiting` have not ended, and `released` are
-    retries that are attempted before their scheduled time. `through` is the number
-    of the last delivery that was looked at, `last` that of the last one there is: at the end they
-    are equal. Of those that were looked at, `in_flight` wait for the end of their attempts, and
-    `kept` stay, since the other has a delivery of the same event. `holds_moved`: what held the old
-    one holds the new one now.
-    """
-
-    moved: int
-    waiting: int
-    through: int
-    last: int
-    in_flight: int
-    kept: int
-    holds_moved: bool
-    released: int = 0
-
-
 def hand_over(
     db: sqlite3.Connection,
     old: int,
@@ -84,7 +63,7 @@ def hand_over(
     after: int,
     in_flight: Iterable[int],
     now: float,
-) -> Step:
+) -> HandoverStep:
     """Do one step from subscription `old` to `new`, by their numbers, behind delivery `after`.
 
     Retries are released where `old`'s were, and where `new` has another URL or secret. `now` is in Unix
@@ -119,7 +98,7 @@ def hand_over(
     busy = sum(flag for (flag,) in left)
     waiting = sum(flag for flag, _ in moved)
     released = sum(seen is not None and seen < newest for _, seen in moved)
-    return Step(
+    return HandoverStep(
         moved=len(moved),
         waiting=waiting,
         released=released,

@@ -1,34 +1,10 @@
 """Finds an event by its id and, where several markets used that id, by its market."""
 
-from dataclasses import dataclass
-
+from relayd.queue.snapshot_values import Namesake, SeveralMarketsError
 from relayd.queue.sqlite.read_only import Reading
 
 _WITH_ID = """
 SELECT seq, market_id, type, accepted_at, source FROM events WHERE id = ? ORDER BY seq"""
-
-
-@dataclass(frozen=True, slots=True)
-class Namesake:
-    """An event with an id that others have, too. `accepted_at` is in Unix seconds.
-
-    `market_id` is "" where an older relayd kept the id alone.
-    """
-
-    seq: int
-    market_id: str
-    type: str
-    accepted_at: float
-    source: str
-
-
-class SeveralMarketsError(Exception):
-    """Several markets have an event with this id, and which is meant was not said."""
-
-    def __init__(self, identifier: str, events: tuple[Namesake, ...]) -> None:
-        super().__init__(identifier)
-        self.identifier = identifier
-        self.events = events
 
 
 def find_event(reading: Reading, identifier: str, market: str | None) -> int | None:

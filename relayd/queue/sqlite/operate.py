@@ -8,13 +8,13 @@ and does the rest.
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.record import count_released, set_release
+from relayd.queue.values import Changed
 
 T = TypeVar("T")
 
@@ -54,14 +54,6 @@ _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
   (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
 VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of our own
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """How many deliveries were changed, and the names of their subscriptions."""
-
-    count: int
-    subscriptions: frozenset[str]
 
 
 def replay(

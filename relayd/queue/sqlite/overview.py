@@ -4,67 +4,23 @@ It reads what waits and a few counts, never what has ended, however much that is
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.queue.sqlite.contents import Contents, read_contents
+from relayd.queue.snapshot_values import (
+    EndpointStanding,
+    Overview,
+    QueueStanding,
+    SubscriptionStanding,
+    Tallies,
+    Tally,
+)
+from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.effective_due import HELD_UNTIL
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.read_only import Reading
-from relayd.queue.sqlite.statistics import Tallies, Tally, read_tallies
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionStanding:
-    """What waits for one subscription. Times are Unix seconds, None where nothing waits.
-
-    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held.
-    """
-
-    name: str
-    url: str
-    hold: Hold | None
-    waiting: int
-    oldest_accepted_at: float | None
-    next_due_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointStanding:
-    """One URL: its health, its subscriptions, and what came of its attempts."""
-
-    url: str
-    health: Health
-    subscriptions: tuple[SubscriptionStanding, ...]
-    tallies: Tallies
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStanding:
-    """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
-
-    `contents` is what fills the file.
-    `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
-    """
-
-    size_bytes: int
-    free_bytes: int
-    oldest_event_at: float | None
-    deliveries: int
-    waiting: int
-    rejected: int
-    contents: Contents
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """All of it, endpoints in the order of their URLs."""
-
-    endpoints: tuple[EndpointStanding, ...]
-    queue: QueueStanding
-
+from relayd.queue.sqlite.statistics import read_tallies
 
 # What waits is counted in an index that does not hold the releases: whether some of it is released
 # is two seeks in the one that does (as `effective_due` has it for a single delivery).

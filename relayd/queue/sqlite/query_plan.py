@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import ENDED, WAITING, State, shown_state
+from relayd.queue.snapshot_values import DeliveryFilter
 from relayd.queue.sqlite.read_only import Reading
 
 _FEW_EVENTS = 20_000
@@ -20,24 +21,6 @@ _FEW_EVENTS = 20_000
 
 _NEWEST = 5_000
 """So many deliveries are looked through in a few milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryFilter:
-    """Which deliveries to list; an empty field lets all through.
-
-    `subscriptions` are names that the queue knows. `states` are shown ones: `held` is for what
-    waits for its subscription, `pending` and `retrying` then leave that out. `types` are patterns
-    of event types. The event was accepted at `since` or later, and before `until` (Unix seconds).
-    `before` is a delivery's number: only older ones are listed.
-    """
-
-    subscriptions: tuple[str, ...] = ()
-    states: frozenset[State] = frozenset()
-    types: tuple[str, ...] = ()
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
 
 
 _WAITING = """

@@ -28,16 +28,15 @@ from relayd.core.own_events import (
 )
 from relayd.database import Database, DatabaseFailedError, Work
 from relayd.queue.sqlite import accept, claim, operate, outbox, record
-from relayd.queue.sqlite.claim import Claim, Want
 from relayd.queue.sqlite.group_commit import Group
-from relayd.queue.sqlite.handover import Step, hand_over
+from relayd.queue.sqlite.handover import hand_over
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.migration import finish_migration
 from relayd.queue.sqlite.operate import Operation
-from relayd.queue.sqlite.record import Declared, Recording
 from relayd.queue.sqlite.rejected import drop_rejected, is_rejected
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
+from relayd.queue.values import Claim, Declared, HandoverStep, Recording, Want
 
 _log = structlog.get_logger()
 
@@ -171,7 +170,9 @@ class Queue:
                 lambda db: operate.release_retries(db, subscription, release=release, now=now)
             )
 
-    async def hand_over(self, old: str, new: str, *, after: int, in_flight: Iterable[int]) -> Step:
+    async def hand_over(
+        self, old: str, new: str, *, after: int, in_flight: Iterable[int]
+    ) -> HandoverStep:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
         ids, now = self._subscription_ids, self._clock()
         step, self._holds = await self._writer.write(

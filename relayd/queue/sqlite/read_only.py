@@ -13,28 +13,11 @@ from urllib.parse import quote
 
 from relayd.core.delivery import Hold
 from relayd.permissions import user_name
+from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
 from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished
 from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0
-
-
-class QueueUnreadableError(Exception):
-    """There is no queue to read from; says why and what to do."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSubscription:
-    """A subscription as the queue knows it: configured now, or once. `number` is the queue's own."""
-
-    number: int
-    name: str
-    url: str
-    hold: Hold | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,47 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
-from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure
-from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra
 from relayd.queue.sqlite import statistics
 from relayd.queue.sqlite.health import write_health
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One attempt's record, and how to get the endpoint's health where the attempt changed it.
-
-    The health is asked for when it is written: an older one never replaces a newer one, however
-    long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
-    newest release when the attempt began: one that came after it still applies to its delivery.
-    """
-
-    record: AttemptRecord
-    url: str
-    health: Callable[[], Health] | None
-    own_events: tuple[OwnEvent, ...] = ()
-    release: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What the configuration says of a subscription, as far as the queue needs it.
-
-    `made_with` is a mark of what its requests are made with, such as its secret: with another one,
-    what waits may succeed.
-    """
-
-    name: str
-    url: str
-    active: bool
-    made_with: bytes = b""
-
+from relayd.queue.values import Declared, Recording
 
 _INSERT_ATTEMPT = """
 INSERT INTO attempts

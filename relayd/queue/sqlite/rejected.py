@@ -3,33 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from relayd.core.event import SpoolRow
-
-
-@dataclass(frozen=True, slots=True)
-class ListedInput:
-    """A rejected row as it is listed. `rejected_at` is in Unix seconds."""
-
-    seq: int
-    source: str
-    rejected_at: float
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedInput:
-    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
-
-    seq: int
-    source: str
-    rejected_at: float
-    code: str
-    reason: str
-    row: SpoolRow
-    fingerprint: bytes = field(repr=False)
+from relayd.queue.snapshot_values import ListedInput
+from relayd.queue.values import RejectedInput
 
 
 def list_rejected(db: sqlite3.Connection, *, limit: int) -> list[ListedInput]:

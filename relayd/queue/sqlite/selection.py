@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from relayd.core.delivery import delivery_seq
 from relayd.core.patterns import pattern_matches
-from relayd.queue.sqlite.deliveries import ListedDelivery, load
+from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named
+from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.details import deliveries_of
 from relayd.queue.sqlite.namesakes import find_event
-from relayd.queue.sqlite.query_plan import DeliveryFilter, conditions_on_events, query_for
+from relayd.queue.sqlite.query_plan import conditions_on_events, query_for
 from relayd.queue.sqlite.read_only import Reading
 
 _NO_LIMIT = 2**62
@@ -17,14 +17,6 @@ _NO_LIMIT = 2**62
 _LACKS = """
 NOT EXISTS (SELECT 1 FROM deliveries d
   WHERE d.event_seq = e.seq AND d.subscription_id = :subscription)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Deliveries that ids stand for, and the events among those ids."""
-
-    deliveries: tuple[int, ...]
-    events: tuple[int, ...]
 
 
 def find_named(

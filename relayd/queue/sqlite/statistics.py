@@ -7,10 +7,10 @@ reads a few rows, however many attempts there were.
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from relayd.core.delivery import AttemptRecord, State
-from relayd.core.response_times import NO_ANSWER, quantile_s, response_class
+from relayd.core.response_times import NO_ANSWER, response_class
+from relayd.queue.snapshot_values import Tallies, Tally
 
 _SHORT_S = 300
 _LONG_S = 3600
@@ -50,38 +50,6 @@ def forget(db: sqlite3.Connection, *, now: float) -> None:
         db.execute(
             "DELETE FROM attempt_counts WHERE span_s = ? AND since < ?", (span_s, now - _KEPT_S)
         )
-
-
-@dataclass(slots=True)
-class Tally:
-    """Attempts at one endpoint in some time. `response_classes` counts those that were answered."""
-
-    delivered: int = 0
-    failed: int = 0
-    exhausted: int = 0
-    response_classes: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def attempts(self) -> int:
-        """How many there were."""
-        return self.delivered + self.failed
-
-    @property
-    def success_rate(self) -> float | None:
-        """Which share of them succeeded; None without any."""
-        return self.delivered / self.attempts if self.attempts else None
-
-    def response_s(self, quantile: float) -> float | None:
-        """Return the time within which this share of the answers came, in seconds."""
-        return quantile_s(self.response_classes, quantile)
-
-
-@dataclass(frozen=True, slots=True)
-class Tallies:
-    """What came of the attempts at one endpoint."""
-
-    last_hour: Tally
-    last_day: Tally
 
 
 def read_tallies(db: sqlite3.Connection, *, now: float) -> dict[str, Tallies]:

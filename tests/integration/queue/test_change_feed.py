@@ -10,12 +10,12 @@ from queue_file import NOW, OK, URL, opened, replay, rows_of
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.outcome import Failure, Outcome
+from relayd.queue.snapshot_values import Look, QueueUnreadableError
 from relayd.queue.sqlite import change_feed
-from relayd.queue.sqlite.change_feed import Following, Look, open_following
-from relayd.queue.sqlite.claim import Want
+from relayd.queue.sqlite.change_feed import Following, open_following
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.read_only import QueueUnreadableError, open_file
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.sqlite.read_only import open_file
+from relayd.queue.values import Recording, Want
 
 FAILED = Outcome(0.1, 500, Failure.STATUS, "answered 500")
 

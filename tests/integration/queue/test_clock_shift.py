@@ -16,10 +16,9 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.database import DatabaseBusyError, sqlite_loop
 from relayd.queue import clock_shift
 from relayd.queue.clock_shift import move_endpoints, move_retries, newest
-from relayd.queue.sqlite.claim import Want
 from relayd.queue.sqlite.clock_marks import mark_seen
 from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.sqlite.record import Declared, Recording
+from relayd.queue.values import Declared, Recording, Want
 from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"

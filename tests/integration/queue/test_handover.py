@@ -9,12 +9,12 @@ from queue_file import FAILED, NOW, OK, URL, accept, cancel, claimed, opened, re
 from relayd.core.delivery import Hold
 from relayd.core.release import Extra
 from relayd.queue.sqlite import handover, operate
-from relayd.queue.sqlite.handover import Step, hand_over
+from relayd.queue.sqlite.handover import hand_over
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.record import Declared
+from relayd.queue.values import Declared, HandoverStep
 
 
-async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> Step:
+async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> HandoverStep:
     return await queue.operate(
         lambda db, _, ids: hand_over(
             db, ids["books"], ids["mail"], after=after, in_flight=in_flight, now=NOW
@@ -22,7 +22,7 @@ async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) ->
     )
 
 
-async def through(queue: Queue, in_flight: tuple[int, ...] = ()) -> list[Step]:
+async def through(queue: Queue, in_flight: tuple[int, ...] = ()) -> list[HandoverStep]:
     steps = [await step(queue, 0, in_flight)]
     while steps[-1].through < steps[-1].last:
         steps.append(await step(queue, steps[-1].through, in_flight))
@@ -49,11 +49,11 @@ async def test_what_waits_and_what_ended_goes_over_with_its_history(tmp_path: Pa
         await record(queue, second, FAILED)
         await cancel(queue, third.seq)
         before = rows_of(path, "SELECT seq, state, attempts, step, due_at FROM deliveries")
-        assert await step(queue) == Step(4, 2, 5, 5, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(4, 2, 5, 5, 0, 0, holds_moved=False)
         assert set(owners(path).values()) == {"mail"}
         # Nothing else of them changed, and a second time there is nothing left.
         assert rows_of(path, "SELECT seq, state, attempts, step, due_at FROM deliveries") == before
-        assert await step(queue) == Step(0, 0, 5, 5, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(0, 0, 5, 5, 0, 0, holds_moved=False)
         due = await claimed(queue, now=NOW + 200, name="mail")
         assert sorted(each.seq for each in due) == [2, 4, 5]
         assert {each.subscription for each in due} == {"mail"}
@@ -61,7 +61,7 @@ async def test_what_waits_and_what_ended_goes_over_with_its_history(tmp_path: Pa
 
 async def test_an_empty_queue_has_nothing_to_hand_over(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        assert await step(queue) == Step(0, 0, 0, 0, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(0, 0, 0, 0, 0, 0, holds_moved=False)
 
 
 async def test_what_is_in_flight_follows_once_its_attempt_has_ended(tmp_path: Path) -> None:

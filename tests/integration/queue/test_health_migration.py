@@ -7,10 +7,9 @@ from pathlib import Path
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.database import sqlite_loop
-from relayd.queue.sqlite.claim import Want
 from relayd.queue.sqlite.queue import open_queue
-from relayd.queue.sqlite.record import Declared
 from relayd.queue.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from relayd.queue.values import Declared, Want
 
 NOW = 1_700_000_000.0
 UP, DOWN = "https://up.example/", "https://down.example/"

@@ -14,10 +14,11 @@ from queue_file import NOW, rows_of
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.event import Event, EventDefaults, event_from_line
 from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite import migration
 from relayd.queue.sqlite.migration import market_of, move_step
 from relayd.queue.sqlite.queue import open_queue
-from relayd.queue.sqlite.read_only import QueueUnreadableError, open_reading
+from relayd.queue.sqlite.read_only import open_reading
 from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
 
 VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"

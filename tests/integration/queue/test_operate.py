@@ -29,12 +29,10 @@ from relayd.core.event import Rejection, SpoolRow
 from relayd.core.outcome import Failure, Outcome
 from relayd.queue.sqlite import operate
 from relayd.queue.sqlite.accept import Numbers
-from relayd.queue.sqlite.claim import Want
-from relayd.queue.sqlite.operate import Changed
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.record import Recording
 from relayd.queue.sqlite.record import record as record_all
 from relayd.queue.sqlite.rejected import drop_rejected, list_rejected, read_rejected
+from relayd.queue.values import Changed, Recording, Want
 
 
 async def test_a_replay_has_the_whole_schedule_and_its_attempts_go_on_counting(

@@ -18,10 +18,10 @@ from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow, event_f
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.database import DatabaseFailedError, sqlite_loop
-from relayd.queue.sqlite.claim import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
+from relayd.queue.sqlite.claim import _DUE, _NEXT_DUE, _RELEASED
 from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.sqlite.record import Declared, Recording
 from relayd.queue.sqlite.schema import VERSION, SchemaMismatchError
+from relayd.queue.values import Claim, Declared, Recording, Want
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0

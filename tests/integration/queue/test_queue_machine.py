@@ -23,9 +23,8 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra, released_by
 from relayd.queue.sqlite import accept, claim, operate, record
 from relayd.queue.sqlite.accept import Numbers
-from relayd.queue.sqlite.claim import Want
-from relayd.queue.sqlite.record import Declared, Recording
 from relayd.queue.sqlite.schema import migrate, read_version
+from relayd.queue.values import Declared, Recording, Want
 
 SCHEDULE = (10.0, 60.0)
 URLS = {"books": "https://a.example/", "mail": "https://a.example/", "shop": "https://b.example/"}

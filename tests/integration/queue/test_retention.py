@@ -20,10 +20,9 @@ from relayd.core.expiry import Steadiness
 from relayd.database import Database
 from relayd.queue import retention
 from relayd.queue.retention import Cursor, Horizon, Pruning, find_step, remove, used_bytes
-from relayd.queue.sqlite.claim import Want
 from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Recording, Want
 
 DAY = 86_400.0
 

@@ -9,7 +9,7 @@ from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.queue.sqlite import statistics
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Recording
 
 OTHER = "https://other.example/"
 

@@ -19,8 +19,7 @@ from relayd.cli.in_flight import InFlight
 from relayd.cli.output import json_printable
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
-from relayd.queue.sqlite.deliveries import ListedDelivery, Page
-from relayd.queue.sqlite.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery, Page
 
 NOW = 1_700_000_000.0
 

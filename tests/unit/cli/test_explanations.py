@@ -13,8 +13,7 @@ from relayd.cli.wanting import read_wanting
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
-from relayd.queue.sqlite.deliveries import ListedDelivery
-from relayd.queue.sqlite.details import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 
 NOW = 1_700_000_000.0
 URL = "https://app.example/hook"

@@ -4,9 +4,14 @@ import pytest
 
 from relayd.cli.status_views import Live, status_document, status_lines
 from relayd.core.endpoint import Health
-from relayd.queue.sqlite.contents import Contents
-from relayd.queue.sqlite.overview import EndpointStanding, Overview, QueueStanding
-from relayd.queue.sqlite.statistics import Tallies, Tally
+from relayd.queue.snapshot_values import (
+    Contents,
+    EndpointStanding,
+    Overview,
+    QueueStanding,
+    Tallies,
+    Tally,
+)
 
 CONTENTS = Contents(
     events=1_500_000_000, attempts=0, rejected=20_000_000, other=580_000_000, free=0

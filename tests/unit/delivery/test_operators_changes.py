@@ -23,8 +23,7 @@ from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
-from relayd.queue.sqlite.claim import Claim, Want
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Claim, Recording, Want
 
 
 class ReplayingQueue(MemoryQueue):

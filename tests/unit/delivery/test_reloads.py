@@ -25,8 +25,7 @@ from relayd.config.load import load_config
 from relayd.core.delivery import Hold, State
 from relayd.delivery.dispatch import Dispatch
 from relayd.delivery.transport import Transport
-from relayd.queue.sqlite.claim import Claim, Want
-from relayd.queue.sqlite.record import Recording
+from relayd.queue.values import Claim, Recording, Want
 
 EPOCH = 1_700_000_000.0
 CLAIM_S = 0.3

@@ -7,8 +7,9 @@ from written_queue import START, change
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.queue.snapshot_values import SubscriptionStanding
 from relayd.queue.sqlite import contents, overview, statistics
-from relayd.queue.sqlite.overview import SubscriptionStanding, count_due, read_overview
+from relayd.queue.sqlite.overview import count_due, read_overview
 from relayd.queue.sqlite.read_only import Reading, open_reading
 
 NOW = START + 321

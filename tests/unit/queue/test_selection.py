@@ -6,10 +6,9 @@ import pytest
 from written_queue import START
 
 from relayd.core.delivery import State
-from relayd.queue.sqlite.query_plan import DeliveryFilter
+from relayd.queue.snapshot_values import DeliveryFilter, Named
 from relayd.queue.sqlite.read_only import Reading
 from relayd.queue.sqlite.selection import (
-    Named,
     count_by_subscription,
     described,
     find_named,

@@ -14,13 +14,14 @@ from written_queue import START, Clock, change
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import Hold, State
 from relayd.database import sqlite_loop
+from relayd.queue.snapshot_values import DeliveryFilter, QueueUnreadableError
 from relayd.queue.sqlite.deliveries import _LOAD, list_deliveries
 from relayd.queue.sqlite.details import find
-from relayd.queue.sqlite.query_plan import DeliveryFilter, query_for
+from relayd.queue.sqlite.query_plan import query_for
 from relayd.queue.sqlite.queue import open_queue
-from relayd.queue.sqlite.read_only import QueueUnreadableError, Reading, open_reading
-from relayd.queue.sqlite.record import Declared
+from relayd.queue.sqlite.read_only import Reading, open_reading
 from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION
+from relayd.queue.values import Declared
 
 
 def listed(reading: Reading, wanted: DeliveryFilter, limit: int = 50) -> list[tuple[str, str, str]]:
