@@ -34,7 +34,7 @@ from relayd.core.matching import Matcher
 from relayd.core.own_events import wanted_types
 from relayd.core.parts import Parts, whole
 from relayd.core.poison import DEATHS, obituary
-from relayd.database import DatabaseError, sqlite_loop
+from relayd.database import sqlite_loop
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
@@ -44,11 +44,11 @@ from relayd.intake import Intake, matcher_for
 from relayd.log import Log
 from relayd.orphans import reap_orphans
 from relayd.pacing import paced
+from relayd.queue.interface import QueueError, QueueWriter
 from relayd.queue.retention import Pruning
-from relayd.queue.sqlite.backlog import read_waiting
 from relayd.queue.sqlite.integrity import check_at_start, check_whole
 from relayd.queue.sqlite.lock import locked
-from relayd.queue.sqlite.queue import Queue, open_queue
+from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.wal_watch import WalWatch
 from relayd.queue.values import Declared
@@ -68,7 +68,7 @@ GRACE_S = 10.0
 async def run_daemon(config: Config, log: Log, service: Service) -> None:
     """Run until SIGTERM or SIGINT; a second one ends it at once, without waiting for attempts.
 
-    Raises `QueueLockedError`, `SchemaMismatchError`, `DatabaseError`, `SocketPathError` or
+    Raises `QueueLockedError`, `SchemaMismatchError`, `QueueError`, `SocketPathError` or
     `OSError`, alone or in an exception group, when it cannot start or go on.
     """
     with (
@@ -124,7 +124,7 @@ class Daemon:
     def __init__(
         self,
         config: Config,
-        queue: Queue,
+        queue: QueueWriter,
         *,
         log: Log,
         service: Service,
@@ -294,14 +294,14 @@ class Daemon:
         sources = self._running_sources()
         names = affected(changed)
         try:
-            waiting = await self._queue.look(lambda db: read_waiting(db, names))
+            waiting = await self._queue.looks.waiting(names)
             prepared = sources.prepare(config)
-        except (SocketPathError, DatabaseError) as error:
+        except (SocketPathError, QueueError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
             released = await self._queue.declare(*declared)
             self._running_sources()
-        except DatabaseError as error:
+        except QueueError as error:
             await prepared.give_up()
             raise ReloadRefusedError("failed", [str(error)]) from None
         except BaseException:

@@ -10,7 +10,8 @@ from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue.sqlite.queue import Queue, open_queue
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Declared, Recording, Want
 
 START = 1_700_000_000.0

@@ -20,7 +20,6 @@ from relayd.cli.selection import (
 )
 from relayd.core.delivery import Hold, State
 from relayd.queue.snapshot_values import DeliveryFilter
-from relayd.queue.sqlite.selection import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
@@ -108,7 +107,7 @@ def replay(
                 if not selection.subscriptions:
                     raise click.UsageError("--backfill needs the name of a subscription.")
                 lacking = {
-                    name: lacking_events(reading, name, wanted, selection.named)
+                    name: reading.lacking_events(name, wanted, selection.named)
                     for name in selection.subscriptions
                 }
         searches = [Errand.backfill(name, events, dry_run=True) for name, events in lacking.items()]

@@ -21,12 +21,8 @@ from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
+from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import EventDetail
-from relayd.queue.sqlite.details import find
-from relayd.queue.sqlite.health import read_health
-from relayd.queue.sqlite.overview import count_due
-from relayd.queue.sqlite.read_only import Reading
-from relayd.queue.sqlite.rejected import find_rejected
 from relayd.spool.files import SpoolBarredError, looking_into
 
 _WITHIN_S = 2.0
@@ -68,15 +64,15 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     now = time.time()
     with reading_queue(queue) as reading:
         with one_market():
-            event = find(reading, identifier, market)
+            event = reading.find(identifier, market)
         if event is None:
             raise click.ClickException(
                 _unknown(reading, identifier, market, wanting, running=running)
             )
         circumstances = Circumstances(
             running=running,
-            health=read_health(reading.db),
-            due=count_due(reading, now=now),
+            health=reading.health(),
+            due=reading.count_due(now=now),
             urls={name: each.url for name, each in reading.subscriptions.items()},
             endpoints={} if wanting is None else wanting.endpoints,
             in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
@@ -150,7 +146,7 @@ def _explanation_document(
 
 
 def _unknown(
-    reading: Reading,
+    reading: Snapshot,
     identifier: str,
     market: str | None,
     wanting: Wanting | None,
@@ -160,7 +156,7 @@ def _unknown(
     """Say what is known of an event that was not accepted."""
     if market is not None:
         return f"there is no event {identifier!r} of market {market!r} in the queue"
-    rejected = find_rejected(reading.db, identifier)
+    rejected = reading.find_rejected(identifier)
     if rejected is not None:
         return (
             f"{identifier} was not accepted: {rejected.reason} ({rejected.code});"

@@ -22,12 +22,9 @@ from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
+from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery
-from relayd.queue.sqlite.change_feed import open_following
-from relayd.queue.sqlite.deliveries import list_deliveries
-from relayd.queue.sqlite.details import find
-from relayd.queue.sqlite.read_only import Reading
-from relayd.queue.sqlite.selection import matches
+from relayd.queue.sqlite.reader import SQLiteReader
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50
@@ -79,7 +76,7 @@ def deliveries(
     if follow and before is not None:
         raise click.UsageError("--follow starts from now: --before cannot be used with it.")
 
-    def wanted_of(reading: Reading) -> DeliveryFilter:
+    def wanted_of(reading: Snapshot) -> DeliveryFilter:
         return DeliveryFilter(
             subscriptions=known(reading, subscription),
             states=frozenset(map(State, state)),
@@ -94,7 +91,7 @@ def deliveries(
         _follow(queue.path, wanted_of, limit or 0, as_json=as_json)
         return
     with reading_queue(queue) as reading:
-        page = list_deliveries(reading, wanted_of(reading), limit or DEFAULT_LIMIT)
+        page = reading.list_deliveries(wanted_of(reading), limit or DEFAULT_LIMIT)
     in_flight = read_in_flight(queue, page.deliveries)
     if as_json:
         print_json(page_document(page, in_flight))
@@ -107,7 +104,7 @@ def deliveries(
 
 
 def _follow(
-    path: Path, wanted_of: Callable[[Reading], DeliveryFilter], first: int, *, as_json: bool
+    path: Path, wanted_of: Callable[[Snapshot], DeliveryFilter], first: int, *, as_json: bool
 ) -> None:
     lines = ChangeLines()
 
@@ -119,16 +116,16 @@ def _follow(
                 click.echo(lines.line(each, time.time()))
 
     try:
-        with readable(), open_following(path) as following:
-            with following.reading() as reading:
+        with readable(), SQLiteReader(path).changes() as following:
+            with following.snapshot() as reading:
                 wanted = wanted_of(reading)
                 if first:
-                    tell(reversed(list_deliveries(reading, wanted, first).deliveries))
+                    tell(reversed(reading.list_deliveries(wanted, first).deliveries))
             while True:
                 look = following.look()
                 if look.missed:
                     click.echo(f"{look.missed:,} changes before these were missed.", err=True)
-                tell(each for each in look.deliveries if matches(wanted, each))
+                tell(each for each in look.deliveries if wanted.matches(each))
                 sys.stdout.flush()
                 if not look.more and not pause(LOOK_EVERY_S):
                     return
@@ -160,7 +157,7 @@ def show(
     queue = queue_place(config_path)
     with reading_queue(queue) as reading:
         with one_market():
-            event = find(reading, identifier, market)
+            event = reading.find(identifier, market)
         if event is None:
             foreign = (
                 identifier.startswith("dlv_") and delivery_seq(identifier, reading.tag) is None
@@ -177,7 +174,7 @@ def show(
         _print(event_lines(event, time.time(), in_flight, pretty=pretty))
 
 
-def _seq(reading: Reading, identifier: str) -> int:
+def _seq(reading: Snapshot, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
         raise click.BadParameter(

@@ -11,9 +11,9 @@ from relayd.cli.filters import known, one_market
 from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
+from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named, QueueUnreadableError
-from relayd.queue.sqlite.read_only import Reading, open_reading
-from relayd.queue.sqlite.selection import count_by_subscription, described, find_named, select
+from relayd.queue.sqlite.reader import SQLiteReader
 
 _MOST_SAID = 10
 
@@ -34,9 +34,9 @@ class Selection:
 
 
 @contextmanager
-def reading_queue(queue: QueueConfig) -> Iterator[Reading]:
+def reading_queue(queue: QueueConfig) -> Iterator[Snapshot]:
     """Open the queue to read; end the command where it cannot be."""
-    with readable(), open_reading(queue.path) as reading:
+    with readable(), SQLiteReader(queue.path).snapshot() as reading:
         yield reading
 
 
@@ -50,7 +50,7 @@ def readable() -> Iterator[None]:
 
 
 def select_targets(
-    reading: Reading,
+    reading: Snapshot,
     targets: Sequence[str],
     wanted: DeliveryFilter,
     *,
@@ -72,7 +72,7 @@ def select_targets(
         raise click.UsageError("--market is for ids of events; give an event's id.")
     if ids:
         with one_market():
-            found = find_named(reading, ids, market)
+            found = reading.find_named(ids, market)
         if isinstance(found, str):
             raise click.ClickException(
                 f"there is no event, delivery or subscription {found!r} in the queue"
@@ -86,20 +86,20 @@ def select_targets(
         since=wanted.since,
         until=wanted.until,
     )
-    seqs = select(reading, meant, by_id)
+    seqs = reading.select(meant, by_id)
     touched = set(seqs)
     others = [seq for seq in (by_id.deliveries if by_id else ()) if seq not in touched]
     return Selection(
         seqs=seqs,
-        counts=count_by_subscription(reading, seqs),
+        counts=reading.count_by_subscription(seqs),
         subscriptions=names,
         named=by_id,
-        others=described(reading, others),
+        others=reading.described(others),
     )
 
 
 def _sorted_out(
-    reading: Reading, targets: Sequence[str]
+    reading: Snapshot, targets: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = tuple(target for target in targets if target in reading.subscriptions)
     return tuple(target for target in targets if target not in names), names

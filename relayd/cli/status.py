@@ -16,7 +16,6 @@ from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import Overview
-from relayd.queue.sqlite.overview import read_overview
 
 _ASK_TIMEOUT_S = 5.0
 
@@ -96,4 +95,4 @@ def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
         click.echo("Note: the daemon does not answer; see its log.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
-        return read_overview(reading, queue.path, now=now), live, now
+        return reading.overview(now=now), live, now

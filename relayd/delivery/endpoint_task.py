@@ -21,13 +21,13 @@ from relayd.core.outcome import Outcome
 from relayd.core.own_events import OwnEvent, after_attempt, after_change, is_own
 from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import TokenBucket
-from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.attempt import DEFECT_DETAIL, Attempt, Sender
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.slots import Slots
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.telling import identity, tell, tell_health
 from relayd.delivery.time_limits import TimeLimits
+from relayd.queue.interface import QueueUnavailable
 from relayd.queue.values import Claim, Recording, Want
 
 _log = structlog.get_logger()
@@ -259,7 +259,7 @@ class EndpointTask:
         self._changed.set()
         try:
             await self._queue.record_health(self._endpoint.url, lambda: self.health, ())
-        except (DatabaseBusyError, DatabaseFullError) as error:
+        except QueueUnavailable as error:
             # The next attempt that changes it writes it.
             serving = list(self._subscriptions)
             self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
@@ -277,7 +277,7 @@ class EndpointTask:
                 return await self._queue.record_health(
                     self._endpoint.url, lambda: self.health, told
                 )
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 self._log.warning(
                     "queue_unavailable", subscriptions=list(serving), detail=str(error)
                 )
@@ -358,7 +358,7 @@ class EndpointTask:
         self._promised = count
         try:
             claim = await self._queue.claim(self._want(names, count, now))
-        except (DatabaseBusyError, DatabaseFullError) as error:
+        except QueueUnavailable as error:
             serving = list(self._subscriptions)
             self._log.warning("queue_unavailable", subscriptions=serving, detail=str(error))
             self._agenda.note_all(dict.fromkeys(names, now + _STORAGE_RETRY_S))
@@ -513,7 +513,7 @@ class EndpointTask:
         while True:
             try:
                 return await self._queue.record(recording)
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 # It stays in flight meanwhile, so that it is not sent twice.
                 self._log.warning(
                     "queue_unavailable",

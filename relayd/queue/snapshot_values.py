@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Health
+from relayd.core.patterns import pattern_matches
 from relayd.core.response_times import quantile_s
 
 
@@ -43,6 +44,21 @@ class DeliveryFilter:
     since: float | None = None
     until: float | None = None
     before: int | None = None
+
+    def matches(self, delivery: "ListedDelivery") -> bool:
+        """Tell whether a delivery is one that would be listed; `before` is not looked at."""
+        return (
+            (not self.subscriptions or delivery.subscription in self.subscriptions)
+            and (not self.states or delivery.state in self.states)
+            and (not self.types or any(_is_type(each, delivery) for each in self.types))
+            and (self.since is None or delivery.accepted_at >= self.since)
+            and (self.until is None or delivery.accepted_at < self.until)
+        )
+
+
+def _is_type(pattern: str, delivery: "ListedDelivery") -> bool:
+    # As listing has it: `*` is every type, relayd's own too, since nothing is sent by asking.
+    return pattern == "*" or pattern_matches(pattern, delivery.event_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
 """The values that the queue's writer takes and returns. Times are Unix seconds."""
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from relayd.core.delivery import AttemptRecord, Delivery
 from relayd.core.endpoint import Health
 from relayd.core.event import SpoolRow
 from relayd.core.own_events import OwnEvent
+
+MOST_ROWS: Final = 500
+"""So many rows are changed in one transaction, so that what is delivered meanwhile waits little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +128,47 @@ class RejectedInput:
     reason: str
     row: SpoolRow
     fingerprint: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What may go, in Unix seconds: what ended before `ended`, and ids accepted before `known`."""
+
+    ended: float
+    known: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a search for what may go has come: the oldest event first."""
+
+    accepted_at: float = 0.0
+    event_type: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PruneStep:
+    """Events to remove in one transaction, and where the search goes on; None at its end."""
+
+    events: tuple[int, ...]
+    cursor: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Deliveries by their numbers, each with when its next attempt was scheduled.
+
+    There may be a million of them: 16 bytes each.
+    """
+
+    seqs: "array[int]"
+    scheduled: "array[float]"
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def part(self, begin: int, count: int) -> "Retries":
+        """Return `count` of them from the one at `begin` on."""
+        chunk = slice(begin, begin + count)
+        return Retries(self.seqs[chunk], self.scheduled[chunk])

@@ -13,7 +13,7 @@ import trio
 from relayd.core.acceptance import Acceptance
 from relayd.core.event import Event, EventDefaults, own_event
 from relayd.core.own_events import OutboxRow
-from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 
 _log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class OwnEvents:
         while True:
             try:
                 await self._once()
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 _log.warning("source_waiting", source=SOURCE, detail=str(error))
                 await trio.sleep(_RETRY_S)
 

@@ -25,7 +25,7 @@ from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
-from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Frame, Reader, ReaderEndedError, Readers
 from relayd.spool import frames
@@ -124,7 +124,7 @@ class Spool:
         return SpoolStanding(self._waits_for, self._undeleted, self._confined, self._unconfined)
 
     async def run(self) -> None:
-        """Read the spool until cancelled. Raises `DatabaseFailedError` of the queue only."""
+        """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
         retry_s = _RETRY_S
         while True:
             began = trio.current_time()
@@ -256,7 +256,7 @@ class Spool:
         while True:
             try:
                 return await write(what)
-            except (DatabaseFullError, DatabaseBusyError) as error:
+            except QueueUnavailable as error:
                 # The rows stay where they are, and are the producers' until there is room.
                 self._wait_for(f"the queue: {error}")
             await trio.sleep(_RETRY_S)

@@ -13,7 +13,8 @@ from faults.producing import integrity, producer, states, until
 from processes import RelaydProcess, make_spool, running, started, write_config
 from receivers import answer, open_receiver
 
-from relayd.database import DatabaseDamagedError, sqlite_loop
+from relayd.database import sqlite_loop
+from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite import integrity as integrity_check
 
 PAGE = 4096
@@ -167,7 +168,7 @@ async def test_a_large_queue_is_checked_beside_deliveries_after_a_kill(
         await integrity_check.check_whole(queue)
         pages = queue.stat().st_size // PAGE
         overwrite(queue, PAGE * (pages // 2), random.Random(1).randbytes(PAGE * (pages // 4)))
-        with pytest.raises(DatabaseDamagedError) as damaged:
+        with pytest.raises(QueueBroken) as damaged:
             await integrity_check.check_whole(queue)
     assert "\n" not in str(damaged.value)
 

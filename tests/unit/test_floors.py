@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 FLOORS: list[list[str]] = [
     ["core", "permissions"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
+    ["queue.values", "queue.snapshot_values"],
+    ["queue.interface"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],
@@ -97,7 +99,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.sqlite.claim") == (5, "queue")
-    assert _part("delivery.endpoint_task") == (6, "delivery")
-    assert _part("delivery.connection") == (5, "delivery.transport")
+    assert _part("queue.sqlite.claim") == (7, "queue")
+    assert _part("delivery.endpoint_task") == (8, "delivery")
+    assert _part("delivery.connection") == (7, "delivery.transport")
     assert _part("nowhere") is None

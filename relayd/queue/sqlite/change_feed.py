@@ -13,6 +13,7 @@ from typing import Final
 from relayd.queue.snapshot_values import ListedDelivery, Look, QueueUnreadableError
 from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.read_only import Reading, begin_reading, open_file
+from relayd.queue.sqlite.snapshot import SQLiteSnapshot
 
 AT_ONCE: Final = 2_000
 _REMEMBERED: Final = 20_000
@@ -24,7 +25,7 @@ _NEW = "SELECT seq FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"
 _CHANGED = "SELECT seq, delivery_seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
 
 
-class Following:
+class SQLiteChangeFeed:
     """Looks at what changed since it was made, and since the look before."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
@@ -45,15 +46,20 @@ class Following:
         [version] = self._db.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return Look()
-        with self.reading() as reading:
+        with self._reading() as reading:
             found = self._look(reading)
         # Only now: what is committed meanwhile changes it again.
         self._version = None if found.more else version
         return found
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
+    def snapshot(self) -> Iterator[SQLiteSnapshot]:
         """Show the queue as it is now until the end of the block."""
+        with self._reading() as reading:
+            yield SQLiteSnapshot(reading, self._path)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reading]:
         reading = begin_reading(self._db)
         try:
             yield reading
@@ -87,13 +93,13 @@ class Following:
 
 
 @contextmanager
-def open_following(path: Path) -> Iterator[Following]:
+def open_change_feed(path: Path) -> Iterator[SQLiteChangeFeed]:
     """Open the queue to follow it. Writes nothing.
 
     Raises `QueueUnreadableError`, also for what goes wrong inside the block.
     """
     with open_file(path) as db:
-        yield Following(db, path)
+        yield SQLiteChangeFeed(db, path)
 
 
 def _moment(delivery: ListedDelivery) -> tuple[float, int]:

@@ -12,12 +12,10 @@ from typing import Generic, TypeVar
 import trio
 
 from relayd.containment import is_defect
-from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_UNAVAILABLE = (DatabaseBusyError, DatabaseFullError)
 
 
 class _Batch(Generic[T, R]):
@@ -82,6 +80,6 @@ class Group(Generic[T, R]):
         try:
             return await self._run(items)
         except Exception as error:  # noqa: BLE001 - it is raised in the callers, see `submit`
-            if len(items) == 1 or not is_defect(error) or isinstance(error, _UNAVAILABLE):
+            if len(items) == 1 or not is_defect(error) or isinstance(error, QueueUnavailable):
                 return [_Failed(error)] * len(items)
         return [result for item in items for result in await self._results([item])]

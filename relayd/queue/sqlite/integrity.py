@@ -14,7 +14,9 @@ from typing import Final
 
 import trio
 
-from relayd.database import Database, DatabaseDamagedError, DatabaseFailedError
+from relayd.database import Database, DatabaseDamagedError
+from relayd.queue.interface import QueueBroken
+from relayd.queue.sqlite.errors import as_queue_errors
 
 CHECKED_BYTES: Final = 256 * 1024 * 1024
 """Takes 0.3 s. A queue of 300,000 events of 1 KB waiting is 470 MB."""
@@ -28,13 +30,13 @@ _PRAGMAS: Final = ("query_only = ON", "trusted_schema = OFF", "cache_size = -200
 async def check_at_start(path: Path) -> bool:
     """Check a queue before it is opened; say whether all of it was, or `check_whole` has to.
 
-    Raises `DatabaseDamagedError` for a damaged one, `DatabaseFailedError` for one of which only
-    the -wal is left. A queue that is not there yet is sound.
+    Raises `QueueBroken` for a damaged one, and for one of which only the -wal is left. A queue that
+    is not there yet is sound.
     """
     size = _size(path)
     if size == 0:
         if _size(path.with_name(f"{path.name}-wal")):
-            raise DatabaseFailedError(
+            raise QueueBroken(
                 path,
                 f"the file is missing or empty, but its {path.name}-wal is there: put it back, or"
                 " remove the -wal to begin with an empty queue",
@@ -49,7 +51,7 @@ async def check_at_start(path: Path) -> bool:
 async def check_whole(path: Path) -> None:
     """Read all of a queue, beside whoever uses it; stops soon when cancelled.
 
-    Raises `DatabaseDamagedError`.
+    Raises `QueueBroken`.
     """
     stopping = threading.Event()
 
@@ -60,15 +62,17 @@ async def check_whole(path: Path) -> None:
             stopping.set()
 
     # A call in SQLite's thread cannot be cancelled, and this one may take long.
-    async with (
-        Database.open(path, pragmas=_PRAGMAS) as database,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(stop_when_cancelled)
-        found = await database.run(partial(_quick_check, stopping=stopping))
-        nursery.cancel_scope.cancel()
-    if found != "ok":
-        raise DatabaseDamagedError(path, found)
+    with as_queue_errors():
+        async with (
+            Database.open(path, pragmas=_PRAGMAS) as database,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(stop_when_cancelled)
+            with as_queue_errors():  # here too: the nursery puts what is raised inside in a group
+                found = await database.run(partial(_quick_check, stopping=stopping))
+            nursery.cancel_scope.cancel()
+        if found != "ok":
+            raise DatabaseDamagedError(path, found)
 
 
 def _quick_check(db: sqlite3.Connection, stopping: threading.Event) -> str:

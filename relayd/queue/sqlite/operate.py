@@ -7,22 +7,13 @@ and does the rest.
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Mapping, Sequence
 
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.record import count_released, set_release
 from relayd.queue.values import Changed
-
-T = TypeVar("T")
-
-Operation = Callable[[sqlite3.Connection, Numbers, Mapping[str, int]], T]
-"""One transaction, with the next numbers and the subscriptions' own."""
-
-MOST_ROWS: Final = 500
-"""So many rows are changed in one transaction, so that what is delivered meanwhile waits little."""
 
 
 def _states(change: Change) -> str:

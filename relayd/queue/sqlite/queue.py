@@ -1,24 +1,22 @@
-"""The queue: accept, claim what is due, record what came of it. Each is durable when it returns.
+"""The queue in a SQLite file: accept, claim what is due, record what came of it.
 
-One connection writes and another one reads, so that a claim never waits for a commit's sync.
-Callers at the same time share one transaction (see `group`).
+One connection writes and another one reads, so that a claim never waits for a commit's sync; what
+else is asked has connections of its own (see `looks`). Callers at the same time share one
+transaction (see `group_commit`): beside each of `accept`, `claim` and `record` is what does it for
+all of them.
 """
 
-import os
-import secrets
 import sqlite3
-import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Health
+from relayd.core.expiry import Expiry
 from relayd.core.own_events import (
     EXHAUSTED,
     OutboxRow,
@@ -26,31 +24,25 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
-from relayd.database import Database, DatabaseFailedError, Work
-from relayd.queue.sqlite import accept, claim, operate, outbox, record
+from relayd.database import Database, DatabaseError, Work
+from relayd.queue.sqlite import accept, claim, operate, outbox, prune, record, shift_times
+from relayd.queue.sqlite.errors import queue_error
 from relayd.queue.sqlite.group_commit import Group
 from relayd.queue.sqlite.handover import hand_over
 from relayd.queue.sqlite.health import read_health, write_health
-from relayd.queue.sqlite.migration import finish_migration
-from relayd.queue.sqlite.operate import Operation
+from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
 from relayd.queue.sqlite.rejected import drop_rejected, is_rejected
-from relayd.queue.sqlite.reserve import reserve_of
-from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
-from relayd.queue.values import Claim, Declared, HandoverStep, Recording, Want
-
-_log = structlog.get_logger()
-
-# NORMAL would return before the sync: measured, an acknowledgement left too early 20 times in 20.
-_PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "foreign_keys = OFF",  # every row is written by us, in one transaction with what it names
-    "trusted_schema = OFF",
-    "cell_size_check = ON",
-    "cache_size = -16000",  # KiB
-    "journal_size_limit = 67108864",  # a WAL that grew is cut back to 64 MiB
+from relayd.queue.sqlite.releases import Releases
+from relayd.queue.values import (
+    Changed,
+    Claim,
+    Declared,
+    HandoverStep,
+    Horizon,
+    Recording,
+    Retries,
+    Want,
 )
-_READER_PRAGMAS = ("query_only = ON", "trusted_schema = OFF", "cache_size = -16000")
 
 T = TypeVar("T")
 
@@ -61,12 +53,13 @@ _OUTBOX_LIMIT = 100
 
 
 class Queue:
-    """The queue, open. Every method may raise `DatabaseError`: then nothing of it happened."""
+    """The queue, open: see `interface.QueueWriter`. Every method may raise `QueueError`."""
 
     def __init__(
         self,
         writer: Database,
         reader: Database,
+        looks: Looks,
         *,
         tag: str,
         numbers: accept.Numbers,
@@ -75,6 +68,7 @@ class Queue:
         self.tag = tag
         self._writer = writer
         self._reader = reader
+        self._looks = looks
         self._numbers = numbers
         self._clock = clock
         self._subscription_ids: dict[str, int] = {}
@@ -83,34 +77,28 @@ class Queue:
         # Set at the start, since a process that was killed may have left something.
         self._outbox_filled = trio.Event()
         self._outbox_filled.set()
-        self._releasing: set[int] = set()  # the operator's releases that are being written
-        self._accepting = Group(self._accept, _ACCEPT_LIMIT)
-        self._claiming = Group(self._claim, _CLAIM_LIMIT)
-        self._recording = Group(self._record, _RECORD_LIMIT)
+        self._releases = Releases(numbers)
+        self._accepting = Group(self._accept_all, _ACCEPT_LIMIT)
+        self._claiming = Group(self._claim_all, _CLAIM_LIMIT)
+        self._recording = Group(self._record_all, _RECORD_LIMIT)
 
     def next_release(self) -> int:
         """Return the number of a release from now on: see `core.release`."""
-        self._numbers.release += 1
-        return self._numbers.release
+        return self._releases.next()
 
     @property
     def newest_release(self) -> int:
-        """The newest release that an attempt which begins now is made after: see `core.release`.
+        """The newest release that an attempt which begins now is made after."""
+        return self._releases.newest
 
-        One that is still being written is not among them: the attempt is made as things were
-        before it.
-        """
-        return min(self._releasing, default=self._numbers.release + 1) - 1
+    @property
+    def looks(self) -> Looks:
+        """What may be asked beside the deliveries."""
+        return self._looks
 
-    @contextmanager
-    def _operators_release(self) -> Iterator[int]:
-        """Give the number of a release that is written within this block."""
-        number = self.next_release()
-        self._releasing.add(number)
-        try:
-            yield number
-        finally:
-            self._releasing.remove(number)
+    def survey(self) -> AbstractAsyncContextManager[SQLiteSurvey]:
+        """Open what retention goes by, on a connection of its own."""
+        return open_survey(self._writer.path)
 
     @property
     def holds(self) -> Mapping[str, Hold | None]:
@@ -131,8 +119,8 @@ class Queue:
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)
-        with self._operators_release() as release:
-            found, released = await self._writer.write(
+        with self._releases.being_written() as release:
+            found, released = await self._write(
                 lambda db: (
                     record.declare(db, wanted, release=release, now=self._clock()),
                     record.count_released(db, release),
@@ -154,7 +142,7 @@ class Queue:
         Returns whether there was either, and how many retries.
         """
         now = self._clock()
-        with self._operators_release() as release:
+        with self._releases.being_written() as release:
             return await self._change_hold(
                 lambda db: (
                     operate.resume(db, subscription),
@@ -165,8 +153,8 @@ class Queue:
     async def release(self, subscription: str) -> int:
         """Release the retries that wait for a subscription; return how many."""
         now = self._clock()
-        with self._operators_release() as release:
-            return await self._writer.write(
+        with self._releases.being_written() as release:
+            return await self._write(
                 lambda db: operate.release_retries(db, subscription, release=release, now=now)
             )
 
@@ -175,7 +163,7 @@ class Queue:
     ) -> HandoverStep:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
         ids, now = self._subscription_ids, self._clock()
-        step, self._holds = await self._writer.write(
+        step, self._holds = await self._write(
             lambda db: (
                 hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
                 operate.read_holds(db),
@@ -184,18 +172,32 @@ class Queue:
         return step
 
     async def _change_hold(self, change: Work[T]) -> T:
-        changed, self._holds = await self._writer.write(
-            lambda db: (change(db), operate.read_holds(db))
-        )
+        changed, self._holds = await self._write(lambda db: (change(db), operate.read_holds(db)))
         return changed
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._reader.run(read_health)
+        return await self._read(read_health)
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
         return await self._accepting.submit(news)
+
+    async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
+        news = [new for call in calls for new in call]
+        results = iter(
+            await self._write(
+                lambda db: accept.accept(
+                    db,
+                    news,
+                    now=self._clock(),
+                    numbers=self._numbers,
+                    subscription_ids=self._subscription_ids,
+                ),
+                grows=True,
+            )
+        )
+        return [[next(results) for _ in call] for call in calls]
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rows that cannot be events in the rejected list; return those that are new to it."""
@@ -205,7 +207,7 @@ class Queue:
             new = accept.reject(db, rejected, now=now)
             return new, outbox.put(db, after_rejection(new, now), self._own_types)
 
-        new, told = await self._writer.write(work, grows=True)
+        new, told = await self._write(work, grows=True)
         if told:
             self._outbox_filled.set()
         return new
@@ -214,9 +216,36 @@ class Queue:
         """Find deliveries that are due."""
         return await self._claiming.submit(want)
 
+    async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
+        return await self._read(
+            lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
+        )
+
     async def record(self, recording: Recording) -> bool:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
         return await self._recording.submit(recording)
+
+    async def _record_all(self, recordings: Sequence[Recording]) -> list[bool]:
+        gone = any(recording.record.outcome.gone for recording in recordings)
+
+        def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
+            results = record.record(db, recordings)
+            own_events = [
+                event
+                for recording, as_decided in zip(recordings, results, strict=True)
+                for event in recording.own_events
+                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
+                if as_decided or event.type != EXHAUSTED
+            ]
+            told = outbox.put(db, own_events, self._own_types) if own_events else 0
+            return results, told, operate.read_holds(db) if gone else self._holds
+
+        results, told, holds = await self._write(work)
+        if gone:
+            self._holds = holds
+        if told:
+            self._outbox_filled.set()
+        return results
 
     async def quarantine(self, seq: int, detail: str) -> bool:
         """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
@@ -240,7 +269,7 @@ class Queue:
             )
             return True, outbox.put(db, own_events, self._own_types)
 
-        ended, told = await self._writer.write(work)
+        ended, told = await self._write(work)
         if told:
             self._outbox_filled.set()
         return ended
@@ -254,7 +283,7 @@ class Queue:
             write_health(db, {url: health()})
             return outbox.put(db, own_events, self._own_types)
 
-        if await self._writer.write(work):
+        if await self._write(work):
             self._outbox_filled.set()
 
     async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
@@ -278,7 +307,7 @@ class Queue:
                 drop_rejected(db, [rejected], now=now)
             return result
 
-        return await self._writer.write(work, grows=True)
+        return await self._write(work, grows=True)
 
     async def outbox(self) -> Sequence[OutboxRow]:
         """Return the first of relayd's own events on their way in, once there are some."""
@@ -286,117 +315,70 @@ class Queue:
             # Off before the look: what is put there meanwhile sets it again.
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
-            if rows := await self._reader.run(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
+            if rows := await self._read(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
                 self._outbox_filled.set()
                 return rows
 
     async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Remove own events that were accepted."""
-        await self._writer.write(lambda db: outbox.remove(db, rows))
+        await self._write(lambda db: outbox.remove(db, rows))
 
-    async def operate(self, operation: Operation[T]) -> T:
-        """Run what the operator asked for as one transaction."""
-        return await self._writer.write(
-            lambda db: operation(db, self._numbers, self._subscription_ids)
+    async def replay(self, seqs: Sequence[int]) -> Changed:
+        """Make ended deliveries due again, with their whole retry schedule."""
+        return await self._write(
+            lambda db: operate.replay(db, self._subscription_ids, seqs, now=self._clock())
         )
 
-    async def look(self, work: Work[T]) -> T:
-        """Run something short that only reads."""
-        return await self._reader.run(work)
+    async def cancel(self, seqs: Sequence[int]) -> Changed:
+        """End waiting deliveries. An attempt that is under way may still deliver one of them."""
+        return await self._write(
+            lambda db: operate.cancel(db, self._subscription_ids, seqs, now=self._clock())
+        )
 
-    async def _accept(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
-        news = [new for call in calls for new in call]
-        results = iter(
-            await self._writer.write(
-                lambda db: accept.accept(
-                    db,
-                    news,
-                    now=self._clock(),
-                    numbers=self._numbers,
-                    subscription_ids=self._subscription_ids,
-                ),
-                grows=True,
+    async def backfill(self, subscription: str, event_seqs: Sequence[int]) -> int:
+        """Make the deliveries of these events that a subscription lacks; return how many."""
+        return await self._write(
+            lambda db: operate.backfill(
+                db,
+                self._numbers,
+                self._subscription_ids[subscription],
+                event_seqs,
+                now=self._clock(),
             )
         )
-        return [[next(results) for _ in call] for call in calls]
 
-    async def _claim(self, wants: Sequence[Want]) -> list[Claim]:
-        return await self._reader.run(
-            lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
-        )
+    async def drop_rejected(self, seqs: Sequence[int]) -> int:
+        """Take rows off the rejected list for good; return how many there were."""
+        return await self._write(lambda db: drop_rejected(db, seqs, now=self._clock()))
 
-    async def _record(self, recordings: Sequence[Recording]) -> list[bool]:
-        gone = any(recording.record.outcome.gone for recording in recordings)
+    async def remember_expiry(self, now: float, expiry: Expiry, *, known: float) -> None:
+        """Remember where expiry stands, and forget what nobody asks for any more."""
+        await self._write(lambda db: prune.remember_expiry(db, now, expiry, known=known))
 
-        def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = record.record(db, recordings)
-            own_events = [
-                event
-                for recording, as_decided in zip(recordings, results, strict=True)
-                for event in recording.own_events
-                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
-                if as_decided or event.type != EXHAUSTED
-            ]
-            told = outbox.put(db, own_events, self._own_types) if own_events else 0
-            return results, told, operate.read_holds(db) if gone else self._holds
+    async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
+        """Remove those of the events that may still go; return how many."""
+        return await self._write(lambda db: prune.remove(db, horizon, event_seqs))
 
-        results, told, holds = await self._writer.write(work)
-        if gone:
-            self._holds = holds
-        if told:
-            self._outbox_filled.set()
-        return results
+    async def prune_rejected(self, before: float) -> int:
+        """Remove some of the oldest rejected input of before this time; return how much."""
+        return await self._write(lambda db: prune.remove_rejected(db, before, now=self._clock()))
 
+    async def shift_retries(self, retries: Retries, step: float) -> None:
+        """Move these retries' times, of those that did not change since they were found."""
+        await self._write(lambda db: shift_times.shift_retries(db, retries, step))
 
-def _make_private(path: Path) -> None:
-    """Take from others what a restored copy lets them read: bodies and receivers' URLs.
+    async def shift_endpoints(self, step: float, now: float) -> None:
+        """Move the endpoints' times, and remember that the clock was looked at `now`."""
+        await self._write(lambda db: shift_times.shift_endpoints(db, step, now))
 
-    Raises `DatabaseFailedError` where the file is another user's, who could give it back.
-    """
-    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+    async def _write(self, work: Work[T], *, grows: bool = False) -> T:
         try:
-            mode = stat.S_IMODE(name.stat().st_mode)
-            if mode & 0o077 == 0:
-                continue
-            name.chmod(0o600)
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            raise DatabaseFailedError(
-                path,
-                f"{name} may be read by others (mode {mode:04o}) and belongs to another user:"
-                f" chown it to relayd's user, and chmod 0600 {name}",
-            ) from None
-        _log.warning(
-            "queue_made_private",
-            path=str(name),
-            mode=f"{mode:04o}",
-            detail="others could read it; its mode is 0600 now",
-        )
+            return await self._writer.write(work, grows=grows)
+        except DatabaseError as error:
+            raise queue_error(error) from error
 
-
-@asynccontextmanager
-async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Queue]:
-    """Open the queue, made anew where there is no file, and migrated where it is older.
-
-    `clock` gives Unix seconds. Raises `SchemaMismatchError` for a file that is no queue, or a
-    newer one, `DatabaseError` for one that cannot be read; neither changes the file.
-    """
-    # SQLite would make it readable for others; its -wal and -shm take the file's mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    _make_private(path)
-    async with Database.open(path, reserve=reserve_of(path)) as writer:
+    async def _read(self, work: Work[T]) -> T:
         try:
-            version = await writer.run(read_version)
-        except SchemaMismatchError as mismatch:
-            raise SchemaMismatchError(f"{path}: {mismatch}") from None
-        await writer.set_pragmas(_PRAGMAS)
-        tag = secrets.token_hex(4)
-        await writer.write(lambda db: migrate(db, version, tag))
-        await finish_migration(writer)
-        async with Database.open(path, pragmas=_READER_PRAGMAS) as reader:
-            rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
-            if len(rows) != 1:
-                raise DatabaseFailedError(path, "it has lost the row that names it")
-            numbers = await reader.run(accept.Numbers.read)
-            yield Queue(writer, reader, tag=rows[0][0], numbers=numbers, clock=clock)
+            return await self._reader.run(work)
+        except DatabaseError as error:
+            raise queue_error(error) from error

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 from relayd.core.delivery import delivery_seq
-from relayd.core.patterns import pattern_matches
 from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named
 from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.details import deliveries_of
@@ -50,27 +49,11 @@ def select(reading: Reading, wanted: DeliveryFilter, named: Named | None) -> lis
     With `named`, of those alone.
     """
     if named is not None:
-        return [each.seq for each in described(reading, named.deliveries) if matches(wanted, each)]
+        return [each.seq for each in described(reading, named.deliveries) if wanted.matches(each)]
     query = query_for(reading, wanted, _NO_LIMIT)
     if query is None:
         return []
     return [seq for (seq,) in reading.db.execute(*query)][::-1]
-
-
-def matches(wanted: DeliveryFilter, delivery: ListedDelivery) -> bool:
-    """Tell whether a delivery is one that `list_deliveries` would list; `before` is not looked at."""
-    return (
-        (not wanted.subscriptions or delivery.subscription in wanted.subscriptions)
-        and (not wanted.states or delivery.state in wanted.states)
-        and (not wanted.types or any(_is_type(each, delivery) for each in wanted.types))
-        and (wanted.since is None or delivery.accepted_at >= wanted.since)
-        and (wanted.until is None or delivery.accepted_at < wanted.until)
-    )
-
-
-def _is_type(pattern: str, delivery: ListedDelivery) -> bool:
-    # As listing has it: `*` is every type, relayd's own too, since nothing is sent by asking.
-    return pattern == "*" or pattern_matches(pattern, delivery.event_type)
 
 
 def described(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from events import make_event
-from queue_file import NOW, OK, URL, opened, replay, rows_of
+from queue_file import NOW, OK, URL, inside, opened, replay, rows_of
 
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.queue.snapshot_values import Look, QueueUnreadableError
 from relayd.queue.sqlite import change_feed
-from relayd.queue.sqlite.change_feed import Following, open_following
+from relayd.queue.sqlite.change_feed import SQLiteChangeFeed, open_change_feed
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.read_only import open_file
 from relayd.queue.values import Recording, Want
@@ -40,7 +40,7 @@ async def test_what_is_new_and_what_changes_is_told_once(tmp_path: Path) -> None
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_before")
-        with open_following(path) as follower:
+        with open_change_feed(path) as follower:
             assert follower.look() == Look()
             await accept(queue, "evt_1", "evt_2")
             assert told(follower.look()) == [("evt_1", "pending", 0), ("evt_2", "pending", 0)]
@@ -70,7 +70,7 @@ async def test_many_changes_come_a_part_at_a_time(
     path = tmp_path / "queue.db"
     ids = [f"evt_{number}" for number in range(25)]
     async with opened(path) as queue:
-        with open_following(path) as follower:
+        with open_change_feed(path) as follower:
             await accept(queue, *ids)
             await attempt(queue, OK, *ids)
             looks = [follower.look() for _ in range(4)]
@@ -83,10 +83,10 @@ async def test_what_was_forgotten_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_1", "evt_2")
-        with open_following(path) as follower:
+        with open_change_feed(path) as follower:
             await attempt(queue, FAILED, "evt_1", "evt_2")
-            await queue.operate(
-                lambda db, *_: db.execute("DELETE FROM changes WHERE seq = 1").rowcount
+            await inside(
+                queue, lambda db, *_: db.execute("DELETE FROM changes WHERE seq = 1").rowcount
             )
             look = follower.look()
             assert (told(look), look.missed) == ([("evt_2", "retrying", 1)], 1)
@@ -96,11 +96,12 @@ async def test_the_changes_that_are_kept_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await accept(queue, "evt_1")
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: [
                 db.execute("INSERT INTO changes (seq, delivery_seq) VALUES (5, 1)").rowcount,
                 db.execute("INSERT INTO changes (seq, delivery_seq) VALUES (100004, 1)").rowcount,
-            ]
+            ],
         )
         await attempt(queue, FAILED, "evt_1")
         assert rows_of(path, "SELECT seq FROM changes") == [(100_004,), (100_005,)]
@@ -110,7 +111,7 @@ async def test_a_file_in_its_place_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path):
         pass
-    with open_following(path) as follower:
+    with open_change_feed(path) as follower:
         assert follower.look() == Look()
         path.rename(tmp_path / "old.db")
         with pytest.raises(QueueUnreadableError, match="was replaced by another file"):
@@ -125,7 +126,7 @@ async def test_a_look_reads_no_whole_table_and_nothing_without_a_commit(tmp_path
         for statement in (change_feed._NEW, change_feed._CHANGED):
             plan = db.execute(f"EXPLAIN QUERY PLAN {statement}", (0, 1)).fetchall()
             assert all(row[3].startswith("SEARCH") for row in plan), plan
-        follower = Following(db, path)
+        follower = SQLiteChangeFeed(db, path)
         follower.look()
         read: list[str] = []
         db.set_trace_callback(read.append)

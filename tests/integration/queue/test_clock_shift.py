@@ -4,21 +4,23 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from events import make_event
+from queue_file import inside, seen
 
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
-from relayd.database import DatabaseBusyError, sqlite_loop
+from relayd.database import sqlite_loop
 from relayd.queue import clock_shift
-from relayd.queue.clock_shift import move_endpoints, move_retries, newest
+from relayd.queue.clock_shift import move_endpoints, move_retries
+from relayd.queue.interface import QueueUnavailable
 from relayd.queue.sqlite.clock_marks import mark_seen
-from relayd.queue.sqlite.queue import Queue, open_queue
-from relayd.queue.values import Declared, Recording, Want
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Declared, Recording, Retries, Want
 from relayd.timekeeping import StartStep, step_at_start
 
 URL = "https://app.example/hook"
@@ -53,7 +55,7 @@ async def times(queue: Queue) -> dict[str, tuple[float, float | None]]:
         )
         return {event_id: (scheduled, due) for event_id, scheduled, due in rows}
 
-    return await queue.look(read)
+    return await seen(queue, read)
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
@@ -84,24 +86,24 @@ async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW - 2)
         await fail(queue, "evt_2", now=NOW - 1)
-        operate = queue.operate
+        shift = queue.shift_retries
         moved = 0
 
-        async def interrupted(operation: Any) -> Any:
+        async def interrupted(retries: Retries, step: float) -> None:
             nonlocal moved
-            result = await operate(operation)
+            await shift(retries, step)
             moved += 1
             if moved == 1:
                 # Attempted between two steps, by the new clock.
                 new = (NOW + HOUR + 5, NOW + HOUR + 105)
-                await operate(
+                await inside(
+                    queue,
                     lambda db, *_: db.execute(
                         "UPDATE deliveries SET scheduled_at = ?, due_at = ? WHERE seq = 2", new
-                    ).fetchall()
+                    ).fetchall(),
                 )
-            return result
 
-        monkeypatch.setattr(queue, "operate", interrupted)
+        monkeypatch.setattr(queue, "shift_retries", interrupted)
         await move_retries(queue, HOUR, NOW + HOUR)
         assert await times(queue) == {
             "evt_1": (NOW - 2 + HOUR, NOW + 98 + HOUR),
@@ -115,27 +117,27 @@ async def test_a_locked_queue_is_waited_for(
     monkeypatch.setattr(clock_shift, "_STORAGE_RETRY_S", 0.01)
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW)
-        operate = queue.operate
-        errors: list[Exception] = [DatabaseBusyError(tmp_path, "another process holds its lock")]
+        shift = queue.shift_retries
+        errors: list[Exception] = [QueueUnavailable(tmp_path, "another process holds its lock")]
 
-        async def busy_once(operation: Any) -> Any:
+        async def busy_once(retries: Retries, step: float) -> None:
             if errors:
                 raise errors.pop()
-            return await operate(operation)
+            await shift(retries, step)
 
-        monkeypatch.setattr(queue, "operate", busy_once)
+        monkeypatch.setattr(queue, "shift_retries", busy_once)
         assert await move_retries(queue, HOUR, NOW + HOUR) == 1
         assert (await times(queue))["evt_1"] == (NOW + HOUR, NOW + 100 + HOUR)
 
 
 async def test_the_newest_time_is_of_what_waits_and_of_endpoints(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        assert await queue.look(newest) == 0.0
+        assert await queue.looks.newest_decision() == 0.0
         await fail(queue, "evt_1", now=NOW - 7)
-        assert await queue.look(newest) == NOW - 7
+        assert await queue.looks.newest_decision() == NOW - 7
         health = Health(failed_since=NOW + 3, released_at=NOW + 9, held_until=NOW + 60)
         await fail(queue, "evt_2", now=NOW, health=health)
-        assert await queue.look(newest) == NOW + 9
+        assert await queue.looks.newest_decision() == NOW + 9
 
 
 async def test_endpoints_move_with_the_clock(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ async def test_a_gap_at_the_start_moves_each_wait_and_the_way_back_restores_it(
     tmp_path: Path, days: float
 ) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
+        await inside(queue, lambda db, *_: mark_seen(db, NOW - 60))
         health = Health(failures=1, failed_since=NOW, held_until=NOW + 50)
         await fail(queue, "evt_old", now=NOW - HOUR)
         await fail(queue, "evt_new", now=NOW, health=health)
@@ -204,21 +206,21 @@ async def test_a_kill_while_a_gap_is_dealt_with_moves_nothing_twice(
 
     monkeypatch.setattr(clock_shift, "STEP_ROWS", 1)
     async with opened(tmp_path / "queue.db") as queue:
-        await queue.operate(lambda db, *_: mark_seen(db, NOW - 60))
+        await inside(queue, lambda db, *_: mark_seen(db, NOW - 60))
         for number in range(4):
             await fail(queue, f"evt_{number}", now=NOW - number)
         before = await times(queue)
-        operate, calls = queue.operate, 0
+        shift, calls = queue.shift_retries, 0
 
-        async def killed(operation: Any) -> Any:
+        async def killed(retries: Retries, step: float) -> None:
             nonlocal calls
             calls += 1
             if calls > 2:
                 raise KilledError
-            return await operate(operation)
+            await shift(retries, step)
 
         with monkeypatch.context() as patch:
-            patch.setattr(queue, "operate", killed)
+            patch.setattr(queue, "shift_retries", killed)
             with pytest.raises(KilledError):
                 await start_at(queue, NOW + 31 * DAY)
         assert (await start_at(queue, NOW + 31 * DAY + 30)).certain

@@ -4,7 +4,20 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from queue_file import FAILED, NOW, OK, URL, accept, cancel, claimed, opened, record, rows_of
+from queue_file import (
+    FAILED,
+    NOW,
+    OK,
+    URL,
+    accept,
+    cancel,
+    claimed,
+    inside,
+    opened,
+    record,
+    rows_of,
+    seen,
+)
 
 from relayd.core.delivery import Hold
 from relayd.core.release import Extra
@@ -15,10 +28,11 @@ from relayd.queue.values import Declared, HandoverStep
 
 
 async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> HandoverStep:
-    return await queue.operate(
+    return await inside(
+        queue,
         lambda db, _, ids: hand_over(
             db, ids["books"], ids["mail"], after=after, in_flight=in_flight, now=NOW
-        )
+        ),
     )
 
 
@@ -100,8 +114,8 @@ async def test_a_step_is_bounded_and_none_is_missed(
         for number in range(10):
             await accept(queue, f"evt_{number}", to=("mail",) if number % 3 == 0 else ("books",))
         # What was pruned leaves gaps.
-        await queue.operate(
-            lambda db, *_: db.execute("DELETE FROM deliveries WHERE seq IN (2, 5, 6)")
+        await inside(
+            queue, lambda db, *_: db.execute("DELETE FROM deliveries WHERE seq IN (2, 5, 6)")
         )
         steps = await through(queue)
         assert all(each.moved <= 3 for each in steps)
@@ -115,9 +129,10 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
     async with opened(path) as queue:
         url = URL if same_url else "https://new.example/"
         await accept(queue, "evt_1")
-        await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW))
-        await queue.operate(
-            lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'")
+        await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW))
+        await inside(
+            queue,
+            lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'"),
         )
         await queue.declare([Declared("mail", url, True)])
         assert (await step(queue)).holds_moved
@@ -125,9 +140,9 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
             path, "SELECT paused_at, gone_at FROM subscriptions WHERE name = 'mail'"
         ) == [(NOW, 5.0 if same_url else None)]
         # The operator lets it go on while the command still works.
-        await queue.operate(lambda db, *_: operate.resume(db, "mail"))
+        await inside(queue, lambda db, *_: operate.resume(db, "mail"))
         assert not (await step(queue)).holds_moved
-        holds = await queue.look(operate.read_holds)
+        holds = await seen(queue, operate.read_holds)
         assert holds == {"books": Hold.REMOVED, "mail": None}
 
 
@@ -165,5 +180,5 @@ async def test_a_step_that_fails_hands_nothing_over(tmp_path: Path) -> None:
             raise ValueError
 
         with pytest.raises(ValueError):
-            await queue.operate(torn)  # type: ignore[arg-type]  # a dict is a mapping
+            await inside(queue, torn)
         assert owners(path) == {1: "books", 2: "books"}

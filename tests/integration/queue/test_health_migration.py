@@ -7,7 +7,7 @@ from pathlib import Path
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.database import sqlite_loop
-from relayd.queue.sqlite.queue import open_queue
+from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from relayd.queue.values import Declared, Want
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from relayd.database import DatabaseDamagedError, sqlite_loop
+from relayd.database import sqlite_loop
+from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite import integrity
 from relayd.queue.sqlite.integrity import check_at_start, check_whole
 
@@ -33,7 +34,7 @@ async def test_a_damaged_one_does_not(path: Path) -> None:
         file.seek(3 * 4096)
         file.write(b"\xff" * 4096)
     async with sqlite_loop():
-        with pytest.raises(DatabaseDamagedError):
+        with pytest.raises(QueueBroken):
             await check_at_start(path)
 
 

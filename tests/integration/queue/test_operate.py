@@ -16,10 +16,12 @@ from queue_file import (
     accept,
     cancel,
     claimed,
+    inside,
     opened,
     record,
     replay,
     rows_of,
+    seen,
     states,
 )
 
@@ -162,7 +164,7 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await queue.operate(lambda db, *_: record_all(db, recordings))
+        results = await inside(queue, lambda db, *_: record_all(db, recordings))
         assert results == [True, False, True]
         assert states(path) == {
             1: ("retrying", 1, 1),
@@ -178,10 +180,11 @@ async def test_a_backfill_makes_what_is_lacking_and_nothing_twice(tmp_path: Path
         await accept(queue, "evt_3", to=("books",))
 
         async def backfill() -> int:
-            return await queue.operate(
+            return await inside(
+                queue,
                 lambda db, numbers, ids: operate.backfill(
                     db, numbers, ids["books"], [1, 2, 3, 99], now=NOW
-                )
+                ),
             )
 
         assert await backfill() == 2
@@ -211,7 +214,7 @@ async def test_a_failed_backfill_leaves_nothing(tmp_path: Path) -> None:
             raise sqlite3.OperationalError("as if the disk were full")
 
         with pytest.raises(Exception, match="full"):
-            await queue.operate(broken)
+            await inside(queue, broken)
         assert sorted(states(path)) == [1]
         await accept(queue, "evt_2")
         assert len(states(path)) == 2
@@ -221,17 +224,17 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
 
     async def holds(queue: Queue) -> dict[str, Hold | None]:
-        return await queue.look(operate.read_holds)
+        return await seen(queue, operate.read_holds)
 
     async with opened(path) as queue:
-        assert await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW))
-        assert not await queue.operate(lambda db, *_: operate.pause(db, "books", now=NOW + 9))
+        assert await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW))
+        assert not await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW + 9))
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
     async with opened(path) as queue:
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
-        assert await queue.operate(lambda db, *_: operate.resume(db, "books"))
-        assert not await queue.operate(lambda db, *_: operate.resume(db, "books"))
-        assert not await queue.operate(lambda db, *_: operate.pause(db, "nobody", now=NOW))
+        assert await inside(queue, lambda db, *_: operate.resume(db, "books"))
+        assert not await inside(queue, lambda db, *_: operate.resume(db, "books"))
+        assert not await inside(queue, lambda db, *_: operate.pause(db, "nobody", now=NOW))
         assert await holds(queue) == {"books": None, "mail": None}
 
 
@@ -240,9 +243,9 @@ async def test_resume_takes_back_a_410(tmp_path: Path) -> None:
         await accept(queue, "evt_1")
         [delivery] = await claimed(queue)
         await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
-        assert (await queue.look(operate.read_holds))["books"] is Hold.GONE
-        await queue.operate(lambda db, *_: operate.resume(db, "books"))
-        assert (await queue.look(operate.read_holds))["books"] is None
+        assert (await seen(queue, operate.read_holds))["books"] is Hold.GONE
+        await inside(queue, lambda db, *_: operate.resume(db, "books"))
+        assert (await seen(queue, operate.read_holds))["books"] is None
         assert len(await claimed(queue)) == 1
 
 
@@ -253,7 +256,7 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
         rejection = Rejection("invalid_type", "it is no type")
         for row in (odd, plain):
             await queue.reject([RejectedRow("spool market", row, rejection)])
-        newest, first = [await queue.look(partial(read_rejected, seq=seq)) for seq in (2, 1)]
+        newest, first = [await seen(queue, partial(read_rejected, seq=seq)) for seq in (2, 1)]
         assert newest is not None
         assert first is not None
         assert first.row == replace(odd, seq=first.seq)
@@ -264,13 +267,13 @@ async def test_rejected_rows_are_read_as_they_were_found(tmp_path: Path) -> None
         )
         assert newest.row.id is None
         assert newest.fingerprint != first.fingerprint
-        listed = await queue.look(lambda db: list_rejected(db, limit=10))
+        listed = await seen(queue, lambda db: list_rejected(db, limit=10))
         assert [(each.seq, each.source, each.code) for each in listed] == [
             (2, "spool market", "invalid_type"),
             (1, "spool market", "invalid_type"),
         ]
-        assert await queue.operate(lambda db, *_: drop_rejected(db, [1, 2, 99], now=NOW)) == 2
-        assert await queue.look(lambda db: read_rejected(db, 1)) is None
+        assert await inside(queue, lambda db, *_: drop_rejected(db, [1, 2, 99], now=NOW)) == 2
+        assert await seen(queue, lambda db: read_rejected(db, 1)) is None
 
 
 async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import structlog.testing
 import trio
 from events import make_event
 from faults.producing import until
-from queue_file import NOW, OK, URL, opened, replay, rows_of
+from queue_file import NOW, OK, URL, inside, opened, replay, rows_of
 
 from relayd.config.sections import QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
@@ -19,10 +18,12 @@ from relayd.core.event import Rejection, SpoolRow
 from relayd.core.expiry import Steadiness
 from relayd.database import Database
 from relayd.queue import retention
-from relayd.queue.retention import Cursor, Horizon, Pruning, find_step, remove, used_bytes
+from relayd.queue.retention import Pruning, horizon_at
+from relayd.queue.sqlite import prune as pruning
 from relayd.queue.sqlite.contents import read_contents
+from relayd.queue.sqlite.prune import used_bytes
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.values import Recording, Want
+from relayd.queue.values import Cursor, Horizon, PruneStep, Recording, Want
 
 DAY = 86_400.0
 
@@ -45,31 +46,32 @@ async def make(
                 moment = NOW - ended * DAY
                 decided = decide(each, OK, (), started_at=moment, now=moment, jitter=0.0)
                 await queue.record(Recording(decided, URL, None))
-    await queue.operate(
+    await inside(
+        queue,
         lambda db, *_: (
             db.execute(
                 "UPDATE events SET accepted_at = ? WHERE id = ?", (NOW - accepted * DAY, event_id)
             ).rowcount
-        )
+        ),
     )
-
-
-def _remove(db: sqlite3.Connection, *_: object, horizon: Horizon, events: tuple[int, ...]) -> int:
-    return remove(db, horizon, events)
 
 
 async def prune(queue: Queue, path: Path, retention_days: float) -> int:
     """Do what one round of the task does; return how many events were touched."""
-    horizon = Horizon.at(NOW, retention_days * DAY)
+    horizon = horizon_at(NOW, retention_days * DAY)
     cursor: Cursor | None = Cursor()
     removed = 0
-    async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
+    async with queue.survey() as survey:
         while cursor is not None:
-            start = cursor
-            step = await reader.run(partial(find_step, horizon=horizon, cursor=start))
+            step = await survey.prunable(horizon, cursor)
             cursor = step.cursor
-            removed += await queue.operate(partial(_remove, horizon=horizon, events=step.events))
+            removed += await queue.prune(horizon, step.events)
     return removed
+
+
+async def prunable(queue: Queue, horizon: Horizon) -> PruneStep:
+    async with queue.survey() as survey:
+        return await survey.prunable(horizon, Cursor())
 
 
 def left(path: Path) -> list[str]:
@@ -95,12 +97,13 @@ async def test_an_event_of_which_one_delivery_waits_stays_whole(tmp_path: Path) 
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await make(path, queue, "evt_1", accepted=50, ended=45, to=("books", "mail"))
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: (
                 db.execute(
                     "UPDATE deliveries SET state = 'retrying', due_at = 1, ended_at = NULL WHERE seq = 2"
                 ).rowcount
-            )
+            ),
         )
         assert await prune(queue, path, 30) == 0
         assert len(rows_of(path, "SELECT * FROM attempts")) == 2
@@ -128,16 +131,17 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
     async with opened(path) as queue:
         await make(path, queue, "evt_1", accepted=50, ended=45)
         await make(path, queue, "evt_2", accepted=50, ended=45)
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: (
                 db.execute("UPDATE deliveries SET state = 'exhausted' WHERE seq = 1").rowcount
-            )
+            ),
         )
-        horizon = Horizon.at(NOW, 30 * DAY)
-        step = await queue.look(lambda db: find_step(db, horizon, Cursor()))
+        horizon = horizon_at(NOW, 30 * DAY)
+        step = await prunable(queue, horizon)
         assert step.events == (1, 2)
         assert (await replay(queue, 1)).count == 1
-        assert await queue.operate(lambda db, *_: remove(db, horizon, step.events)) == 1
+        assert await queue.prune(horizon, step.events) == 1
         assert left(path) == ["evt_1"]
         want = Want(("books",), 9, NOW, frozenset(), 0, backlog_first=False)
         [delivery] = (await queue.claim(want)).deliveries
@@ -147,22 +151,23 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
 async def test_it_goes_in_steps_and_passes_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "STEP_ROWS", 7)
+    monkeypatch.setattr(pruning, "STEP_ROWS", 7)
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         news = [NewEvent(make_event(f"evt_{n}"), "socket", ("books", "mail")) for n in range(500)]
         await queue.accept(news)
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: [
                 db.execute("UPDATE events SET accepted_at = ?", (NOW - 50 * DAY,)).rowcount,
                 db.execute(
                     "UPDATE deliveries SET state = 'exhausted', due_at = NULL, ended_at = 1.0"
                     " WHERE event_seq % 10 <> 0"
                 ).rowcount,
-            ]
+            ],
         )
-        horizon = Horizon.at(NOW, 30 * DAY)
-        step = await queue.look(lambda db: find_step(db, horizon, Cursor()))
+        horizon = horizon_at(NOW, 30 * DAY)
+        step = await prunable(queue, horizon)
         assert step.events == (1, 2)
         assert await prune(queue, path, 30) == 450
         assert len(left(path)) == 50
@@ -175,7 +180,7 @@ async def test_large_bodies_go_a_few_at_a_time(tmp_path: Path) -> None:
         data = {"object": {"text": "x" * 1_000_000}}
         for number in range(6):
             await queue.accept([NewEvent(make_event(f"evt_{number}", data=data), "socket", ())])
-        step = await queue.look(lambda db: find_step(db, Horizon.at(NOW + DAY, 1.0), Cursor()))
+        step = await prunable(queue, horizon_at(NOW + DAY, 1.0))
         assert step.events == (1, 2, 3, 4)
         assert step.cursor is not None
 
@@ -204,7 +209,8 @@ async def fill(queue: Queue, path: Path, count: int, *, ended: bool) -> None:
         await queue.accept(
             [NewEvent(make_event(f"evt_{number}", data=data), "socket", ("books", "mail"))]
         )
-    await queue.operate(
+    await inside(
+        queue,
         lambda db, *_: [
             db.execute(
                 "UPDATE events SET accepted_at = ? + seq * ? WHERE seq > ?",
@@ -218,19 +224,19 @@ async def fill(queue: Queue, path: Path, count: int, *, ended: bool) -> None:
                 ).rowcount
                 for _ in range(ended)
             ),
-        ]
+        ],
     )
 
 
 async def used(path: Path) -> int:
-    async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
+    async with Database.open(path) as reader:
         return await reader.run(used_bytes)
 
 
 async def test_above_its_size_the_oldest_that_ended_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "STEP_BYTES", 200_000)
+    monkeypatch.setattr(pruning, "STEP_BYTES", 200_000)
     monkeypatch.setattr(retention, "SIZE_INTERVAL_S", 0.02)
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
@@ -271,13 +277,14 @@ async def test_what_goes_gives_its_room_back(tmp_path: Path, days: int) -> None:
         empty = await used(path)
         await queue.accept(news)
         full = await used(path)
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: [
                 db.execute("UPDATE events SET accepted_at = ?", (NOW - days * DAY,)).rowcount,
                 db.execute(
                     "UPDATE deliveries SET state = 'exhausted', due_at = NULL, ended_at = 1.0"
                 ).rowcount,
-            ]
+            ],
         )
         assert await prune(queue, path, 1) == 5_000
         # Of the younger ones the ids stay, in two indexes.
@@ -334,8 +341,8 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
     values = {"ended": 1, "known": 1, "accepted_at": 0, "type": "", "seq": 0, "seqs": "[1]"}
     with closing(sqlite3.connect(path)) as db:
         for statement in (
-            *(retention._CANDIDATES, retention._STILL, *retention._REMOVALS),
-            *(retention._REST, retention._REMOVE_REST),
+            *(pruning._CANDIDATES, pruning._STILL, *pruning._REMOVALS),
+            *(pruning._REST, pruning._REMOVE_REST),
         ):
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
@@ -352,14 +359,15 @@ async def test_rejected_input_goes_after_the_retention(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as queue:
         await queue.reject([rejected_row(seq) for seq in range(5)])
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: (
                 (
                     db.execute(
                         "UPDATE rejected SET rejected_at = ? WHERE seq < 4", (NOW - 31 * DAY,)
                     )
                 ).rowcount
-            )
+            ),
         )
         task = Pruning(queue, QueueConfig(path, 30 * DAY), lambda: NOW)
         async with trio.open_nursery() as nursery:
@@ -405,8 +413,8 @@ async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path:
         task = Pruning(queue, QueueConfig(path, 30 * DAY, 10_000), lambda: clock, lambda: steady)
 
         async def one_pass() -> None:
-            async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
-                await task._by_age(reader)
+            async with queue.survey() as survey:
+                await task._by_age(survey)
 
         await one_pass()
         assert len(left(path)) == 2
@@ -421,9 +429,9 @@ async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path:
         again = [NewEvent(make_event("evt_1"), "socket", ("books",))]
         assert await queue.accept(again) == [Acceptance.DUPLICATE]
         # Size makes the body go, as it does at any time, but not the id.
-        async with Database.open(path, pragmas=retention._PRAGMAS) as reader:
+        async with queue.survey() as survey:
             task._cursor = Cursor()
-            await task._by_size(reader)
+            await task._by_size(survey)
         assert await queue.accept(again) == [Acceptance.DUPLICATE]
         # The clock is right again, and everything expires when it is time.
         clock, steady = NOW + 26.9 * DAY, Steadiness(3_600.0, stepped=True)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from relayd.database import Database, sqlite_loop
 from relayd.queue.sqlite import wal_watch
-from relayd.queue.sqlite.queue import open_queue
+from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.wal_watch import WalWatch
 
 

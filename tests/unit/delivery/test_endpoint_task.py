@@ -21,10 +21,10 @@ from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
-from relayd.database import DatabaseFullError
 from relayd.delivery.address_guard import AddressGuard
 from relayd.delivery.failures import AttemptFailed
 from relayd.delivery.transport import Transport
+from relayd.queue.interface import QueueUnavailable
 
 
 def most_in_window(starts: list[float], window_s: float) -> int:
@@ -360,7 +360,7 @@ async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(
 ) -> None:
     bench = Bench()
     seq = bench.queue.add(EPOCH)
-    full = DatabaseFullError(Path("queue.db"), "the disk is full")
+    full = QueueUnavailable(Path("queue.db"), "the disk is full")
     bench.queue.record_errors = [full] * 5
     async with bench.running():
         await trio.sleep(20)

@@ -19,10 +19,10 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
-from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.time_limits import TimeLimits
+from relayd.queue.interface import QueueUnavailable
 from relayd.queue.values import Claim, Recording, Want
 
 
@@ -149,7 +149,7 @@ async def test_a_recovery_is_written_and_reported_though_the_disk_is_full(
     autojump_clock: MockClock,
 ) -> None:
     bench = Bench()
-    bench.queue.record_errors += [DatabaseFullError(Path("queue.db"), "the disk is full")] * 5
+    bench.queue.record_errors += [QueueUnavailable(Path("queue.db"), "the disk is full")] * 5
     health = Health(failing_since=EPOCH - 900, reported=True, succeeded_at=EPOCH - 60)
     async with bench.running(health=health) as task:
         await trio.sleep(4)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from relayd.database import DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.queue.sqlite.group_commit import Group
 
 
@@ -68,12 +68,12 @@ async def test_a_batch_ends_at_the_limit() -> None:
 
 async def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None:
     recorder = Recorder()
-    recorder.error = DatabaseFullError(Path("queue.db"), "no")
+    recorder.error = QueueUnavailable(Path("queue.db"), "no")
     group = Group(recorder.run, limit=8)
     raised: list[int] = []
 
     async def submit(item: int) -> None:
-        with pytest.raises(DatabaseFullError, match="no"):
+        with pytest.raises(QueueUnavailable, match="no"):
             await group.submit(item)
         raised.append(item)
 

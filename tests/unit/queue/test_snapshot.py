@@ -17,8 +17,8 @@ from relayd.database import sqlite_loop
 from relayd.queue.snapshot_values import DeliveryFilter, QueueUnreadableError
 from relayd.queue.sqlite.deliveries import _LOAD, list_deliveries
 from relayd.queue.sqlite.details import find
+from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.query_plan import query_for
-from relayd.queue.sqlite.queue import open_queue
 from relayd.queue.sqlite.read_only import Reading, open_reading
 from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION
 from relayd.queue.values import Declared
