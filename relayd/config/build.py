@@ -63,7 +63,7 @@ def build_config(
         environ=environ,
         allowed=allowed,
         event_types=event_types,
-        producers=producers_of(spools, socket, queue),
+        producers=producers_of(spools, socket, queue, path),
         findings=findings,
     )
     for name, section in file.subscriptions.items():

@@ -19,9 +19,12 @@ from relayd.permissions import group_name, members_of, name_of
 class Producers:
     """The groups through which programs hand over events, with the users that are in them."""
 
-    def __init__(self, groups: Iterable[int] = (), user: int = 0) -> None:
+    def __init__(
+        self, groups: Iterable[int] = (), user: int = 0, operator: int | None = None
+    ) -> None:
         self.user = user
         """The number of relayd's own user."""
+        self._operator = user if operator is None else operator
         self._candidates = frozenset(groups)
 
     @cached_property
@@ -29,7 +32,15 @@ class Producers:
         """The groups that have a user who is neither root nor relayd's own."""
         found = {group for group in self._candidates if members_of(group) - {0, self.user}}
         # In a user namespace (PrivateUsers=yes) every group that is not mapped looks like this one.
-        return frozenset(found - {_overflow_group()})
+        return frozenset(found - {_overflow("gid")})
+
+    def may_own(self, owner: int) -> bool:
+        """Tell whether a secret's file may have this owner, who can always write it.
+
+        Root, relayd's own user and the operator may, to whom the configuration belongs.
+        """
+        # In a user namespace (PrivateUsers=yes) root looks like the overflow user.
+        return owner in {0, self.user, self._operator, _overflow("uid")}
 
     def have(self, bits: int, mode: int, group: int) -> bool:
         """Tell whether a file's group gives the producers one of these rights (as `stat.S_IRGRP`)."""
@@ -48,9 +59,14 @@ class Producers:
 
 
 def producers_of(
-    spools: Iterable[SpoolConfig], socket: SocketConfig | None, queue: QueueConfig
+    spools: Iterable[SpoolConfig],
+    socket: SocketConfig | None,
+    queue: QueueConfig,
+    config_path: Path | None = None,
 ) -> Producers:
     """Return the producers of these sources, as the files are now. Blocks on the disk.
+
+    The owner of the file at `config_path` is the operator.
 
     A spool that does not exist yet gives nobody access. A socket will have the group that the
     system gives it, so that a reload judges as the first start did.
@@ -62,7 +78,12 @@ def producers_of(
     # `sudo relayd check` looks with root's eyes: the queue's folder names relayd's user.
     folder = _stat(queue.path.parent)
     user = os.geteuid()
-    return Producers(groups, folder.st_uid if user == 0 and folder is not None else user)
+    file = None if config_path is None else _stat(config_path)
+    return Producers(
+        groups,
+        folder.st_uid if user == 0 and folder is not None else user,
+        None if file is None else file.st_uid,
+    )
 
 
 def _socket_group(socket: SocketConfig) -> Iterator[int]:
@@ -85,6 +106,11 @@ def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[st
         return "may be read by everybody on this machine", f"chmod o= {path}"
     if mode & stat.S_IWOTH:
         return "may be written by everybody on this machine", f"chmod o= {path}"
+    if not producers.may_own(content.owner):
+        return (
+            f"belongs to user {name_of(content.owner)}, who can replace it",
+            f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",
+        )
     rights = stat.S_IRGRP | stat.S_IWGRP
     if producers.have(rights, mode, group) and producers.reach(path):
         can = "read" if mode & stat.S_IRGRP else "written"
@@ -118,8 +144,8 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _overflow_group() -> int:
+def _overflow(kind: str) -> int:
     try:
-        return int(Path("/proc/sys/kernel/overflowgid").read_text(encoding="ascii"))
+        return int(Path(f"/proc/sys/kernel/overflow{kind}").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 65_534

@@ -10,11 +10,12 @@ from relayd.permissions import user_name
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file's bytes, its permission bits, and the number of its group."""
+    """A file's bytes, its permission bits, and the numbers of its group and its owner."""
 
     raw: bytes
     mode: int
     group: int
+    owner: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
         if not stat.S_ISREG(mode):
             return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return FileContent(file.read(most + 1), stat.S_IMODE(mode), status.st_gid)
+            return FileContent(
+                file.read(most + 1), stat.S_IMODE(mode), status.st_gid, status.st_uid
+            )
     except OSError as error:
         return Unreadable(f"cannot be read: {error.strerror}")
     finally:

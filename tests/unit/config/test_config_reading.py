@@ -12,8 +12,8 @@ def test_a_file_is_read_to_one_byte_past_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     path.chmod(0o640)
-    assert read_file(path, 10) == FileContent(b"12345", 0o640, os.getegid())
-    assert read_file(path, 3) == FileContent(b"1234", 0o640, os.getegid())
+    assert read_file(path, 10) == FileContent(b"12345", 0o640, os.getegid(), os.geteuid())
+    assert read_file(path, 3) == FileContent(b"1234", 0o640, os.getegid(), os.geteuid())
 
 
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:

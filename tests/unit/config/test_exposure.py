@@ -95,6 +95,25 @@ def test_a_group_that_producers_are_in_may_not_read_it(place: Place) -> None:
     assert found.hint == f"chown relayd {path} && chmod 0400 {path}"
 
 
+def test_another_users_file_is_refused(place: Place) -> None:
+    found = refused(place.secret(MARKET, RELAYD, 0o400), "belongs to user market, who can replace")
+    assert (
+        found.hint
+        == f"chown relayd {place.secrets / 'shop'} && chmod 0400 {place.secrets / 'shop'}"
+    )
+
+
+def test_who_owns_the_configuration_may_own_its_secrets(place: Place, tmp_path: Path) -> None:
+    # As in a container whose files are the host user's, while relayd runs as root there.
+    file = tmp_path / "config.yaml"
+    file.touch()
+    os.chown(file, MARKET, MARKET)
+    path = place.secrets / "shop"
+    place.secret(MARKET, MARKET, 0o400)
+    queue = QueueConfig(place.queue / "queue.db", 1.0)
+    assert isinstance(file_secret(path, producers_of([], None, queue, file)), SourcedSecret)
+
+
 def test_the_command_that_it_names_closes_it(place: Place) -> None:
     refused(place.secret(0, RELAYD, 0o640), "by the producers")
     assert isinstance(place.secret(RELAYD, RELAYD, 0o400), SourcedSecret)
@@ -201,7 +220,7 @@ def test_in_a_user_namespace_unmapped_groups_are_not_taken_for_one(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused(place.secret(0, RELAYD, 0o640), "by the producers")
-    monkeypatch.setattr(exposure, "_overflow_group", lambda: RELAYD)
+    monkeypatch.setattr(exposure, "_overflow", lambda _: RELAYD)
     assert isinstance(place.secret(0, RELAYD, 0o640), SourcedSecret)
 
 
