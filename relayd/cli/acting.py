@@ -19,7 +19,7 @@ from relayd.cli.selection import (
     select_targets,
 )
 from relayd.core.delivery import Hold, State
-from relayd.queue.snapshot_values import DeliveryFilter
+from relayd.queue.delivery_filter import DeliveryFilter
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 _CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)

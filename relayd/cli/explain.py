@@ -1,6 +1,5 @@
 """`explain`: why an event did or did not arrive, for each subscription."""
 
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import EventDetail
-from relayd.spool.files import SpoolBarredError, looking_into
+from relayd.spool.look import is_in_spool
 
 _WITHIN_S = 2.0
 _COLOURS = {
@@ -173,20 +172,10 @@ def _waits_in(spool: SpoolConfig, identifier: str) -> bool:
     """Tell whether an event waits in a spool, as far as this user can see. Changes nothing."""
     try:
         found = run_as(
-            owner_to_become(spool.path), lambda: _is_in(spool, identifier), 2 * _WITHIN_S
+            owner_to_become(spool.path),
+            lambda: is_in_spool(spool.path, spool.table, identifier, within_s=_WITHIN_S),
+            2 * _WITHIN_S,
         )
     except ActingError:
         return False
     return found is True
-
-
-def _is_in(spool: SpoolConfig, identifier: str) -> bool:
-    try:
-        with looking_into(spool.path, 1.0, _WITHIN_S) as db:
-            row = db.execute(
-                f'SELECT 1 FROM "{spool.table}" WHERE id = ?',  # noqa: S608 - the configuration lets letters, digits and _ through
-                (identifier,),
-            ).fetchone()
-    except (sqlite3.Error, UnicodeDecodeError, OSError, SpoolBarredError):
-        return False
-    return row is not None

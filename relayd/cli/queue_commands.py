@@ -22,8 +22,9 @@ from relayd.cli.output import pause, print_json, print_json_line
 from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import readable, reading_queue
 from relayd.core.delivery import State, delivery_seq
+from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.interface import Snapshot
-from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery
+from relayd.queue.snapshot_values import ListedDelivery
 from relayd.queue.sqlite.reader import SQLiteReader
 
 MAX_LIMIT = 10_000

@@ -17,8 +17,7 @@ from relayd.cli.queue_place import queue_place
 from relayd.cli.selection import confirm, reading_queue
 from relayd.config.sections import QueueConfig
 from relayd.core.event import Column
-from relayd.queue.snapshot_values import ListedInput
-from relayd.queue.values import RejectedInput
+from relayd.queue.snapshot_values import ListedInput, RejectedInput
 
 _ALL = 1_000_000
 _AT_ONCE = 500

@@ -11,8 +11,9 @@ from relayd.cli.filters import known, one_market
 from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State
+from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.interface import Snapshot
-from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named, QueueUnreadableError
+from relayd.queue.snapshot_values import ListedDelivery, Named, QueueUnreadableError
 from relayd.queue.sqlite.reader import SQLiteReader
 
 _MOST_SAID = 10

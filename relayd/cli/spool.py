@@ -15,7 +15,6 @@ from relayd.cli.output import print_json, print_table, printable, wrapped
 from relayd.cli.places import read_places
 from relayd.cli.spool_files import (
     SpoolFileError,
-    SpoolLook,
     create_spool,
     is_shared_folder,
     look_into,
@@ -23,6 +22,7 @@ from relayd.cli.spool_files import (
 )
 from relayd.config.sections import SpoolConfig
 from relayd.config.values import parse_mode
+from relayd.spool.look import SpoolLook
 from relayd.spool.table import SPOOL_TABLE
 
 DEFAULT_TABLE = "relayd_spool"

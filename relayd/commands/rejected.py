@@ -10,7 +10,7 @@ from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow, event_from_row
 from relayd.intake import Intake
 from relayd.queue.interface import QueueWriter
-from relayd.queue.values import RejectedInput
+from relayd.queue.snapshot_values import RejectedInput
 
 _log = structlog.get_logger()
 

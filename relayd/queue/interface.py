@@ -4,42 +4,46 @@ No connection, row or SQL is in any signature. Two errors cross it: `QueueUnavai
 and `QueueBroken` (relayd ends). In both cases nothing of the call happened.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from pathlib import Path
-from typing import Protocol
+from __future__ import annotations  # a command that only reads loads none of what is named here
 
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
-from relayd.core.delivery import Hold
-from relayd.core.endpoint import Health
-from relayd.core.expiry import Evidence, Expiry
-from relayd.core.own_events import OutboxRow, OwnEvent
-from relayd.queue.snapshot_values import (
-    Contents,
-    DeliveryFilter,
-    EventDetail,
-    KnownSubscription,
-    ListedDelivery,
-    ListedInput,
-    Look,
-    Named,
-    Overview,
-    Page,
-)
-from relayd.queue.values import (
-    Changed,
-    Claim,
-    Cursor,
-    Declared,
-    HandoverStep,
-    Horizon,
-    PruneStep,
-    Recording,
-    RejectedInput,
-    Retries,
-    Waiting,
-    Want,
-)
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
+
+    from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+    from relayd.core.delivery import Hold
+    from relayd.core.endpoint import Health
+    from relayd.core.expiry import Evidence, Expiry
+    from relayd.core.own_events import OutboxRow, OwnEvent
+    from relayd.queue.delivery_filter import DeliveryFilter
+    from relayd.queue.snapshot_values import (
+        Contents,
+        EventDetail,
+        KnownSubscription,
+        ListedDelivery,
+        ListedInput,
+        Look,
+        Named,
+        Overview,
+        Page,
+        RejectedInput,
+    )
+    from relayd.queue.values import (
+        Changed,
+        Claim,
+        Cursor,
+        Declared,
+        HandoverStep,
+        Horizon,
+        PruneStep,
+        Recording,
+        Retries,
+        Waiting,
+        Want,
+    )
 
 
 class QueueError(Exception):

@@ -3,11 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Health
-from relayd.core.patterns import pattern_matches
 from relayd.core.response_times import quantile_s
+
+if TYPE_CHECKING:
+    from relayd.core.event import SpoolRow  # takes long to load, and few commands need it
 
 
 class QueueUnreadableError(Exception):
@@ -26,39 +29,6 @@ class KnownSubscription:
     name: str
     url: str
     hold: Hold | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryFilter:
-    """Which deliveries to list; an empty field lets all through.
-
-    `subscriptions` are names that the queue knows. `states` are shown ones: `held` is for what
-    waits for its subscription, `pending` and `retrying` then leave that out. `types` are patterns
-    of event types. The event was accepted at `since` or later, and before `until` (Unix seconds).
-    `before` is a delivery's number: only older ones are listed.
-    """
-
-    subscriptions: tuple[str, ...] = ()
-    states: frozenset[State] = frozenset()
-    types: tuple[str, ...] = ()
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-
-    def matches(self, delivery: "ListedDelivery") -> bool:
-        """Tell whether a delivery is one that would be listed; `before` is not looked at."""
-        return (
-            (not self.subscriptions or delivery.subscription in self.subscriptions)
-            and (not self.states or delivery.state in self.states)
-            and (not self.types or any(_is_type(each, delivery) for each in self.types))
-            and (self.since is None or delivery.accepted_at >= self.since)
-            and (self.until is None or delivery.accepted_at < self.until)
-        )
-
-
-def _is_type(pattern: str, delivery: "ListedDelivery") -> bool:
-    # As listing has it: `*` is every type, relayd's own too, since nothing is sent by asking.
-    return pattern == "*" or pattern_matches(pattern, delivery.event_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,3 +262,16 @@ class Look:
     deliveries: tuple[ListedDelivery, ...] = ()
     missed: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedInput:
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+
+    seq: int
+    source: str
+    rejected_at: float
+    code: str
+    reason: str
+    row: "SpoolRow"
+    fingerprint: bytes = field(repr=False)

@@ -2,12 +2,11 @@
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from relayd.core.delivery import AttemptRecord, Delivery
 from relayd.core.endpoint import Health
-from relayd.core.event import SpoolRow
 from relayd.core.own_events import OwnEvent
 
 MOST_ROWS: Final = 500
@@ -115,19 +114,6 @@ class Waiting:
     paused: bool
     gone: bool
     url: str
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedInput:
-    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
-
-    seq: int
-    source: str
-    rejected_at: float
-    code: str
-    reason: str
-    row: SpoolRow
-    fingerprint: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ FLOORS: list[list[str]] = [
     ["core", "permissions"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
     ["queue.values", "queue.snapshot_values"],
+    ["queue.delivery_filter"],
     ["queue.interface"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],
@@ -93,13 +94,33 @@ def test_imports_point_down(path: Path) -> None:
         assert there[1] == here[1] or there[0] < here[0], f"{module} may not import {name}"
 
 
+SQLITE = {"database", "queue.sqlite", "spool", "sqlite_errors"}
+"""Only these know that there is SQLite: of all others, none has a connection, or a row."""
+
+COMPOSING = {"queue.sqlite", "daemon", "cli"}
+"""These choose what keeps the queue; all others know its interface and its values."""
+
+
+def _is_of(module: str, parts: set[str]) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_module)
+def test_sqlite_stays_where_it_belongs(path: Path) -> None:
+    module, names = _module(path), _imports(path)
+    if not _is_of(module, SQLITE):
+        assert not {name.split(".")[0] for name in names} & {"sqlite3", "aiosqlite"}
+    if not _is_of(module, COMPOSING):
+        assert not [name for name in names if _is_of(name, {"relayd.queue.sqlite"})]
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_module)
 def test_the_core_is_pure(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.sqlite.claim") == (7, "queue")
-    assert _part("delivery.endpoint_task") == (8, "delivery")
-    assert _part("delivery.connection") == (7, "delivery.transport")
+    assert _part("queue.sqlite.claim") == (8, "queue")
+    assert _part("delivery.endpoint_task") == (9, "delivery")
+    assert _part("delivery.connection") == (8, "delivery.transport")
     assert _part("nowhere") is None

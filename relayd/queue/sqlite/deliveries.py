@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 
 from relayd.core.delivery import Hold, State, delivery_id, shown_state
-from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Page
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import ListedDelivery, Page
 from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
 from relayd.queue.sqlite.query_plan import among_the_newest, query_for
 from relayd.queue.sqlite.read_only import Reading

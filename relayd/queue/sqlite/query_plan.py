@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.core.delivery import ENDED, WAITING, State, shown_state
-from relayd.queue.snapshot_values import DeliveryFilter
+from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.sqlite.read_only import Reading
 
 _FEW_EVENTS = 20_000

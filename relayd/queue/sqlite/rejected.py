@@ -5,8 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from relayd.core.event import SpoolRow
-from relayd.queue.snapshot_values import ListedInput
-from relayd.queue.values import RejectedInput
+from relayd.queue.snapshot_values import ListedInput, RejectedInput
 
 
 def list_rejected(db: sqlite3.Connection, *, limit: int) -> list[ListedInput]:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 
 from relayd.core.delivery import delivery_seq
-from relayd.queue.snapshot_values import DeliveryFilter, ListedDelivery, Named
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import ListedDelivery, Named
 from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.details import deliveries_of
 from relayd.queue.sqlite.namesakes import find_event

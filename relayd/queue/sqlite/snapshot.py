@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from relayd.core.endpoint import Health
+from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot_values import (
-    DeliveryFilter,
     EventDetail,
     KnownSubscription,
     ListedDelivery,
@@ -13,11 +13,11 @@ from relayd.queue.snapshot_values import (
     Named,
     Overview,
     Page,
+    RejectedInput,
 )
-from relayd.queue.sqlite import deliveries, details, overview, rejected, selection
+from relayd.queue.sqlite import deliveries, details, overview, selection
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.read_only import Reading
-from relayd.queue.values import RejectedInput
 
 
 class SQLiteSnapshot:
@@ -81,12 +81,18 @@ class SQLiteSnapshot:
 
     def list_rejected(self, *, limit: int) -> list[ListedInput]:
         """Return rejected rows, the newest first."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - few commands need it
+
         return rejected.list_rejected(self._reading.db, limit=limit)
 
     def rejected(self, seq: int) -> RejectedInput | None:
         """Return one rejected row, or None where there is none."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - as above
+
         return rejected.read_rejected(self._reading.db, seq)
 
     def find_rejected(self, event_id: str) -> ListedInput | None:
         """Return the latest rejected row with this id, or None where there is none."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - as above
+
         return rejected.find_rejected(self._reading.db, event_id)

@@ -6,7 +6,8 @@ import pytest
 from written_queue import START
 
 from relayd.core.delivery import State
-from relayd.queue.snapshot_values import DeliveryFilter, Named
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import Named
 from relayd.queue.sqlite.read_only import Reading
 from relayd.queue.sqlite.selection import (
     count_by_subscription,

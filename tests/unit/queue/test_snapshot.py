@@ -14,7 +14,8 @@ from written_queue import START, Clock, change
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import Hold, State
 from relayd.database import sqlite_loop
-from relayd.queue.snapshot_values import DeliveryFilter, QueueUnreadableError
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite.deliveries import _LOAD, list_deliveries
 from relayd.queue.sqlite.details import find
 from relayd.queue.sqlite.open_queue import open_queue
