@@ -337,6 +337,7 @@ class Run:
         report.integrity = integrity(self._file.queue)
         observe(self._file.queue, report.observed)
         report.peak_helper = self._relay.peak_helper
+        report.peak_loader = self._relay.peak_loader
         if self._relay.left_behind:
             report.troubles.append(f"readers were left {self._relay.left_behind} times")
         report.interruptions = self._relay.interruptions

@@ -26,7 +26,7 @@ from torture.timeline import Cancellation, Change, Timeline
 
 from relayd.control import NoDaemonError, connected
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 """How long the operator asks again, while relayd is killed, stopped, or its disk is full."""
 
 AT_ONCE = 200
@@ -248,7 +248,7 @@ class Operator(threading.Thread):
             try:
                 with connected(self._control) as daemon:
                     before()
-                    answer = daemon.ask({"command": command, **arguments}, timeout_s=30.0)
+                    answer = daemon.ask({"command": command, **arguments}, timeout_s=120.0)
             except (NoDaemonError, OSError):
                 time.sleep(0.03)
                 continue

@@ -30,6 +30,7 @@ class Relay:
         """How often helpers were left when it had ended."""
         self.peak_memory = 0
         self.peak_helper = 0
+        self.peak_loader = 0
         self.open_files = 0
 
     def start(self, under: Sequence[str] = ()) -> None:
@@ -83,7 +84,7 @@ class Relay:
         return status
 
     def helpers(self) -> list[int]:
-        """Return the numbers of the processes that it started: they read its spools."""
+        """Return the numbers of the processes that it started: they read its spools and its configuration."""
         assert self._process is not None
         session = self._process.pid
         found = []
@@ -123,11 +124,16 @@ class Relay:
         for pid in self.helpers():
             try:
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
             for line in rollup.splitlines():
                 if line.startswith("Pss:"):
-                    self.peak_helper = max(self.peak_helper, int(line.split()[1]) * 1024)
+                    memory = int(line.split()[1]) * 1024
+                    if b"config_process" in command:
+                        self.peak_loader = max(self.peak_loader, memory)
+                    else:
+                        self.peak_helper = max(self.peak_helper, memory)
 
     def sample(self) -> None:
         """Note how much memory and how many files it has now."""

@@ -136,6 +136,8 @@ def test_what_was_cancelled_is_sent_where_it_was_in_flight() -> None:
     # One of those in flight was at its receiver, and so was none of these.
     waiting = replace(request(3, 9.9), ended=10.5)
     assert "sent after they were cancelled" in operated([*late, waiting], cancelled(2))[0]
+    # Given up at relayd, while its receiver is still busy with it: nothing of it is in flight.
+    assert operated([waiting], cancelled(0)) == []
     replayed = cancelled(0)
     replayed.replayed[1].append(10.05)
     replayed.replayed[2].append(10.05)

@@ -24,6 +24,7 @@ from relayd.core.retry import JITTER
 
 MEMORY = 150_000_000
 HELPER_MEMORY = 30_000_000
+LOADER_MEMORY = 60_000_000
 OPEN_FILES = 200
 LOG_LINES_PER_S = 400
 
@@ -65,7 +66,9 @@ class Report:
     integrity: str = "ok"
     peak_memory: int = 0
     peak_helper: int = 0
-    """The most that one of its helper processes had, in bytes."""
+    """The most that one of its readers had, or their template, in bytes."""
+    peak_loader: int = 0
+    """The most that a process had that read its configuration, in bytes."""
     open_files: int = 0
     log: str = field(default="", repr=False)
     log_lines_per_s: float = 0.0
@@ -205,6 +208,8 @@ def _of_resources(report: Report) -> Iterator[str]:
         yield f"memory: {report.peak_memory} bytes"
     if report.peak_helper > HELPER_MEMORY:
         yield f"memory of a reader: {report.peak_helper} bytes"
+    if report.peak_loader > LOADER_MEMORY:
+        yield f"memory of a process that read the configuration: {report.peak_loader} bytes"
     if report.open_files > OPEN_FILES:
         yield f"open files: {report.open_files}"
     if report.log_lines_per_s > LOG_LINES_PER_S:
