@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test faults lint format types check audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
-help:  ## what can be made
+help:  ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: .venv/ready  ## shows an event's whole path on this machine
@@ -16,7 +16,7 @@ demo: .venv/ready  ## shows an event's whole path on this machine
 test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-torture: .venv/ready  ## does to relayd what can happen to it, for an hour and a half (best as root, with strace)
+torture: .venv/ready  ## runs relayd under random faults for an hour and a half (best as root, with strace)
 	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
 	  --update ../docs/reliability.md
 
@@ -27,16 +27,19 @@ lint: .venv/ready  ## ruff, and the formatter's check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-format: .venv/ready  ## formats the code and mends what ruff can mend
+format: .venv/ready  ## formats the code and fixes what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
 types: .venv/ready  ## mypy in strict mode
 	@$(BIN)/mypy
 
-check: lint types test  ## all that must hold before a change lands
+check: lint types test  ## everything that must pass before a change lands
 
-lock:  ## resolves the dependencies anew (needs uv)
+docs: .venv/ready  ## writes the states of core/ into docs/architecture.md
+	@$(BIN)/python docs/state_diagram.py
+
+lock:  ## resolves the dependencies again (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
@@ -53,7 +56,7 @@ audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the 
 	@PYTHONPATH=. .venv-audit/bin/python packaging/audit/audit.py requirements-dev.lock build/runtime.txt \
 	  pyproject.toml dist/relayd.cdx.json
 
-audit-lock:  ## resolves what the audit needs anew (needs uv)
+audit-lock:  ## resolves the audit's dependencies again (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --custom-compile-command "make audit-lock" \
 	  packaging/audit/requirements.in -o packaging/audit/requirements.lock
@@ -73,12 +76,12 @@ bench: .venv-bench/ready  ## measures relayd beside its peers, in 15 minutes (ng
 bench-quick: .venv-bench/ready  ## the same with fewer events and repeats, in 3 minutes
 	@.venv-bench/bin/python -m benchmarks --quick --output benchmarks/results/quick
 
-bench-lock:  ## resolves what the benchmarks need anew (needs uv)
+bench-lock:  ## resolves the benchmarks' dependencies again (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --python-version 3.11 --constraint requirements-dev.lock --custom-compile-command "make bench-lock" \
 	  benchmarks/requirements.in -o benchmarks/requirements.lock
 
-clean:  ## removes what the targets made
+clean:  ## removes what the other targets made
 	rm -rf .venv .venv-bench .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 # Debian packs the venv module apart from Python (python3-venv): say so, or install it where we may.

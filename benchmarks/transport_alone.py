@@ -17,10 +17,10 @@ import httpx
 import trio
 
 from benchmarks import events
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.connection import tls_context
-from relayd.delivery.request import build_request
-from relayd.delivery.transport import Transport, attempt
+from relayd.transport.client import Transport, attempt
+from relayd.transport.connection import tls_context
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.request import build_request
 
 _HEADERS = [
     ("X-LocallyGrown-Signature", "sha256=" + "0" * 64),

@@ -35,11 +35,7 @@ from relayd.core.own_events import wanted_types
 from relayd.core.parts import Parts, whole
 from relayd.core.poison import DEATHS, obituary
 from relayd.database import sqlite_loop
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.connection import tls_context
 from relayd.delivery.dispatch import Dispatch
-from relayd.delivery.resolver import Resolver
-from relayd.delivery.transport import Transport
 from relayd.intake import Intake, matcher_for
 from relayd.log import Log
 from relayd.orphans import reap_orphans
@@ -57,6 +53,10 @@ from relayd.source_tasks import SourceTasks
 from relayd.sources.line_server import LineServer
 from relayd.sources.unix_socket import SocketPathError, bind_unix
 from relayd.timekeeping import Clock, Timekeeping, step_at_start
+from relayd.transport.client import Transport
+from relayd.transport.connection import tls_context
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.resolver import Resolver
 from relayd.watchdog import Watchdog
 
 _log = structlog.get_logger()

@@ -2,7 +2,9 @@
 
 aiosqlite runs on asyncio, whose loop has a thread of its own: `sqlite_loop` starts it once for the
 process; nothing outside this file knows of it. What is passed to `write` and `run` is a plain
-function over the `sqlite3` connection, which runs in aiosqlite's thread.
+function over the `sqlite3` connection, which runs in aiosqlite's thread. That thread gets one
+procedure for as long as the file is open, which takes the functions from a queue: so asyncio's loop
+is needed to open and to close a file, and a call wakes the thread directly, and is woken by it.
 
 A transaction takes one hop to that thread and back, not one for each of its statements. Under load
 a hop waits for the event loop to come round: measured, a transaction of four statements took 8 ms
@@ -10,11 +12,14 @@ where its work took 0.4 ms. It also means that no transaction is ever open acros
 cancelled call runs and commits all the same, so each is shielded until it has.
 """
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -23,10 +28,12 @@ import outcome
 import trio
 
 from relayd import sqlite_errors
-from relayd.asyncio_thread import AsyncioThread, Reply, asyncio_thread, current_asyncio_thread
+from relayd.asyncio_thread import Reply, asyncio_thread, current_asyncio_thread
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+_Calls = SimpleQueue[Callable[[sqlite3.Connection], None] | None]
+"""What to do with a connection, one call after the other; None ends it."""
 
 
 class DatabaseError(Exception):
@@ -140,13 +147,11 @@ class Database:
     def __init__(
         self,
         path: Path,
-        thread: AsyncioThread,
-        connection: aiosqlite.Connection,
+        calls: _Calls,
         reserve: Reserve | None = None,
     ) -> None:
         self.path = path
-        self._thread = thread
-        self._connection = connection
+        self._calls = calls
         self._reserve = reserve
         self._files = _Files(path)
         self._turn = trio.Lock()
@@ -181,20 +186,30 @@ class Database:
             cached_statements=256,
         )
 
-        async def connect() -> aiosqlite.Connection:
-            return await connecting
+        calls: _Calls = SimpleQueue()
+
+        async def connect() -> tuple[aiosqlite.Connection, asyncio.Task[object]]:
+            connection = await connecting
+            serving = connection.execute_fetchall(_PROCEDURE, (partial(_serve, calls),))
+            return connection, asyncio.get_running_loop().create_task(serving)
 
         try:
-            connection = await thread.run(connect)
+            connection, serving = await thread.run(connect)
         except sqlite3.Error as error:
             raise _translated(path, error) from error
+
+        async def close() -> None:
+            await serving
+            await connection.close()
+
         try:
-            database = cls(path, thread, connection, reserve)
+            database = cls(path, calls, reserve)
             await database.set_pragmas(pragmas)
             yield database
         finally:
             # The worker thread is no daemon: left open, it would keep the process from ending.
-            await thread.run(connection.close)
+            calls.put(None)
+            await thread.run(close)
 
     async def write(self, work: Work[T], *, grows: bool = False) -> T:
         """Run `work` in one transaction that is committed, and synced, when this returns.
@@ -258,21 +273,36 @@ class Database:
         await self.run(each)
 
     async def _call(self, procedure: Work[T]) -> T:
-        def run(reply: Reply[T]) -> Coroutine[Any, Any, Any]:
-            def in_its_thread(db: sqlite3.Connection) -> None:
-                reply.give(outcome.capture(procedure, db))
+        reply = Reply[T]()
+        await self._take_turn()
+        try:
+            self._calls.put(lambda db: reply.give(outcome.capture(procedure, db)))
+            return await reply.wait()
+        except sqlite3.Error as error:
+            translated = _translated(self.path, error)
+            if isinstance(translated, DatabaseFailedError):
+                # SQLite meets a file that was moved away as an I/O error, say.
+                self._files.check()
+            raise translated from error
+        finally:
+            self._turn.release()
 
-            return self._connection.execute_fetchall(_PROCEDURE, (in_its_thread,))
+    async def _take_turn(self) -> None:
+        # `acquire` alone would let the event loop go round even where the lock is free.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._turn.acquire_nowait()
+        except trio.WouldBlock:
+            await self._turn.acquire()
 
-        async with self._turn:
-            try:
-                return await self._thread.start(run)
-            except sqlite3.Error as error:
-                translated = _translated(self.path, error)
-                if isinstance(translated, DatabaseFailedError):
-                    # SQLite meets a file that was moved away as an I/O error, say.
-                    self._files.check()
-                raise translated from error
+
+def _serve(calls: _Calls, db: sqlite3.Connection) -> None:
+    while True:
+        call = calls.get()
+        if call is None:
+            return
+        call(db)
+        del call  # what it holds may be large, and the next call may come late
 
 
 _PROCEDURE = "-- a whole procedure, which stands in its parameters"

@@ -1,6 +1,7 @@
-"""The daemon's log: one line for each thing that happened, the same field names everywhere.
+"""The daemon's log: one line for each thing that happened, with the same field names everywhere.
 
-JSON where a program reads it, colours and columns where a person does. Field names: `event_id`,
+JSON where a program reads it, colours and columns where a person does. docs/diagnostics.md lists every
+event name. Field names: `event_id`,
 `event_type`, `delivery_id`, `subscription`, `endpoint` (as `endpoint_name` gives it), `attempt`,
 `status`, `failure`, `detail`, `duration_ms`, `due_at`, `source`. No payload and no secret.
 """
@@ -22,13 +23,13 @@ Format = Literal["auto", "json", "text"]
 _log = structlog.get_logger()
 
 _KEPT_LINES = 10_000
-"""Lines that may wait for a slow reader of the log; further ones are dropped, and counted."""
+"""Lines kept for a slow reader of the log; further ones are dropped and counted."""
 
 
 class LineWriter:
-    """Writes lines from a thread of its own, so that a log that nobody reads stops no delivery.
+    """Writes lines from a separate thread, so that a log that nobody reads does not stop delivery.
 
-    A closed or full pipe, a hung terminal or a full disk lose lines of the log, nothing else.
+    A closed or full pipe, a hung terminal or a full disk loses log lines, nothing else.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -42,7 +43,7 @@ class LineWriter:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Hand over one line, without its end. Never waits."""
+        """Queue one line, given without its newline. Never waits."""
         with self._changed:
             if len(self._lines) >= _KEPT_LINES:
                 self._dropped += 1
@@ -52,7 +53,7 @@ class LineWriter:
                 self._changed.notify()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what waits, for at most `timeout_s`."""
+        """Write the lines that are queued, for at most `timeout_s` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -74,14 +75,14 @@ class LineWriter:
                 self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
             except (OSError, ValueError):
-                # There is nowhere left to say so.
+                # There is nowhere left to report it.
                 continue
 
 
 class _LineLogger:
-    """What structlog calls at the end of its processors.
+    """The logger that structlog calls after its processors.
 
-    With `priorities` each line begins as the journal has it: `<4>` for a warning (sd-daemon(3)).
+    With `priorities` each line begins with its syslog priority: `<4>` for a warning (sd-daemon(3)).
     """
 
     def __init__(self, writer: LineWriter, *, priorities: bool) -> None:
@@ -108,10 +109,10 @@ class _LineLogger:
 
 
 class _Logger(structlog.BoundLoggerBase):
-    """Passes on what is at or above a level that may change at any time, up to a limit of its kind.
+    """Passes lines at or above a level that may change at any time, up to a limit for each event name.
 
     structlog's own filtering loggers keep the level that they were made with. The limit comes before
-    its processors, since under load most lines are left out.
+    the processors, since under load most lines are suppressed.
     """
 
     threshold = logging.INFO
@@ -142,16 +143,16 @@ class _Logger(structlog.BoundLoggerBase):
         self, method_name: str, event: str | None = None, **fields: object
     ) -> None:
         kind = event or ""
-        left_out = self.limit.admit(kind, time.monotonic())
-        if left_out is None:
+        suppressed = self.limit.admit(kind, time.monotonic())
+        if suppressed is None:
             return
-        if left_out:
-            _tell_left_out(kind, left_out)
+        if suppressed:
+            _log_suppressed(kind, suppressed)
         super()._proxy_to_logger(method_name, event, **fields)
 
 
 class Log:
-    """Where the daemon's loggers come from. `level` can be changed by a reload."""
+    """Configures the daemon's loggers. A reload may change `level`."""
 
     def __init__(self, level: str, form: Format, stream: TextIO = sys.stdout) -> None:
         self._writer = LineWriter(stream)
@@ -165,7 +166,7 @@ class Log:
         )
 
     def configure(self, level: str) -> None:
-        """Let lines of this level and above through, from every logger there is."""
+        """Log lines of this level and above, from every existing logger."""
         _Logger.threshold = logging.getLevelNamesMapping()[level.upper()]
 
     def __enter__(self) -> Self:
@@ -173,12 +174,12 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         for kind, count in _Logger.limit.left_out().items():
-            _tell_left_out(kind, count)
+            _log_suppressed(kind, count)
         self._writer.close()
 
 
-def _tell_left_out(kind: str, count: int) -> None:
-    _log.warning("lines_left_out", of=kind, count=count, detail="the queue has their details")
+def _log_suppressed(kind: str, count: int) -> None:
+    _log.warning("log_lines_suppressed", of=kind, count=count, detail="the queue has their details")
 
 
 def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor]:
@@ -186,7 +187,7 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=as_json, key="time"),
-        _in_order,
+        _common_fields_first,
     ]
     if as_json:
         return [
@@ -210,7 +211,7 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
 
 
 def _is_the_journal(stream: TextIO) -> bool:
-    """Tell whether systemd's journal reads the stream (JOURNAL_STREAM in systemd.exec(5))."""
+    """Return whether systemd's journal reads the stream (JOURNAL_STREAM in systemd.exec(5))."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -218,7 +219,9 @@ def _is_the_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _in_order(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Put first what every line has."""
+def _common_fields_first(
+    _: object, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Put the fields that every line has first."""
     first = {name: fields.pop(name) for name in ("time", "level", "event")}
     return {**first, **fields}

@@ -1,4 +1,4 @@
-"""What systemd is told (sd_notify(3)) and what it passes (sd_listen_fds(3)); nothing without it."""
+"""Notifies systemd (sd_notify(3)) and takes its sockets (sd_listen_fds(3)); without it, does nothing."""
 
 import os
 import socket
@@ -13,9 +13,9 @@ _SEND_TIMEOUT_S: Final = 1.0
 class Service:
     """The service manager that started this process, as its environment describes it.
 
-    `passed` holds the listening Unix sockets that it opened before. They stay open as long as the
-    process lives, so that one that a reload gave up can be used again; whoever listens takes a
-    copy.
+    `passed` holds the listening Unix sockets that it opened. They stay open for the life of the
+    process, so that a socket dropped by one reload can be used again after the next; listeners use a
+    duplicate.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -27,21 +27,21 @@ class Service:
         self.passed = _passed_sockets(environ)
 
     def ready(self, status: str) -> None:
-        """Say that events are accepted and delivered; after `stopping` it says nothing."""
+        """Report that events are accepted and delivered; after `stopping` this does nothing."""
         if not self._stopping:
             self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """Say that the configuration is read again; `ready` ends it."""
+        """Report that the configuration is being reloaded; `ready` ends the reload."""
         if not self._stopping:
             self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
-        """Feed the watchdog: without this, systemd ends the process after `watchdog_s` seconds."""
+        """Ping the watchdog: without this, systemd kills the process after `watchdog_s` seconds."""
         self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
-        """Say that the process is about to end."""
+        """Report that the process is about to end."""
         self._stopping = True
         self._send(f"STOPPING=1\nSTATUS={status}")
 
@@ -49,7 +49,7 @@ class Service:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            # A service manager that is gone, or reads nothing, is no reason not to deliver.
+            # A service manager that is gone or does not read must not stop deliveries.
             sender.settimeout(_SEND_TIMEOUT_S)
             try:
                 sender.sendto(message.encode(), self._address)
@@ -58,7 +58,7 @@ class Service:
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float | None:
-    """Return how often the watchdog must be fed, None where nobody watches (sd_watchdog_enabled)."""
+    """Return the watchdog's interval in seconds, or None when there is none (sd_watchdog_enabled(3))."""
     if not _is_for_us(environ, "WATCHDOG_PID", default=True):
         return None
     try:
@@ -81,11 +81,11 @@ def _passed_sockets(environ: Mapping[str, str]) -> tuple[socket.socket, ...]:
             os.set_inheritable(descriptor, False)
             one = socket.socket(fileno=descriptor)
         except OSError:
-            continue  # no socket at all, though we were told so
+            continue  # not a socket, though LISTEN_FDS counts it
         if _listens(one):
             passed.append(one)
         else:
-            one.detach()  # of no use to us, and not ours to close
+            one.detach()  # not usable here, and not ours to close
     return tuple(passed)
 
 
@@ -98,6 +98,6 @@ def _listens(one: socket.socket) -> bool:
 
 
 def _is_for_us(environ: Mapping[str, str], key: str, *, default: bool) -> bool:
-    """Tell whether a variable means this process, and not one that started it."""
+    """Return whether a variable refers to this process, and not to the one that started it."""
     pid = environ.get(key)
     return default if pid is None else pid == str(os.getpid())

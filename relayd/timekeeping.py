@@ -1,8 +1,9 @@
-"""The time of day that relayd goes by: it runs evenly, and is set only when all times are.
+"""relayd's clock: it runs evenly, and a step of the system's clock moves all stored times with it.
 
-Read straight from the system, the clock could be set at any moment, and times decided before it
-could not be told from times decided after. So this one goes by a clock that is never set, and
-follows the system's once a second; a step of it is told, so that what waits can move with it.
+If relayd read the system's clock directly, that could be set at any moment, and times computed before
+the step could not be told apart from times computed after it. So relayd's clock is based on one that
+is never set, and follows the system's clock once a second. A step is reported, so that scheduled
+retries can move with it.
 """
 
 import time
@@ -26,12 +27,12 @@ _TRIES = 10
 
 
 def _steady() -> float:
-    # Unlike CLOCK_MONOTONIC it goes on while the machine sleeps: what was due meanwhile is due.
+    # Unlike CLOCK_MONOTONIC it also runs while the machine is suspended: what came due then is due.
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Clock:
-    """Unix seconds. `wall` is the system's clock, `steady` one that is never set."""
+    """Gives Unix seconds. `wall` is the system's clock, `steady` one that is never set."""
 
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady
@@ -48,11 +49,11 @@ class Clock:
         return self._steady() + self._last.offset
 
     def age(self) -> float:
-        """Return the seconds since it was made, whatever the system's clock was set to meanwhile."""
+        """Return the seconds since it was created, whatever the system's clock was set to since."""
         return self._steady() - self._made
 
     def follow(self) -> float:
-        """Follow the system's clock; return the seconds by which it was set, 0 where it was not."""
+        """Follow the system's clock; return the seconds by which it was set, or 0."""
         now = self._look()
         if now is None:
             return 0.0
@@ -64,11 +65,11 @@ class Clock:
         return step
 
     def steadiness(self) -> Steadiness:
-        """Return for how long the clock has run evenly: since the start, or since it was set."""
+        """Return how long the clock has run evenly: since the start, or since it was last set."""
         return Steadiness(self._steady() - self._steady_since, self._stepped)
 
     def _look(self) -> Sighting | None:
-        """Read both clocks; None where something came between the readings each time."""
+        """Read both clocks; None when the two readings were never close enough together."""
         for _ in range(_TRIES):
             before = self._steady()
             wall = self._wall()
@@ -79,9 +80,9 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    """What was found at the start: a step back in seconds that retries must still move with, or 0.
+    """The step of the clock found at the start: seconds back that retries must still move by, or 0.
 
-    `certain` says that all that waits has its times by the clock of this process.
+    `certain` says that all scheduled times are by this process's clock.
     """
 
     seconds: float = 0.0
@@ -106,7 +107,7 @@ async def step_at_start(clock: Clock, queue: QueueWriter) -> StartStep:
         # moved already is newer than that.
         last = await queue.looks.newest_retry_before(now - GAP_S / 2)
         gap = now - max(seen_at, last)
-        # Retries first: killed in between, the next start finds the same gap, and moves the rest.
+        # Retries first: after a kill in between, the next start finds the same gap and moves the rest.
         moved = await move_retries(queue, gap, now)
         await move_endpoints(queue, gap, now)
         _log.warning(
@@ -123,7 +124,7 @@ async def step_at_start(clock: Clock, queue: QueueWriter) -> StartStep:
 
 
 class Timekeeping:
-    """Has the clock follow the system's, and what waits move with each step of it."""
+    """Makes the clock follow the system's, and moves scheduled times with each step of it."""
 
     def __init__(self, clock: Clock, queue: QueueWriter, dispatch: Dispatch) -> None:
         self._clock = clock
@@ -135,7 +136,7 @@ class Timekeeping:
     async def run(self, start: StartStep = StartStep()) -> None:
         """Keep time until cancelled, after a step at the start. Raises `QueueError`.
 
-        When it runs again after a defect, the step at the start is not made a second time.
+        When it runs again after a defect, the step at the start is not applied a second time.
         """
         if not self._began:
             self._began = True
@@ -154,7 +155,7 @@ class Timekeeping:
         moved = await move_retries(self._queue, step, self._clock.now(), certain=self._certain)
         # After a step forward, each retry's times are by the clock of this process.
         self._certain |= step > 0
-        # What they waited for has a new time.
+        # The times they wait for have changed.
         self._dispatch.wake_all()
         _log.warning(
             "clock_stepped",

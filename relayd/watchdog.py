@@ -1,9 +1,8 @@
-"""Feeds systemd's watchdog, as long as the real work goes on.
+"""Sends systemd's watchdog pings as long as relayd does its work.
 
-That the event loop turns shows little. So before each feeding an empty batch goes the way that
-events go, through the queue's writer; each endpoint's wish goes the way that claims go; and it is
-seen whether deliveries move. What a restart would not mend (a full or locked disk, a receiver that
-is down, a rate limit) does not keep the watchdog from being fed.
+A running event loop proves little. So each check sends an empty batch through the queue's writer, as
+events go, and a claim for each endpoint, and looks whether attempts finish. A ping is withheld only
+for what a restart can fix: not for a full or locked disk, a receiver that is down, or a rate limit.
 """
 
 import math
@@ -22,14 +21,14 @@ from relayd.queue.values import Claim, Want
 _log = structlog.get_logger()
 
 LOOKS: Final = 4
-"""How often to look, and feed, in the time that systemd allows."""
+"""Checks, each with a ping, in the time that systemd allows."""
 
 STUCK_S: Final = 120.0
-"""An attempt has 60 s at most. One that is neither through nor recorded by then hangs."""
+"""An attempt takes at most 60 s. One that is not recorded after twice that is stuck."""
 
 
 class WatchedQueue(Protocol):
-    """What is asked of the queue."""
+    """The part of the queue that is checked."""
 
     async def accept(self, news: list[NewEvent]) -> list[Acceptance]:
         """Make events durable."""
@@ -39,9 +38,9 @@ class WatchedQueue(Protocol):
 
 
 class Watchdog:
-    """Looks at the work, and feeds, which must happen within `allowed_s` seconds, again and again.
+    """Checks the work and pings systemd, which expects a ping at least every `allowed_s` seconds.
 
-    `feed` tells systemd; `pulses` gives what shows whether each endpoint's task goes on.
+    `feed` sends the ping; `pulses` returns the progress of each endpoint's task.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Watchdog:
                 with trio.move_on_after(self._pause_s):
                     await looked.wait()
                 if not looked.is_set():
-                    _log.error("watchdog_not_fed", detail="the queue does not answer")
+                    _log.error("watchdog_ping_withheld", detail="the queue does not respond")
                     await looked.wait()
                 await trio.sleep(self._pause_s)
 
@@ -81,19 +80,19 @@ class Watchdog:
         if trouble is None:
             self._feed()
         else:
-            _log.error("watchdog_not_fed", detail=trouble)
+            _log.error("watchdog_ping_withheld", detail=trouble)
         looked()
 
     async def _oversleeping(self) -> str | None:
-        """Ask the queue what is due, and find the tasks that do not know of it."""
+        """Ask the queue what is due, and count the tasks that have missed it."""
         asleep: dict[EndpointTask, int] = {}
         for task, pulse in self._pulses().items():
             claim = await self._queue.claim(pulse.want)
             due = any(at <= pulse.want.now for at in claim.next_due.values())
             if due and pulse.waits:
                 asleep[task] = pulse.rounds
-        # At two looks, with no round of the loop between them: at the first, it may just not have
-        # been woken yet.
+        # Only those idle at two checks in a row without a round between them: at the first check, the
+        # task may not have been woken yet.
         count = len(asleep.items() & self._asleep.items())
         self._asleep = asleep
         return f"{count} endpoints are idle while deliveries are due" if count else None

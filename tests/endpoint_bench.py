@@ -16,7 +16,7 @@ from relayd.core.subscription import Subscription
 from relayd.core.token_bucket import Rate
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import TimeLimits
 
 URL = "https://app.example/hook"
 EPOCH = 1_700_000_000.0

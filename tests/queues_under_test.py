@@ -13,7 +13,7 @@ from queue_file import URL, seen
 from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import State
 from relayd.database import sqlite_loop
-from relayd.delivery.endpoint_task import DeliveryQueue
+from relayd.delivery.delivery_queue import DeliveryQueue
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Declared

@@ -40,7 +40,7 @@ def run(bench: Bench) -> Section:
         (
             (
                 f"{RATE:.0f} events a second for {bench.plan.latency_s:g} s, each committed (and "
-                "synced) by itself into the spool at its time, whatever came of those before it. "
+                "synced) by itself into the spool at its time, whether or not those before it were delivered. "
                 "Latency is from when COMMIT returned to when nginx took up the request. nginx's clock "
                 "counts milliseconds: half of one is added."
             ),

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
@@ -24,7 +23,6 @@ from relayd.config.problem import ConfigError
 WRONG_CONFIGURATION: Final = 78
 """EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
 
-
 _NOT_FOR_LIBRARIES: Final = ("rich", "httpx._main")
 """What httpx imports for a command line of its own, and structlog to colour tracebacks.
 
@@ -32,68 +30,56 @@ Both do without where it is not installed. It takes 4 MB, which the daemon would
 Commands that print tables import rich when they do.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A command: where its function stands, as `module:function`, and what it does in a line."""
-
-    target: str
-    summary: str
-
-
-SECTIONS: Final[Mapping[str, Mapping[str, Entry]]] = MappingProxyType(
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "First steps": {
-            "demo": Entry("relayd.cli.demo:demo", "Show an event's whole path on this machine."),
-            "init": Entry("relayd.cli.init:init", "Write a first configuration, ready to run."),
-            "check": Entry("relayd.cli.check:check", "Validate and explain the configuration."),
+            "demo": "Show an event's whole path on this machine.",
+            "init": "Write a first configuration, ready to run.",
+            "check": "Validate and explain the configuration.",
         },
         "The daemon": {
-            "run": Entry("relayd.cli.operating:run", "Run the daemon in the foreground."),
-            "status": Entry("relayd.cli.status:status", "Show endpoints, backlog and sources."),
-            "reload": Entry("relayd.cli.operating:reload", "Reload the configuration."),
-            "backup": Entry("relayd.cli.backup:backup", "Back up the queue while it is in use."),
+            "run": "Run the daemon in the foreground.",
+            "status": "Show endpoints, backlog and sources.",
+            "reload": "Reload the configuration.",
+            "backup": "Back up the queue while it is in use.",
         },
         "Events in": {
-            "emit": Entry("relayd.cli.producing:emit", "Hand over an event."),
-            "spool": Entry("relayd.cli.spool:spool", "Create spools and show their backlog."),
-            "events": Entry("relayd.cli.events:events", "List the event types, with samples."),
-            "match": Entry("relayd.cli.match:match", "Show where an event would go, and why."),
-            "rejected": Entry(
-                "relayd.cli.rejected:rejected", "Fix and resubmit, or drop, rejected input."
-            ),
+            "emit": "Hand over an event.",
+            "spool": "Create spools and show their backlog.",
+            "events": "List the event types, with samples.",
+            "match": "Show where an event would go, and why.",
+            "rejected": "Fix and resubmit, or drop, rejected input.",
         },
         "Deliveries": {
-            "deliveries": Entry("relayd.cli.queue_commands:deliveries", "List deliveries."),
-            "show": Entry("relayd.cli.queue_commands:show", "Show an event or a delivery in full."),
-            "explain": Entry(
-                "relayd.cli.explain:explain", "Explain why an event did or did not arrive."
-            ),
-            "replay": Entry("relayd.cli.acting:replay", "Resend deliveries."),
-            "cancel": Entry("relayd.cli.acting:cancel", "Cancel pending deliveries."),
-            "rename": Entry("relayd.cli.rename:rename", "Move a backlog to a new name."),
+            "deliveries": "List deliveries.",
+            "show": "Show an event or a delivery in full.",
+            "explain": "Explain why an event did or did not arrive.",
+            "replay": "Resend deliveries.",
+            "cancel": "Cancel pending deliveries.",
+            "rename": "Move a backlog to a new name.",
         },
         "Receivers": {
-            "test": Entry("relayd.cli.trying:test", "Send a sample event to a receiver."),
-            "pause": Entry("relayd.cli.holding:pause", "Hold a subscription's deliveries."),
-            "resume": Entry("relayd.cli.holding:resume", "Resume a held subscription."),
-            "listen": Entry("relayd.cli.listen:listen", "Receive, print and verify deliveries."),
-            "sign": Entry("relayd.cli.signing:sign", "Sign a body."),
-            "verify": Entry("relayd.cli.signing:verify", "Verify the signature of a body."),
+            "test": "Send a sample event to a receiver.",
+            "pause": "Hold a subscription's deliveries.",
+            "resume": "Resume a held subscription.",
+            "listen": "Receive, print and verify deliveries.",
+            "sign": "Sign a body.",
+            "verify": "Verify the signature of a body.",
         },
         "Your shell and editor": {
-            "completion": Entry(
-                "relayd.cli.completion:completion", "Print a shell completion script."
-            ),
-            "schema": Entry("relayd.cli.schema:schema", "Print the configuration's JSON Schema."),
+            "completion": "Print a shell completion script.",
+            "schema": "Print the configuration's JSON Schema.",
         },
     }
 )
-"""Every command, under the headings of `relayd --help`."""
+"""Every command and what it does in a line, under the headings of `relayd --help`."""
 
 COMMANDS: Final = MappingProxyType(
-    {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+    {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 )
+
+_SHARED: Final[Mapping[str, str]] = MappingProxyType({"resume": "pause"})
+"""Commands that are not in a module of their own name, but in that of their counterpart."""
 
 
 @contextmanager
@@ -120,12 +106,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
         """Return a command, loaded now, or None when there is none of this name."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, function = entry.target.partition(":")
+        module = _SHARED.get(cmd_name, cmd_name)
         with _as_if_not_installed(*_NOT_FOR_LIBRARIES):
-            command = getattr(import_module(module), function)
+            command = getattr(import_module(f"relayd.cli.commands.{module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -146,14 +131,14 @@ class LazyGroup(click.Group):
         for heading, section in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(name.ljust(widest), entry.summary) for name, entry in section.items()]
+                    [(name.ljust(widest), summary) for name, summary in section.items()]
                 )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names from the table, without loading any."""
         names = [
-            CompletionItem(name, help=entry.summary)
-            for name, entry in COMMANDS.items()
+            CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
-from relayd.cli.moments import clock_time, parse_moment
+from relayd.cli.moments import parse_moment
 from relayd.cli.options import complete_subscriptions
-from relayd.cli.output import printable
+from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
 from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import SeveralMarketsError
+from relayd.views.moments import clock_time
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

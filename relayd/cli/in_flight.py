@@ -1,38 +1,18 @@
-"""Which deliveries are in flight, as the running daemon says: the queue's file does not hold that."""
+"""Asks the running daemon which deliveries are in flight; by itself, so that `pause` loads no queue."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from relayd.cli.output import printable
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.deliveries import InFlight
 
 _ROWS: Final = 500
 """The daemon answers for so many at once."""
-_ASK_TIMEOUT_S: Final = 5.0
+_TIMEOUT_S: Final = 5.0
 _WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """Where an attempt of a delivery is in flight: at `endpoint`, a URL without its path.
-
-    `left` says that its subscription has another URL by now.
-    """
-
-    endpoint: str
-    left: bool
-
-    @property
-    def words(self) -> str:
-        """That it is in flight, in words."""
-        words = f"an attempt is in flight at {printable(self.endpoint)}"
-        if self.left:
-            words += ", a URL that its subscription has left"
-        return words
 
 
 def read_in_flight(
@@ -51,7 +31,7 @@ def read_in_flight(
         with connected(queue.control_path) as daemon:
             for start in range(0, len(seqs), _ROWS):
                 request = {"command": "in_flight", "deliveries": seqs[start : start + _ROWS]}
-                answer = daemon.ask(request, timeout_s=_ASK_TIMEOUT_S)
+                answer = daemon.ask(request, timeout_s=_TIMEOUT_S)
                 if not answer.get("ok"):  # an older relayd, which does not know the command
                     return None
                 places: Mapping[str, Mapping[str, object]] = answer["in_flight"]
@@ -62,15 +42,3 @@ def read_in_flight(
     except TimeoutError:
         return None
     return found
-
-
-def in_flight_document(
-    delivery: ListedDelivery, in_flight: Mapping[int, InFlight] | None
-) -> dict[str, object]:
-    """Return what is known of a delivery under the keys of its document, null where it is not."""
-    place = None if in_flight is None else in_flight.get(delivery.seq)
-    return {
-        "in_flight": None if in_flight is None else place is not None,
-        "in_flight_at": None if place is None else place.endpoint,
-        "in_flight_at_old_url": None if place is None else place.left,
-    }

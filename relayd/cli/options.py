@@ -1,4 +1,4 @@
-"""Options that commands share: `--config FILE` and `--json`."""
+"""Options that commands share, such as `--config FILE` and `--json`, and what the shell completes."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -12,7 +12,6 @@ from relayd.config.problem import ConfigError, Problem
 from relayd.permissions import name_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
 VARIABLE: Final = "RELAYD_CONFIG"
 PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 """Where a configuration is looked for that no option and no variable names."""
@@ -147,6 +146,9 @@ def json_option(command: Decorated) -> Decorated:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
     )(command)
+
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def complete_subscriptions(

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from relayd.cli.options import complete_subscriptions, optional_config_option
-from relayd.config.secrets import NoSecret, env_secret, file_secret, text_secret
+from relayd.config.secrets import STANDARD_HINT, NoSecret, env_secret, file_secret, text_secret
 from relayd.core.catalogue import suggest
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.subscription import Subscription
@@ -89,6 +89,14 @@ def needed(key: Key | None) -> Key:
             "Specify the secret: --secret-file, --secret-env, --subscription or --secret."
         )
     return key
+
+
+def standard_needed(secret: Secret) -> None:
+    """End the command where Standard Webhooks cannot be signed with the secret."""
+    if secret.standard_key is None:
+        raise click.ClickException(
+            f"the secret: Standard Webhooks takes whsec_ and base64 ({STANDARD_HINT})"
+        )
 
 
 def _key(read: SourcedSecret | NoSecret) -> Key:

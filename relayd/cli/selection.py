@@ -1,22 +1,27 @@
-"""What `replay` and `cancel` are to touch, as the command line says it, and asking before it is done."""
+"""Which deliveries `replay` and `cancel` are to touch, as the command line says it."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
 
 from relayd.cli.filters import known, one_market
-from relayd.cli.output import printable
-from relayd.config.sections import QueueConfig
+from relayd.cli.options import complete_subscriptions
+from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.interface import Snapshot
-from relayd.queue.snapshot_values import ListedDelivery, Named, QueueUnreadableError
-from relayd.queue.sqlite.reader import SQLiteReader
+from relayd.queue.snapshot_values import ListedDelivery, Named
 
 _MOST_SAID = 10
+
+targets_argument = click.argument(
+    "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
+)
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Only print how many there are; change nothing."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +39,23 @@ class Selection:
     others: Sequence[ListedDelivery]
 
 
-@contextmanager
-def reading_queue(queue: QueueConfig) -> Iterator[Snapshot]:
-    """Open the queue to read; end the command where it cannot be."""
-    with readable(), SQLiteReader(queue.path).snapshot() as reading:
-        yield reading
+def wanted_filter(
+    subscription: tuple[str, ...],
+    state: tuple[str, ...],
+    types: tuple[str, ...],
+    since: float | None,
+    until: float | None,
+) -> DeliveryFilter:
+    """Return the filter that the options of `filter_options` name."""
+    return DeliveryFilter(subscription, frozenset(map(State, state)), types, since, until)
 
 
-@contextmanager
-def readable() -> Iterator[None]:
-    """End the command where the queue cannot be read inside the block."""
-    try:
-        yield
-    except QueueUnreadableError as error:
-        raise click.ClickException(str(error)) from error
+def check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
+    """End the command where neither a target nor a filter says what is meant."""
+    if not targets and wanted == DeliveryFilter():
+        raise click.UsageError(
+            "Specify which: ids, a subscription, or --state, --type, --since, --until."
+        )
 
 
 def select_targets(
@@ -106,6 +114,12 @@ def _sorted_out(
     return tuple(target for target in targets if target not in names), names
 
 
+def say_counts(what: str, counts: Mapping[str, int]) -> None:
+    """Print how many deliveries there are, for each subscription."""
+    for name, count in counts.items():
+        click.echo(f"{printable(name)}: {count:,} {what}")
+
+
 def say_what_is_left(others: Sequence[ListedDelivery], possible: Sequence[State]) -> None:
     """Say of deliveries that were named by id why they are not touched."""
     for each in others[:_MOST_SAID]:
@@ -117,14 +131,3 @@ def say_what_is_left(others: Sequence[ListedDelivery], possible: Sequence[State]
         )
     if len(others) > _MOST_SAID:
         click.echo(f"So are {len(others) - _MOST_SAID:,} more.", err=True)
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal, unless `yes`; refuse where nobody can be asked."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Cannot ask for confirmation here: use --yes.")
-    if not click.confirm(question, err=True):
-        click.echo("Nothing was changed.", err=True)
-        raise click.exceptions.Exit(1)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import click
+
 from relayd.core.body import Parsed, parse_json
 from relayd.core.json_text import encoded, stringify
-from relayd.core.secret import Secret
-from relayd.core.signature import verify
+
+STRINGIFIED = "JSON.stringify(JSON.parse(body))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ def over_both(body: bytes, is_right: Callable[[bytes], bool]) -> Verdict:
     return Verdict(is_right(body), other is not None and is_right(other))
 
 
-def locallygrown(body: bytes, signature: str, secret: Secret) -> Verdict:
-    """Try a signature of the `X-LocallyGrown-Signature` header over both forms."""
-    return over_both(body, lambda form: verify(form, signature, secret))
+def id_in(body: bytes) -> str:
+    """Return the id of the event in a body; end the command where there is none."""
+    parsed = parse_json(body.decode(errors="replace"))
+    event = parsed.value if isinstance(parsed, Parsed) else None
+    value = event.get("id") if isinstance(event, dict) else None
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise click.UsageError("The body has no id: give one with --id.")
+    return value

@@ -178,7 +178,7 @@ def _check_paths(
         elif owner := owner_above_queue(spool, queue):
             findings.error(
                 key,
-                f"lies in a folder of user {owner} that holds the queue, which that user could"
+                f"is in a folder of user {owner} that holds the queue, which that user could"
                 " replace",
                 "give the queue a folder of relayd's own (queue.path), or the spool another one",
             )

@@ -124,7 +124,14 @@ def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[st
 
 def _folder_exposure(folder: Path, producers: Producers) -> tuple[str, str] | None:
     found = _stat(folder)
-    if found is None or found.st_mode & stat.S_ISVTX:
+    if found is None:
+        return None
+    if not producers.may_own(found.st_uid):
+        return (
+            f"is in a folder of user {name_of(found.st_uid)}, who can replace it",
+            "move it to its own folder, such as /etc/relayd/secrets",
+        )
+    if found.st_mode & stat.S_ISVTX:
         return None
     if found.st_mode & stat.S_IWOTH:
         return "is in a folder in which everybody may write", f"chmod o-w {folder}"

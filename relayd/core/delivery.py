@@ -1,7 +1,9 @@
-"""A delivery's life: its states, and each way from one to another, in one table.
+"""A delivery's states and every transition between them, in one table.
 
-The queue stores five of the states. `held` is how a waiting delivery looks while its subscription
-is held: to pause a subscription with a million waiting deliveries changes one row, not a million.
+The queue stores five of the states. `held` is shown instead of `pending` and `retrying` while the
+subscription is held: to pause a subscription with a backlog of a million changes one row, not a million.
+
+`make docs` writes the table and the states' descriptions below into docs/architecture.md.
 """
 
 from collections.abc import Mapping
@@ -15,20 +17,27 @@ from relayd.core.retry import retry_wait_s
 
 
 class State(StrEnum):
-    """What has become of a delivery."""
+    """The state of a delivery: what it means, who moves it on, and what a crash leaves."""
 
     PENDING = "pending"
-    """Its first attempt is still to come."""
+    """No attempt has ended since the delivery was made or replayed. Its endpoint's task moves it on when
+    its first attempt ends; the operator may cancel it. A crash leaves it pending and due: an attempt in
+    flight is not recorded, does not count, and is made again."""
     RETRYING = "retrying"
-    """It failed, and another attempt is scheduled."""
+    """An attempt failed, and the next one is scheduled. Its endpoint's task moves it on when that attempt
+    ends; the operator may cancel it. A crash leaves it retrying, with the same due time."""
     DELIVERED = "delivered"
-    """The receiver answered 2xx."""
+    """The receiver answered 2xx. It has ended; retention removes it. A crash before the outcome is recorded
+    leaves it as it was before the attempt, and the receiver gets it again."""
     EXHAUSTED = "exhausted"
-    """It failed, and no attempt is left."""
+    """The last attempt of its schedule failed, or it is quarantined: it crashed relayd 3 times. It has
+    ended; the operator may replay it, otherwise retention removes it. A crash changes nothing."""
     HELD = "held"
-    """It waits for its subscription: see `Hold`."""
+    """Shown instead of `pending` and `retrying` while its subscription is held; never stored. It ends with
+    the hold (see `Hold`), and the delivery goes on in its stored state. A crash changes nothing."""
     CANCELLED = "cancelled"
-    """The operator ended it."""
+    """The operator ended it. The operator may replay it, otherwise retention removes it; if an attempt was
+    in flight and succeeds, it becomes delivered. A crash changes nothing, but such an attempt is lost."""
 
 
 _LONGEST_SEQ = 18
@@ -39,26 +48,34 @@ ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
 
 
 class Hold(StrEnum):
-    """Why a subscription's deliveries are held."""
+    """Why a subscription's deliveries are held: what sets the hold, what ends it, what is accepted."""
 
     PAUSED = "paused"
-    """The operator paused it; new deliveries are made, and wait."""
+    """The operator paused it (`pause`), and ends it (`resume`). New events are accepted and held."""
     INACTIVE = "inactive"
-    """`active: false`: it takes no new events, and what was waiting waits on."""
+    """The configuration has `active: false`; `active: true` and a reload end it. No new event is accepted
+    for it, and its backlog is held."""
     REMOVED = "removed"
-    """It is gone from the configuration; its deliveries go on when its name comes back."""
+    """The configuration no longer has its name. A reload with that name ends it, or `relayd rename` hands
+    its backlog over to another one. No new event is accepted for it."""
     GONE = "gone"
-    """Its receiver answered 410 Gone; it goes on when resumed, or when its URL changes."""
+    """Its receiver answered 410 Gone. The operator ends it (`resume`), or a reload with another URL. New
+    events are accepted and held."""
 
 
 class Change(StrEnum):
-    """What can happen to a delivery."""
+    """What can happen to a delivery, and who does it."""
 
     SUCCEED = "succeed"
+    """An attempt succeeded: a complete 2xx head within the timeout."""
     RETRY = "retry"
+    """An attempt failed, and its schedule has another one; or it answered 410, or was an extra attempt."""
     EXHAUST = "exhaust"
+    """An attempt failed, and its schedule has no other; or the delivery is quarantined."""
     CANCEL = "cancel"
+    """The operator: `relayd cancel`."""
     REPLAY = "replay"
+    """The operator: `relayd replay`. The retry schedule begins again; attempts are counted on."""
 
 
 TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
@@ -71,13 +88,13 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         (State.RETRYING, Change.RETRY): State.RETRYING,
         (State.RETRYING, Change.EXHAUST): State.EXHAUSTED,
         (State.RETRYING, Change.CANCEL): State.CANCELLED,
-        # It was cancelled while an attempt was under way, and that attempt succeeded.
+        # It was cancelled while an attempt was in flight, and that attempt succeeded.
         (State.CANCELLED, Change.SUCCEED): State.DELIVERED,
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
     }
 )
-"""Every transition there is. What is not in it cannot happen."""
+"""Every transition. What is not in this table cannot happen."""
 
 
 def origins(change: Change) -> frozenset[State]:
@@ -86,7 +103,7 @@ def origins(change: Change) -> frozenset[State]:
 
 
 def shown_state(state: State, hold: Hold | None) -> State:
-    """Return the state to show: what waits for a subscription that is held, is held."""
+    """Return the state to show: `held` for the backlog of a subscription that is held."""
     return State.HELD if hold is not None and state in WAITING else state
 
 

@@ -59,7 +59,7 @@ class TokenBucket:
         if now <= self.updated_at:
             return self
         gained = (now - self.updated_at) * self.rate.refill_per_s
-        return replace(self, tokens=min(self.tokens + gained, self.rate.burst), updated_at=now)
+        return type(self)(self.rate, min(self.tokens + gained, self.rate.burst), now)
 
     @property
     def available(self) -> int:
@@ -70,7 +70,7 @@ class TokenBucket:
         """Return the bucket without `count` of its tokens."""
         if count > self.available:
             raise ValueError(f"{count} tokens taken from a bucket that holds {self.available}")
-        return replace(self, tokens=self.tokens - count)
+        return type(self)(self.rate, self.tokens - count, self.updated_at)
 
     @property
     def wait_s(self) -> float:

@@ -1,10 +1,9 @@
-"""One attempt of a delivery: signed, sent, and what came of it as a value, whatever happens."""
+"""One attempt of a delivery: signed and sent, with a time limit. The result is always a value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
-import structlog
 
 from relayd.at_work import AtWork
 from relayd.core.delivery import Delivery
@@ -12,37 +11,35 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.poison import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.delivery.request import AnotherToken, Request, build_request
-from relayd.delivery.telling import identity
-from relayd.delivery.transport import exchange, timed_out
-
-DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
+from relayd.delivery.observer import DEFECT_DETAIL, Observer
+from relayd.delivery.worker_pool import Limit
+from relayd.transport.client import exchange, timed_out
+from relayd.transport.request import AnotherToken, Request, build_request
 
 
 @dataclass(slots=True)
 class Attempt:
     """One attempt under way. `started_at` is in Unix seconds.
 
-    `release` is the newest release when it began: see `core.release`. `recorded` says that the queue
-    has what came of it.
+    `release` is the newest release when it began: see `core.release`. `moved_at` is when it last
+    made progress, on trio's clock: see `standing.Pulse`. `recorded` says that the queue has its result.
     """
 
     delivery: Delivery
     subscription: Subscription
     release: int
+    moved_at: float
     started_at: float = 0.0
     request: Request | None = None
+    outcome: Outcome | None = None
     recorded: bool = False
 
-    @property
-    def timeout_s(self) -> float:
-        """How long it may take."""
-        return self.subscription.timeout_s
-
-    def timed_out(self) -> Outcome:
-        """Return what came of it when it was cancelled after its time."""
+    def result(self) -> Outcome:
+        """Return its outcome, which is a timeout when none came."""
+        if self.outcome is not None:
+            return self.outcome
         assert self.request is not None  # nothing is awaited before it is made
-        return timed_out(self.request, self.timeout_s, now=self.started_at)
+        return timed_out(self.request, self.subscription.timeout_s, now=self.started_at)
 
 
 class Sender:
@@ -56,37 +53,39 @@ class Sender:
         self,
         url: str,
         transport: httpx.AsyncBaseTransport,
-        at_work: AtWork,
-        clock: Callable[[], float],
-        log: structlog.typing.FilteringBoundLogger,
         *,
+        at_work: AtWork,
         another_token: AnotherToken,
+        observer: Observer,
+        clock: Callable[[], float],
     ) -> None:
         self._url = httpx.URL(url)
         self._transport = transport
         self._at_work = at_work
-        self._clock = clock
-        self._log = log
         self._another_token = another_token
+        self._observer = observer
+        self._clock = clock
 
-    async def make(self, attempt: Attempt) -> Outcome:
-        """Make an attempt, without a time limit. Cancellation passes through, and nothing else."""
+    async def send(self, attempt: Attempt, limit: Limit) -> Outcome:
+        """Make an attempt within its subscription's timeout; cancelled when that passes.
+
+        Other cancellation passes through, and no exception does.
+        """
         seq = attempt.delivery.seq
-        attempt.started_at = self._clock()
+        now = attempt.started_at = self._clock()
         if seq in self._at_work.poison:
             return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
+        limit.begin(attempt.subscription.timeout_s)
         try:
-            return await self._at_work.drive(seq, self._send(attempt))
-        except Exception:  # noqa: BLE001 - the one place where a defect is caught: see below
+            return await self._at_work.drive(seq, self._exchange(attempt))
+        except Exception as defect:  # noqa: BLE001 - the one place where a defect is caught: see below
             # A poisonous delivery ends, the daemon does not.
-            self._log.exception("attempt_defect", **identity(attempt.delivery))
-            return Outcome(
-                duration_s=self._clock() - attempt.started_at,
-                failure=Failure.DEFECT,
-                detail=DEFECT_DETAIL,
-            )
+            self._observer.attempt_defect(attempt.delivery, defect)
+            return Outcome(self._clock() - now, failure=Failure.DEFECT, detail=DEFECT_DETAIL)
+        finally:
+            limit.end()
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _exchange(self, attempt: Attempt) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at
         headers = signed_headers(
             delivery, attempt.subscription, attempt=delivery.attempts + 1, now=now

@@ -16,11 +16,12 @@ from relayd.core.endpoint import Endpoint, Health, endpoint_name
 from relayd.core.outcome import Outcome
 from relayd.core.parts import Parts, whole
 from relayd.core.subscription import Subscription
-from relayd.delivery.endpoint_task import DeliveryQueue, EndpointTask
+from relayd.delivery.delivery_queue import DeliveryQueue
+from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
-from relayd.delivery.time_limits import TimeLimits
-from relayd.delivery.transport import Transport
+from relayd.delivery.worker_pool import TimeLimits
+from relayd.transport.client import Transport
 
 _IDLE_SWEEP_S = 5.0
 
@@ -160,7 +161,7 @@ class Dispatch:
         for url, health in self._health.items():
             self._health[url] = moved_health(health, step)
         for running in self._running.values():
-            running.task.health = moved_health(running.task.health, step)
+            running.task.move_times(step)
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""

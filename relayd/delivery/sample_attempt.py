@@ -14,8 +14,8 @@ from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.delivery.request import build_request
-from relayd.delivery.transport import attempt
+from relayd.transport.client import attempt
+from relayd.transport.request import build_request
 
 
 @dataclass(frozen=True, slots=True)

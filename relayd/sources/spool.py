@@ -148,6 +148,8 @@ class Spool:
 
     async def _read(self) -> str | None:
         """Run a reader to its end. Returns what is wrong, when that is more than one row."""
+        # Before anything is looked at: a reload meanwhile has it looked at again.
+        reloads = self._reloads
         place = await self._find()
         if place is None:
             return None
@@ -159,12 +161,11 @@ class Spool:
             quarantined=[key for key in self._at_work.poison if key < NOTHING],
             paths=self._paths,
         )
-        reloads = self._reloads
         key = NOTHING
         try:
             async with self._readers.reader(settings) as reader:
                 try:
-                    await self._follow(reader, place, reloads)
+                    await self._follow(reader, settings, reloads)
                 except BadFrameError as error:
                     self._log.error("reader_refused", detail=f"it sent {error}")
                     return f"its reader sent {error}, and was killed"
@@ -196,10 +197,10 @@ class Spool:
             return None
         return self._place
 
-    async def _follow(self, reader: Reader, place: str, reloads: int) -> None:
+    async def _follow(self, reader: Reader, settings: Settings, reloads: int) -> None:
         """Take what a reader hands over, until a reload asks for another one."""
-        generation = 0
-        known = {generation: self._paths}
+        generation, place = 0, settings.path
+        known = {generation: tuple(settings.paths)}
         while True:
             async with self._readers.frame(reader) as frame:
                 await self._take(reader, frame, known)
@@ -221,9 +222,11 @@ class Spool:
         match frame.kind:
             case Kind.EVENTS:
                 events = self._checks.events(frame.text, frame.blob, paths_of)
-                async with self._pace.frame(len(events)):
-                    refused = await self._accept(events)
-                    await reader.send(Kind.DONE, frame.number, refused)
+                began = trio.current_time()
+                refused = await self._accept(events)
+                took_s = trio.current_time() - began
+                await reader.send(Kind.DONE, frame.number, refused)
+                await self._pace.rest(len(events), took_s)
             case Kind.REJECTED:
                 found = frames.rejected_of(frame.text, frame.blob)
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice

@@ -24,7 +24,7 @@ async def test_backed_up_while_it_runs_and_restored(tmp_path: Path) -> None:
             await command("pause", "books", config=config)
             await emit("evt_2")
             printed = await command("backup", str(target), config=config)
-            assert "holds 2 events and 2 deliveries, of which 1 wait" in " ".join(printed.split())
+            assert "holds 2 events and 2 deliveries, 1 of them pending" in " ".join(printed.split())
             refused = await command("backup", str(target), config=config, status=1)
             assert "--force replaces it" in refused
             again = await command("backup", str(target), "--force", "--json", config=config)

@@ -15,7 +15,7 @@ from processes import run_command, running
 
 PATCHED = """\
 import sys
-import relayd.cli.demonstration as demo
+import relayd.cli.demo.demonstration as demo
 from relayd.cli import main
 {patch}
 sys.argv = ["relayd", "demo"]

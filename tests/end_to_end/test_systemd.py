@@ -97,8 +97,8 @@ async def test_the_watchdog_is_fed_until_the_queue_hangs(tmp_path: Path) -> None
             stream = await trio.open_unix_socket(tmp_path / "relayd.sock")
             await stream.send_all(EVENT)
             with trio.fail_after(10):
-                line = await relayd.logged("watchdog_not_fed")
-            assert line["detail"] == "the queue does not answer"
+                line = await relayd.logged("watchdog_ping_withheld")
+            assert line["detail"] == "the queue does not respond"
             heard = len(manager.told)
             await trio.sleep(1)
             assert manager.told[heard:] == []

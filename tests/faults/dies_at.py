@@ -18,9 +18,9 @@ from relayd.core.event import event_from_line
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
 from relayd.delivery import attempt
-from relayd.delivery.transport import exchange
 from relayd.sources import socket
 from relayd.sources.readers import Readers
+from relayd.transport.client import exchange
 
 
 def _die() -> None:

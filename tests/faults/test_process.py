@@ -275,7 +275,7 @@ async def test_thousands_of_failures_leave_a_bounded_log_with_counts(tmp_path: P
             await until(lambda: len(receiver.requests) > 1_500, 60)
         failures = len(receiver.requests)
         lines = relayd.events("attempt_failed")
-        left_out = sum(line["count"] for line in relayd.events("lines_left_out") if line["of"] == "attempt_failed")  # fmt: skip
+        left_out = sum(line["count"] for line in relayd.events("log_lines_suppressed") if line["of"] == "attempt_failed")  # fmt: skip
         assert len(lines) < failures
         # Those that the end cut off were not told.
         assert failures - 30 <= len(lines) + left_out <= failures

@@ -1,13 +1,17 @@
 """One SQLite file, as trio tasks and other programs use it at the same time."""
 
+import gc
 import sqlite3
 import threading
 import time
+import weakref
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from relayd.database import (
     Database,
@@ -112,6 +116,47 @@ async def test_a_cancelled_transaction_is_whole_or_not_at_all(path: Path) -> Non
             scope.cancel()
             await database.write(add)
         assert await database.run(count) == 2
+
+
+async def test_calls_without_end_can_be_cancelled(path: Path) -> None:
+    async with sqlite_loop(), Database.open(path) as database:
+        with trio.move_on_after(0.1) as scope:
+            while True:  # nobody else wants a turn, so nothing else waits here
+                await database.run(count)
+        assert scope.cancelled_caught
+
+
+async def test_callers_take_turns_in_the_order_in_which_they_came(path: Path) -> None:
+    order: list[int] = []
+
+    async def call(database: Database, number: int) -> None:
+        await database.run(lambda _: order.append(number))
+
+    async with sqlite_loop(), Database.open(path) as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, lambda _: time.sleep(0.1))
+        for number in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(call, database, number)
+    assert order == list(range(20))
+
+
+async def test_nothing_of_a_call_is_kept_until_the_next_one(path: Path) -> None:
+    class Large:
+        pass
+
+    def ignore(_: Large, __: sqlite3.Connection) -> None:
+        pass
+
+    large = Large()
+    gone = weakref.ref(large)
+
+    async with sqlite_loop(), Database.open(path) as database:
+        await database.run(partial(ignore, large))
+        del large
+        with trio.fail_after(5):
+            while gone() is not None:
+                gc.collect()
+                await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", ["moved", "deleted", "replaced", "its -wal"])

@@ -30,8 +30,10 @@ from relayd.core.event import Event
 from relayd.core.outcome import Outcome
 from relayd.core.token_bucket import Rate
 from relayd.delivery.attempt import Attempt
+from relayd.delivery.due_deliveries import DueDeliveries
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
+from relayd.delivery.worker_pool import Limit
 from relayd.intake import Intake
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Claim, Recording, Want
@@ -53,21 +55,20 @@ TAKEN_S = 4.0
 
 def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
     _init(self, *args, **kwargs)
-    make = self._sender.make
+    send = self._sender.send
 
-    async def mark_then_send(attempt: Attempt) -> Outcome:
+    async def mark_then_send(attempt: Attempt, limit: Limit) -> Outcome:
         if attempt.subscription.name != "all" or held or WINDOW.exists():
-            return await make(attempt)
+            return await send(attempt, limit)
         held.append(attempt.delivery.id)
         now, done = self._clock(), Outcome(0.0, status=200)
         delivered = decide(attempt.delivery, done, (), started_at=now, now=now, jitter=0.0)
-        await self._record(Recording(delivered, attempt.subscription.url, None))
+        await self._queue.record(Recording(delivered, attempt.subscription.url, None))
         WINDOW.touch()
-        with trio.CancelScope(shield=True):  # its time limit ends it not
-            await trio.sleep_forever()
+        await trio.sleep_forever()
         raise AssertionError("it was killed")
 
-    self._sender.make = mark_then_send  # type: ignore[method-assign]  # that is the defect
+    self._sender.send = mark_then_send  # type: ignore[method-assign]  # that is the defect
 
 
 def _early(kind: str) -> Any:
@@ -91,23 +92,27 @@ def _early(kind: str) -> Any:
 CLAIM_S = 0.3
 """How much longer a claim takes here, so that much changes meanwhile."""
 
-_claim = EndpointTask._claim
-_begun = EndpointTask._begun
+_claim = DueDeliveries.claim
+_begin = DueDeliveries.begin
 _apply = EndpointTask.apply
 
 
-async def _claim_and_remember(self: Any) -> Any:
-    self.remembered = dict(self._subscriptions)
-    return await _claim(self)
+async def _claim_and_remember(self: Any, *args: Any) -> Any:
+    self.remembered = dict(self.subscriptions)
+    return await _claim(self, *args)
 
 
-def _begin_all(self: Any, claim: Any, names: Any, versions: Any) -> Any:
-    now, retired = self._subscriptions, self._retired
-    self._subscriptions, self._retired = {**self.remembered, **now}, False
+def _begin_all(self: Any, claimed: Any, startable: int) -> Any:
+    now = self.subscriptions
+    self.subscriptions = {**self.remembered, **now}
     try:
-        return _begun(self, claim, names, versions)
+        return _begin(self, claimed, startable)
     finally:
-        self._subscriptions, self._retired = now, retired
+        self.subscriptions = now
+
+
+def _startable(self: Any) -> int:
+    return int(min(self._health.startable(len(self._under_way)), 256))
 
 
 def _start_whatever_is_claimed() -> None:
@@ -122,7 +127,9 @@ def _start_whatever_is_claimed() -> None:
         return found
 
     queue.claim = slow
-    task._claim, task._begun = _claim_and_remember, _begin_all
+    task._startable = _startable  # also when it is retired
+    due: Any = DueDeliveries
+    due.claim, due.begin = _claim_and_remember, _begin_all
     in_flight: Any = InFlight
     in_flight.is_current = lambda *_: True
 

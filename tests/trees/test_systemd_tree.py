@@ -246,7 +246,7 @@ def test_a_queue_that_hangs_while_the_loop_turns_starves_the_watchdog(system: Tr
     system.python(SEND, "evt_hanging", "1", status=1)
     until(lambda: int(shown(system, "NRestarts")) > before, "a restart")
     said = str(journal(system))
-    assert "watchdog_not_fed" in said
+    assert "watchdog_ping_withheld" in said
     assert "in _hang" in said, "where each thread was"
     for name in ("hanging", "watchdog"):
         (system.path / f"etc/systemd/system/relayd.service.d/{name}.conf").unlink()

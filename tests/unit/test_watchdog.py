@@ -20,7 +20,7 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import TimeLimits
 from relayd.queue.interface import QueueBroken, QueueUnavailable
 from relayd.queue.values import Claim, Want
 from relayd.watchdog import Watchdog
@@ -114,7 +114,7 @@ async def fed_meanwhile(bench: Bench, *, expected: bool) -> AsyncIterator[list[s
         before = bench.fed
         await trio.sleep(3 * ALLOWED_S)
         count = bench.fed - before
-    reasons += [line["detail"] for line in lines if line["event"] == "watchdog_not_fed"]
+    reasons += [line["detail"] for line in lines if line["event"] == "watchdog_ping_withheld"]
     assert (count >= 9) == expected, (count, reasons)
     assert bool(reasons) != expected, reasons
 
@@ -145,7 +145,7 @@ async def test_it_starves_when_the_queue_hangs(autojump_clock: MockClock) -> Non
         bench.queue.hangs = True
         async with fed_meanwhile(bench, expected=False) as reasons:
             pass
-    assert reasons == ["the queue does not answer"]
+    assert reasons == ["the queue does not respond"]
 
 
 @pytest.mark.parametrize("reason", ["the disk is full", "another process holds its lock"])

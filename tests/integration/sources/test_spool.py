@@ -80,6 +80,37 @@ async def reading(path: Path, intake: Intake, table: str = "relayd_spool") -> As
         nursery.cancel_scope.cancel()
 
 
+class ReloadedMeanwhile(Readers):
+    """Readers that start only after a reload with other paths."""
+
+    spool: Spool
+
+    @asynccontextmanager
+    async def reader(self, settings: Settings) -> AsyncIterator[Reader]:
+        if settings.paths == ("data.object.a",):
+            self.spool.apply(("data.object.b",))
+        async with super().reader(settings) as started:
+            yield started
+
+
+async def test_a_reload_while_its_reader_starts_mixes_up_no_values(tmp_path: Path) -> None:
+    intake, readers, path = Intake(), ReloadedMeanwhile(), create(tmp_path / "spool.db")
+    shell(
+        path, """INSERT INTO relayd_spool (type, data) VALUES ('a.b', '{"object":{"a":1,"b":2}}')"""
+    )
+    config = SpoolConfig("market", path, "relayd_spool", "market_123", "2024-01-01")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(readers.run)
+        paths = ("data.object.a",)
+        pace = Pace(lambda: False)
+        readers.spool = Spool(config, intake, readers, pace, AtWork.unrecorded(), paths=paths)
+        nursery.start_soon(readers.spool.run)
+        await intake.wait_for(events=1)
+        nursery.cancel_scope.cancel()
+    [event] = intake.events
+    assert event.values == {"data.object.a": [1]}
+
+
 def create(path: Path, *, journal: str = "wal", table: str = "relayd_spool") -> Path:
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA journal_mode = {journal}")

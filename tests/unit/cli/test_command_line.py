@@ -16,6 +16,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from processes import write_config
 
+import relayd.cli.commands
 from relayd import __version__
 from relayd.cli import COMMANDS, cli
 
@@ -93,9 +94,9 @@ def test_the_examples_in_help_are_right(name: str, tmp_path: Path) -> None:
 
 def test_help_lists_each_command_once_with_its_summary() -> None:
     shown = CliRunner().invoke(cli, ["--help"], terminal_width=80)
-    for name, entry in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         assert f"  {name} " in shown.output
-        assert entry.summary in shown.output
+        assert summary in shown.output
     assert max(map(len, shown.output.splitlines())) <= 80
 
 
@@ -252,3 +253,15 @@ def test_root_reads_no_file_of_anothers_unasked(
 def test_every_command_that_prints_a_document_takes_the_usual_options() -> None:
     plain = CliRunner().invoke(cli, ["schema"]).stdout
     assert CliRunner().invoke(cli, ["schema", "--json", "--config", "nowhere"]).stdout == plain
+
+
+def test_each_command_is_found_under_its_name() -> None:
+    folder = Path(relayd.cli.commands.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert modules <= set(COMMANDS)
+    elsewhere = set(COMMANDS) - modules
+    assert elsewhere == {"resume"}  # in `pause`
+    for name in COMMANDS:
+        callback = load(name).callback
+        assert callback is not None
+        assert callback.__module__ in {f"relayd.cli.commands.{name}", "relayd.cli.commands.pause"}

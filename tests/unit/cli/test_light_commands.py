@@ -29,7 +29,9 @@ assert cli.get_command(click.Context(cli), sys.argv[1]) is not None
 """
 
 
-@pytest.mark.parametrize("name", ["status", "deliveries", "show", "backup", "pause", "test"])
+@pytest.mark.parametrize(
+    "name", ["status", "deliveries", "show", "backup", "pause", "replay", "test"]
+)
 def test_nothing_heavy_is_loaded(name: str) -> None:
     arguments = [sys.executable, "-c", _SCRIPT, name]
     loaded = json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout)

@@ -103,6 +103,12 @@ def test_another_users_file_is_refused(place: Place) -> None:
     )
 
 
+def test_another_users_folder_is_refused(place: Place) -> None:
+    os.chown(place.secrets, MARKET, MARKET)
+    found = refused(place.secret(RELAYD, RELAYD, 0o400), "in a folder of user market, who can")
+    assert "/etc/relayd/secrets" in found.hint
+
+
 def test_who_owns_the_configuration_may_own_its_secrets(place: Place, tmp_path: Path) -> None:
     # As in a container whose files are the host user's, while relayd runs as root there.
     file = tmp_path / "config.yaml"

@@ -21,10 +21,10 @@ from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
-from relayd.delivery.address_guard import AddressGuard
-from relayd.delivery.failures import AttemptFailed
-from relayd.delivery.transport import Transport
 from relayd.queue.interface import QueueUnavailable
+from relayd.transport.client import Transport
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.errors import AttemptFailed
 
 
 def most_in_window(starts: list[float], window_s: float) -> int:
@@ -291,7 +291,13 @@ async def test_a_cancelled_attempt_counts_for_nothing(autojump_clock: MockClock)
     assert bench.queue.states() == {seq: State.PENDING}
 
 
-@pytest.mark.parametrize(("function", "quarantined"), [("tell", 0), ("decide", 1)])
+@pytest.mark.parametrize(
+    ("function", "quarantined"),
+    [
+        ("relayd.delivery.observer.Observer.attempt_finished", 0),
+        ("relayd.delivery.endpoint_task.decide", 1),
+    ],
+)
 async def test_a_defect_ends_a_delivery_only_where_nothing_was_recorded(
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -304,7 +310,7 @@ async def test_a_defect_ends_a_delivery_only_where_nothing_was_recorded(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a defect")
 
-    monkeypatch.setattr(f"relayd.delivery.endpoint_task.{function}", broken)
+    monkeypatch.setattr(function, broken)
     bench = Bench(answer=fail)
     bench.queue.add(EPOCH)
     async with bench.running(subscriptions=(subscription(retry=(120.0, 600.0)),)):

@@ -21,7 +21,7 @@ from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
-from relayd.delivery.time_limits import TimeLimits
+from relayd.delivery.worker_pool import TimeLimits
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.values import Claim, Recording, Want
 

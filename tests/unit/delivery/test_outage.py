@@ -14,7 +14,7 @@ from relayd.at_work import AtWork
 from relayd.config.load import load_config
 from relayd.core.delivery import State
 from relayd.delivery.dispatch import Dispatch
-from relayd.delivery.transport import Transport
+from relayd.transport.client import Transport
 
 EPOCH = 1_700_000_000.0
 DAY_S = 86_400.0

@@ -24,8 +24,8 @@ from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.core.delivery import Hold, State
 from relayd.delivery.dispatch import Dispatch
-from relayd.delivery.transport import Transport
 from relayd.queue.values import Claim, Recording, Want
+from relayd.transport.client import Transport
 
 EPOCH = 1_700_000_000.0
 CLAIM_S = 0.3

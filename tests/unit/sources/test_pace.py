@@ -6,37 +6,41 @@ from trio.testing import MockClock
 from relayd.sources.pace import BULK_ROWS, Pace
 
 
-async def take_in(pace: Pace, rows: int, took_s: float) -> float:
-    """Take in a frame; return the moment when the next one may be read."""
-    async with pace.frame(rows):
-        await trio.sleep(took_s)
-    return trio.current_time()
+async def rested(pace: Pace, rows: int, took_s: float) -> float:
+    """Rest after a frame; return for how long."""
+    began = trio.current_time()
+    await pace.rest(rows, took_s)
+    return round(trio.current_time() - began, 6)
 
 
 async def test_a_burst_rests_while_deliveries_are_behind(autojump_clock: MockClock) -> None:
-    began = trio.current_time()
-    assert await take_in(Pace(lambda: True), BULK_ROWS, 0.01) - began == 0.03
+    assert await rested(Pace(lambda: True), BULK_ROWS, 0.01) == 0.02
 
 
 async def test_a_burst_does_not_rest_otherwise(autojump_clock: MockClock) -> None:
-    began = trio.current_time()
-    assert await take_in(Pace(lambda: False), BULK_ROWS, 0.01) - began == 0.01
+    assert await rested(Pace(lambda: False), BULK_ROWS, 0.01) == 0.0
 
 
 async def test_few_rows_wait_for_no_burst(autojump_clock: MockClock) -> None:
-    pace, began = Pace(lambda: True), trio.current_time()
+    pace = Pace(lambda: True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(take_in, pace, BULK_ROWS, 5.0)
-        assert await take_in(pace, BULK_ROWS - 1, 0.01) - began == 0.01
+        nursery.start_soon(rested, pace, BULK_ROWS, 0.05)
+        assert await rested(pace, BULK_ROWS - 1, 0.01) == 0.0
 
 
-async def test_all_bursts_together_take_no_more_than_one(autojump_clock: MockClock) -> None:
-    pace, began, ended = Pace(lambda: True), trio.current_time(), list[float]()
+async def test_bursts_of_many_spools_rest_one_after_the_other(autojump_clock: MockClock) -> None:
+    pace, found = Pace(lambda: True), list[float]()
 
     async def burst() -> None:
-        ended.append(await take_in(pace, BULK_ROWS, 1.0) - began)
+        found.append(await rested(pace, BULK_ROWS, 0.01))
 
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(burst)
-    assert ended == [3.0, 6.0, 9.0, 12.0]
+    assert found == [0.02, 0.04, 0.06, 0.08]
+
+
+async def test_a_frame_that_waited_for_a_full_disk_is_followed_by_no_long_rest(
+    autojump_clock: MockClock,
+) -> None:
+    assert await rested(Pace(lambda: True), BULK_ROWS, 7200.0) == 0.1

@@ -1,0 +1,93 @@
+"""`pause` and `resume`: hold a subscription's deliveries until further notice."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relayd.cli.daemon_client import running_daemon
+from relayd.cli.options import complete_subscriptions, config_option, json_option
+from relayd.cli.terminal import print_json, wrapped
+from relayd.cli.text.holds import HOLD_REASONS
+from relayd.config.queue_place import queue_place
+from relayd.core.delivery import Hold
+
+_names = click.argument(
+    "subscriptions",
+    nargs=-1,
+    required=True,
+    metavar="SUBSCRIPTION...",
+    shell_complete=complete_subscriptions,
+)
+
+
+@click.command(
+    short_help="Hold a subscription's deliveries.",
+    epilog="""\b
+Example:
+  relayd pause bookkeeping
+""",
+)
+@_names
+@json_option
+@config_option
+def pause(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
+    """Hold a subscription's deliveries until `relayd resume`.
+
+    It goes on taking new events, which wait with the others. Attempts that are under way finish.
+    """
+    for name, answer in _ask_each("pause", subscriptions, config_path, as_json=as_json).items():
+        said = "is paused" if answer["changed"] else "was paused already"
+        click.echo(wrapped(f"{name} {said}; its deliveries wait for `relayd resume {name}`."))
+
+
+@click.command(
+    short_help="Resume a held subscription.",
+    epilog="""\b
+Example:
+  relayd resume bookkeeping
+""",
+)
+@_names
+@json_option
+@config_option
+def resume(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
+    """Let a subscription go on that was paused, or whose receiver answered 410 Gone.
+
+    It also gives each retry that waits an attempt now, beside its schedule, and lifts what a
+    receiver's 429 or 503 held back. All goes out within the rate limit.
+    """
+    for name, answer in _ask_each("resume", subscriptions, config_path, as_json=as_json).items():
+        if answer["hold"] is not None:
+            remains = HOLD_REASONS[Hold(answer["hold"])]
+            click.echo(wrapped(f"{name} is still held: {remains}."))
+        elif answer["changed"]:
+            click.echo(f"{name} goes on.")
+        else:
+            click.echo(f"{name} was not held.")
+        if answer["lifted"]:
+            click.echo("  Its endpoint was held back (429 or 503): that is lifted.")
+        if answer["released"]:
+            number = answer["released"]
+            what = "1 retry is" if number == 1 else f"{number:,} retries are"
+            then = "now" if answer["hold"] is None else "once it is not held any more"
+            click.echo(f"  {what} attempted {then}, beside the schedule.")
+
+
+def _ask_each(
+    command: str, names: tuple[str, ...], config_path: Path, *, as_json: bool
+) -> dict[str, Any]:
+    """Ask for each name; print the answers as JSON, and return none, where that is wanted."""
+    with running_daemon(queue_place(config_path)) as daemon:
+        answers = {name: daemon.ask(command, subscription=name) for name in names}
+    if not as_json:
+        return answers
+    print_json(
+        {
+            "subscriptions": [
+                {key: value for key, value in {"name": name, **answer}.items() if key != "ok"}
+                for name, answer in answers.items()
+            ]
+        }
+    )
+    return {}

@@ -1,0 +1,57 @@
+"""`show`: an event or a delivery in full, whether the daemon runs or not."""
+
+import time
+from pathlib import Path
+
+import click
+
+from relayd.cli.filters import market_option, one_market
+from relayd.cli.in_flight import read_in_flight
+from relayd.cli.options import config_option, json_option
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import print_json, print_lines
+from relayd.cli.text.event import event_lines
+from relayd.config.queue_place import queue_place
+from relayd.core.delivery import delivery_seq
+from relayd.views.deliveries import event_document
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  relayd show evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
+  relayd show dlv_9f3a1c02_17 --json
+""",
+)
+@click.argument("identifier", metavar="ID")
+@click.option(
+    "--pretty", is_flag=True, help="Indent the body; by default it is printed as it was sent."
+)
+@market_option
+@json_option
+@config_option
+def show(
+    identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
+) -> None:
+    """Show an event in full: its body, its deliveries, and each of their attempts.
+
+    With a delivery's id, only that delivery.
+    """
+    queue = queue_place(config_path)
+    with reading_queue(queue) as reading:
+        with one_market():
+            event = reading.find(identifier, market)
+        if event is None:
+            foreign = (
+                identifier.startswith("dlv_") and delivery_seq(identifier, reading.tag) is None
+            )
+            raise click.ClickException(
+                f"there is no {identifier!r} in the queue"
+                + ("" if market is None else f" of market {market!r}")
+                + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
+            )
+    in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
+    if as_json:
+        print_json(event_document(event, in_flight))
+    else:
+        print_lines(event_lines(event, time.time(), in_flight, pretty=pretty))

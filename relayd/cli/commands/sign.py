@@ -1,0 +1,88 @@
+"""`sign`: signs a body as relayd does, and prints the headers."""
+
+import time
+from typing import BinaryIO
+
+import click
+
+from relayd.cli.options import json_option
+from relayd.cli.secret_options import Key, needed, secret_options, standard_needed
+from relayd.cli.terminal import print_json
+from relayd.cli.verification import STRINGIFIED, id_in, stringified
+from relayd.core.signature import (
+    SIGNATURE,
+    STANDARD_ID,
+    STANDARD_SIGNATURE,
+    STANDARD_TIMESTAMP,
+    sign_standard,
+)
+from relayd.core.signature import sign as signature_of
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  relayd sign event.json --secret-env WEBHOOK_SECRET
+  relayd sign event.json --subscription bookkeeping --json
+  relayd sign event.json --secret-file ./secret \\
+    | curl -H @- --data-binary @event.json http://127.0.0.1:8080/
+""",
+)
+@click.argument("body_file", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.option(
+    "--scheme",
+    type=click.Choice(["locallygrown", "standard"]),
+    default="locallygrown",
+    show_default=True,
+    help="Which headers; standard: those of Standard Webhooks.",
+)
+@click.option("--id", "message_id", metavar="ID", help="standard: webhook-id. Default: the body's.")
+@click.option("--timestamp", type=click.IntRange(0), help="standard: Unix seconds. Default: now.")
+@json_option
+@secret_options
+def sign(
+    key: Key | None,
+    *,
+    body_file: BinaryIO,
+    scheme: str,
+    message_id: str | None,
+    timestamp: int | None,
+    as_json: bool,
+) -> None:
+    """Sign the body in FILE, or from standard input, and print the headers that carry it.
+
+    The bytes are signed as they are, including a line break at the end.
+    """
+    secret = needed(key).secret
+    body = body_file.read()
+    if scheme == "locallygrown":
+        if message_id is not None or timestamp is not None:
+            raise click.UsageError("--id and --timestamp need --scheme standard.")
+        headers = {SIGNATURE: signature_of(body, secret)}
+    else:
+        standard_needed(secret)
+        name = message_id or id_in(body)
+        moment = int(time.time()) if timestamp is None else timestamp
+        headers = {
+            STANDARD_ID: name,
+            STANDARD_TIMESTAMP: str(moment),
+            STANDARD_SIGNATURE: sign_standard(body, name, moment, secret),
+        }
+    if as_json:
+        print_json({"headers": headers})
+    else:
+        for header, value in headers.items():
+            click.echo(f"{header}: {value}")
+    _warn(body)
+
+
+def _warn(body: bytes) -> None:
+    if body.endswith(b"\n"):
+        note = "Note: the body ends with a line break, which is signed as part of it."
+    elif (other := stringified(body)) is None:
+        note = "Note: the body is not JSON."
+    elif other != body:
+        note = f"Note: {STRINGIFIED} gives other bytes; receivers that verify it will refuse."
+    else:
+        return
+    click.echo(note, err=True)

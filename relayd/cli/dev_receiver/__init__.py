@@ -1,0 +1,1 @@
+"""The receiver of `listen` and `demo`: an HTTP server that verifies what arrives."""

@@ -1,0 +1,171 @@
+"""What commands print and ask: text that no terminal takes for a command, tables, JSON, questions."""
+
+import json
+import os
+import re
+import select
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+
+import click
+
+_UNUSUAL = re.compile(r"[^\n -~]+")
+_PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document: keys in the order given, characters as they are, if printable."""
+    click.echo(json_text(document, indent=2))
+
+
+def print_json_line(document: object) -> None:
+    """Print one JSON document in one line."""
+    click.echo(json_text(document))
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    r"""Return a JSON document in which what is not printable is escaped, as `\u001b`."""
+    return json_printable(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def json_printable(text: str) -> str:
+    """Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
+    return _UNUSUAL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(
+        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
+        for char in found[0]
+    )
+
+
+def _units(char: str) -> list[int]:
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]
+
+
+def json_indented(text: str) -> str:
+    """Return valid JSON without spaces as lines that are indented. No number or text is changed."""
+    depth = 0
+    pieces: list[str] = []
+    for part in _PARTS.findall(text):
+        if part in ("[]", "{}"):
+            pieces.append(part)
+        elif part in "[{":
+            depth += 1
+            pieces.append(f"{part}\n{'  ' * depth}")
+        elif part in "]}":
+            depth -= 1
+            pieces.append(f"\n{'  ' * depth}{part}")
+        elif part == ",":
+            pieces.append(f",\n{'  ' * depth}")
+        else:
+            pieces.append(": " if part == ":" else part)
+    return "".join(pieces)
+
+
+def printable(text: str) -> str:
+    r"""Return text as a terminal may show it: what is not printable is escaped, as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+def deliveries_in_words(count: int) -> str:
+    """Return `1 delivery`, `2,000 deliveries`."""
+    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"
+
+
+def width() -> int:
+    """Return how many columns there are to print in: 80 where nobody looks, at most 100."""
+    return min(shutil.get_terminal_size().columns, 100)
+
+
+def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
+    """Return printable text broken into lines that fit, each behind `indent`.
+
+    `first` stands before the first line in place of `indent`. Long words stay whole.
+    """
+    return textwrap.fill(
+        printable(text),
+        width(),
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def pause(seconds: float) -> bool:
+    """Wait, and tell whether anybody still reads what is printed: a pipe may be closed meanwhile."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or no file at all
+        time.sleep(seconds)
+        return True
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors and hang-ups are told without being asked for
+    return not poll.poll(seconds * 1000)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, each when it is there."""
+    for line in lines:
+        click.echo(line)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under a header: as wide as the terminal allows there, aligned text elsewhere.
+
+    Columns whose cells are all numbers are aligned to the right.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
+    right = [
+        bool(shown) and all(re.fullmatch(r"[\d.,]*", row[column]) for row in shown)
+        for column in range(len(header))
+    ]
+    if sys.stdout.isatty():
+        _print_rich_table(header, shown, right)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
+    for row in (header, *shown):
+        cells = [
+            cell.rjust(size) if at_right else cell.ljust(size)
+            for cell, size, at_right in zip(row, widths, right, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_rich_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
+) -> None:
+    # Loaded here, since few commands print tables, and most of a command's start would be rich's.
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=style)
+    for name, at_right in zip(header, right, strict=True):
+        table.add_column(name, justify="right" if at_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless `yes`; refuse where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Cannot ask for confirmation here: use --yes.")
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)

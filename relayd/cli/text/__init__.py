@@ -1,0 +1,1 @@
+"""How documents look on a terminal: lines and tables for people."""

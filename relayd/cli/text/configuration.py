@@ -1,0 +1,139 @@
+"""The configuration as it is interpreted, for people."""
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from relayd.cli.terminal import json_text, printable, wrapped
+from relayd.config.config import Config
+from relayd.config.values import format_duration, format_size
+from relayd.core.endpoint import Endpoint
+from relayd.core.secret import SourcedSecret
+from relayd.core.subscription import Subscription
+from relayd.views.configuration import conditions_as_written, shown_url
+
+_LABEL = 11  # columns before the values
+
+
+def configuration_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:
+    """Yield how the configuration is interpreted; `notes` are what is wrong around it."""
+    yield from _whole_lines(config)
+    yield from _subscription_lines(config)
+    yield from _note_lines(config, notes)
+
+
+def _whole_lines(config: Config) -> Iterator[str]:
+    yield click.style(f"{printable(str(config.path))}: OK", bold=True)
+    yield ""
+    yield _line("market", f"{config.market_id}, API version {config.api_version}")
+    for spool in config.spools:
+        own = [
+            f"{key} {value}"
+            for key, value, common in (
+                ("table", spool.table, "relayd_spool"),
+                ("market", spool.market_id, config.market_id),
+                ("API version", spool.api_version, config.api_version),
+            )
+            if value != common
+        ]
+        own += _market_words(spool.markets)
+        yield _line("spool", ", ".join([f"{spool.name}: {spool.path}", *own]))
+    if config.socket is not None:
+        own = [f"{config.socket.path} (mode {config.socket.mode:04o})"]
+        if config.socket.market_id != config.market_id:
+            own.append(f"market {config.socket.market_id}")
+        yield _line("socket", ", ".join([*own, *_market_words(config.socket.markets)]))
+    kept = format_duration(config.queue.retention_s)
+    size = config.queue.max_bytes
+    most = "" if size is None else f", up to {format_size(size)} in all"
+    yield _line("queue", f"{config.queue.path}, ended events are kept {kept}{most}")
+    yield _line("log", f"{config.log.level} and above, format {config.log.format}")
+    networks = ", ".join(map(str, config.allow_networks))
+    yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
+
+
+def _market_words(markets: frozenset[str] | None) -> list[str]:
+    if markets is None:
+        return ["any other market"]
+    return [f"also {', '.join(sorted(markets))}"] if markets else []
+
+
+def _subscription_lines(config: Config) -> Iterator[str]:
+    for subscription in config.subscriptions.values():
+        endpoint = config.endpoints[subscription.url]
+        state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
+        yield ""
+        yield click.style(subscription.name, bold=True) + state
+        yield _line("to", shown_url(subscription.url))
+        yield _line("events", ", ".join(subscription.selection.events))
+        for path, wanted in conditions_as_written(subscription.selection.where).items():
+            yield _line("where", f"{path}: {json_text(wanted)}")
+        yield _line("limits", _limits(subscription, endpoint, config))
+        yield _line("retries", retry_words(subscription.retry))
+        yield _line("secret", secret_words(subscription.secret))
+        if subscription.previous_secret is not None:
+            yield _line("previous", secret_words(subscription.previous_secret))
+        yield _line("signature", _signature(subscription))
+        if subscription.headers:
+            yield _line("headers", ", ".join(name for name, _ in subscription.headers))
+
+
+def _note_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:
+    if config.warnings or notes:
+        yield ""
+    for text in [*map(str, config.warnings), *notes]:
+        warning = click.style("warning: ", fg="yellow", bold=True)
+        yield warning + wrapped(text, "  ", first=" " * 9).lstrip()
+
+
+def _line(label: str, value: str) -> str:
+    return wrapped(value, " " * (_LABEL + 2), first=f"  {label:<{_LABEL}}")
+
+
+def _limits(subscription: Subscription, endpoint: Endpoint, config: Config) -> str:
+    others = [
+        each.name
+        for each in config.subscriptions.values()
+        if each.url == subscription.url and each.name != subscription.name
+    ]
+    shared = f", shared with {', '.join(others)}" if others else ""
+    return (
+        f"{endpoint.rate}, {endpoint.max_in_flight} at a time{shared}; "
+        f"{format_duration(subscription.timeout_s)} for an attempt"
+    )
+
+
+def retry_words(retry: Sequence[float]) -> str:
+    """Return a retry schedule in words: `after 2m, 10m: 3 attempts over 12m`."""
+    if not retry:
+        return "none: 1 attempt"
+    waits = ", ".join(map(format_duration, retry))
+    return f"after {waits}: {len(retry) + 1} attempts over {_over(sum(retry))}"
+
+
+def _over(seconds: float) -> str:
+    """Return a sum of waits, rounded to what matters: `24h`, `66m`, `5d`."""
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
+        if seconds >= 2 * size and (unit != "d" or seconds >= 3 * size):
+            return f"{round(seconds / size)}{unit}"
+    return format_duration(seconds)
+
+
+def secret_words(sourced: SourcedSecret) -> str:
+    """Return where a secret comes from, and when a new one is taken up."""
+    kind, _, name = sourced.source.partition(" ")
+    match kind:
+        case "file":
+            return f"from the file {name}, read again on reload"
+        case "env":
+            return f"from the variable {name}, fixed until a restart"
+        case "credential":
+            return f"from the credential {name}, fixed until a restart"
+        case _:
+            return "in this file, read again on reload"
+
+
+def _signature(subscription: Subscription) -> str:
+    if subscription.signature == "standard":
+        return "X-LocallyGrown-Signature, and those of Standard Webhooks"
+    return "X-LocallyGrown-Signature"

@@ -1,0 +1,104 @@
+"""An event in full for a person: its body, its deliveries, and each of their attempts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from relayd.cli.terminal import json_indented, json_printable, printable, wrapped
+from relayd.cli.text.holds import HOLD_WORDS
+from relayd.core.delivery import State
+from relayd.core.release import Extra
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
+from relayd.views.deliveries import InFlight, unfaithful_fields
+from relayd.views.moments import about, clock_time
+
+
+def event_lines(
+    event: EventDetail,
+    now: float,
+    in_flight: Mapping[int, InFlight] | None = None,
+    *,
+    pretty: bool,
+) -> Iterator[str]:
+    """Yield an event whole, for a person: its body, its deliveries, and each of their attempts.
+
+    `in_flight` has what is being attempted, None where that is not known.
+    """
+    yield f"{event.id}  {event.type}"
+    yield f"  created   {clock_time(event.created)}"
+    yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
+    yield f"  market    {printable(event.market_id) or 'unknown'}"
+    yield from unfaithful_lines(event)
+    yield ""
+    if event.body is None:
+        yield "Its body was removed after the retention; the id is kept to detect duplicates."
+    elif pretty:
+        yield from json_printable(json_indented(event.body.decode())).split("\n")
+    else:
+        yield json_printable(event.body.decode())
+    if not event.deliveries:
+        yield ""
+        yield "No subscription matched it."
+    for each in event.deliveries:
+        yield ""
+        yield from _delivery_lines(each, now, in_flight)
+
+
+def unfaithful_lines(event: EventDetail) -> Iterator[str]:
+    """Yield a warning of fields that not every receiver carries unchanged, if there are any."""
+    if fields := unfaithful_fields(event):
+        text = (
+            f"not every receiver carries {', '.join(fields)} unchanged: an integer past 2^53, a"
+            " duplicate key, or half of a surrogate pair"
+        )
+        yield wrapped(text, "           ", first="  warning  ")
+
+
+def _delivery_lines(
+    detail: DeliveryDetail, now: float, in_flight: Mapping[int, InFlight] | None
+) -> Iterator[str]:
+    delivery = detail.delivery
+    yield f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}"
+    yield f"  {delivery.id}"
+    for attempt in detail.attempts:
+        yield (
+            f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
+            f"  {attempt.duration_s * 1000:>6.0f} ms"
+            f"  {attempt.status or '---'}  {printable(_result(attempt))}{_EXTRA[attempt.extra]}"
+        )
+        if attempt.answer:
+            for line in attempt.answer.decode(errors="replace").splitlines():
+                yield f"       | {printable(line)}"
+
+
+_EXTRA: Final[Mapping[str | None, str]] = {
+    None: "",
+    Extra.RECOVERY: " (extra: the endpoint had recovered)",
+    Extra.OPERATOR: " (extra: the operator released it)",
+}
+
+
+def _result(attempt: Attempt) -> str:
+    if attempt.failure is None:
+        return "delivered"
+    return f"{attempt.failure}: {attempt.detail}" if attempt.detail else attempt.failure
+
+
+def _state_words(
+    delivery: ListedDelivery, now: float, in_flight: Mapping[int, InFlight] | None
+) -> str:
+    place = (in_flight or {}).get(delivery.seq)
+    if delivery.hold is not None:
+        began = "" if place is None else f"; {printable(place.words)}, and goes on"
+        return f"held: {HOLD_WORDS[delivery.hold]}{began}"
+    if place is not None:
+        return f"{delivery.state.value}, {printable(place.words)}"
+    if delivery.ended_at is not None:
+        return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
+    ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"
+    if delivery.due_at is None or delivery.due_at <= now:
+        unless = ", or in flight" if in_flight is None else ""
+        return f"{delivery.state.value}, {ahead} is due{unless}"
+    return (
+        f"{delivery.state.value}, {ahead} at {clock_time(delivery.due_at)}"
+        f" (in {about(delivery.due_at - now)})"
+    )

@@ -1,0 +1,300 @@
+"""From a request to an Outcome: an httpx transport to one origin, and one attempt over it.
+
+The transport keeps idle connections and uses the latest first, so that those beyond what the load
+needs grow old and are closed. `attempt` puts one deadline over everything from the name's look-up
+to the answer's last byte, and gives a network failure as a value. A complete head decides: nothing
+that happens to the body after it changes whether the attempt succeeded.
+
+A receiver may close an idle connection while a request is on its way. So a reused connection that
+ends before the first byte of an answer is not a failure: the request is sent once more, on a new
+connection. It takes a token of its own, and the receiver may have handled the first one.
+
+It reads no proxy variable and no .netrc: only what is named here decides where a request goes.
+"""
+
+import re
+import ssl
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import httpx
+import trio
+
+from relayd.core.addresses import Network
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.retry_after import parse_retry_after
+from relayd.transport.connection import Connection
+from relayd.transport.dialer import AddressGuard
+from relayd.transport.errors import AttemptFailed, named, shown_location
+from relayd.transport.request import Request
+from relayd.transport.response import MAX_ANSWER_BYTES, Answer, Headers
+
+KEPT_ANSWER_BYTES = 1_024
+"""So much of an answer's body is kept in its outcome."""
+
+IDLE_S = 4.0
+"""How long a connection is kept idle when the receiver does not say how long it keeps it: less
+than the 5 s after which Node's and Apache's servers close theirs."""
+
+MAX_IDLE_S = 60.0
+"""How long a connection is kept idle at most, whatever the receiver says."""
+
+_KEEP_ALIVE_MARGIN_S = 1.0
+"""A connection is given up this long before the receiver would close it, so that a request does
+not cross the closing on its way."""
+
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"\btimeout\s*=\s*\"?([0-9]{1,9})")
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """Sends requests to one origin, that of the URL it is made with, over HTTP/1.1.
+
+    The caller bounds the requests under way, and so the connections: there is one for each, and
+    never more idle ones than there were requests at a time.
+    """
+
+    def __init__(self, url: httpx.URL, *, guard: AddressGuard, tls: ssl.SSLContext) -> None:
+        if url.scheme not in ("http", "https") or not url.raw_host:
+            raise ValueError("a transport needs an http or https URL with a host")
+        self._scheme = url.scheme
+        self._host = url.raw_host.decode("ascii")
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._netloc = url.netloc
+        self._guard = guard
+        self._tls = tls
+        self._idle: list[Connection] = []
+        self._allowed_count = 0
+        self._closed = False
+
+    async def send(self, request: Request) -> Answer:
+        """Send the request and return its answer, of which all has been read.
+
+        The body is raw, not decompressed, and has at most MAX_ANSWER_BYTES. Raises AttemptFailed,
+        an httpx.TransportError. There is no time limit of its own. Cancelling closes the
+        connection.
+        """
+        url = request.url
+        if url.netloc != self._netloc or url.scheme != self._scheme:
+            raise ValueError("a transport sends to its own origin only")
+        allowed_count = self._allowed_count
+        connection = self._take_idle()
+        if connection is not None:
+            try:
+                answer = await self._exchange(connection, request)
+            except AttemptFailed:
+                if connection.responded or not await _another_token(request):
+                    raise
+                connection = None
+        if connection is None:
+            connection = await self._connect(request)
+            answer = await self._exchange(connection, request)
+        if allowed_count != self._allowed_count:
+            connection.close()
+        else:
+            self._give_back(connection, answer.headers)
+        return answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Do what `send` does, for a client of httpx's own."""
+        raw = Request(request.url, request.headers.raw, await request.aread())
+        answer = await self.send(raw)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=httpx.ByteStream(answer.body),
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Allow these networks beyond the public ones from now on, and no others.
+
+        Idle connections are closed, since they may lead elsewhere; those in use are closed when
+        their requests end.
+        """
+        self._guard.allow(networks)
+        self._allowed_count += 1
+        while self._idle:
+            self._idle.pop().close()
+
+    def close_idle(self, now: float) -> int:
+        """Close the idle connections that are too old or that the receiver closed.
+
+        Returns how many are left. `now` is a moment of trio's clock.
+        """
+        kept = []
+        for connection in self._idle:
+            if now < connection.expires_at and connection.is_quiet():
+                kept.append(connection)
+            else:
+                connection.close()
+        self._idle = kept
+        return len(kept)
+
+    async def aclose(self) -> None:
+        """Close all idle connections, and those in use as soon as their requests end."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_idle(self) -> Connection | None:
+        now = trio.current_time()
+        while self._idle:
+            connection = self._idle.pop()
+            if now < connection.expires_at and connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def _give_back(self, connection: Connection, headers: Headers) -> None:
+        idle_s = _idle_s(headers)
+        if self._closed or not connection.reusable or idle_s <= 0:
+            connection.close()
+            return
+        connection.expires_at = trio.current_time() + idle_s
+        self._idle.append(connection)
+
+    async def _exchange(self, connection: Connection, request: Request) -> Answer:
+        """Send the request and read its answer. Any exception closes the connection."""
+        try:
+            return await connection.exchange(request)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _connect(self, request: Request) -> Connection:
+        request.waiting_for = f"address for {self._host}"
+        addresses = await self._guard.addresses(self._host, self._port, scheme=self._scheme)
+        request.waiting_for = "connection"
+        connection = Connection(await self._guard.dial(addresses, self._port), self._host)
+        if self._scheme == "https":
+            request.waiting_for = "TLS connection"
+            try:
+                await connection.start_tls(self._tls)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+
+async def attempt(
+    transport: httpx.AsyncBaseTransport, request: Request, *, timeout_s: float, now: float
+) -> Outcome:
+    """Make one attempt within `timeout_s`, and return what came of it: see `exchange`.
+
+    The deadline lies over the whole of it: name, connection, TLS, request and answer.
+    """
+    with trio.move_on_after(timeout_s):
+        return await exchange(transport, request, now=now)
+    return timed_out(request, timeout_s, now=now)
+
+
+async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now: float) -> Outcome:
+    """Make one attempt and return what came of it. Never raises for what the network does.
+
+    There is no time limit: whoever cancels it for one gets the outcome from `timed_out`. `now` is
+    in Unix seconds, for a Retry-After that names a date. Cancellation passes through; so does an
+    exception that no network failure explains.
+    """
+    started = trio.current_time()
+    try:
+        if isinstance(transport, Transport):
+            answer = await transport.send(request)
+        else:
+            answer = await _sent_by(transport, request)
+    except httpx.TransportError as error:
+        failed = named(error)
+        return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
+    return _answered(request, answer, trio.current_time() - started, now)
+
+
+def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
+    """Return what came of an attempt that was cancelled after `timeout_s`.
+
+    A head that was complete by then has decided it. `now` is as in `exchange`.
+    """
+    if request.response is not None:
+        return _answered(request, request.response.so_far(), timeout_s, now)
+    return Outcome(
+        timeout_s,
+        failure=Failure.TIMEOUT,
+        detail=f"no {request.waiting_for} within {timeout_s:g} s",
+    )
+
+
+async def _another_token(request: Request) -> bool:
+    if request.another_token is None:
+        return True
+    request.waiting_for = "token to send it again, after an idle connection was closed,"
+    return await request.another_token()
+
+
+async def _sent_by(transport: httpx.AsyncBaseTransport, request: Request) -> Answer:
+    """Send a request by another transport of httpx's: a mock, say."""
+    response = await transport.handle_async_request(
+        httpx.Request(
+            "POST",
+            request.url,
+            headers=request.headers,
+            stream=httpx.ByteStream(request.body),
+            extensions={"relayd.request": request},
+        )
+    )
+    return Answer(response.status_code, response.headers.raw, await _beginning(response))
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Read the raw body, MAX_ANSWER_BYTES of it at most, and return what is kept of it."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    kept = b""
+    read = 0
+    try:
+        async for chunk in response.stream:
+            kept = (kept + chunk)[:KEPT_ANSWER_BYTES]
+            read += len(chunk)
+            if read > MAX_ANSWER_BYTES:
+                break
+    except httpx.TransportError:
+        pass  # The head was complete: nothing that happens to the body undoes it.
+    finally:
+        await response.aclose()
+    return kept
+
+
+def _answered(request: Request, answer: Answer, duration_s: float, now: float) -> Outcome:
+    status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
+    if 200 <= status < 300:
+        return Outcome(duration_s, status, answer=kept)
+    headers = httpx.Headers(answer.headers)
+    retry_after_s = None
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        value = headers.get("retry-after")
+        retry_after_s = None if value is None else parse_retry_after(value, now)
+    failure = Failure.STATUS
+    # The phrase is the standard's: the receiver's own could hold anything.
+    detail = f"answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    if 300 <= status < 400:
+        failure = Failure.REDIRECT
+        location = headers.get("location")
+        if location is not None:
+            detail = f"redirected to {shown_location(location, str(request.url))} (not followed)"
+    return Outcome(duration_s, status, failure, detail, kept, retry_after_s)
+
+
+def _idle_s(headers: Headers) -> float:
+    """Return how long a connection may be idle after a response with these headers; 0: not at all.
+
+    `Keep-Alive: timeout=N` (RFC 2068, 19.7.1) says it. Where a body was coded in more than chunks,
+    others may see its end elsewhere.
+    """
+    idle_s, chunked = IDLE_S, False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"keep-alive":
+            match = _KEEP_ALIVE_TIMEOUT.search(value)
+            if match is not None:
+                idle_s = min(int(match[1]) - _KEEP_ALIVE_MARGIN_S, MAX_IDLE_S)
+        elif lower == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                return 0.0
+            chunked = True
+    return idle_s

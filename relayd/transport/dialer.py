@@ -1,0 +1,209 @@
+"""Where relayd may connect to: resolve a host name, check each address, dial a checked one.
+
+What is dialled is the very address object that was checked, written anew as a number, so no second
+look-up, scope id or odd spelling can lead elsewhere. The check is made for every connection, and so
+holds for a name that changes, too.
+"""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain, zip_longest
+from typing import Final
+
+import trio
+
+from relayd.core.addresses import Address, Network, is_allowed, refusal
+from relayd.core.outcome import Failure
+from relayd.transport.errors import AttemptFailed, dial_words, shown_address
+from relayd.transport.resolver import Resolver
+
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
+"""Resolves a host name (in its ASCII form) for a port; raises OSError, as getaddrinfo does."""
+
+STAGGER_S = 0.25
+"""How long one dial may hold up the next: RFC 8305, section 5, Connection Attempt Delay."""
+
+MAX_ADDRESSES = 8
+"""So many addresses of a name are dialled at most, and so many sockets opened for one attempt."""
+
+
+class AddressGuard:
+    """Opens TCP connections for one endpoint, to public or explicitly allowed addresses only.
+
+    `allowed` are the networks beyond the public ones. `resolve` is the resolver that all endpoints
+    share; without it, the guard has one of its own.
+    """
+
+    def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve | None = None) -> None:
+        self._allowed = tuple(allowed)
+        self._resolve = Resolver().resolve if resolve is None else resolve
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Allow these networks beyond the public ones from now on, and no others."""
+        self._allowed = tuple(networks)
+
+    async def addresses(self, host: str, port: int, *, scheme: str) -> list[Address]:
+        """Return the host's addresses that may be dialled, best first, both families in turn.
+
+        `host` is a name in ASCII or an address in any spelling that the resolver takes. Raises
+        AttemptFailed (NAME or ADDRESS) when there is none.
+        """
+        try:
+            resolved = await self._resolve(host, port)
+        except OSError as error:
+            raise _name_failed(host, error) from error
+        except UnicodeError as error:
+            raise AttemptFailed(Failure.NAME, f"{host} is not a valid host name") from error
+        refusals: list[str] = []
+        permitted: list[Address] = []
+        for address in dict.fromkeys(map(_without_scope, resolved)):
+            try:
+                reason = self._refusal(address, scheme)
+            except OSError as error:
+                raise AttemptFailed(Failure.CONNECT, dial_words(error, host)) from error
+            if reason is None:
+                permitted.append(address)
+            else:
+                refusals.append(reason)
+        if permitted:
+            return _interleaved(permitted)[:MAX_ADDRESSES]
+        if not refusals:
+            raise AttemptFailed(Failure.NAME, f"{host} has no address")
+        reasons = "; ".join(dict.fromkeys(refusals[:3]))
+        raise AttemptFailed(Failure.ADDRESS, f"{host} may not be dialled: {reasons}")
+
+    async def dial(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
+        """Connect to the first of these checked addresses that answers, dialled in their order.
+
+        The stream has TCP_NODELAY set. Raises AttemptFailed (CONNECT) when none does. Cancellation closes every socket.
+        """
+        if len(addresses) == 1:  # No nursery for what is the most common case.
+            try:
+                return await _dial(addresses[0], port)
+            except OSError as error:
+                words = dial_words(error, shown_address(addresses[0], port))
+                raise AttemptFailed(Failure.CONNECT, words) from error
+        return await _dial_in_turn(addresses, port)
+
+    async def connect(self, host: str, port: int, *, scheme: str) -> trio.SocketStream:
+        """Resolve, check and dial, as `addresses` and `dial` do."""
+        return await self.dial(await self.addresses(host, port, scheme=scheme), port)
+
+    def _refusal(self, address: Address, scheme: str) -> str | None:
+        reason = refusal(address, self._allowed, scheme=scheme)
+        if reason is None and not is_allowed(address, self._allowed) and _is_own(address):
+            return f"{address} is this machine's own address"
+        return reason
+
+
+def _is_own(address: Address) -> bool:
+    """Tell whether a connection to an address would end at this machine.
+
+    The kernel is asked: a socket can be bound to the machine's own addresses alone. It takes 10 µs,
+    sends nothing, and needs no list of interfaces that grows old. Where `ip_nonlocal_bind` is set, a
+    socket can be bound to any; then an address counts as own when the kernel would speak to it from
+    that same address. The public address of a NAT in front of the machine cannot be found. Raises
+    OSError when there is no file descriptor left.
+    """
+    if not _can_bind(address):
+        return False
+    if not _can_bind(_NOBODYS[address.version]):
+        return True
+    with _datagram_socket(address) as probe:
+        try:
+            probe.connect((str(address), 443))
+        except OSError:
+            return False  # No route: it cannot be reached at all.
+        source: Address = ip_address(probe.getsockname()[0])
+    return source == address
+
+
+_NOBODYS: Final[dict[int, Address]] = {
+    4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")
+}  # fmt: skip
+"""Addresses for documentation, which no machine has."""
+
+
+def _can_bind(address: Address) -> bool:
+    with _datagram_socket(address) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _datagram_socket(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return socket.socket(family, socket.SOCK_DGRAM)
+
+
+def _without_scope(address: Address) -> Address:
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return IPv6Address(int(address))
+    return address
+
+
+def _interleaved(addresses: list[Address]) -> list[Address]:
+    """Take both families in turn, beginning with the first address's (RFC 8305, section 4)."""
+    first = [address for address in addresses if address.version == addresses[0].version]
+    second = [address for address in addresses if address.version != addresses[0].version]
+    pairs = zip_longest(first, second)
+    return [address for address in chain.from_iterable(pairs) if address is not None]
+
+
+def _name_failed(host: str, error: OSError) -> AttemptFailed:
+    if error.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(error, socket.gaierror):
+        return AttemptFailed(Failure.CONNECT, dial_words(error, host))
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+        return AttemptFailed(Failure.NAME, f"{host} does not exist, or has no address")
+    reason = error.strerror or type(error).__name__
+    return AttemptFailed(Failure.NAME, f"{host} could not be resolved: {reason}")
+
+
+async def _dial(address: Address, port: int) -> trio.SocketStream:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    dialled = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await dialled.connect((str(address), port))
+        return trio.SocketStream(dialled)
+    except BaseException:
+        dialled.close()
+        raise
+
+
+async def _dial_in_turn(addresses: Sequence[Address], port: int) -> trio.SocketStream:
+    """Start a dial each STAGGER_S, or as soon as the one before failed; the first success wins."""
+    winner: trio.SocketStream | None = None
+    failures: list[str] = []
+
+    async def dial(address: Address, failed: trio.Event) -> None:
+        nonlocal winner
+        try:
+            stream = await _dial(address, port)
+        except OSError as error:
+            failures.append(dial_words(error, shown_address(address, port)))
+            failed.set()
+        else:
+            if winner is None:
+                winner = stream
+                nursery.cancel_scope.cancel()
+            else:
+                stream.socket.close()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(dial, address, failed)
+                with trio.move_on_after(STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:
+            winner.socket.close()
+        raise
+    if winner is None:
+        raise AttemptFailed(Failure.CONNECT, "; ".join(dict.fromkeys(failures)))
+    return winner

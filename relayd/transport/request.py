@@ -1,0 +1,57 @@
+"""One POST of a body on its way: what is sent, and how far it has come."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from relayd import __version__
+from relayd.transport.response import AnswerReader, Headers
+
+AnotherToken = Callable[[], Awaitable[bool]]
+"""Waits for a token of the endpoint's bucket, beyond the one that the attempt was given; False when
+the endpoint starts nothing any more."""
+
+_FIXED_HEADERS = [
+    (b"User-Agent", f"relayd/{__version__}".encode()),
+    (b"Accept", b"*/*"),
+    (b"Accept-Encoding", b"identity"),
+    (b"Content-Type", b"application/json"),
+    # It is HTTP/1.1's default, but Apache says how long it waits only to those who ask.
+    (b"Connection", b"keep-alive"),
+]
+
+
+@dataclass(slots=True)
+class Request:
+    """A request, and its progress.
+
+    `headers` are raw, in the order in which they are sent. `another_token` is awaited before it is
+    sent once more; without it, nothing limits that. `waiting_for` says what it waits for, as a noun,
+    so that an attempt that runs into its deadline can say what was missing. `response` is the reader
+    of the response once its head is complete: from then on, nothing that happens to the body is a
+    failure.
+    """
+
+    url: httpx.URL = field(repr=False)
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    another_token: AnotherToken | None = None
+    waiting_for: str = "answer"
+    response: AnswerReader | None = None
+
+
+def build_request(
+    url: httpx.URL,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    another_token: AnotherToken | None = None,
+) -> Request:
+    """Return the POST of a body, with the headers that every attempt has and `headers` after them."""
+    raw = [
+        (b"Host", url.netloc),
+        *_FIXED_HEADERS,
+        (b"Content-Length", b"%d" % len(body)),
+        *[(name.encode("ascii"), value.encode()) for name, value in headers],
+    ]
+    return Request(url, raw, body, another_token)

@@ -1,0 +1,104 @@
+"""The configuration as it is interpreted, as the document of `check`."""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+from relayd.config.config import Config
+from relayd.core.conditions import Among, Condition, Glob, Operators
+from relayd.core.endpoint import Endpoint
+from relayd.core.subscription import Subscription
+
+
+def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, object]:
+    """Return the configuration as it is interpreted; `notes` are what is wrong around it."""
+    return {
+        "config": str(config.path),
+        "market_id": config.market_id,
+        "api_version": config.api_version,
+        "spools": [
+            {
+                "name": spool.name,
+                "path": str(spool.path),
+                "table": spool.table,
+                "market_id": spool.market_id,
+                "markets": _markets_document(spool.markets),
+                "api_version": spool.api_version,
+            }
+            for spool in config.spools
+        ],
+        "socket": None
+        if config.socket is None
+        else {
+            "path": str(config.socket.path),
+            "mode": f"{config.socket.mode:04o}",
+            "market_id": config.socket.market_id,
+            "markets": _markets_document(config.socket.markets),
+        },
+        "queue": {
+            "path": str(config.queue.path),
+            "retention_s": config.queue.retention_s,
+            "max_size_bytes": config.queue.max_bytes,
+        },
+        "log": {"level": config.log.level, "format": config.log.format},
+        "allow_networks": [str(network) for network in config.allow_networks],
+        "subscriptions": [
+            _subscription_document(each, config.endpoints) for each in config.subscriptions.values()
+        ],
+        "warnings": [*map(str, config.warnings), *notes],
+    }
+
+
+def _markets_document(markets: frozenset[str] | None) -> str | list[str]:
+    return "*" if markets is None else sorted(markets)
+
+
+def _subscription_document(
+    subscription: Subscription, endpoints: Mapping[str, Endpoint]
+) -> dict[str, object]:
+    endpoint = endpoints[subscription.url]
+    previous = subscription.previous_secret
+    return {
+        "name": subscription.name,
+        "url": shown_url(subscription.url),
+        "events": list(subscription.selection.events),
+        "where": conditions_as_written(subscription.selection.where),
+        "active": subscription.active,
+        "secret_from": subscription.secret.source,
+        "previous_secret_from": None if previous is None else previous.source,
+        "signature": subscription.signature,
+        "headers": [name for name, _ in subscription.headers],
+        "timeout_s": subscription.timeout_s,
+        "rate_limit": str(endpoint.rate),
+        "max_in_flight": endpoint.max_in_flight,
+        "retry_s": list(subscription.retry),
+        "attempts": len(subscription.retry) + 1,
+    }
+
+
+def shown_url(url: str) -> str:
+    """Return a URL with its path, and without its query."""
+    # The operator wrote the path a moment ago, and looks for it; a query may be a key.
+    parts = urlsplit(url)
+    shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    return shown + ("?…" if parts.query else "")
+
+
+def conditions_as_written(conditions: Sequence[Condition]) -> dict[str, object]:
+    """Return conditions as the configuration writes them."""
+    return {condition.path: _as_written(condition.test) for condition in conditions}
+
+
+def _as_written(test: Among | Operators) -> object:
+    if isinstance(test, Among):
+        return test.written[0] if len(test.written) == 1 else list(test.written)
+    written: dict[str, object] = {}
+    for each in test.checks:
+        if isinstance(each, Glob):
+            written["glob"] = each.pattern
+        else:
+            written[each.name] = each.operand
+    if test.exists is not None:
+        written["exists"] = test.exists
+    if test.negated is not None:
+        written["not"] = _as_written(test.negated)
+    return written

@@ -1,0 +1,228 @@
+"""Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from relayd.config.partial import PartialConfig
+from relayd.core.body import Parsed, parse_json
+from relayd.core.delivery import Hold, State
+from relayd.core.endpoint import Endpoint, Health
+from relayd.core.matching import Matcher
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
+from relayd.views.deliveries import InFlight, in_flight_document, unfaithful_fields
+from relayd.views.moments import about, clock_time, iso
+
+_HOLD_WORDS = {
+    Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
+    Hold.INACTIVE: "it has active: false: what waits for it goes on once that is changed",
+    Hold.REMOVED: "it is gone from the configuration: what waits for it goes on if its name is back",
+    Hold.GONE: "its receiver answered 410 Gone, which means never again: it waits until its url"
+    " changes, or `relayd resume {name}`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of an event at one subscription.
+
+    `outcome` is for programs: `delivered`, `waiting`, `held`, `exhausted`, `cancelled`; without a
+    delivery `not_matched`, `inactive`, `missed` (it is wanted now, and was not then) or `unknown`.
+    `until` is when the next attempt may start, in Unix seconds, where that is known.
+    """
+
+    subscription: str
+    outcome: str
+    reason: str
+    delivery: DeliveryDetail | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What bears on deliveries that wait.
+
+    `due` counts what is due at each URL. `in_flight` has what is being attempted, by the
+    deliveries' numbers; None where that is not known.
+    """
+
+    running: bool
+    health: Mapping[str, Health]
+    due: Mapping[str, int]
+    urls: Mapping[str, str]
+    endpoints: Mapping[str, Endpoint]
+    in_flight: Mapping[int, InFlight] | None
+    now: float
+
+
+def explain_event(
+    event: EventDetail, config: PartialConfig | None, circumstances: Circumstances
+) -> Iterator[Explanation]:
+    """Yield what became of the event at each subscription, in the configuration's order.
+
+    Without `config` (the configuration cannot be read), of its deliveries alone.
+    """
+    deliveries = {each.delivery.subscription: each for each in event.deliveries}
+    names = () if config is None else config.subscriptions
+    verdicts = {} if config is None else _verdicts(event, config)
+    for name in dict.fromkeys((*names, *deliveries)):
+        if name in deliveries:
+            yield _of_delivery(deliveries[name], circumstances)
+        else:
+            yield verdicts[name]
+
+
+def _verdicts(event: EventDetail, config: PartialConfig) -> dict[str, Explanation]:
+    parsed = None if event.body is None else parse_json(event.body.decode())
+    if not isinstance(parsed, Parsed) or not isinstance(parsed.value, dict):
+        reason = "the event's content was removed after the retention, so nothing can be said"
+        return {name: Explanation(name, "unknown", reason) for name in config.subscriptions}
+    matcher = Matcher({name: each.selection for name, each in config.subscriptions.items()})
+    found: dict[str, Explanation] = {}
+    for verdict in matcher.explain(parsed.value):
+        name = verdict.name
+        if name in config.doubtful:
+            reason = "what it wants has a fault in the configuration; `relayd check` says which"
+            found[name] = Explanation(name, "unknown", reason)
+        elif not verdict.matched:
+            found[name] = Explanation(name, "not_matched", verdict.reason)
+        elif not config.subscriptions[name].active:
+            reason = "it has active: false, and takes no new events"
+            found[name] = Explanation(name, "inactive", reason)
+        else:
+            reason = (
+                "it would be wanted now; when it was accepted, the subscription was new or"
+                " inactive, or wanted other events."
+                f" `relayd replay --backfill {name} {event.id}` sends it"
+            )
+            found[name] = Explanation(name, "missed", reason)
+    return found
+
+
+def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explanation:
+    delivery = detail.delivery
+    name = delivery.subscription
+    last = detail.attempts[-1] if detail.attempts else None
+    count = f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}"
+    ended = "" if delivery.ended_at is None else clock_time(delivery.ended_at)
+    match delivery.state:
+        case State.DELIVERED:
+            status = "" if last is None or last.status is None else f": it answered {last.status}"
+            reason = f"delivered at {ended}, with attempt {delivery.attempts}{status}"
+            return Explanation(name, "delivered", reason, detail)
+        case State.EXHAUSTED:
+            reason = (
+                f"given up at {ended} after {count}; {_failed(last)}."
+                f" `relayd replay {delivery.id}` sends it again"
+            )
+            return Explanation(name, "exhausted", reason, detail)
+        case State.CANCELLED:
+            tried = f"; {_failed(last)}" if last is not None else ", before any attempt"
+            reason = (
+                f"cancelled by the operator at {ended}{tried}."
+                f" `relayd replay {delivery.id}` takes it back"
+            )
+            return Explanation(name, "cancelled", reason, detail)
+    tried = f"; {_failed(last)}" if last is not None else ""
+    in_flight = (circumstances.in_flight or {}).get(delivery.seq)
+    if delivery.hold is not None:
+        began = "" if in_flight is None else f"; {in_flight.words}, and goes on"
+        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
+        return Explanation(name, "held", reason, detail)
+    return Explanation(
+        name,
+        "waiting",
+        f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
+        detail,
+        delivery.due_at,
+    )
+
+
+def _failed(attempt: Attempt | None) -> str:
+    if attempt is None:
+        return "there was no attempt"
+    words = attempt.detail or attempt.failure or f"answered {attempt.status}"
+    return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, failed: {words}"
+
+
+def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
+    delivery = detail.delivery
+    now = circumstances.now
+    url = circumstances.urls.get(delivery.subscription, "")
+    health = circumstances.health.get(url, Health())
+    if not circumstances.running:
+        return "relayd is not running, so nothing is sent"
+    # Due later than that, it waits for its own time, which is what comes next.
+    if health.held_until > now and (delivery.due_at or 0.0) <= health.held_until:
+        return (
+            f"its endpoint answered 429 or 503 and is held back until"
+            f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"
+            f" `relayd resume {delivery.subscription}` lifts that"
+        )
+    if delivery.due_at is not None and delivery.due_at > now:
+        return (
+            f"its next attempt is due at {clock_time(delivery.due_at)}"
+            f" (in {about(delivery.due_at - now)})"
+            + (
+                ", or when its endpoint, which is failing, has recovered"
+                if _recovery_releases(delivery, health)
+                else ""
+            )
+            + f"; `relayd resume {delivery.subscription}` makes it now"
+        )
+    due = circumstances.due.get(url, 1)
+    words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"
+    if circumstances.in_flight is None:
+        words += ", or its attempt is in flight"
+    if health.failing_since is not None:
+        words += (
+            f", which is failing since {clock_time(health.failing_since)} and tried with one"
+            " attempt at a time"
+        )
+        return words
+    endpoint = circumstances.endpoints.get(url)
+    if due > 1 and endpoint is not None:
+        wait_s = due / endpoint.rate.refill_per_s
+        words += f"; the rate limit of {endpoint.rate} lets all of them go in {about(wait_s)}"
+    return words
+
+
+def _recovery_releases(delivery: ListedDelivery, health: Health) -> bool:
+    """Tell whether the recovery of its endpoint would give a retry an attempt before its time."""
+    retrying = delivery.state is State.RETRYING
+    return health.failing and retrying and not delivery.recovery_used
+
+
+def explanation_document(
+    event: EventDetail, explained: Sequence[Explanation], circumstances: Circumstances
+) -> dict[str, object]:
+    """Return what became of an event, for programs. The keys are part of the contract."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "market_id": event.market_id,
+        "unfaithful": list(unfaithful_fields(event)),
+        "accepted_at": iso(event.accepted_at),
+        "accepted_at_unix": event.accepted_at,
+        "running": circumstances.running,
+        "subscriptions": [
+            _subscription_document(each, circumstances.in_flight) for each in explained
+        ],
+    }
+
+
+def _subscription_document(
+    each: Explanation, in_flight: Mapping[int, InFlight] | None
+) -> Mapping[str, object]:
+    delivery = None if each.delivery is None else each.delivery.delivery
+    return {
+        "name": each.subscription,
+        "outcome": each.outcome,
+        "reason": each.reason,
+        "delivery_id": None if delivery is None else delivery.id,
+        "state": None if delivery is None else delivery.state,
+        "hold": None if delivery is None else delivery.hold,
+        "attempts": None if delivery is None else delivery.attempts,
+        "until": iso(each.until),
+        "until_unix": each.until,
+        **({} if delivery is None else in_flight_document(delivery, in_flight)),
+    }

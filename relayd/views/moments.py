@@ -1,0 +1,39 @@
+"""Moments and lengths of time as they are shown: for programs in ISO 8601, for people in short."""
+
+from datetime import UTC, datetime
+
+_DAY_S = 86_400.0
+
+
+def iso(moment: float | None) -> str | None:
+    """Return Unix seconds as ISO 8601 in UTC, to the millisecond, for programs."""
+    if moment is None:
+        return None
+    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def moment_fields(name: str, moment: float | None) -> dict[str, object]:
+    """Return the two keys that a moment has in JSON: ISO 8601, and Unix seconds."""
+    return {name: iso(moment), f"{name}_unix": moment}
+
+
+def clock_time(moment: float) -> str:
+    """Return the date and time in the machine's zone: `2026-01-31 14:00:05`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short_time(moment: float, now: float) -> str:
+    """Return at most 8 characters: `14:00:05` within the last 20 hours, else `Jan 31` or `2025-01`."""
+    local = datetime.fromtimestamp(moment).astimezone()
+    if abs(now - moment) < 20 * 3600:
+        return local.strftime("%H:%M:%S")
+    return local.strftime("%b %d") if abs(now - moment) < 300 * _DAY_S else local.strftime("%Y-%m")
+
+
+def about(seconds: float) -> str:
+    """Return a length of time with one unit, rounded: `45s`, `12m`, `4h`, `19d`."""
+    for unit, size in (("d", _DAY_S), ("h", 3600.0), ("m", 60.0)):
+        if seconds >= 2 * size or (seconds >= size and unit != "d"):
+            return f"{round(seconds / size)}{unit}"
+    return f"{max(0, round(seconds))}s"

@@ -1,0 +1,40 @@
+"""Rejected input, as the documents of `rejected list` and `rejected show`."""
+
+from relayd.core.event import Column
+from relayd.queue.snapshot_values import ListedInput, RejectedInput
+from relayd.views.moments import iso
+
+
+def listed_document(each: ListedInput | RejectedInput) -> dict[str, object]:
+    """Return what is listed of rejected input."""
+    return {
+        "number": each.seq,
+        "source": each.source,
+        "rejected_at": iso(each.rejected_at),
+        "rejected_at_unix": each.rejected_at,
+        "code": each.code,
+        "reason": each.reason,
+    }
+
+
+def rejected_document(found: RejectedInput) -> dict[str, object]:
+    """Return rejected input in full."""
+    return {**listed_document(found), "row": columns_of(found)}
+
+
+def columns_of(found: RejectedInput) -> dict[str, str | int | float | None]:
+    """Return each column as it was found; bytes that are not UTF-8 are replaced."""
+    row = found.row
+    columns = {
+        "id": row.id,
+        "type": row.type,
+        "created": row.created,
+        "market_id": row.market_id,
+        "api_version": row.api_version,
+        "data": row.data,
+    }
+    return {name: _text(value) for name, value in columns.items()}
+
+
+def _text(value: Column) -> str | int | float | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

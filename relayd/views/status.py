@@ -1,0 +1,120 @@
+"""How everything stands, as the document of `status`.
+
+The keys are part of the contract. Each time stands twice: in ISO 8601 (UTC), and under the same key
+with `_unix` in Unix seconds.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from relayd.core.endpoint import endpoint_name
+from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
+from relayd.views.moments import moment_fields
+
+Live = Mapping[str, Any]
+"""What the daemon said of itself: see `relayd.commands`."""
+
+
+def status_document(overview: Overview, live: Live | None, path: str, now: float) -> object:
+    """Return how everything stands; what only a running daemon knows is null without one."""
+    queue = overview.queue
+    return {
+        "running": live is not None,
+        "daemon": None
+        if live is None
+        else {
+            "version": live["version"],
+            "pid": live["pid"],
+            "config": live["config"],
+            **moment_fields("started_at", live["started_at"]),
+            "uptime_s": round(live["uptime_s"], 1),
+        },
+        "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
+        "sources": None if live is None else live["sources"],
+        "queue": {
+            "path": path,
+            "size_bytes": queue.size_bytes,
+            "free_bytes": queue.free_bytes,
+            "contents_bytes": {
+                "events": queue.contents.events,
+                "attempts": queue.contents.attempts,
+                "rejected": queue.contents.rejected,
+                "other": queue.contents.other,
+            },
+            "max_size_bytes": None if live is None else live["queue"]["max_size_bytes"],
+            "too_large": None if live is None else live["queue"]["too_large"],
+            **moment_fields("oldest_event_at", queue.oldest_event_at),
+            "deliveries": queue.deliveries,
+            "waiting": queue.waiting,
+            "rejected": queue.rejected,
+        },
+    }
+
+
+def _endpoint_document(
+    endpoint: EndpointStanding, live: Live | None, now: float
+) -> dict[str, object]:
+    health = endpoint.health
+    held_until = health.held_until if health.held_until > now else None
+    bucket = bucket_of(endpoint, live)
+    return {
+        "url": endpoint_name(endpoint.url),
+        "state": endpoint_state(endpoint, now),
+        **moment_fields("failing_since", health.failing_since),
+        "failures": health.failures,
+        "last_attempts": len(health.recent),
+        "last_attempts_failed": health.failed_of_recent,
+        "last_failure": health.last_failure or None,
+        **moment_fields("held_until", held_until),
+        "tokens": None if bucket is None else round(bucket["tokens"], 2),
+        "burst": None if bucket is None else bucket["burst"],
+        "rate_limit": None if bucket is None else bucket["rate_limit"],
+        "in_flight": None if bucket is None else bucket["in_flight"],
+        "allowed_in_flight": None if bucket is None else bucket["allowed_in_flight"],
+        "subscriptions": [_subscription_document(each) for each in endpoint.subscriptions],
+        "last_hour": _tally_document(endpoint.tallies.last_hour),
+        "last_day": _tally_document(endpoint.tallies.last_day),
+    }
+
+
+def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "hold": each.hold,
+        "waiting": each.waiting,
+        **moment_fields("oldest_waiting_at", each.oldest_accepted_at),
+        **moment_fields("next_attempt_at", each.next_due_at),
+    }
+
+
+def _tally_document(tally: Tally) -> dict[str, object]:
+    rate = tally.success_rate
+    return {
+        "attempts": tally.attempts,
+        "delivered": tally.delivered,
+        "failed": tally.failed,
+        "exhausted": tally.exhausted,
+        "success_rate": None if rate is None else round(rate, 4),
+        "p50_ms": _milliseconds(tally, 0.5),
+        "p95_ms": _milliseconds(tally, 0.95),
+    }
+
+
+def _milliseconds(tally: Tally, quantile: float) -> float | None:
+    response_s = tally.response_s(quantile)
+    return None if response_s is None else round(response_s * 1000, 1)
+
+
+def endpoint_state(endpoint: EndpointStanding, now: float) -> str:
+    """Return `held`, `failing`, `waiting` (held back by a 429 or 503) or `healthy`."""
+    if all(each.hold is not None for each in endpoint.subscriptions):
+        return "held"
+    if endpoint.health.failing:
+        return "failing"
+    return "waiting" if endpoint.health.held_until > now else "healthy"
+
+
+def bucket_of(endpoint: EndpointStanding, live: Live | None) -> Mapping[str, Any] | None:
+    """Return what the running daemon says of an endpoint's bucket; None without one."""
+    found: Mapping[str, Any] | None = None if live is None else live["endpoints"].get(endpoint.url)
+    return found

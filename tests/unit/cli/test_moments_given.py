@@ -1,0 +1,61 @@
+"""Times as people write them on a command line."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from relayd.cli.moments import parse_moment, parse_seconds
+
+NOW = 1_640_995_200.0  # 2022-01-01T00:00:00Z
+
+
+@pytest.fixture(autouse=True)
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2h", NOW - 7200),
+        ("30d", NOW - 30 * 86_400),
+        ("500ms", NOW - 0.5),
+        ("2022-01-01T00:00:00Z", NOW),
+        ("2022-01-01T01:00", NOW),
+        ("2022-01-01", NOW - 3600),
+        ("2022-01-01 01:00:30.5", NOW + 30.5),
+        ("2021-12-31T19:00-05:00", NOW),
+        ("", None),
+        ("2", None),
+        ("yesterday", None),
+        ("2022-13-01", None),
+        ("0001-01-01", None),
+    ],
+)
+def test_moments(text: str, moment: float | None) -> None:
+    found = parse_moment(text, NOW)
+    if text == "0001-01-01":  # long before the epoch: a time, or none where the system has none
+        assert found is None or found < 0
+    else:
+        assert found == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1640995200", 1_640_995_200),
+        ("1", 1),
+        ("2h", int(NOW) - 7200),
+        ("2022-01-01T00:00:00.9Z", int(NOW)),
+        ("-1", None),
+        ("\u0661", None),
+        ("soon", None),
+    ],
+)
+def test_seconds_are_given_as_such_or_as_a_moment(text: str, seconds: int | None) -> None:
+    assert parse_seconds(text, NOW) == seconds

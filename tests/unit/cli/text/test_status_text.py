@@ -1,0 +1,101 @@
+"""What `status` says of the queue's size."""
+
+import pytest
+
+from relayd.cli.text.status import status_lines
+from relayd.core.endpoint import Health
+from relayd.queue.snapshot_values import (
+    Contents,
+    EndpointStanding,
+    Overview,
+    QueueStanding,
+    Tallies,
+    Tally,
+)
+from relayd.views.status import Live, status_document
+
+CONTENTS = Contents(
+    events=1_500_000_000, attempts=0, rejected=20_000_000, other=580_000_000, free=0
+)
+QUEUE = QueueStanding(
+    2_100_000_000, 0, None, deliveries=900, waiting=900, rejected=0, contents=CONTENTS
+)
+OVERVIEW = Overview((), QUEUE)
+NOW = 1_700_000_000.0
+
+
+def live(max_size_bytes: int | None, *, too_large: bool) -> Live:
+    return {
+        "version": "1",
+        "pid": 1,
+        "config": "config.yaml",
+        "started_at": NOW - 7_200,
+        "uptime_s": 7_200.0,
+        "endpoints": {},
+        "sources": [],
+        "queue": {"max_size_bytes": max_size_bytes, "too_large": too_large},
+    }
+
+
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def said(told: Live | None) -> str:
+    lines = "\n".join(status_lines(OVERVIEW, told, "/var/lib/relayd/queue.db", NOW))
+    assert max(map(len, lines.splitlines())) <= 90  # with colours
+    return " ".join(lines.split())
+
+
+def test_a_queue_that_is_too_large_is_told() -> None:
+    told = live(2_000_000_000, too_large=True)
+    expected = "it is larger than queue.max_size (2.0 GB), and nothing is left in it that has ended"
+    assert expected in said(told)
+    for other in (live(2_000_000_000, too_large=False), live(None, too_large=True), None):
+        assert "max_size" not in said(other)
+
+
+def test_a_reader_that_is_not_confined_is_reported() -> None:
+    def with_reader(reason: str | None) -> Live:
+        source = {"name": "spool market", "waits_for": None, "undeleted": 0, "not_confined": reason}
+        return {**live(None, too_large=False), "sources": [source]}
+
+    reported = said(with_reader("Landlock is off in this kernel"))
+    assert "spool market: reader not confined: Landlock is off in this kernel" in reported
+    assert "confined" not in said(with_reader(None))
+
+
+def test_how_long_it_has_run_is_the_daemons_word() -> None:
+    # The clock was set by a day since: the daemon's times may be a second behind that.
+    stepped = {**live(None, too_large=False), "started_at": NOW - 86_400 - 7_200}
+    assert "relayd 1 runs since 2h (process 1)" in said(stepped)
+    document = status_document(OVERVIEW, stepped, "queue.db", NOW)
+    assert isinstance(document, dict)
+    assert document["daemon"]["uptime_s"] == 7_200.0
+
+
+def test_programs_are_told_as_well() -> None:
+    document = status_document(OVERVIEW, live(2_000_000_000, too_large=True), "queue.db", NOW)
+    assert isinstance(document, dict)
+    queue = document["queue"]
+    assert (queue["max_size_bytes"], queue["too_large"]) == (2_000_000_000, True)
+    document = status_document(OVERVIEW, None, "queue.db", NOW)
+    assert isinstance(document, dict)
+    assert document["queue"]["too_large"] is None
+
+
+def test_what_fills_the_queue_is_named_the_largest_first() -> None:
+    lines = list(status_lines(Overview((), QUEUE), None, "/q.db", 0.0))
+    text = " ".join(" ".join(lines).split())
+    assert "filled by (about): events 1.5 GB, deliveries and indexes 580 MB, rejected" in text
+    document = status_document(Overview((), QUEUE), None, "/q.db", 0.0)
+    assert document["queue"]["contents_bytes"]["rejected"] == 20_000_000  # type: ignore[index]  # JSON
+
+
+def test_an_outage_that_an_older_relayd_saw_is_told_without_its_last_attempts() -> None:
+    tallies = Tallies(last_hour=Tally(), last_day=Tally())
+    health = Health(failures=7, failing_since=NOW - 60, last_failure="answered 503")
+    endpoint = EndpointStanding("https://a.example/hook", health, (), tallies)
+    lines = " ".join(status_lines(Overview((endpoint,), QUEUE), None, "queue.db", NOW))
+    assert "7 attempts in a row failed, the latest: answered 503" in " ".join(lines.split())
