@@ -14,9 +14,9 @@ from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.subscription import Subscription
 from relayd.delivery.attempt import Attempt
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.observer import Observer
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.values import Claim, Want
 

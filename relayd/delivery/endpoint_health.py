@@ -13,8 +13,8 @@ from relayd.core.clock_step import moved_health
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Outcome
 from relayd.core.token_bucket import TokenBucket
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.observer import Observer
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.queue.interface import QueueUnavailable
 
 _MOST_AT_ONCE = 256

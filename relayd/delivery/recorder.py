@@ -8,8 +8,8 @@ from relayd.containment import is_defect
 from relayd.core.delivery import AttemptRecord
 from relayd.core.endpoint import Health
 from relayd.delivery.attempt import Attempt
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.values import Recording
 

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 import trio
 
+from relayd.queue.delivery_queue import STORAGE_RETRY_S
 from relayd.queue.interface import QueueUnavailable, QueueWriter
 
 _log = structlog.get_logger()
@@ -19,7 +20,6 @@ _log = structlog.get_logger()
 STEP_ROWS: Final = 2_000
 """Takes some 10 ms, for which other transactions wait."""
 PAUSE_S: Final = 0.005
-_STORAGE_RETRY_S: Final = 1.0
 
 
 async def move_endpoints(queue: QueueWriter, step: float, now: float) -> None:
@@ -50,4 +50,4 @@ async def _patiently(write: Callable[[], Awaitable[None]]) -> None:
             return await write()
         except QueueUnavailable as error:
             _log.warning("queue_unavailable", detail=str(error))
-            await trio.sleep(_STORAGE_RETRY_S)
+            await trio.sleep(STORAGE_RETRY_S)

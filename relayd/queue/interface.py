@@ -8,16 +8,17 @@ from __future__ import annotations  # a command that only reads loads none of wh
 
 from typing import TYPE_CHECKING, Protocol
 
+from relayd.queue.delivery_queue import DeliveryQueue
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
 
     from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
-    from relayd.core.delivery import Hold
     from relayd.core.endpoint import Health
     from relayd.core.expiry import Evidence, Expiry
-    from relayd.core.own_events import OutboxRow, OwnEvent
+    from relayd.core.own_events import OutboxRow
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.snapshot_values import (
         Contents,
@@ -33,16 +34,13 @@ if TYPE_CHECKING:
     )
     from relayd.queue.values import (
         Changed,
-        Claim,
         Cursor,
         Declared,
         HandoverStep,
         Horizon,
         PruneStep,
-        Recording,
         Retries,
         Waiting,
-        Want,
     )
 
 
@@ -116,7 +114,7 @@ class Survey(Protocol):
         """Find the next events that may go."""
 
 
-class QueueWriter(Protocol):
+class QueueWriter(DeliveryQueue, Protocol):
     """The queue as its one daemon uses it. Each write is durable when its call returns.
 
     Every method may raise `QueueUnavailable` or `QueueBroken`. A call that is cancelled while it
@@ -128,17 +126,13 @@ class QueueWriter(Protocol):
         """What this queue's deliveries have in their ids."""
 
     @property
-    def holds(self) -> Mapping[str, Hold | None]:
-        """Each subscription's hold, as it was last committed."""
-
-    @property
     def looks(self) -> QueueLooks:
         """What may be asked beside the deliveries."""
 
     def survey(self) -> AbstractAsyncContextManager[Survey]:
         """Open what retention goes by, which may take long to answer, apart from all else."""
 
-    # The way of an event.
+    # What comes in; what goes out is `DeliveryQueue`.
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
@@ -146,29 +140,8 @@ class QueueWriter(Protocol):
     async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rows that cannot be events in the rejected list; return those that are new to it."""
 
-    async def claim(self, want: Want) -> Claim:
-        """Find deliveries that are due. Writes nothing."""
-
-    async def record(self, recording: Recording) -> bool:
-        """Write what came of an attempt, and say whether its delivery stands as was decided."""
-
-    async def quarantine(self, seq: int, detail: str) -> bool:
-        """End a delivery whose attempt cannot be recorded; say whether it had not ended before."""
-
-    async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
-    ) -> None:
-        """Write an endpoint's health, as it is when it is written, and what relayd has to say."""
-
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-
-    def next_release(self) -> int:
-        """Return the number of a release from now on: see `core.release`."""
-
-    @property
-    def newest_release(self) -> int:
-        """The newest release that an attempt which begins now is made after."""
 
     async def outbox(self) -> Sequence[OutboxRow]:
         """Return the first of relayd's own events on their way in, once there are some."""

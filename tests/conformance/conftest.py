@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from queues_under_test import InMemory, InSQLite, UnderTest
+from queues_under_test import InMemory, InSQLite, UnderTest, declare
 
 
 @asynccontextmanager
@@ -20,4 +20,5 @@ async def _opened(kind: str, folder: Path) -> AsyncIterator[UnderTest]:
 @pytest.fixture(params=["sqlite", "memory"])
 async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[UnderTest]:
     async with _opened(request.param, tmp_path) as opened:
+        await declare(opened)
         yield opened

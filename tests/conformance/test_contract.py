@@ -2,7 +2,7 @@
 
 import pytest
 from queue_file import FAILED, OK, URL
-from queues_under_test import NAMES, UnderTest
+from queues_under_test import NAMES, UnderTest, add, states
 
 from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
@@ -36,14 +36,14 @@ async def record(
 
 
 async def failed_once(queue: UnderTest, name: str = "books") -> int:
-    seq = await queue.add(name)
+    seq = await add(queue, name)
     [delivery] = (await claim(queue, name)).deliveries
     await record(queue, delivery, FAILED)
     return seq
 
 
 async def test_what_is_new_is_due_at_once_in_its_order(queue: UnderTest) -> None:
-    seqs = [await queue.add(name) for name in ("books", "mail", "books")]
+    seqs = [await add(queue, name) for name in ("books", "mail", "books")]
     found = await claim(queue)
     assert [each.seq for each in found.deliveries] == seqs
     assert {each.state for each in found.deliveries} == {State.PENDING}
@@ -51,13 +51,13 @@ async def test_what_is_new_is_due_at_once_in_its_order(queue: UnderTest) -> None
 
 
 async def test_a_claim_writes_nothing(queue: UnderTest) -> None:
-    await queue.add("books")
+    await add(queue, "books")
     first, second = await claim(queue), await claim(queue)
     assert first.deliveries == second.deliveries != ()
 
 
 async def test_what_is_in_flight_is_not_found(queue: UnderTest) -> None:
-    first, second = await queue.add("books"), await queue.add("books")
+    first, second = await add(queue, "books"), await add(queue, "books")
     found = await claim(queue, busy=frozenset({first}))
     assert [each.seq for each in found.deliveries] == [second]
 
@@ -66,22 +66,22 @@ async def test_where_more_is_due_than_wanted_the_time_to_ask_again_has_come(
     queue: UnderTest,
 ) -> None:
     for _ in range(3):
-        await queue.add("books")
+        await add(queue, "books")
     found = await claim(queue, count=2)
     assert len(found.deliveries) == 2
     assert found.next_due["books"] <= queue.now
 
 
 async def test_only_the_subscriptions_asked_for_are_found(queue: UnderTest) -> None:
-    await queue.add("books")
+    await add(queue, "books")
     assert (await claim(queue, "mail")).deliveries == ()
 
 
 async def test_a_success_ends_a_delivery(queue: UnderTest) -> None:
-    seq = await queue.add("books")
+    seq = await add(queue, "books")
     [delivery] = (await claim(queue)).deliveries
     assert await record(queue, delivery, OK)
-    assert await queue.states() == {seq: State.DELIVERED}
+    assert await states(queue) == {seq: State.DELIVERED}
     assert (await claim(queue)).deliveries == ()
 
 
@@ -95,18 +95,18 @@ async def test_a_failure_is_retried_when_its_time_has_come_and_then_given_up(
     [delivery] = (await claim(queue)).deliveries
     assert (delivery.state, delivery.attempts, delivery.step) == (State.RETRYING, 1, 1)
     assert await record(queue, delivery, FAILED)
-    assert await queue.states() == {seq: State.EXHAUSTED}
+    assert await states(queue) == {seq: State.EXHAUSTED}
     assert (await claim(queue)).next_due == {}
 
 
 async def test_the_operator_releases_each_retry_once(queue: UnderTest) -> None:
     await failed_once(queue)
-    await queue.release("books")
+    await queue.queue.release("books")
     [delivery] = (await claim(queue)).deliveries
     assert delivery.extra is Extra.OPERATOR
     assert await record(queue, delivery, FAILED)
     assert (await claim(queue)).deliveries == ()
-    assert set((await queue.states()).values()) == {State.RETRYING}
+    assert set((await states(queue)).values()) == {State.RETRYING}
 
 
 async def test_a_recovery_releases_each_retry_once(queue: UnderTest) -> None:
@@ -118,10 +118,10 @@ async def test_a_recovery_releases_each_retry_once(queue: UnderTest) -> None:
 
 
 async def test_a_release_that_came_after_an_attempt_began_still_counts(queue: UnderTest) -> None:
-    await queue.add("books")
+    await add(queue, "books")
     [delivery] = (await claim(queue)).deliveries
     began_after = queue.queue.newest_release
-    await queue.release("books")
+    await queue.queue.release("books")
     decided = decide(delivery, FAILED, SCHEDULE, started_at=queue.now, now=queue.now, jitter=0.0)
     await queue.queue.record(Recording(decided, URL, None, release=began_after))
     [again] = (await claim(queue)).deliveries
@@ -129,7 +129,7 @@ async def test_a_release_that_came_after_an_attempt_began_still_counts(queue: Un
 
 
 async def test_a_410_holds_its_subscription_when_the_record_returns(queue: UnderTest) -> None:
-    await queue.add("books")
+    await add(queue, "books")
     [delivery] = (await claim(queue)).deliveries
     await record(queue, delivery, GONE)
     assert queue.queue.holds.get("books") is Hold.GONE
@@ -137,7 +137,7 @@ async def test_a_410_holds_its_subscription_when_the_record_returns(queue: Under
 
 
 async def test_a_quarantined_delivery_has_ended(queue: UnderTest) -> None:
-    seq = await queue.add("books")
+    seq = await add(queue, "books")
     assert await queue.queue.quarantine(seq, "a defect")
     assert not await queue.queue.quarantine(seq, "a defect")
     assert (await claim(queue)).deliveries == ()
@@ -146,7 +146,7 @@ async def test_a_quarantined_delivery_has_ended(queue: UnderTest) -> None:
 async def test_releases_have_rising_numbers(queue: UnderTest) -> None:
     first = queue.queue.next_release()
     assert queue.queue.newest_release == first
-    await queue.release("books")
+    await queue.queue.release("books")
     assert first < queue.queue.newest_release < queue.queue.next_release()
 
 
@@ -162,6 +162,6 @@ async def test_the_health_is_asked_for_when_it_is_written(
 
     await queue.queue.record_health(URL, health, ())
     assert asked == [1]
-    await queue.add("books")
+    await add(queue, "books")
     [delivery] = (await claim(queue)).deliveries
     assert await record(queue, delivery, outcome, Health())

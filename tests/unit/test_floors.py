@@ -11,7 +11,7 @@ FLOORS: list[list[str]] = [
     ["core", "permissions"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
     ["queue.values", "queue.snapshot_values"],
-    ["queue.delivery_filter"],
+    ["queue.delivery_filter", "queue.delivery_queue"],
     ["queue.interface"],
     ["at_work", "database", "log", "service", "control", "spool", "orphans"],
     ["config_process"],

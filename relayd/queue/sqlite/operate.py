@@ -51,7 +51,7 @@ def replay(
     db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, now: float
 ) -> Changed:
     """Make ended deliveries due again, with their whole retry schedule; attempts go on counting."""
-    values = {"now": now, "due_at": now - FRESH_FOR_S, "seqs": json.dumps(seqs)}
+    values = {"now": now, "due_at": now - FRESH_FOR_S, "seqs": json.dumps(list(seqs))}
     return _changed(db.execute(_REPLAY, values).fetchall(), ids)
 
 
@@ -59,7 +59,7 @@ def cancel(
     db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, now: float
 ) -> Changed:
     """End waiting deliveries. An attempt that is under way may still deliver one of them."""
-    return _changed(db.execute(_CANCEL, {"now": now, "seqs": json.dumps(seqs)}).fetchall(), ids)
+    return _changed(db.execute(_CANCEL, {"now": now, "seqs": json.dumps(list(seqs))}).fetchall(), ids)
 
 
 def _changed(rows: Sequence[tuple[int]], ids: Mapping[str, int]) -> Changed:
@@ -77,7 +77,7 @@ def backfill(
     now: float,
 ) -> int:
     """Make the deliveries of these events that the subscription does not have; return how many."""
-    lacking = db.execute(_LACKING, (json.dumps(event_seqs), subscription_id)).fetchall()
+    lacking = db.execute(_LACKING, (json.dumps(list(event_seqs)), subscription_id)).fetchall()
     rows = []
     for (event_seq,) in lacking:
         rows.append((numbers.delivery, event_seq, subscription_id, now, now - FRESH_FOR_S))
@@ -98,7 +98,7 @@ def read_bodies(
     for seq, body in db.execute(
         "SELECT seq, body FROM events WHERE seq IN (SELECT value FROM json_each(?))"
         " AND body IS NOT NULL ORDER BY seq",
-        (json.dumps(event_seqs),),
+        (json.dumps(list(event_seqs)),),
     ):
         size += len(body)
         if read and size > most_bytes:

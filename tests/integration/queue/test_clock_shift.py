@@ -114,7 +114,7 @@ async def test_a_retry_that_changed_meanwhile_keeps_its_new_time(
 async def test_a_locked_queue_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock_shift, "_STORAGE_RETRY_S", 0.01)
+    monkeypatch.setattr(clock_shift, "STORAGE_RETRY_S", 0.01)
     async with opened(tmp_path / "queue.db") as queue:
         await fail(queue, "evt_1", now=NOW)
         shift = queue.shift_retries

@@ -180,7 +180,7 @@ async def test_a_day_that_a_receiver_asked_for_by_mistake_can_be_lifted(
         await trio.sleep(5000)
         assert len(bench.starts) == 1
         if by == "operator":
-            bench.queue.release("books")
+            bench.queue.release_now("books")
             assert await task.lift_hold()
             assert not await task.lift_hold()
         else:
@@ -205,7 +205,7 @@ async def test_a_release_gives_each_retry_one_attempt_each_time(
         for releases in range(4):
             await trio.sleep(10)
             assert len(bench.starts) == 5 + 5 * releases
-            bench.queue.release("books")
+            bench.queue.release_now("books")
             task.release("books")
         await trio.sleep(20)
         assert set(bench.queue.states().values()) == {State.RETRYING}
@@ -233,7 +233,7 @@ async def test_what_fails_after_a_release_and_began_before_it_is_released(
     async with bench.running(subscriptions=(subscription(retry=(3600.0,)),)) as task:
         await trio.sleep(2)
         # It was signed with the secret of before, say.
-        bench.queue.release("books")
+        bench.queue.release_now("books")
         task.release("books")
         await trio.sleep(1000)
         assert [round(start) for start in bench.starts] == [0, 5]

@@ -1,26 +1,30 @@
-"""What the delivery of events needs of the queue."""
+"""The part of the queue's interface that the delivery of events uses: see `queue.interface`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations  # a command that only reads loads none of what is named here
 
-from relayd.core.delivery import Hold
-from relayd.core.endpoint import Health
-from relayd.core.own_events import OwnEvent
-from relayd.queue.values import Claim, Recording, Want
+from typing import TYPE_CHECKING, Final, Protocol
 
-STORAGE_RETRY_S = 1.0
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from relayd.core.delivery import Hold
+    from relayd.core.endpoint import Health
+    from relayd.core.own_events import OwnEvent
+    from relayd.queue.values import Claim, Recording, Want
+
+STORAGE_RETRY_S: Final = 1.0
 """How long to wait before the queue is asked again, when it is locked or its disk is full."""
 
 
 class DeliveryQueue(Protocol):
-    """Finds what is due and keeps what came of it. Each write is durable when it returns."""
+    """Finds what is due and records attempts. Each write is durable when its call returns."""
 
     @property
     def holds(self) -> Mapping[str, Hold | None]:
         """Each subscription's hold, as it was last committed."""
 
     async def claim(self, want: Want) -> Claim:
-        """Find deliveries that are due."""
+        """Find deliveries that are due. Writes nothing."""
 
     async def record(self, recording: Recording) -> bool:
         """Write the result of an attempt.
