@@ -59,7 +59,9 @@ def cancel(
     db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, now: float
 ) -> Changed:
     """End waiting deliveries. An attempt that is under way may still deliver one of them."""
-    return _changed(db.execute(_CANCEL, {"now": now, "seqs": json.dumps(list(seqs))}).fetchall(), ids)
+    return _changed(
+        db.execute(_CANCEL, {"now": now, "seqs": json.dumps(list(seqs))}).fetchall(), ids
+    )
 
 
 def _changed(rows: Sequence[tuple[int]], ids: Mapping[str, int]) -> Changed:
