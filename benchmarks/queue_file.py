@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from benchmarks.errors import RefusedError
 from benchmarks.events import CREATED, EVENT_TYPE, body
-from relayd.queue.schema import migrate
+from relayd.queue.sqlite.schema import migrate
 
 _NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT ?1)"
 

@@ -18,9 +18,9 @@ from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.intake import Intake
 from relayd.log import Log
-from relayd.queue.pruning import Pruning
-from relayd.queue.queue import Queue
-from relayd.queue.wal_watch import WalWatch
+from relayd.queue.interface import QueueWriter
+from relayd.queue.retention import Pruning
+from relayd.queue.sqlite.wal_watch import WalWatch
 from relayd.reload import Reload
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import Surroundings
@@ -53,7 +53,7 @@ class Assembly:
 
 async def assemble(
     config: Config,
-    queue: Queue,
+    queue: QueueWriter,
     *,
     log: Log,
     service: Service,
@@ -61,7 +61,7 @@ async def assemble(
     at_work: AtWork,
     stopping: trio.Event,
 ) -> Assembly:
-    """Build the parts; none of them runs yet. Raises `DatabaseError`."""
+    """Build the parts; none of them runs yet. Raises `QueueError`."""
     make_transport = _transports()
     dispatch = Dispatch(
         queue,
@@ -143,7 +143,7 @@ def _control(reload: Reload, commands: Commands) -> LineServer:
     )
 
 
-def _watchdog(queue: Queue, dispatch: Dispatch, service: Service) -> Watchdog | None:
+def _watchdog(queue: QueueWriter, dispatch: Dispatch, service: Service) -> Watchdog | None:
     if service.watchdog_s is None:
         return None
     return Watchdog(service.watchdog_s, queue=queue, pulses=dispatch.pulses, feed=service.alive)

@@ -9,7 +9,6 @@ retries can move with it.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 import trio
@@ -17,9 +16,8 @@ import trio
 from relayd.core.clock_step import GAP_S, Sighting, is_gap, step_between, step_since
 from relayd.core.expiry import TRUSTED_S, Steadiness
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.clock_marks import read_seen_at
-from relayd.queue.queue import Queue
-from relayd.queue.rescheduling import move_endpoints, move_retries, newest, newest_before
+from relayd.queue.clock_shift import move_endpoints, move_retries
+from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
@@ -91,23 +89,23 @@ class StartStep:
     certain: bool = False
 
 
-async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
+async def step_at_start(clock: Clock, queue: QueueWriter) -> StartStep:
     """Look whether the clock was set while relayd was down, before anything is due.
 
     Of a step back, the endpoints' times have moved when this returns, and `Timekeeping.run` moves
     the retries. With a long gap, of rest or by a clock that is ahead, all have moved. Raises
-    `DatabaseError`.
+    `QueueError`.
     """
     now = clock.now()
-    step = step_since(await queue.look(newest), now)
+    step = step_since(await queue.looks.newest_decision(), now)
     if step:
         await move_endpoints(queue, step, now)
         return StartStep(step)
-    seen_at = await queue.look(read_seen_at)
+    seen_at = await queue.looks.clock_seen_at()
     if seen_at is not None and is_gap(seen_at, now):
         # Since the last look, something may have been scheduled. What a start that was killed has
         # moved already is newer than that.
-        last = await queue.look(partial(newest_before, moment=now - GAP_S / 2))
+        last = await queue.looks.newest_retry_before(now - GAP_S / 2)
         gap = now - max(seen_at, last)
         # Retries first: after a kill in between, the next start finds the same gap and moves the rest.
         moved = await move_retries(queue, gap, now)
@@ -128,7 +126,7 @@ async def step_at_start(clock: Clock, queue: Queue) -> StartStep:
 class Timekeeping:
     """Makes the clock follow the system's, and moves scheduled times with each step of it."""
 
-    def __init__(self, clock: Clock, queue: Queue, dispatch: Dispatch) -> None:
+    def __init__(self, clock: Clock, queue: QueueWriter, dispatch: Dispatch) -> None:
         self._clock = clock
         self._queue = queue
         self._dispatch = dispatch
@@ -136,7 +134,7 @@ class Timekeeping:
         self._began = False
 
     async def run(self, start: StartStep = StartStep()) -> None:
-        """Keep time until cancelled, after a step at the start. Raises `DatabaseError`.
+        """Keep time until cancelled, after a step at the start. Raises `QueueError`.
 
         When it runs again after a defect, the step at the start is not applied a second time.
         """

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 import trio
 
-from relayd.database import DatabaseFailedError
+from relayd.queue.interface import QueueBroken
 
 _log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ def is_defect(error: BaseException) -> bool:
     Cancellation is not, nor is an error that says that the queue is broken.
     """
     if isinstance(error, BaseExceptionGroup):
-        return isinstance(error, ExceptionGroup) and error.subgroup(DatabaseFailedError) is None
-    return isinstance(error, Exception) and not isinstance(error, DatabaseFailedError)
+        return isinstance(error, ExceptionGroup) and error.subgroup(QueueBroken) is None
+    return isinstance(error, Exception) and not isinstance(error, QueueBroken)
 
 
 async def contained(

@@ -27,10 +27,11 @@ from relayd.crash_journal import AtWork
 from relayd.database import sqlite_loop
 from relayd.log import Log
 from relayd.orphans import reap_orphans
-from relayd.queue.checking import check_at_start, check_whole
-from relayd.queue.lock import locked
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.reserve import reserve_of
+from relayd.queue.interface import QueueWriter
+from relayd.queue.sqlite.integrity import check_at_start, check_whole
+from relayd.queue.sqlite.lock import locked
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.reserve import reserve_of
 from relayd.reload import Reload, declarations
 from relayd.systemd import Service
 from relayd.unix_socket.listener import bind_unix
@@ -44,7 +45,7 @@ GRACE_S = 10.0
 async def run_daemon(config: Config, log: Log, service: Service) -> None:
     """Run until SIGTERM or SIGINT; a second one ends it at once, without waiting for attempts.
 
-    Raises `QueueLockedError`, `SchemaMismatchError`, `DatabaseError`, `SocketPathError`,
+    Raises `QueueLockedError`, `SchemaMismatchError`, `QueueError`, `SocketPathError`,
     `SourceError` or `OSError`, alone or in an exception group, when it cannot start or go on.
     """
     with (
@@ -87,7 +88,7 @@ class Daemon:
     def __init__(
         self,
         config: Config,
-        queue: Queue,
+        queue: QueueWriter,
         *,
         log: Log,
         service: Service,

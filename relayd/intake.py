@@ -16,8 +16,7 @@ from relayd.core.matching import Matcher
 from relayd.core.parts import Parts, whole
 from relayd.core.poison import event_key
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueUnavailable, QueueWriter
 
 _log = structlog.get_logger()
 
@@ -45,7 +44,7 @@ class Intake:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: QueueWriter,
         config: Config,
         wake: Callable[[Iterable[str]], None],
         at_work: AtWork,
@@ -66,13 +65,13 @@ class Intake:
     async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
         """Make events durable, with their deliveries, and return what became of each, in order.
 
-        Raises `DatabaseError` where the queue cannot take them now. A defect that one of them
+        Raises `QueueError` where the queue cannot take them now. A defect that one of them
         brings out is logged, and is that one's `Acceptance.DEFECT`.
         """
         try:
             return await self._accept(events, source)
         except Exception as error:
-            if not is_defect(error) or isinstance(error, DatabaseBusyError | DatabaseFullError):
+            if not is_defect(error) or isinstance(error, QueueUnavailable):
                 raise
             if len(events) == 1:
                 _log.exception("event_defect", source=source, event_id=events[0].id)

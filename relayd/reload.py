@@ -16,15 +16,13 @@ from relayd.containment import is_defect
 from relayd.core.matching import Matcher
 from relayd.core.own_events import wanted_types
 from relayd.core.parts import Parts
-from relayd.database import DatabaseError
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake, matcher_for
 from relayd.log import Log
 from relayd.pacing import paced
-from relayd.queue.affected import read_waiting
-from relayd.queue.pruning import Pruning
-from relayd.queue.queue import Queue
-from relayd.queue.records import Declared
+from relayd.queue.interface import QueueError, QueueWriter
+from relayd.queue.retention import Pruning
+from relayd.queue.values import Declared
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import SourceError
 from relayd.systemd import Service
@@ -54,7 +52,7 @@ class Reload:
         self,
         config: Config,
         *,
-        queue: Queue,
+        queue: QueueWriter,
         intake: Intake,
         sources: SourceTasks,
         dispatch: Dispatch,
@@ -144,14 +142,14 @@ class Reload:
         self._check_running()
         names = affected(changed)
         try:
-            waiting = await self._queue.look(lambda db: read_waiting(db, names))
+            waiting = await self._queue.looks.waiting(names)
             prepared = self._sources.prepare(config)
-        except (SourceError, DatabaseError) as error:
+        except (SourceError, QueueError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
         try:
             released = await self._queue.declare(*declared)
             self._check_running()
-        except DatabaseError as error:
+        except QueueError as error:
             prepared.give_up()
             raise ReloadRefusedError("failed", [str(error)]) from None
         except BaseException:

@@ -13,10 +13,10 @@ import structlog
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent
-from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.standing import Pulse
-from relayd.queue.claims import Claim, Want
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.values import Claim, Want
 
 _log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Watchdog:
         self._asleep: dict[EndpointTask, int] = {}
 
     async def run(self) -> None:
-        """Look and feed until cancelled. Raises `DatabaseFailedError` when the queue is broken."""
+        """Look and feed until cancelled. Raises `QueueBroken` when the queue is broken."""
         async with trio.open_nursery() as nursery:
             while True:
                 looked = trio.Event()
@@ -74,7 +74,7 @@ class Watchdog:
         try:
             await self._queue.accept([])
             trouble = await self._oversleeping()
-        except (DatabaseBusyError, DatabaseFullError):
+        except QueueUnavailable:
             trouble = None
         trouble = trouble or self._hanging()
         if trouble is None:

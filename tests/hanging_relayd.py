@@ -11,9 +11,9 @@ from typing import Any
 
 from relayd.cli import main
 from relayd.core.acceptance import Acceptance, NewEvent
-from relayd.queue import acceptance
+from relayd.queue.sqlite import accept
 
-_accept = acceptance.accept
+_accept = accept.accept
 
 
 def _hang(db: sqlite3.Connection, news: Sequence[NewEvent], **more: Any) -> list[Acceptance]:
@@ -23,6 +23,6 @@ def _hang(db: sqlite3.Connection, news: Sequence[NewEvent], **more: Any) -> list
 
 
 if __name__ == "__main__":
-    acceptance.accept = _hang
+    accept.accept = _hang
     sys.argv[0] = "relayd"
     main()

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from relayd.core.delivery import State
-from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 
 NOW = 1_700_000_000.0
 

@@ -4,27 +4,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayd.core.admission import FRESH_FOR_S, admit
-from relayd.core.delivery import AttemptRecord, Delivery, Hold, State
+from relayd.core.delivery import AttemptRecord, Change, Delivery, Hold, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra, released_by
-from relayd.queue.claims import Claim, Want
-from relayd.queue.records import Recording
+from relayd.queue.values import Claim, Recording, Want
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
+    """A delivery. `scheduled_at` is when its due time was decided, `event` its event's number."""
+
     delivery: Delivery
     due_at: float | None
     release_seen: int = 0
     recovery_used: bool = False
+    event: int = 0
+    scheduled_at: float = 0.0
+    ended_at: float | None = None
 
 
 @dataclass(slots=True)
 class MemoryQueue:
-    """Claims and records as the real one does; see `tests/integration/queue`."""
+    """Claims and records as the SQLite one does: `tests/conformance` compares them."""
 
-    rows: dict[int, _Row] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
     records: list[AttemptRecord] = field(default_factory=list)
     record_errors: list[Exception] = field(default_factory=list)
     healths: dict[str, Health] = field(default_factory=dict)
@@ -52,7 +56,7 @@ class MemoryQueue:
             due_at=now,
             body=b'{"id":"evt"}',
         )
-        self.rows[seq] = _Row(delivery, now)
+        self.rows[seq] = Row(delivery, now)
         return seq
 
     def states(self) -> dict[int, State]:
@@ -67,18 +71,22 @@ class MemoryQueue:
     def newest_release(self) -> int:
         return self.last_release
 
-    def release(self, subscription: str) -> None:
+    def release_now(self, subscription: str) -> None:
         """Release what waits for a subscription, as the operator does."""
         self.releases[subscription] = self.next_release()
 
-    def _extra(self, row: _Row, want: Want) -> Extra | None:
+    def released_last(self, subscription: str) -> int:
+        """Return the number of the operator's last release of a subscription, 0 for none."""
+        return self.releases.get(subscription, 0)
+
+    def _extra(self, row: Row, want: Want) -> Extra | None:
         if row.delivery.state is not State.RETRYING or row.due_at is None or row.due_at <= want.now:
             return None
         return released_by(
             row.release_seen,
             recovery_used=row.recovery_used,
             recovery=want.recovery,
-            operator=self.releases.get(row.delivery.subscription, 0),
+            operator=self.released_last(row.delivery.subscription),
         )
 
     async def claim(self, want: Want) -> Claim:
@@ -123,8 +131,13 @@ class MemoryQueue:
 
     async def quarantine(self, seq: int, detail: str) -> bool:
         self.quarantined[seq] = detail
-        ended, self.rows[seq].due_at = self.rows[seq].due_at is None, None
-        return not ended
+        row = self.rows[seq]
+        if row.due_at is None:
+            return False
+        attempts = row.delivery.attempts + 1
+        row.delivery = replace(row.delivery, state=State.EXHAUSTED, attempts=attempts)
+        row.due_at = None
+        return True
 
     async def record(self, recording: Recording) -> bool:
         if self.record_errors:
@@ -133,18 +146,39 @@ class MemoryQueue:
         numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
         assert (record.delivery.seq, record.delivery.attempts) not in numbers
         self.records.append(record)
-        self.told += recording.own_events
-        name = record.delivery.subscription
-        if record.outcome.gone and self.urls.get(name, recording.url) == recording.url:
-            self.holds[name] = Hold.GONE
+        self.keep_own_events(recording.own_events)
+        if record.outcome.gone:
+            self.note_gone(record.delivery.subscription, recording.url)
         row = self.rows[record.delivery.seq]
+        stands = self._stands(row, record)
+        attempts = max(row.delivery.attempts, record.delivery.attempts + 1)
+        row.delivery = replace(row.delivery, attempts=attempts)
+        if not stands:
+            return False
         row.release_seen = recording.release
         if record.rescheduled:
-            row.due_at = record.due_at
+            row.due_at, row.scheduled_at = record.due_at, record.decided_at
+            row.ended_at = record.decided_at if record.due_at is None else None
             row.recovery_used = False
         elif record.delivery.extra is Extra.RECOVERY:
             row.recovery_used = True
-        row.delivery = replace(
-            row.delivery, state=record.state, step=record.step, attempts=row.delivery.attempts + 1
-        )
+        row.delivery = replace(row.delivery, state=record.state, step=record.step)
         return True
+
+    def keep_own_events(self, events: Sequence[OwnEvent]) -> None:
+        self.told += events
+
+    def note_gone(self, name: str, url: str) -> None:
+        """Hold a subscription whose receiver answered 410, unless it has another URL by now."""
+        if self.urls.get(name, url) == url:
+            self.holds[name] = Hold.GONE
+
+    def _stands(self, row: Row, record: AttemptRecord) -> bool:
+        """Say whether the operator has changed nothing meanwhile, or the attempt succeeded."""
+        now, then = row.delivery, record.delivery
+        if not record.rescheduled:
+            return now.state is State.RETRYING and now.step == then.step
+        if record.outcome.succeeded and now.state in origins(Change.SUCCEED):
+            return True
+        unchanged = (now.state, now.step) == (then.state, then.step)
+        return unchanged and (now.state is not State.PENDING or row.due_at == then.due_at)

@@ -1,9 +1,10 @@
 """A queue on a real file for tests: what is done to it, and what its rows say."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import TypeVar
 
 from events import make_event
 
@@ -12,13 +13,13 @@ from relayd.core.clock_step import moved_health
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue import operations
-from relayd.queue.claims import Want
-from relayd.queue.health import read_health, write_health
-from relayd.queue.operations import Changed
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared, Recording
+from relayd.queue.sqlite import operate
+from relayd.queue.sqlite.health import read_health, write_health
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Changed, Declared, Recording, Want
 
+T = TypeVar("T")
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
 OK = Outcome(0.1, status=200)
@@ -30,6 +31,19 @@ async def opened(path: Path) -> AsyncIterator[Queue]:
     async with sqlite_loop(), open_queue(path, lambda: NOW) as queue:
         await queue.declare([Declared("books", URL, True), Declared("mail", URL, True)])
         yield queue
+
+
+async def inside(queue: Queue, work: Callable[..., T]) -> T:
+    """Do something to the queue that only a test does, in one transaction.
+
+    `work` gets the connection, the next numbers, and the subscriptions' own.
+    """
+    return await queue._writer.write(lambda db: work(db, queue._numbers, queue._subscription_ids))
+
+
+async def seen(queue: Queue, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Look at the queue as only a test does."""
+    return await queue._reader.run(work)
 
 
 async def accept(queue: Queue, *event_ids: str, to: tuple[str, ...] = ("books",)) -> None:
@@ -49,11 +63,11 @@ async def record(
 
 
 async def replay(queue: Queue, *seqs: int, now: float = NOW) -> Changed:
-    return await queue.operate(lambda db, _, ids: operations.replay(db, ids, seqs, now=now))
+    return await inside(queue, lambda db, _, ids: operate.replay(db, ids, seqs, now=now))
 
 
 async def cancel(queue: Queue, *seqs: int) -> Changed:
-    return await queue.operate(lambda db, _, ids: operations.cancel(db, ids, seqs, now=NOW))
+    return await inside(queue, lambda db, _, ids: operate.cancel(db, ids, seqs, now=NOW))
 
 
 def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -10,9 +10,9 @@ from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.database import sqlite_loop
-from relayd.queue.claims import Want
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared, Recording
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Declared, Recording, Want
 
 START = 1_700_000_000.0
 SCHEDULE = (120.0,)

@@ -12,8 +12,8 @@ from relayd.cli.options import complete_subscriptions
 from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
-from relayd.queue.namesakes import SeveralMarketsError
-from relayd.queue.reading import Reading
+from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot_values import SeveralMarketsError
 from relayd.views.moments import clock_time
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -104,7 +104,7 @@ def one_market() -> Iterator[None]:
         raise click.ClickException("\n".join([*lines, "Specify one with --market."])) from None
 
 
-def known(reading: Reading, names: tuple[str, ...]) -> tuple[str, ...]:
+def known(reading: Snapshot, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names, all of which the queue knows; end the command where it does not."""
     for name in names:
         if name not in reading.subscriptions:

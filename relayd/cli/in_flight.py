@@ -6,7 +6,7 @@ from typing import Final
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.core.delivery import State
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
 
 _ROWS: Final = 500

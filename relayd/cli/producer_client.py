@@ -2,26 +2,20 @@
 
 import json
 import socket
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 from relayd.config.sections import SocketConfig, SpoolConfig
 from relayd.permissions import NOBODY, become, owner_to_become, user_name
-from relayd.spool.files import limit_statements, missing_words, spool_problem
-from relayd.spool.shape import FIX, differences
-from relayd.spool.table import SpoolUnusableError, shape_of
-from relayd.sqlite_errors import file_in_words
+from relayd.spool.files import spool_problem
+from relayd.spool.insertion import NotInsertedError, insert
 
 AT_ONCE = 100
 """Lines that are written before their answers are read, and rows in one transaction."""
 
 _ANSWER_TIMEOUT_S = 30.0
-_LOCK_TIMEOUT_S = 10.0
-_INSERT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,69 +173,10 @@ def into_spool(spool: SpoolConfig, events: Sequence[Outgoing]) -> Iterator[Hande
                 " run the command as a user who may write to it"
             )
         raise HandoverError(problem)
+    batches = (events[start : start + AT_ONCE] for start in range(0, len(events), AT_ONCE))
+    rows = ([(each.id, each.type, each.data, each.created) for each in batch] for batch in batches)
     try:
-        spool.path.stat()
-    except FileNotFoundError:
-        raise HandoverError(missing_words(spool.path)) from None
-    except OSError as error:
-        raise HandoverError(
-            f"{spool.path}: user {user_name()} cannot open it: {error.strerror}"
-        ) from None
-    try:
-        with closing(
-            sqlite3.connect(
-                f"file:{quote(str(spool.path))}?mode=rw",
-                uri=True,
-                isolation_level=None,
-                timeout=_LOCK_TIMEOUT_S,
-            )
-        ) as db:
-            limit_statements(db, _INSERT_S)
-            _check_table(db, spool)
-            for start in range(0, len(events), AT_ONCE):
-                batch = events[start : start + AT_ONCE]
-                limit_statements(db, _INSERT_S)
-                db.execute("BEGIN IMMEDIATE")
-                db.executemany(
-                    f'INSERT INTO "{spool.table}" (id, type, data, created)'  # noqa: S608 - the configuration lets letters, digits and _ through
-                    " VALUES (?, ?, ?, ?)",
-                    [(each.id, each.type, each.data, each.created) for each in batch],
-                )
-                db.execute("COMMIT")
-                yield from (HandedOver(each.id) for each in batch)
-    except sqlite3.Error as error:
-        raise HandoverError(_spool_trouble(spool, error)) from error
-
-
-def _check_table(db: sqlite3.Connection, spool: SpoolConfig) -> None:
-    """Raise `HandoverError` where rows go in that relayd would never read, or would reject."""
-    try:
-        shape_of(db, spool.path, spool.table)
-    except SpoolUnusableError as problem:
-        raise HandoverError(str(problem)) from None
-    found = differences(db, spool.table)
-    if problems := [each.words for each in found if each.breaks and not each.defaults_only]:
-        raise HandoverError(f"{spool.path}: {'; '.join(problems)}; {FIX}")
-
-
-def _spool_trouble(spool: SpoolConfig, error: sqlite3.Error) -> str:
-    text = str(error)
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-        return f"the spool already has an event with this id ({spool.path})"
-    if "has no column" in text:
-        return f"{spool.path}: {text}; `relayd spool sql` prints the required table"
-    if text.startswith("no such table"):
-        return (
-            f"{spool.path} has no table {spool.table}; `relayd spool sql` prints it, "
-            "for that database's migrations"
-        )
-    reason = file_in_words(
-        error,
-        locked=f"another process has locked it for {_LOCK_TIMEOUT_S:g} s; try again",
-        interrupted=f"an INSERT takes longer than {_INSERT_S:g} s; look at the table's definition",
-        barred=(
-            f"user {user_name()} cannot write it: a producer needs write access to the file "
-            f"and to {spool.path.parent}"
-        ),
-    )
-    return f"{spool.path}: {reason}"
+        for ids in insert(spool.path, spool.table, rows):
+            yield from map(HandedOver, ids)
+    except NotInsertedError as error:
+        raise HandoverError(str(error)) from error

@@ -6,13 +6,15 @@ from contextlib import contextmanager
 import click
 
 from relayd.config.sections import QueueConfig
-from relayd.queue.reading import QueueUnreadableError, Reading, open_reading
+from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot_values import QueueUnreadableError
+from relayd.queue.sqlite.reader import SQLiteReader
 
 
 @contextmanager
-def reading_queue(queue: QueueConfig) -> Iterator[Reading]:
+def reading_queue(queue: QueueConfig) -> Iterator[Snapshot]:
     """Open the queue to read; end the command where it cannot be."""
-    with readable(), open_reading(queue.path) as reading:
+    with readable(), SQLiteReader(queue.path).snapshot() as reading:
         yield reading
 
 

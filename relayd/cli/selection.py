@@ -9,16 +9,9 @@ from relayd.cli.filters import known, one_market
 from relayd.cli.options import complete_subscriptions
 from relayd.cli.terminal import printable
 from relayd.core.delivery import State
-from relayd.queue.filtering import DeliveryFilter
-from relayd.queue.listing import ListedDelivery
-from relayd.queue.reading import Reading
-from relayd.queue.selecting import (
-    Named,
-    count_by_subscription,
-    described,
-    find_named,
-    select,
-)
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot_values import ListedDelivery, Named
 
 _MOST_SAID = 10
 
@@ -66,7 +59,7 @@ def check_given(targets: Sequence[str], wanted: DeliveryFilter) -> None:
 
 
 def select_targets(
-    reading: Reading,
+    reading: Snapshot,
     targets: Sequence[str],
     wanted: DeliveryFilter,
     *,
@@ -88,7 +81,7 @@ def select_targets(
         raise click.UsageError("--market is for ids of events; give an event's id.")
     if ids:
         with one_market():
-            found = find_named(reading, ids, market)
+            found = reading.find_named(ids, market)
         if isinstance(found, str):
             raise click.ClickException(
                 f"there is no event, delivery or subscription {found!r} in the queue"
@@ -102,20 +95,20 @@ def select_targets(
         since=wanted.since,
         until=wanted.until,
     )
-    seqs = select(reading, meant, by_id)
+    seqs = reading.select(meant, by_id)
     touched = set(seqs)
     others = [seq for seq in (by_id.deliveries if by_id else ()) if seq not in touched]
     return Selection(
         seqs=seqs,
-        counts=count_by_subscription(reading, seqs),
+        counts=reading.count_by_subscription(seqs),
         subscriptions=names,
         named=by_id,
-        others=described(reading, others),
+        others=reading.described(others),
     )
 
 
 def _sorted_out(
-    reading: Reading, targets: Sequence[str]
+    reading: Snapshot, targets: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = tuple(target for target in targets if target in reading.subscriptions)
     return tuple(target for target in targets if target not in names), names

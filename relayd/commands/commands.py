@@ -17,8 +17,8 @@ from relayd.config_loader import ConfigLoader
 from relayd.control import Command
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.intake import Intake
-from relayd.queue.pruning import Pruning
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueWriter
+from relayd.queue.retention import Pruning
 from relayd.source_tasks import SourceTasks
 
 
@@ -33,7 +33,7 @@ class Commands:
         self,
         config: Config,
         *,
-        queue: Queue,
+        queue: QueueWriter,
         dispatch: Dispatch,
         intake: Intake,
         sources: SourceTasks,
@@ -50,7 +50,7 @@ class Commands:
         self._pruning = pruning
         self._clock = clock
         self._uptime = uptime
-        self._deliveries = DeliveryCommands(config, queue, dispatch, changing, clock)
+        self._deliveries = DeliveryCommands(config, queue, dispatch, changing)
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue, loader)
         self._rename = RenameCommand(config, queue, dispatch, loader, changing)

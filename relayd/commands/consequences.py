@@ -8,7 +8,7 @@ from relayd.commands.difference import Then, advice, what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference
 from relayd.core.delivery import Hold
-from relayd.queue.affected import Waiting
+from relayd.queue.values import Waiting
 
 _NOW: Final[Mapping[Then, str]] = {
     "hold": "{count} held",

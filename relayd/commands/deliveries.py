@@ -20,8 +20,7 @@ from relayd.core.body import Parsed, parse_json
 from relayd.core.endpoint import endpoint_name
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue import operations
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
@@ -33,22 +32,20 @@ _BODIES_AT_ONCE: Final = 1024 * 1024
 class DeliveryCommands:
     """Changes deliveries by their numbers, and holds by names.
 
-    `changing` is held while the configuration changes; `clock` gives Unix seconds.
+    `changing` is held while the configuration changes.
     """
 
     def __init__(
         self,
         config: Config,
-        queue: Queue,
+        queue: QueueWriter,
         dispatch: Dispatch,
         changing: trio.Lock,
-        clock: Callable[[], float],
     ) -> None:
         self.config = config
         self._queue = queue
         self._dispatch = dispatch
         self._changing = changing
-        self._clock = clock
 
     async def replay(self, request: Request) -> Answer:
         """Make ended `deliveries` due again, with their whole retry schedule.
@@ -56,9 +53,7 @@ class DeliveryCommands:
         `held` says for which of their subscriptions they are held all the same, and by what.
         """
         seqs = numbers_of(request, "deliveries")
-        changed = await self._queue.operate(
-            lambda db, _, ids: operations.replay(db, ids, seqs, now=self._clock())
-        )
+        changed = await self._queue.replay(seqs)
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.info("replayed", deliveries=changed.count, subscriptions=names)
@@ -69,9 +64,7 @@ class DeliveryCommands:
     async def cancel(self, request: Request) -> Answer:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""
         seqs = numbers_of(request, "deliveries")
-        changed = await self._queue.operate(
-            lambda db, _, ids: operations.cancel(db, ids, seqs, now=self._clock())
-        )
+        changed = await self._queue.cancel(seqs)
         # A claim that was under way may have found them due.
         self._dispatch.outdate(changed.subscriptions)
         if changed.count:
@@ -94,11 +87,7 @@ class DeliveryCommands:
             wanted = await self._wanted(name, seqs)
             if request.get("dry_run"):
                 return {"events": wanted, "changed": 0}
-            made = await self._queue.operate(
-                lambda db, numbers, ids: operations.backfill(
-                    db, numbers, ids[name], wanted, now=self._clock()
-                )
-            )
+            made = await self._queue.backfill(name, wanted)
         if made:
             _log.info("backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
@@ -137,7 +126,7 @@ class DeliveryCommands:
         return wanted
 
     async def _bodies(self, seqs: Sequence[int]) -> list[tuple[int, bytes]]:
-        return await self._queue.look(lambda db: operations.read_bodies(db, seqs, _BODIES_AT_ONCE))
+        return await self._queue.looks.bodies(seqs, _BODIES_AT_ONCE)
 
     async def pause(self, request: Request) -> Answer:
         """Hold a subscription's deliveries from now on."""

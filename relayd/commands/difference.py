@@ -10,8 +10,8 @@ from relayd.config.difference import Difference, difference_in_parts
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.pacing import paced
-from relayd.queue.affected import Waiting, read_waiting
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueWriter
+from relayd.queue.values import Waiting
 
 Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
 """What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;
@@ -23,7 +23,7 @@ _FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
 class DifferenceCommand:
     """Compares a file with the configuration that the daemon runs with."""
 
-    def __init__(self, config: Config, queue: Queue, loader: ConfigLoader) -> None:
+    def __init__(self, config: Config, queue: QueueWriter, loader: ConfigLoader) -> None:
         self.config = config
         self._queue = queue
         self._loader = loader
@@ -45,7 +45,7 @@ class DifferenceCommand:
         found = await paced(difference_in_parts(old, new))
         changes = found.subscriptions
         names = (*changes.added, *changes.removed, *changes.changed)
-        waiting = await self._queue.look(lambda db: read_waiting(db, names))
+        waiting = await self._queue.looks.waiting(names)
         return {
             "config": str(old.path),
             "changes": found.lines(),

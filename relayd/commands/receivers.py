@@ -13,7 +13,7 @@ from relayd.core.event import EventDefaults
 from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class ReceiverCommands:
     def __init__(
         self,
         config: Config,
-        queue: Queue,
+        queue: QueueWriter,
         dispatch: Dispatch,
         make_transport: MakeTransport,
         clock: Callable[[], float],

@@ -10,8 +10,8 @@ from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
 from relayd.intake import Intake
-from relayd.queue.queue import Queue
-from relayd.queue.rejected import RejectedInput, drop_rejected, read_rejected
+from relayd.queue.interface import QueueWriter
+from relayd.queue.snapshot_values import RejectedInput
 
 _log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ class RejectedCommands:
     """Changes the rejected list. `clock` gives Unix seconds."""
 
     def __init__(
-        self, config: Config, queue: Queue, intake: Intake, clock: Callable[[], float]
+        self, config: Config, queue: QueueWriter, intake: Intake, clock: Callable[[], float]
     ) -> None:
         self.config = config
         self._queue = queue
@@ -38,7 +38,7 @@ class RejectedCommands:
         """
         [seq] = numbers_of({"rejected": [request.get("rejected")]}, "rejected")
         changes = _changes_of(request)
-        rejected = await self._queue.look(lambda db: read_rejected(db, seq))
+        rejected = await self._queue.looks.rejected(seq)
         if rejected is None:
             raise RefusedError("unknown", f"there is no rejected input {seq}")
         source = rejected.source
@@ -59,9 +59,7 @@ class RejectedCommands:
     async def drop(self, request: Request) -> Answer:
         """Remove `rejected` rows for good."""
         seqs = numbers_of(request, "rejected")
-        dropped = await self._queue.operate(
-            lambda db, *_: drop_rejected(db, seqs, now=self._clock())
-        )
+        dropped = await self._queue.drop_rejected(seqs)
         if dropped:
             _log.warning("rejected_dropped", rows=dropped)
         return {"changed": dropped}

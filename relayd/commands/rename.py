@@ -8,7 +8,7 @@ from relayd.config.config import Config
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ class RenameCommand:
     def __init__(
         self,
         config: Config,
-        queue: Queue,
+        queue: QueueWriter,
         dispatch: Dispatch,
         loader: ConfigLoader,
         changing: trio.Lock,

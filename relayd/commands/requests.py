@@ -9,8 +9,8 @@ from relayd.config.config import Config
 from relayd.containment import is_defect
 from relayd.control import Command
 from relayd.core.catalogue import suggest
-from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.queue.operations import MOST_ROWS
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.values import MOST_ROWS
 
 _log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ def answering(command: Callable[[Request], Awaitable[Answer]]) -> Command:
             return {"ok": True, **await command(request)}
         except RefusedError as refused:
             return {"ok": False, "code": refused.code, "error": str(refused)}
-        except (DatabaseBusyError, DatabaseFullError) as error:
+        except QueueUnavailable as error:
             reason = f"relayd cannot write to its queue now ({error.reason}); try again later"
             return {"ok": False, "code": "unavailable", "error": reason}
         except Exception as error:

@@ -16,11 +16,11 @@ from relayd.core.outcome import Outcome
 from relayd.core.parts import Parts, whole
 from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork
-from relayd.delivery.delivery_queue import DeliveryQueue
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.worker_pool import TimeLimits
+from relayd.queue.delivery_queue import DeliveryQueue
 from relayd.transport.client import Transport
 
 _IDLE_SWEEP_S = 5.0

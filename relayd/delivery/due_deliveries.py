@@ -13,12 +13,12 @@ import trio
 from relayd.containment import is_defect
 from relayd.core.agenda import NOW, Agenda
 from relayd.core.subscription import Subscription
-from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.attempt import Attempt
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.observer import Observer
-from relayd.queue.claims import Claim, Want
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.values import Claim, Want
 
 _SUBSCRIPTIONS_AT_ONCE = 64
 _DEFECT_RETRY_S = 60.0
@@ -126,7 +126,7 @@ class DueDeliveries:
         versions = self._in_flight.versions(names)
         try:
             claim = await self._queue.claim(self.want(names, count, now, recovery))
-        except (DatabaseBusyError, DatabaseFullError) as error:
+        except QueueUnavailable as error:
             self._observer.queue_unavailable(error)
             self._agenda.note_all(dict.fromkeys(names, now + STORAGE_RETRY_S))
             return None

@@ -13,9 +13,9 @@ from relayd.core.clock_step import moved_health
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Outcome
 from relayd.core.token_bucket import TokenBucket
-from relayd.database import DatabaseBusyError, DatabaseFullError
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.observer import Observer
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
+from relayd.queue.interface import QueueUnavailable
 
 _MOST_AT_ONCE = 256
 
@@ -142,7 +142,7 @@ class EndpointHealth:
                 return await self._queue.record_health(
                     self.endpoint.url, lambda: self.health, own_events
                 )
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 self._observer.queue_unavailable(error)
                 await trio.sleep(STORAGE_RETRY_S)
 
@@ -154,7 +154,7 @@ class EndpointHealth:
         self._changed()
         try:
             await self._queue.record_health(self.endpoint.url, lambda: self.health, ())
-        except (DatabaseBusyError, DatabaseFullError) as error:
+        except QueueUnavailable as error:
             # The next attempt that changes it writes it.
             self._observer.queue_unavailable(error)
 

@@ -19,7 +19,6 @@ from relayd.core.own_events import is_own
 from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork
 from relayd.delivery.attempt import Attempt, Sender
-from relayd.delivery.delivery_queue import DeliveryQueue
 from relayd.delivery.due_deliveries import DueDeliveries
 from relayd.delivery.endpoint_health import EndpointHealth
 from relayd.delivery.in_flight import InFlight
@@ -27,6 +26,7 @@ from relayd.delivery.observer import Observer
 from relayd.delivery.recorder import Recorder
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
+from relayd.queue.delivery_queue import DeliveryQueue
 
 
 class EndpointTask:

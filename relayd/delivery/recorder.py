@@ -7,11 +7,11 @@ import trio
 from relayd.containment import is_defect
 from relayd.core.delivery import AttemptRecord
 from relayd.core.endpoint import Health
-from relayd.database import DatabaseBusyError, DatabaseFullError
 from relayd.delivery.attempt import Attempt
-from relayd.delivery.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
-from relayd.queue.records import Recording
+from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.values import Recording
 
 
 class Recorder:
@@ -43,7 +43,7 @@ class Recorder:
         while True:
             try:
                 as_decided = await self._queue.record(recording)
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 self._observer.queue_unavailable(error, attempt.delivery)
                 await trio.sleep(STORAGE_RETRY_S)
                 attempt.moved_at = trio.current_time()

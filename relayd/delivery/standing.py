@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from relayd.core.endpoint import Endpoint, Health
-from relayd.queue.claims import Want
+from relayd.queue.values import Want
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from relayd.config.config import Config
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import own_event
 from relayd.core.own_events import OutboxRow
-from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.sources.source import Outbox, Source, SourceIntake, SourceKind
 
 _log = structlog.get_logger()
@@ -45,7 +45,7 @@ class OwnEvents(Source):
         while True:
             try:
                 await self._once()
-            except (DatabaseBusyError, DatabaseFullError) as error:
+            except QueueUnavailable as error:
                 _log.warning("source_waiting", source=SOURCE, detail=str(error))
                 await trio.sleep(_RETRY_S)
 

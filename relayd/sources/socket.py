@@ -18,7 +18,7 @@ from relayd.core.framing import TooLong
 from relayd.core.parts import Parts
 from relayd.core.poison import POISON, line_key
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseBusyError, DatabaseError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.sources.line_memory import batches, takes_long
 from relayd.sources.loop_time import SLICE_S, LoopTime
 from relayd.sources.source import (
@@ -114,7 +114,7 @@ class EventLines:
         events = [each for each in read if isinstance(each, Event)]
         try:
             accepted = iter(await self._intake.accept(events, SOURCE) if events else ())
-        except (DatabaseFullError, DatabaseBusyError) as error:
+        except QueueUnavailable as error:
             unavailable = _unavailable(error)
             return [unavailable if isinstance(each, Event) else _refused(each) for each in read]
         return [
@@ -165,7 +165,7 @@ def _refused(rejection: Rejection) -> dict[str, object]:
     return {"ok": False, "code": rejection.code, "error": rejection.reason}
 
 
-def _unavailable(error: DatabaseError) -> dict[str, object]:
+def _unavailable(error: QueueUnavailable) -> dict[str, object]:
     return {
         "ok": False,
         "code": "unavailable",

@@ -23,7 +23,7 @@ class SourceError(Exception):
 class SourceIntake(Protocol):
     """A source's way into the queue. Each call returns once what it brought is durable.
 
-    Both raise `DatabaseBusyError` or `DatabaseFullError` where the queue cannot take it now.
+    Both raise `QueueUnavailable` where the queue cannot take it now.
     """
 
     @property

@@ -26,7 +26,7 @@ from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
 from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseBusyError, DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.sources.one_reader import other_owner
 from relayd.sources.pace import Pace
 from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
@@ -111,7 +111,7 @@ class Spool(Source):
         return SourceStanding(str(self._config.path), self._waits_for, details)
 
     async def run(self) -> None:
-        """Read the spool until cancelled. Raises `DatabaseFailedError` of the queue only."""
+        """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
         retry_s = _RETRY_S
         while True:
             began = trio.current_time()
@@ -246,7 +246,7 @@ class Spool(Source):
         while True:
             try:
                 return await write(what)
-            except (DatabaseFullError, DatabaseBusyError) as error:
+            except QueueUnavailable as error:
                 # The rows stay where they are, and are the producers' until there is room.
                 self._wait_for(f"the queue: {error}")
             await trio.sleep(_RETRY_S)

@@ -5,6 +5,7 @@ A row is found by its rowid or, in a table WITHOUT ROWID, by its primary key, wh
 """
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -26,9 +27,20 @@ CREATE TABLE {table} (
 );
 """
 
+_WAL_BYTES: Final = slice(18, 20)
 _SHOWN: Final = 64
 _EXPRESSION: Final = -2
 """What index_xinfo gives in place of a column's number."""
+
+
+def empty_spool(table: str) -> bytes:
+    """Return a SQLite file that holds a spool's table."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute(SPOOL_TABLE.format(table=f'"{table}"' if table != "relayd_spool" else table))
+        raw = bytearray(db.serialize())
+    # WAL, in which readers and writers do not wait for each other (SQLite's file format, 1.3.3).
+    raw[_WAL_BYTES] = b"\2\2"
+    return bytes(raw)
 
 
 class SpoolUnusableError(Exception):

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relayd.core.body import Parsed, parse_json
-from relayd.queue.details import Attempt, EventDetail
-from relayd.queue.listing import ListedDelivery, Page
+from relayd.queue.snapshot_values import Attempt, EventDetail, ListedDelivery, Page
 from relayd.views.moments import moment_fields
 
 

@@ -8,8 +8,7 @@ from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.matching import Matcher
-from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, in_flight_document, unfaithful_fields
 from relayd.views.moments import about, clock_time, iso
 

@@ -1,10 +1,7 @@
 """Rejected input, as the documents of `rejected list` and `rejected show`."""
 
 from relayd.core.event import Column
-from relayd.queue.rejected import (
-    ListedInput,
-    RejectedInput,
-)
+from relayd.queue.snapshot_values import ListedInput, RejectedInput
 from relayd.views.moments import iso
 
 

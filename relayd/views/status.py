@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relayd.core.endpoint import endpoint_name
-from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
-from relayd.queue.statistics import Tally
+from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
 
 Live = Mapping[str, Any]

@@ -6,12 +6,14 @@ The trace of its writes must show it, or the check would prove nothing of the re
 import sys
 
 from relayd.cli import main
-from relayd.queue import queue
+from relayd.queue.sqlite import open_queue
 
 if __name__ == "__main__":
-    assert "synchronous = FULL" in queue._PRAGMAS
+    assert "synchronous = FULL" in open_queue._PRAGMAS
     setattr(  # noqa: B010 - mypy knows the tuple's length
-        queue, "_PRAGMAS", tuple(each.replace("FULL", "NORMAL") for each in queue._PRAGMAS)
+        open_queue,
+        "_PRAGMAS",
+        tuple(each.replace("FULL", "NORMAL") for each in open_queue._PRAGMAS),
     )
     sys.argv[0] = "relayd"
     main()

@@ -13,8 +13,9 @@ from faults.producing import integrity, producer, states, until
 from processes import RelaydProcess, make_spool, running, started, write_config
 from receivers import answer, open_receiver
 
-from relayd.database import DatabaseDamagedError, sqlite_loop
-from relayd.queue import checking
+from relayd.database import sqlite_loop
+from relayd.queue.interface import QueueBroken
+from relayd.queue.sqlite import integrity as integrity_check
 
 PAGE = 4096
 
@@ -158,15 +159,17 @@ async def test_a_large_queue_is_checked_beside_deliveries_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(tmp_path, events=50)
-    monkeypatch.setattr(checking, "CHECKED_BYTES", 10_000)
+    monkeypatch.setattr(integrity, "CHECKED_BYTES", 10_000)
     queue = tmp_path / "queue.db"
     async with sqlite_loop():
-        assert not await checking.check_at_start(queue), "too large to be checked at the start"
-        await checking.check_whole(queue)
+        assert not await integrity_check.check_at_start(queue), (
+            "too large to be checked at the start"
+        )
+        await integrity_check.check_whole(queue)
         pages = queue.stat().st_size // PAGE
         overwrite(queue, PAGE * (pages // 2), random.Random(1).randbytes(PAGE * (pages // 4)))
-        with pytest.raises(DatabaseDamagedError) as damaged:
-            await checking.check_whole(queue)
+        with pytest.raises(QueueBroken) as damaged:
+            await integrity_check.check_whole(queue)
     assert "\n" not in str(damaged.value)
 
 

@@ -19,7 +19,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.crash_journal import AtWork
-from relayd.queue.reserve import RESERVE_BYTES, FileReserve
+from relayd.queue.sqlite.reserve import RESERVE_BYTES, FileReserve
 from relayd.sources.pace import Pace
 from relayd.sources.readers import Readers
 from relayd.sources.spool import Spool

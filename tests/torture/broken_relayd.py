@@ -35,10 +35,8 @@ from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.worker_pool import Limit
 from relayd.intake import Intake
-from relayd.queue.claims import Claim, Want
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
-from relayd.queue.rejected import drop_rejected
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Claim, Recording, Want
 
 WINDOW = Path(os.environ.get("RELAYD_WINDOW", ""))
 
@@ -142,7 +140,7 @@ def _forget_who_resubmitted() -> None:
     async def resubmit(self: Intake, event: Event, source: str, rejected: int) -> Acceptance:
         await trio.sleep(CLAIM_S)
         [result] = await self.accept([event], source)
-        await self._queue.operate(lambda db, *_: drop_rejected(db, [rejected], now=0.0))
+        await self._queue.drop_rejected([rejected])
         return result
 
     intake.resubmit = resubmit

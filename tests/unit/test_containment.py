@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from relayd.containment import contained, is_defect
-from relayd.database import DatabaseBusyError, DatabaseFailedError, DatabaseRefusedError
+from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
 
 QUEUE = Path("queue.db")
 
@@ -58,9 +58,9 @@ async def test_cancellation_passes_through_and_what_failed_with_it_is_logged(
 async def test_a_broken_queue_ends_the_part() -> None:
     async def run() -> None:
         async with trio.open_nursery():
-            raise DatabaseFailedError(QUEUE, "the disk is broken")
+            raise QueueBroken(QUEUE, "the disk is broken")
 
-    with pytest.RaisesGroup(DatabaseFailedError):
+    with pytest.RaisesGroup(QueueBroken):
         await contained(run, "part")
 
 
@@ -68,11 +68,11 @@ async def test_a_broken_queue_ends_the_part() -> None:
     ("error", "expected"),
     [
         (ValueError("no"), True),
-        (DatabaseRefusedError(QUEUE, "UNIQUE"), True),
-        (DatabaseBusyError(QUEUE, "locked"), True),
-        (DatabaseFailedError(QUEUE, "broken"), False),
+        (QueueError(QUEUE, "UNIQUE"), True),
+        (QueueUnavailable(QUEUE, "locked"), True),
+        (QueueBroken(QUEUE, "broken"), False),
         (ExceptionGroup("", [ValueError("no"), KeyError("no")]), True),
-        (ExceptionGroup("", [ExceptionGroup("", [DatabaseFailedError(QUEUE, "x")])]), False),
+        (ExceptionGroup("", [ExceptionGroup("", [QueueBroken(QUEUE, "x")])]), False),
         (KeyboardInterrupt(), False),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), False),
     ],

@@ -10,6 +10,9 @@ PACKAGE = Path(__file__).parents[2] / "relayd"
 FLOORS: list[list[str]] = [
     ["core", "permissions", "file_identity"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
+    ["queue.values", "queue.snapshot_values"],
+    ["queue.delivery_filter", "queue.delivery_queue"],
+    ["queue.interface"],
     ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],
@@ -82,6 +85,26 @@ def test_imports_point_down(path: Path) -> None:
         assert there[1] == here[1] or there[0] < here[0], f"{module} may not import {name}"
 
 
+SQLITE = {"database", "queue.sqlite", "spool", "sqlite_errors"}
+"""Only these know that there is SQLite: of all others, none has a connection, or a row."""
+
+COMPOSING = {"assembly", "queue.sqlite", "daemon", "cli"}
+"""These choose what keeps the queue; all others know its interface and its values."""
+
+
+def _is_of(module: str, parts: set[str]) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_module)
+def test_sqlite_stays_where_it_belongs(path: Path) -> None:
+    module, names = _module(path), _imports(path)
+    if not _is_of(module, SQLITE):
+        assert not {name.split(".")[0] for name in names} & {"sqlite3", "aiosqlite"}
+    if not _is_of(module, COMPOSING):
+        assert not [name for name in names if _is_of(name, {"relayd.queue.sqlite"})]
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_module)
 def test_the_core_is_pure(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
@@ -95,7 +118,7 @@ def test_views_know_no_terminal_and_ask_nobody(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.claims") == (6, "queue")
-    assert _part("delivery.endpoint_task") == (8, "delivery")
-    assert _part("transport.connection") == (6, "transport")
+    assert _part("queue.sqlite.claim") == (9, "queue")
+    assert _part("delivery.endpoint_task") == (11, "delivery")
+    assert _part("transport.connection") == (9, "transport")
     assert _part("nowhere") is None

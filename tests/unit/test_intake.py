@@ -15,9 +15,9 @@ from relayd.config.load import load_config
 from relayd.core.acceptance import Acceptance, NewEvent, refusal
 from relayd.core.event import Event
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseFullError, DatabaseRefusedError
 from relayd.intake import Intake
-from relayd.queue.queue import Queue
+from relayd.queue.interface import QueueError, QueueUnavailable
+from relayd.queue.sqlite.queue import Queue
 
 QUEUE = Path("queue.db")
 
@@ -46,7 +46,7 @@ def events() -> list[Event]:
     return [make_event(f"evt_{number}") for number in range(5)]
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), DatabaseRefusedError(QUEUE, "UNIQUE")])
+@pytest.mark.parametrize("error", [ValueError("no"), QueueError(QUEUE, "UNIQUE")])
 async def test_a_defect_at_one_event_is_its_own(tmp_path: Path, error: Exception) -> None:
     queue = Refusing(error)
     with capture_logs() as logs:
@@ -100,8 +100,8 @@ async def test_a_defect_after_the_event_is_durable_does_not_refuse_it(
 
 
 async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:
-    queue = Refusing(DatabaseFullError(QUEUE, "the disk is full"))
-    with pytest.raises(DatabaseFullError):
+    queue = Refusing(QueueUnavailable(QUEUE, "the disk is full"))
+    with pytest.raises(QueueUnavailable):
         await intake(tmp_path, queue).accept(events(), "socket")
     assert queue.accepted == []
 

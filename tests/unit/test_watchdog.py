@@ -18,16 +18,11 @@ from relayd.core.agenda import NOW
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
 from relayd.crash_journal import AtWork
-from relayd.database import (
-    DatabaseBusyError,
-    DatabaseError,
-    DatabaseFailedError,
-    DatabaseFullError,
-)
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.worker_pool import TimeLimits
-from relayd.queue.claims import Claim, Want
+from relayd.queue.interface import QueueBroken, QueueUnavailable
+from relayd.queue.values import Claim, Want
 from relayd.watchdog import Watchdog
 
 FAST = Rate(1000, 1.0)
@@ -153,23 +148,23 @@ async def test_it_starves_when_the_queue_hangs(autojump_clock: MockClock) -> Non
     assert reasons == ["the queue does not respond"]
 
 
-@pytest.mark.parametrize("kind", [DatabaseBusyError, DatabaseFullError])
+@pytest.mark.parametrize("reason", ["the disk is full", "another process holds its lock"])
 async def test_it_is_fed_while_the_disk_is_full_or_locked(
-    autojump_clock: MockClock, kind: type[DatabaseError]
+    autojump_clock: MockClock, reason: str
 ) -> None:
     bench = Bench(autojump_clock)
-    bench.queue.error = kind(Path("queue.db"), "not now")
+    bench.queue.error = QueueUnavailable(Path("queue.db"), reason)
     async with bench.running(), fed_meanwhile(bench, expected=True):
         pass
 
 
 async def test_a_broken_queue_ends_the_daemon(autojump_clock: MockClock) -> None:
     bench = Bench(autojump_clock)
-    bench.queue.error = DatabaseFailedError(Path("queue.db"), "it was moved")
+    bench.queue.error = QueueBroken(Path("queue.db"), "it was moved")
     with pytest.raises(ExceptionGroup) as raised:
         async with bench.running():
             await trio.sleep(ALLOWED_S)
-    assert raised.value.split(DatabaseFailedError)[1] is None
+    assert raised.value.split(QueueBroken)[1] is None
 
 
 async def test_it_starves_when_an_attempt_hangs_past_its_deadline(
@@ -192,7 +187,7 @@ async def test_it_starves_when_an_attempt_hangs_past_its_deadline(
 
 async def test_an_outcome_that_waits_for_the_disk_does_not_hang(autojump_clock: MockClock) -> None:
     bench = Bench(autojump_clock)
-    full = DatabaseFullError(Path("queue.db"), "the disk is full")
+    full = QueueUnavailable(Path("queue.db"), "the disk is full")
     bench.queue.memory.record_errors = [full] * 1000
     async with bench.running():
         bench.queue.memory.add(EPOCH)

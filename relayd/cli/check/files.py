@@ -1,7 +1,6 @@
 """What `check` finds around the configuration: spools, folders, the queue, and one file for two."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import combinations
@@ -11,9 +10,7 @@ from relayd.cli.spool_files import look_into, table_words
 from relayd.config.config import Config
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.schema import SchemaMismatchError, read_version
-from relayd.spool.files import SpoolBarredError, looking_into
-from relayd.sqlite_errors import is_busy, is_interrupted
+from relayd.queue.sqlite.file_problem import unusable
 
 _WITHIN_S = 5.0
 
@@ -108,22 +105,9 @@ def _leads(path: Path, others: list[Path]) -> bool:
 def _queue_problem(path: Path) -> str | None:
     """Say why this relayd cannot use the queue. One that is not there is made when it starts."""
     try:
-        problem = run_as(owner_to_become(path), lambda: _unusable(path), 2 * _WITHIN_S)
+        problem = run_as(
+            owner_to_become(path), lambda: unusable(path, within_s=_WITHIN_S), 2 * _WITHIN_S
+        )
     except ActingError as error:
         return f"{path}: {error}"
     return None if problem is None else f"{path}: {problem}"
-
-
-def _unusable(path: Path) -> str | None:
-    if not os.path.exists(path) or not os.access(path, os.R_OK):  # noqa: PTH110 - Path.exists raises where it may not look
-        return None  # nothing can be said
-    try:
-        with looking_into(path, _WITHIN_S, _WITHIN_S) as db:
-            read_version(db)
-    except (SchemaMismatchError, SpoolBarredError) as error:
-        return str(error)
-    except sqlite3.DatabaseError as error:
-        return None if is_busy(error) or is_interrupted(error) else str(error)
-    except OSError:
-        return None
-    return None

@@ -10,7 +10,7 @@ from relayd.cli.queue_reader import readable
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.values import format_size
-from relayd.queue.backup import Backup, BackupError, back_up
+from relayd.queue.sqlite.backup import Backup, BackupError, back_up
 
 
 @click.command(

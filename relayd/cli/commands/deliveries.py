@@ -15,11 +15,10 @@ from relayd.cli.terminal import pause, print_json, print_json_line, print_lines
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State, delivery_seq
-from relayd.queue.filtering import DeliveryFilter
-from relayd.queue.following import open_following
-from relayd.queue.listing import ListedDelivery, list_deliveries
-from relayd.queue.reading import Reading
-from relayd.queue.selecting import matches
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot_values import ListedDelivery
+from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.views.deliveries import delivery_document, page_document
 
 MAX_LIMIT = 10_000
@@ -72,7 +71,7 @@ def deliveries(
     if follow and before is not None:
         raise click.UsageError("--follow starts from now: --before cannot be used with it.")
 
-    def wanted_of(reading: Reading) -> DeliveryFilter:
+    def wanted_of(reading: Snapshot) -> DeliveryFilter:
         return DeliveryFilter(
             subscriptions=known(reading, subscription),
             states=frozenset(map(State, state)),
@@ -87,7 +86,7 @@ def deliveries(
         _follow(queue.path, wanted_of, limit or 0, as_json=as_json)
         return
     with reading_queue(queue) as reading:
-        page = list_deliveries(reading, wanted_of(reading), limit or DEFAULT_LIMIT)
+        page = reading.list_deliveries(wanted_of(reading), limit or DEFAULT_LIMIT)
     in_flight = read_in_flight(queue, page.deliveries)
     if as_json:
         print_json(page_document(page, in_flight))
@@ -100,7 +99,7 @@ def deliveries(
 
 
 def _follow(
-    path: Path, wanted_of: Callable[[Reading], DeliveryFilter], first: int, *, as_json: bool
+    path: Path, wanted_of: Callable[[Snapshot], DeliveryFilter], first: int, *, as_json: bool
 ) -> None:
     lines = ChangeLines()
 
@@ -112,16 +111,16 @@ def _follow(
                 click.echo(lines.line(each, time.time()))
 
     try:
-        with readable(), open_following(path) as following:
-            with following.reading() as reading:
+        with readable(), SQLiteReader(path).changes() as following:
+            with following.snapshot() as reading:
                 wanted = wanted_of(reading)
                 if first:
-                    tell(reversed(list_deliveries(reading, wanted, first).deliveries))
+                    tell(reversed(reading.list_deliveries(wanted, first).deliveries))
             while True:
                 look = following.look()
                 if look.missed:
                     click.echo(f"{look.missed:,} changes before these were missed.", err=True)
-                tell(each for each in look.deliveries if matches(wanted, each))
+                tell(each for each in look.deliveries if wanted.matches(each))
                 sys.stdout.flush()
                 if not look.more and not pause(LOOK_EVERY_S):
                     return
@@ -129,7 +128,7 @@ def _follow(
         return
 
 
-def _seq(reading: Reading, identifier: str) -> int:
+def _seq(reading: Snapshot, identifier: str) -> int:
     seq = delivery_seq(identifier, reading.tag)
     if seq is None:
         raise click.BadParameter(

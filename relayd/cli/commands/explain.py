@@ -1,6 +1,5 @@
 """`explain`: why an event did or did not arrive, for each subscription."""
 
-import sqlite3
 import time
 from pathlib import Path
 
@@ -18,12 +17,8 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import ActingError, owner_to_become, run_as
-from relayd.queue.details import find
-from relayd.queue.health import read_health
-from relayd.queue.overview import count_due
-from relayd.queue.reading import Reading
-from relayd.queue.rejected import find_rejected
-from relayd.spool.files import SpoolBarredError, looking_into
+from relayd.queue.interface import Snapshot
+from relayd.spool.look import is_in_spool
 from relayd.views.explanation import Circumstances, explain_event, explanation_document
 
 _WITHIN_S = 2.0
@@ -57,15 +52,15 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     now = time.time()
     with reading_queue(queue) as reading:
         with one_market():
-            event = find(reading, identifier, market)
+            event = reading.find(identifier, market)
         if event is None:
             raise click.ClickException(
                 _unknown(reading, identifier, market, config, running=running)
             )
         circumstances = Circumstances(
             running=running,
-            health=read_health(reading.db),
-            due=count_due(reading, now=now),
+            health=reading.health(),
+            due=reading.count_due(now=now),
             urls={name: each.url for name, each in reading.subscriptions.items()},
             endpoints={} if config is None else config.endpoints,
             in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
@@ -89,7 +84,7 @@ def _running(queue: QueueConfig) -> bool:
 
 
 def _unknown(
-    reading: Reading,
+    reading: Snapshot,
     identifier: str,
     market: str | None,
     config: PartialConfig | None,
@@ -99,7 +94,7 @@ def _unknown(
     """Say what is known of an event that was not accepted."""
     if market is not None:
         return f"there is no event {identifier!r} of market {market!r} in the queue"
-    rejected = find_rejected(reading.db, identifier)
+    rejected = reading.find_rejected(identifier)
     if rejected is not None:
         return (
             f"{identifier} was not accepted: {rejected.reason} ({rejected.code});"
@@ -116,20 +111,10 @@ def _waits_in(spool: SpoolConfig, identifier: str) -> bool:
     """Tell whether an event waits in a spool, as far as this user can see. Changes nothing."""
     try:
         found = run_as(
-            owner_to_become(spool.path), lambda: _is_in(spool, identifier), 2 * _WITHIN_S
+            owner_to_become(spool.path),
+            lambda: is_in_spool(spool.path, spool.table, identifier, within_s=_WITHIN_S),
+            2 * _WITHIN_S,
         )
     except ActingError:
         return False
     return found is True
-
-
-def _is_in(spool: SpoolConfig, identifier: str) -> bool:
-    try:
-        with looking_into(spool.path, 1.0, _WITHIN_S) as db:
-            row = db.execute(
-                f'SELECT 1 FROM "{spool.table}" WHERE id = ?',  # noqa: S608 - the configuration lets letters, digits and _ through
-                (identifier,),
-            ).fetchone()
-    except (sqlite3.Error, UnicodeDecodeError, OSError, SpoolBarredError):
-        return False
-    return row is not None

@@ -17,10 +17,6 @@ from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.queue.rejected import (
-    list_rejected,
-    read_rejected,
-)
 from relayd.views.moments import clock_time, short_time
 from relayd.views.rejected import columns_of, listed_document, rejected_document
 
@@ -79,7 +75,7 @@ Example:
 def list_(limit: int, as_json: bool, config_path: Path) -> None:
     """List rejected input, newest first, with the reason."""
     with reading_queue(queue_place(config_path)) as reading:
-        found = list_rejected(reading.db, limit=limit)
+        found = reading.list_rejected(limit=limit)
     if as_json:
         print_json({"rejected": [listed_document(each) for each in found]})
     elif not found:
@@ -105,7 +101,7 @@ Example:
 def show(number: int, as_json: bool, config_path: Path) -> None:
     """Show one rejected row in full: each column as it was found, and why it is not an event."""
     with reading_queue(queue_place(config_path)) as reading:
-        found = read_rejected(reading.db, number)
+        found = reading.rejected(number)
     if found is None:
         raise click.ClickException(f"there is no rejected input {number}")
     if as_json:
@@ -237,7 +233,7 @@ def _created(text: str) -> int:
 def _in_seconds(queue: QueueConfig, number: int) -> dict[str, str]:
     """Return a row's own time, which is in milliseconds; nothing where it is no such number."""
     with reading_queue(queue) as reading:
-        found = read_rejected(reading.db, number)
+        found = reading.rejected(number)
     own = None if found is None else found.row.created
     text = own.decode(errors="replace") if isinstance(own, bytes) else str(own)
     number_found = re.fullmatch(r"([0-9]{4,16})(\.0*)?", text)
@@ -252,7 +248,7 @@ def _chosen(queue: QueueConfig, numbers: Sequence[range], *, take_all: bool) -> 
         return list(dict.fromkeys(each[0] for each in numbers))
     with reading_queue(queue) as reading:
         # Oldest first, as they came.
-        listed = [each.seq for each in list_rejected(reading.db, limit=_ALL)][::-1]
+        listed = [each.seq for each in reading.list_rejected(limit=_ALL)][::-1]
     if take_all:
         return listed
     chosen = [seq for seq in listed if any(seq in each for each in numbers)]

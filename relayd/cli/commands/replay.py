@@ -24,7 +24,6 @@ from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printa
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import Hold, State
-from relayd.queue.selecting import lacking_events
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 
@@ -92,7 +91,7 @@ def replay(
                 if not selection.subscriptions:
                     raise click.UsageError("--backfill needs the name of a subscription.")
                 lacking = {
-                    name: lacking_events(reading, name, wanted, selection.named)
+                    name: reading.lacking_events(name, wanted, selection.named)
                     for name in selection.subscriptions
                 }
         searches = [Change.backfill(name, events, dry_run=True) for name, events in lacking.items()]

@@ -22,11 +22,11 @@ from relayd.config.config import Config
 from relayd.config.load_in_child import load_config_in_child
 from relayd.config.problem import ConfigError
 from relayd.daemon import run_daemon
-from relayd.database import DatabaseError
 from relayd.log import Log
 from relayd.permissions import user_name
-from relayd.queue.lock import QueueLockedError
-from relayd.queue.schema import SchemaMismatchError
+from relayd.queue.interface import QueueError
+from relayd.queue.sqlite.lock import QueueLockedError
+from relayd.queue.sqlite.schema import SchemaMismatchError
 from relayd.sources.source import SourceError
 from relayd.sources.start_refusal import turn_away
 from relayd.systemd import Service
@@ -138,11 +138,11 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def reason_of(error: BaseException) -> str | None:
     """Return what ended the daemon in one line, or None for a defect."""
     match error:
-        case DatabaseError(path=path, reason=reason) if re.search("CANTOPEN|READONLY|PERM", reason):
+        case QueueError(path=path, reason=reason) if re.search("CANTOPEN|READONLY|PERM", reason):
             return f"{error}: user {user_name()} needs write access to it and to {path.parent}"
         case (
             ConfigError()
-            | DatabaseError()
+            | QueueError()
             | QueueLockedError()
             | SchemaMismatchError()
             | SocketPathError()

@@ -13,7 +13,6 @@ from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.event import event_lines
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import delivery_seq
-from relayd.queue.details import find
 from relayd.views.deliveries import event_document
 
 
@@ -41,7 +40,7 @@ def show(
     queue = queue_place(config_path)
     with reading_queue(queue) as reading:
         with one_market():
-            event = find(reading, identifier, market)
+            event = reading.find(identifier, market)
         if event is None:
             foreign = (
                 identifier.startswith("dlv_") and delivery_seq(identifier, reading.tag) is None

@@ -12,7 +12,6 @@ import click
 from relayd.cli.options import config_option, json_option
 from relayd.cli.spool_files import (
     SpoolFileError,
-    SpoolLook,
     create_spool,
     is_shared_folder,
     look_into,
@@ -22,6 +21,7 @@ from relayd.cli.terminal import print_json, print_table, printable, wrapped
 from relayd.config.partial import read_places
 from relayd.config.sections import SpoolConfig
 from relayd.config.values import parse_mode
+from relayd.spool.look import SpoolLook
 from relayd.spool.table import SPOOL_TABLE
 from relayd.views.moments import about, iso
 

@@ -15,7 +15,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, connected
 from relayd.permissions import user_name
-from relayd.queue.overview import Overview, read_overview
+from relayd.queue.snapshot_values import Overview
 from relayd.views.status import Live, status_document
 
 _ASK_TIMEOUT_S = 5.0
@@ -96,4 +96,4 @@ def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
         click.echo("Note: the daemon does not answer; see its log.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
-        return read_overview(reading, queue.path, now=now), live, now
+        return reading.overview(now=now), live, now

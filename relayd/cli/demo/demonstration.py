@@ -7,11 +7,10 @@ import json
 import os
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from relayd.cli.spool_files import create_spool
 from relayd.cli.terminal import printable
 from relayd.core.secret import Secret
 from relayd.core.signature import ATTEMPT, DELIVERY, SIGNATURE
+from relayd.spool.insertion import insert_one
 
 LONGEST_S: Final = 30.0
 """A step takes 1.1 s at most; on a slow machine it may take so long before it counts as failed."""
@@ -189,18 +189,14 @@ class Demonstration:
 
     def _insert(self, path: Path) -> tuple[str, float]:
         """Insert the first event as a producer does; return its id, and when that was."""
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as db:
-            [(event_id,)] = db.execute(
-                "INSERT INTO relayd_spool (type, data) VALUES ('order.created', ?) RETURNING id",
-                (_FROM_SPOOL,),
-            ).fetchall()
+        event_id = insert_one(path, "order.created", _FROM_SPOOL)
         at = trio.current_time()
         self._step(
             "A program inserts an event into the spool, in SQL:",
             "INSERT INTO relayd_spool (type, data) VALUES ('order.created',",
             f" '{_FROM_SPOOL}')",
         )
-        return str(event_id), at
+        return event_id, at
 
     async def _write_line(self) -> tuple[str, float]:
         """Write the second event to the socket; return its id, and when it was accepted."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
 from relayd.views.moments import about, short_time
 

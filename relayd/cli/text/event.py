@@ -7,8 +7,7 @@ from relayd.cli.terminal import json_indented, json_printable, printable, wrappe
 from relayd.cli.text.holds import HOLD_WORDS
 from relayd.core.delivery import State
 from relayd.core.release import Extra
-from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, unfaithful_fields
 from relayd.views.moments import about, clock_time
 

@@ -6,7 +6,7 @@ import click
 
 from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.event import unfaithful_lines
-from relayd.queue.details import EventDetail
+from relayd.queue.snapshot_values import EventDetail
 from relayd.views.explanation import Explanation
 from relayd.views.moments import clock_time
 

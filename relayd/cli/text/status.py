@@ -8,9 +8,13 @@ from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
 from relayd.config.values import format_size
 from relayd.core.endpoint import Health, endpoint_name
-from relayd.queue.contents import Contents
-from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
-from relayd.queue.statistics import Tally
+from relayd.queue.snapshot_values import (
+    Contents,
+    EndpointStanding,
+    Overview,
+    SubscriptionStanding,
+    Tally,
+)
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state
 

@@ -14,9 +14,9 @@ from queue_file import opened, rows_of
 
 from relayd.core.acceptance import NewEvent
 from relayd.core.queue_files import queue_files
-from relayd.queue import backup
-from relayd.queue.backup import Backup, BackupError, back_up
-from relayd.queue.reading import QueueUnreadableError
+from relayd.queue.snapshot_values import QueueUnreadableError
+from relayd.queue.sqlite import backup
+from relayd.queue.sqlite.backup import Backup, BackupError, back_up
 
 
 def nothing(_: int, __: int) -> None:

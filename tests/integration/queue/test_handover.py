@@ -4,25 +4,39 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from queue_file import FAILED, NOW, OK, URL, accept, cancel, claimed, opened, record, rows_of
+from queue_file import (
+    FAILED,
+    NOW,
+    OK,
+    URL,
+    accept,
+    cancel,
+    claimed,
+    inside,
+    opened,
+    record,
+    rows_of,
+    seen,
+)
 
 from relayd.core.delivery import Hold
 from relayd.core.release import Extra
-from relayd.queue import handover, operations
-from relayd.queue.handover import Step, hand_over
-from relayd.queue.queue import Queue
-from relayd.queue.records import Declared
+from relayd.queue.sqlite import handover, operate
+from relayd.queue.sqlite.handover import hand_over
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Declared, HandoverStep
 
 
-async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> Step:
-    return await queue.operate(
+async def step(queue: Queue, after: int = 0, in_flight: tuple[int, ...] = ()) -> HandoverStep:
+    return await inside(
+        queue,
         lambda db, _, ids: hand_over(
             db, ids["books"], ids["mail"], after=after, in_flight=in_flight, now=NOW
-        )
+        ),
     )
 
 
-async def through(queue: Queue, in_flight: tuple[int, ...] = ()) -> list[Step]:
+async def through(queue: Queue, in_flight: tuple[int, ...] = ()) -> list[HandoverStep]:
     steps = [await step(queue, 0, in_flight)]
     while steps[-1].through < steps[-1].last:
         steps.append(await step(queue, steps[-1].through, in_flight))
@@ -49,11 +63,11 @@ async def test_what_waits_and_what_ended_goes_over_with_its_history(tmp_path: Pa
         await record(queue, second, FAILED)
         await cancel(queue, third.seq)
         before = rows_of(path, "SELECT seq, state, attempts, step, due_at FROM deliveries")
-        assert await step(queue) == Step(4, 2, 5, 5, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(4, 2, 5, 5, 0, 0, holds_moved=False)
         assert set(owners(path).values()) == {"mail"}
         # Nothing else of them changed, and a second time there is nothing left.
         assert rows_of(path, "SELECT seq, state, attempts, step, due_at FROM deliveries") == before
-        assert await step(queue) == Step(0, 0, 5, 5, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(0, 0, 5, 5, 0, 0, holds_moved=False)
         due = await claimed(queue, now=NOW + 200, name="mail")
         assert sorted(each.seq for each in due) == [2, 4, 5]
         assert {each.subscription for each in due} == {"mail"}
@@ -61,7 +75,7 @@ async def test_what_waits_and_what_ended_goes_over_with_its_history(tmp_path: Pa
 
 async def test_an_empty_queue_has_nothing_to_hand_over(tmp_path: Path) -> None:
     async with opened(tmp_path / "queue.db") as queue:
-        assert await step(queue) == Step(0, 0, 0, 0, 0, 0, holds_moved=False)
+        assert await step(queue) == HandoverStep(0, 0, 0, 0, 0, 0, holds_moved=False)
 
 
 async def test_what_is_in_flight_follows_once_its_attempt_has_ended(tmp_path: Path) -> None:
@@ -100,8 +114,8 @@ async def test_a_step_is_bounded_and_none_is_missed(
         for number in range(10):
             await accept(queue, f"evt_{number}", to=("mail",) if number % 3 == 0 else ("books",))
         # What was pruned leaves gaps.
-        await queue.operate(
-            lambda db, *_: db.execute("DELETE FROM deliveries WHERE seq IN (2, 5, 6)")
+        await inside(
+            queue, lambda db, *_: db.execute("DELETE FROM deliveries WHERE seq IN (2, 5, 6)")
         )
         steps = await through(queue)
         assert all(each.moved <= 3 for each in steps)
@@ -115,9 +129,10 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
     async with opened(path) as queue:
         url = URL if same_url else "https://new.example/"
         await accept(queue, "evt_1")
-        await queue.operate(lambda db, *_: operations.pause(db, "books", now=NOW))
-        await queue.operate(
-            lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'")
+        await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW))
+        await inside(
+            queue,
+            lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'"),
         )
         await queue.declare([Declared("mail", url, True)])
         assert (await step(queue)).holds_moved
@@ -125,9 +140,9 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
             path, "SELECT paused_at, gone_at FROM subscriptions WHERE name = 'mail'"
         ) == [(NOW, 5.0 if same_url else None)]
         # The operator lets it go on while the command still works.
-        await queue.operate(lambda db, *_: operations.resume(db, "mail"))
+        await inside(queue, lambda db, *_: operate.resume(db, "mail"))
         assert not (await step(queue)).holds_moved
-        holds = await queue.look(operations.read_holds)
+        holds = await seen(queue, operate.read_holds)
         assert holds == {"books": Hold.REMOVED, "mail": None}
 
 
@@ -165,5 +180,5 @@ async def test_a_step_that_fails_hands_nothing_over(tmp_path: Path) -> None:
             raise ValueError
 
         with pytest.raises(ValueError):
-            await queue.operate(torn)  # type: ignore[arg-type]  # a dict is a mapping
+            await inside(queue, torn)
         assert owners(path) == {1: "books", 2: "books"}

@@ -7,10 +7,9 @@ from pathlib import Path
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.database import sqlite_loop
-from relayd.queue.claims import Want
-from relayd.queue.queue import open_queue
-from relayd.queue.records import Declared
-from relayd.queue.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from relayd.queue.values import Declared, Want
 
 NOW = 1_700_000_000.0
 UP, DOWN = "https://up.example/", "https://down.example/"

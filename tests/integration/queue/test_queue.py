@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 import trio
 from events import make_event
+from queue_file import inside
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, Hold, State, decide
@@ -18,11 +19,13 @@ from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
-from relayd.database import DatabaseFailedError, sqlite_loop
-from relayd.queue.claims import _DUE, _NEXT_DUE, _RELEASED, Claim, Want
-from relayd.queue.queue import Queue, open_queue
-from relayd.queue.records import Declared, Recording
-from relayd.queue.schema import VERSION, SchemaMismatchError
+from relayd.database import sqlite_loop
+from relayd.queue.interface import QueueBroken
+from relayd.queue.sqlite.claim import _DUE, _NEXT_DUE, _RELEASED
+from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.schema import VERSION, SchemaMismatchError
+from relayd.queue.values import Claim, Declared, Recording, Want
 
 URL = "https://app.example/hook"
 NOW = 1_700_000_000.0
@@ -354,10 +357,11 @@ async def test_a_quarantined_delivery_is_reported_once(tmp_path: Path) -> None:
         await queue.declare(declared, frozenset({"relayd.delivery.exhausted"}))
         await accept(queue, "evt_1")
         await accept(queue, "evt_2")
-        await queue.operate(
+        await inside(
+            queue,
             lambda db, *_: db.execute(
                 "UPDATE events SET type = 'relayd.endpoint.failing' WHERE id = 'evt_2'"
-            )
+            ),
         )
         first, own = (await queue.claim(want())).deliveries
         for _ in range(2):
@@ -569,7 +573,7 @@ async def test_a_queue_that_cannot_be_made_private_is_refused(
         raise PermissionError
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    with pytest.raises((DatabaseFailedError, BaseExceptionGroup)) as raised:
+    with pytest.raises((QueueBroken, BaseExceptionGroup)) as raised:
         async with opened(path):
             pass
     assert "chown it to relayd's user" in repr(raised.getrepr())

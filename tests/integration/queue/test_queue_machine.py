@@ -21,11 +21,10 @@ from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origins
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra, released_by
-from relayd.queue import acceptance, claims, operations, records
-from relayd.queue.acceptance import Numbers
-from relayd.queue.claims import Want
-from relayd.queue.records import Declared, Recording
-from relayd.queue.schema import migrate, read_version
+from relayd.queue.sqlite import accept, claim, operate, record
+from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.schema import migrate, read_version
+from relayd.queue.values import Declared, Recording, Want
 
 SCHEDULE = (10.0, 60.0)
 URLS = {"books": "https://a.example/", "mail": "https://a.example/", "shop": "https://b.example/"}
@@ -90,7 +89,7 @@ class QueueMachine(RuleBasedStateMachine):
     def reload(self, names: set[str]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         declared = [Declared(name, URLS[name], active=True) for name in sorted(names)]
-        found = records.declare(self.db, declared, release=self.numbers.release, now=self.now)
+        found = record.declare(self.db, declared, release=self.numbers.release, now=self.now)
         self.db.execute("COMMIT")
         self.ids = {name: number for name, (number, _) in found.items()}
         self.active = names
@@ -114,7 +113,7 @@ class QueueMachine(RuleBasedStateMachine):
         ]
         first = self.numbers.delivery
         self.db.execute("BEGIN IMMEDIATE")
-        results = acceptance.accept(
+        results = accept.accept(
             self.db, news, now=self.now, numbers=self.numbers, subscription_ids=self.ids
         )
         self.db.execute("COMMIT")
@@ -146,7 +145,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.numbers.release += 1
         self.operator[name] = self.numbers.release
         self.db.execute("BEGIN IMMEDIATE")
-        released = operations.release_retries(
+        released = operate.release_retries(
             self.db, name, release=self.numbers.release, now=self.now
         )
         self.db.execute("COMMIT")
@@ -174,7 +173,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not names:
             return
         want = Want(names, count, self.now, frozenset(self.in_flight), self.recovery, backlog_first)
-        [found] = claims.claim(self.db, [want], tag="tag", subscription_ids=self.ids)
+        [found] = claim.claim(self.db, [want], tag="tag", subscription_ids=self.ids)
         due = {
             seq
             for seq, each in self.model.items()
@@ -222,7 +221,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.db.execute("BEGIN IMMEDIATE")
         url = URLS[delivery.subscription]
-        [stands] = records.record(self.db, [Recording(decided, url, None, release=began_after)])
+        [stands] = record.record(self.db, [Recording(decided, url, None, release=began_after)])
         self.db.execute("COMMIT")
         before = self.model[seq]
         unchanged = (before.state, before.step) == (delivery.state, delivery.step) and (
@@ -271,7 +270,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), replaying=st.booleans())
     def operate(self, data: st.DataObject, replaying: bool) -> None:
         seqs = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=4, unique=True))
-        operation = operations.replay if replaying else operations.cancel
+        operation = operate.replay if replaying else operate.cancel
         self.db.execute("BEGIN IMMEDIATE")
         changed = operation(self.db, self.ids, seqs, now=self.now)
         self.db.execute("COMMIT")
@@ -296,7 +295,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(URLS)))
     def resume(self, name: str) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        resumed = operations.resume(self.db, name)
+        resumed = operate.resume(self.db, name)
         self.db.execute("COMMIT")
         assert resumed == (name in self.gone)
         self.gone.discard(name)

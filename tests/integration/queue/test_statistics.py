@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from queue_file import FAILED, NOW, OK, URL, accept, claimed, opened, rows_of
+from queue_file import FAILED, NOW, OK, URL, accept, claimed, inside, opened, rows_of, seen
 
 from relayd.core.delivery import Delivery, decide
 from relayd.core.outcome import Failure, Outcome
-from relayd.queue import statistics
-from relayd.queue.queue import Queue
-from relayd.queue.records import Recording
+from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite.queue import Queue
+from relayd.queue.values import Recording
 
 OTHER = "https://other.example/"
 
@@ -36,7 +36,7 @@ async def test_rates_and_times_of_the_last_hour_and_day(tmp_path: Path) -> None:
         await attempt(queue, deliveries[30], OK, ago_s=60, url=OTHER)
         for delivery in deliveries[31:40]:
             await attempt(queue, delivery, OK, ago_s=3 * 86_400)
-        found = await queue.look(lambda db: statistics.read_tallies(db, now=NOW))
+        found = await seen(queue, lambda db: statistics.read_tallies(db, now=NOW))
     assert set(found) == {URL, OTHER}
     hour, day = found[URL].last_hour, found[URL].last_day
     assert (hour.attempts, hour.delivered, hour.failed, hour.exhausted) == (10, 8, 2, 2)
@@ -68,7 +68,7 @@ async def test_old_counts_are_forgotten(tmp_path: Path) -> None:
         first, second = await claimed(queue)
         await attempt(queue, first, OK, ago_s=5 * 86_400)
         await attempt(queue, second, OK, ago_s=0)
-        await queue.operate(lambda db, *_: statistics.forget(db, now=NOW))
-        found = await queue.look(lambda db: statistics.read_tallies(db, now=NOW))
+        await inside(queue, lambda db, *_: statistics.forget(db, now=NOW))
+        found = await seen(queue, lambda db: statistics.read_tallies(db, now=NOW))
         assert found[URL].last_day.attempts == 1
     assert rows_of(path, "SELECT count(*) FROM attempt_counts") == [(2,)]

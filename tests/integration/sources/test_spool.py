@@ -21,7 +21,7 @@ from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.poison import NOTHING
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.sources.pace import Pace
 from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
 from relayd.sources.readers import Readers
@@ -396,7 +396,7 @@ async def test_a_vacuum_changes_nothing(tmp_path: Path) -> None:
 
 async def test_rows_stay_while_the_queue_has_no_room(tmp_path: Path) -> None:
     path, intake = create(tmp_path / "spool.db"), Intake()
-    intake.errors = [DatabaseFullError(tmp_path / "queue.db", "the disk is full")]
+    intake.errors = [QueueUnavailable(tmp_path / "queue.db", "the disk is full")]
     shell(path, INSERT)
     async with reading(path, intake) as spool:
         with trio.fail_after(30):

@@ -11,7 +11,7 @@ from relayd.config.config import Config
 from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
 from relayd.core.delivery import Hold
-from relayd.queue.affected import Waiting
+from relayd.queue.values import Waiting
 
 URL = "https://books.example/"
 PLAIN: dict[str, object] = {"url": URL, "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}

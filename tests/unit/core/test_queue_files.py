@@ -7,7 +7,7 @@ import pytest
 
 from relayd.config.sections import QueueConfig
 from relayd.core.queue_files import QUEUE_SIDES, SQLITE_SIDES, queue_beside, queue_files
-from relayd.queue.reserve import reserve_of
+from relayd.queue.sqlite.reserve import reserve_of
 
 PACKAGE = Path(__file__).parents[3] / "relayd"
 

@@ -21,7 +21,7 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.outcome import Failure
 from relayd.core.token_bucket import Rate
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseFullError
+from relayd.queue.interface import QueueUnavailable
 from relayd.transport.client import Transport
 from relayd.transport.dialer import AddressGuard
 from relayd.transport.errors import AttemptFailed
@@ -366,7 +366,7 @@ async def test_a_full_disk_delays_the_record_and_sends_nothing_twice(
 ) -> None:
     bench = Bench()
     seq = bench.queue.add(EPOCH)
-    full = DatabaseFullError(Path("queue.db"), "the disk is full")
+    full = QueueUnavailable(Path("queue.db"), "the disk is full")
     bench.queue.record_errors = [full] * 5
     async with bench.running():
         await trio.sleep(20)

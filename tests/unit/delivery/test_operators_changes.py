@@ -19,12 +19,11 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.core.token_bucket import Rate
 from relayd.crash_journal import AtWork
-from relayd.database import DatabaseFullError
 from relayd.delivery.endpoint_task import EndpointTask
 from relayd.delivery.in_flight import InFlight
 from relayd.delivery.worker_pool import TimeLimits
-from relayd.queue.claims import Claim, Want
-from relayd.queue.records import Recording
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.values import Claim, Recording, Want
 
 
 class ReplayingQueue(MemoryQueue):
@@ -150,7 +149,7 @@ async def test_a_recovery_is_written_and_reported_though_the_disk_is_full(
     autojump_clock: MockClock,
 ) -> None:
     bench = Bench()
-    bench.queue.record_errors += [DatabaseFullError(Path("queue.db"), "the disk is full")] * 5
+    bench.queue.record_errors += [QueueUnavailable(Path("queue.db"), "the disk is full")] * 5
     health = Health(failing_since=EPOCH - 900, reported=True, succeeded_at=EPOCH - 60)
     async with bench.running(health=health) as task:
         await trio.sleep(4)
@@ -181,7 +180,7 @@ async def test_a_day_that_a_receiver_asked_for_by_mistake_can_be_lifted(
         await trio.sleep(5000)
         assert len(bench.starts) == 1
         if by == "operator":
-            bench.queue.release("books")
+            bench.queue.release_now("books")
             assert await task.lift_hold()
             assert not await task.lift_hold()
         else:
@@ -206,7 +205,7 @@ async def test_a_release_gives_each_retry_one_attempt_each_time(
         for releases in range(4):
             await trio.sleep(10)
             assert len(bench.starts) == 5 + 5 * releases
-            bench.queue.release("books")
+            bench.queue.release_now("books")
             task.release("books")
         await trio.sleep(20)
         assert set(bench.queue.states().values()) == {State.RETRYING}
@@ -234,7 +233,7 @@ async def test_what_fails_after_a_release_and_began_before_it_is_released(
     async with bench.running(subscriptions=(subscription(retry=(3600.0,)),)) as task:
         await trio.sleep(2)
         # It was signed with the secret of before, say.
-        bench.queue.release("books")
+        bench.queue.release_now("books")
         task.release("books")
         await trio.sleep(1000)
         assert [round(start) for start in bench.starts] == [0, 5]

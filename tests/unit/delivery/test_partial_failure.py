@@ -89,7 +89,7 @@ def test_whatever_a_receiver_answers(
         async def release() -> None:
             for moment in sorted(releases):
                 await trio.sleep(max(0.0, EPOCH + moment - bench.now()))
-                bench.queue.release("books")
+                bench.queue.release_now("books")
                 task.release("books")
                 await task.lift_hold()
 

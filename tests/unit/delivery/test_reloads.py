@@ -24,8 +24,7 @@ from relayd.config.load import load_config
 from relayd.core.delivery import Hold, State
 from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.claims import Claim, Want
-from relayd.queue.records import Recording
+from relayd.queue.values import Claim, Recording, Want
 from relayd.transport.client import Transport
 
 EPOCH = 1_700_000_000.0

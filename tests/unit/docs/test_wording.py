@@ -49,12 +49,12 @@ PHRASES = {
 """What not to write, as regular expressions of whole words, and what to write."""
 
 REMAINING = [
-    ("relayd/cli/status_views.py", "… under way"),
-    ("relayd/cli/status_views.py", "relayd … runs since … (process …)"),
+    ("relayd/cli/text/status.py", "… under way"),
+    ("relayd/cli/text/status.py", "relayd … runs since … (process …)"),
     ("relayd pause --help", "Attempts that are under way finish"),
     ("relayd status --help", "what waits for them and until when"),
-    ("relayd/cli/explanations.py", "what waits for it goes on once that is changed"),
-    ("relayd/cli/explanations.py", "what waits for it goes on if its name is back"),
+    ("relayd/views/explanation.py", "what waits for it goes on once that is changed"),
+    ("relayd/views/explanation.py", "what waits for it goes on if its name is back"),
     ("relayd/unix_socket/listener.py", "a file that is no socket stands there"),
     ("relayd/spool/reader.py", "delete what is no event"),
     ("docs/outage-drill.md", "of 1 under way"),

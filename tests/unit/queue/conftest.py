@@ -7,7 +7,7 @@ import pytest
 import trio
 from written_queue import write_queue
 
-from relayd.queue.reading import Reading, open_reading
+from relayd.queue.sqlite.read_only import Reading, open_reading
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from written_queue import START, change
 
 from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
-from relayd.queue import contents, overview, statistics
-from relayd.queue.overview import SubscriptionStanding, count_due, read_overview
-from relayd.queue.reading import Reading, open_reading
+from relayd.queue.snapshot_values import SubscriptionStanding
+from relayd.queue.sqlite import contents, overview, statistics
+from relayd.queue.sqlite.overview import count_due, read_overview
+from relayd.queue.sqlite.read_only import Reading, open_reading
 
 NOW = START + 321
 BOOKS, SHOP = "https://books.example/", "https://shop.example/"

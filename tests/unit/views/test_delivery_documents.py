@@ -4,7 +4,7 @@ import json
 
 from listed_deliveries import EVENT, NOW, RETRYING
 
-from relayd.queue.listing import Page
+from relayd.queue.snapshot_values import Page
 from relayd.views.deliveries import event_document, page_document
 
 

@@ -11,8 +11,7 @@ from relayd.config.partial import read_partial_config
 from relayd.core.delivery import Hold, State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.token_bucket import Rate
-from relayd.queue.details import Attempt, DeliveryDetail, EventDetail
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight
 from relayd.views.explanation import Circumstances, Explanation, explain_event
 

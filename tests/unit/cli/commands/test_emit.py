@@ -252,7 +252,7 @@ class TestSpoolTrouble:
     def test_locked(
         self, run: Callable[..., Result], spool: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("relayd.cli.producer_client._LOCK_TIMEOUT_S", 0.05)
+        monkeypatch.setattr("relayd.spool.insertion._LOCK_TIMEOUT_S", 0.05)
         with closing(sqlite3.connect(spool, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             assert "has locked it" in run("order.created", "--sample", status=1).stderr

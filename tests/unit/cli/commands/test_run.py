@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from relayd.cli.commands.run import leaves, reason_of
-from relayd.database import DatabaseFailedError, DatabaseFullError
 from relayd.permissions import user_name
-from relayd.queue.lock import QueueLockedError
+from relayd.queue.interface import QueueBroken, QueueUnavailable
+from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.unix_socket.listener import SocketPathError
 
 QUEUE = Path("/var/lib/relayd/queue.db")
@@ -24,9 +24,9 @@ QUEUE = Path("/var/lib/relayd/queue.db")
                 "Stop it first, or give this one another queue.path."
             ),
         ),
-        (DatabaseFullError(QUEUE, "the disk is full"), f"{QUEUE}: the disk is full"),
+        (QueueUnavailable(QUEUE, "the disk is full"), f"{QUEUE}: the disk is full"),
         (
-            DatabaseFailedError(QUEUE, "unable to open database file (SQLITE_CANTOPEN)"),
+            QueueBroken(QUEUE, "unable to open database file (SQLITE_CANTOPEN)"),
             (
                 f"{QUEUE}: unable to open database file (SQLITE_CANTOPEN): user {user_name()} "
                 "needs write access to it and to /var/lib/relayd"
@@ -51,8 +51,8 @@ def test_reasons(error: BaseException, reason: str | None) -> None:
 
 
 def test_groups_are_flattened_and_repetitions_told_once() -> None:
-    full = DatabaseFullError(QUEUE, "the disk is full")
-    again = DatabaseFullError(QUEUE, "the disk is full")
+    full = QueueUnavailable(QUEUE, "the disk is full")
+    again = QueueUnavailable(QUEUE, "the disk is full")
     locked = QueueLockedError(QUEUE, "1")
     group = BaseExceptionGroup("", [full, BaseExceptionGroup("", [again, locked])])
     assert list(leaves(group)) == [full, locked]

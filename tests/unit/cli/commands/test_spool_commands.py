@@ -16,7 +16,7 @@ from processes import make_spool, write_config
 
 from relayd.cli import cli
 from relayd.config.load import load_config
-from relayd.queue.schema import APPLICATION_ID
+from relayd.queue.sqlite.schema import APPLICATION_ID
 
 
 def run(*arguments: str) -> Result:
@@ -393,7 +393,7 @@ def test_check_sees_a_queue_that_this_relayd_cannot_use(
 
 
 def test_a_look_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relayd.cli.spool_files._WITHIN_S", 0.0)
+    monkeypatch.setattr("relayd.spool.look.WITHIN_S", 0.0)
     with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as db:
         db.execute(run("spool", "sql").stdout)
         db.execute(

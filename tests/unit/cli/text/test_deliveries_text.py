@@ -13,8 +13,7 @@ from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import Hold, State
-from relayd.queue.details import DeliveryDetail
-from relayd.queue.listing import ListedDelivery
+from relayd.queue.snapshot_values import DeliveryDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, delivery_document, event_document
 
 

@@ -4,9 +4,14 @@ import pytest
 
 from relayd.cli.text.status import status_lines
 from relayd.core.endpoint import Health
-from relayd.queue.contents import Contents
-from relayd.queue.overview import EndpointStanding, Overview, QueueStanding
-from relayd.queue.statistics import Tallies, Tally
+from relayd.queue.snapshot_values import (
+    Contents,
+    EndpointStanding,
+    Overview,
+    QueueStanding,
+    Tallies,
+    Tally,
+)
 from relayd.views.status import Live, status_document
 
 CONTENTS = Contents(

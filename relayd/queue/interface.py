@@ -1,0 +1,291 @@
+"""The queue's border: what the rest of relayd asks of it, whatever keeps it.
+
+No connection, row or SQL is in any signature. Two errors cross it: `QueueUnavailable` (try again)
+and `QueueBroken` (relayd ends). In both cases nothing of the call happened.
+"""
+
+from __future__ import annotations  # a command that only reads loads none of what is named here
+
+from typing import TYPE_CHECKING, Protocol
+
+from relayd.queue.delivery_queue import DeliveryQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
+
+    from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+    from relayd.core.endpoint import Health
+    from relayd.core.expiry import Evidence, Expiry
+    from relayd.core.own_events import OutboxRow
+    from relayd.queue.delivery_filter import DeliveryFilter
+    from relayd.queue.snapshot_values import (
+        Contents,
+        EventDetail,
+        KnownSubscription,
+        ListedDelivery,
+        ListedInput,
+        Look,
+        Named,
+        Overview,
+        Page,
+        RejectedInput,
+    )
+    from relayd.queue.values import (
+        Changed,
+        Cursor,
+        Declared,
+        HandoverStep,
+        Horizon,
+        PruneStep,
+        Retries,
+        Waiting,
+    )
+
+
+class QueueError(Exception):
+    """The queue could not do what was asked; nothing of it happened. `reason` is for people.
+
+    Raised itself where the queue refused a value: a defect, which says nothing of other values.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class QueueUnavailable(QueueError):  # noqa: N818 - a state that ends, not a mistake
+    """The queue is locked by another process, or its disk is full. The call may be tried again."""
+
+
+class QueueBroken(QueueError):  # noqa: N818 - as above
+    """The queue or its disk is broken, or is no longer what it was. Never tried again."""
+
+
+class QueueLooks(Protocol):
+    """What the daemon asks beside its deliveries: however long it takes, no claim waits for it.
+
+    Every method raises `QueueUnavailable` or `QueueBroken`.
+    """
+
+    async def waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
+        """Return the backlog of those of these subscriptions that the queue has ever heard of."""
+
+    async def bodies(self, event_seqs: Sequence[int], most_bytes: int) -> list[tuple[int, bytes]]:
+        """Return the events that still have a body, with it, in order of their numbers.
+
+        Stops before more than `most_bytes` of bodies are in memory, but returns at least one event.
+        """
+
+    async def rejected(self, seq: int) -> RejectedInput | None:
+        """Return one rejected row, or None where there is none."""
+
+    async def clock_seen_at(self) -> float | None:
+        """Return when the clock was last looked at, in Unix seconds; None in a new queue."""
+
+    async def newest_decision(self) -> float:
+        """Return the newest time at which something was decided that waits; 0 where nothing does."""
+
+    async def newest_retry_before(self, moment: float) -> float:
+        """Return when the last retry until `moment` was scheduled; 0 where there was none."""
+
+    async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
+        """Return the retries that were scheduled before a step of the clock, nearest first.
+
+        See `core.clock_step`.
+        """
+
+
+class Survey(Protocol):
+    """What retention goes by. Every method raises `QueueUnavailable` or `QueueBroken`."""
+
+    async def evidence(self) -> Evidence:
+        """Return what the queue knows of time."""
+
+    async def used_bytes(self) -> int:
+        """Return how much room is in use; the rest of the file is free for what comes."""
+
+    async def contents(self) -> Contents:
+        """Estimate what fills the queue."""
+
+    async def prunable(self, horizon: Horizon, cursor: Cursor) -> PruneStep:
+        """Find the next events that may go."""
+
+
+class QueueWriter(DeliveryQueue, Protocol):
+    """The queue as its one daemon uses it. Each write is durable when its call returns.
+
+    Every method may raise `QueueUnavailable` or `QueueBroken`. A call that is cancelled while it
+    waits for its turn does nothing; after that, it is done all the same.
+    """
+
+    @property
+    def tag(self) -> str:
+        """What this queue's deliveries have in their ids."""
+
+    @property
+    def looks(self) -> QueueLooks:
+        """What may be asked beside the deliveries."""
+
+    def survey(self) -> AbstractAsyncContextManager[Survey]:
+        """Open what retention goes by, which may take long to answer, apart from all else."""
+
+    # What comes in; what goes out is `DeliveryQueue`.
+
+    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+        """Make events durable, with all of their deliveries, and say what became of each."""
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
+
+    async def health(self) -> Mapping[str, Health]:
+        """Return what was last known of each endpoint, by URL."""
+
+    async def outbox(self) -> Sequence[OutboxRow]:
+        """Return the first of relayd's own events on their way in, once there are some."""
+
+    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Remove own events that were accepted."""
+
+    # What the configuration and the operator change.
+
+    async def declare(
+        self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
+    ) -> Mapping[str, int]:
+        """Bring the subscriptions up to the configuration; return how many retries it released."""
+
+    async def replay(self, seqs: Sequence[int]) -> Changed:
+        """Make ended deliveries due again, with their whole retry schedule."""
+
+    async def cancel(self, seqs: Sequence[int]) -> Changed:
+        """End waiting deliveries. An attempt that is under way may still deliver one of them."""
+
+    async def backfill(self, subscription: str, event_seqs: Sequence[int]) -> int:
+        """Make the deliveries of these events that a subscription lacks; return how many."""
+
+    async def pause(self, subscription: str) -> bool:
+        """Hold a subscription's deliveries; return whether it was not paused before."""
+
+    async def resume(self, subscription: str) -> tuple[bool, int]:
+        """Take back a pause and a 410, and release the retries that wait; return whether and how many."""
+
+    async def release(self, subscription: str) -> int:
+        """Release the retries that wait for a subscription; return how many."""
+
+    async def hand_over(
+        self, old: str, new: str, *, after: int, in_flight: Iterable[int]
+    ) -> HandoverStep:
+        """Do one step of handing `old`'s deliveries over to `new`, behind delivery `after`."""
+
+    async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
+        """Make an event of rejected input durable, and take that off the list, at once."""
+
+    async def drop_rejected(self, seqs: Sequence[int]) -> int:
+        """Take rows off the rejected list for good; return how many there were."""
+
+    # What goes with time.
+
+    async def remember_expiry(self, now: float, expiry: Expiry, *, known: float) -> None:
+        """Remember where expiry stands, and forget what nobody asks for any more.
+
+        Fingerprints of rows that left the rejected list before `known` are forgotten.
+        """
+
+    async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
+        """Remove those of the events that may still go; return how many."""
+
+    async def prune_rejected(self, before: float) -> int:
+        """Remove some of the oldest rejected input of before this time; return how much."""
+
+    async def shift_retries(self, retries: Retries, step: float) -> None:
+        """Move these retries' times, of those that did not change since they were found."""
+
+    async def shift_endpoints(self, step: float, now: float) -> None:
+        """Move the endpoints' times, and remember that the clock was looked at `now`."""
+
+
+class Snapshot(Protocol):
+    """One state of the queue, whatever is written meanwhile."""
+
+    @property
+    def tag(self) -> str:
+        """What this queue's deliveries have in their ids."""
+
+    @property
+    def subscriptions(self) -> Mapping[str, KnownSubscription]:
+        """The subscriptions that the queue knows, by name."""
+
+    def list_deliveries(self, wanted: DeliveryFilter, limit: int) -> Page:
+        """Return the newest deliveries that match, at most `limit` of them.
+
+        Raises KeyError for a subscription that the queue does not know.
+        """
+
+    def described(self, seqs: Sequence[int]) -> list[ListedDelivery]:
+        """Return a few deliveries as they are shown, oldest first."""
+
+    def find(self, identifier: str, market: str | None = None) -> EventDetail | None:
+        """Return the event with this id, or the event of the delivery with this id and that alone.
+
+        Raises `SeveralMarketsError` where several have the id and no market is given.
+        """
+
+    def find_named(self, identifiers: Sequence[str], market: str | None = None) -> Named | str:
+        """Return what ids stand for, or the first that is in no queue.
+
+        Raises `SeveralMarketsError`, as `find` does.
+        """
+
+    def select(self, wanted: DeliveryFilter, named: Named | None) -> list[int]:
+        """Return the numbers of the deliveries that match, oldest first; with `named`, of those."""
+
+    def count_by_subscription(self, seqs: Sequence[int]) -> dict[str, int]:
+        """Return how many of these deliveries each subscription has, by name."""
+
+    def lacking_events(
+        self, subscription: str, wanted: DeliveryFilter, named: Named | None
+    ) -> list[int]:
+        """Return the kept events of which a subscription has no delivery, oldest first."""
+
+    def overview(self, *, now: float) -> Overview:
+        """Return how everything stands. `now` is in Unix seconds."""
+
+    def health(self) -> Mapping[str, Health]:
+        """Return what was last known of each endpoint, by URL."""
+
+    def count_due(self, *, now: float) -> dict[str, int]:
+        """Return how many deliveries are due at each URL, of those that are not held."""
+
+    def list_rejected(self, *, limit: int) -> list[ListedInput]:
+        """Return rejected rows, the newest first."""
+
+    def rejected(self, seq: int) -> RejectedInput | None:
+        """Return one rejected row, or None where there is none."""
+
+    def find_rejected(self, event_id: str) -> ListedInput | None:
+        """Return the latest rejected row with this id, or None where there is none."""
+
+
+class ChangeFeed(Protocol):
+    """The deliveries that change from the moment on at which it was opened."""
+
+    def look(self) -> Look:
+        """Return what changed since the look before. Raises `QueueUnreadableError`."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Show the queue as it is now until the end of the block."""
+
+
+class QueueReader(Protocol):
+    """The queue as a process reads it beside its daemon, or without one. It writes nothing.
+
+    Both raise `QueueUnreadableError`, also for what goes wrong inside their blocks.
+    """
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Show the queue as it is now until the end of the block."""
+
+    def changes(self) -> AbstractContextManager[ChangeFeed]:
+        """Follow the queue's deliveries until the end of the block."""

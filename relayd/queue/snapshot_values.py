@@ -1,0 +1,277 @@
+"""The values that a snapshot of the queue returns. Times are Unix seconds."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relayd.core.delivery import Hold, State
+from relayd.core.endpoint import Health
+from relayd.core.response_times import quantile_s
+
+if TYPE_CHECKING:
+    from relayd.core.event import SpoolRow  # takes long to load, and few commands need it
+
+
+class QueueUnreadableError(Exception):
+    """There is no queue to read from; says why and what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSubscription:
+    """A subscription as the queue knows it: configured now, or once. `number` is the queue's own."""
+
+    number: int
+    name: str
+    url: str
+    hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDelivery:
+    """One delivery as it is shown. All times are Unix seconds.
+
+    `hold` is why its subscription is held, where it waits for that. `changed_at` is when its state
+    was decided: when it was made, replayed, ended, or last put off. `due_at` is when its next
+    attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
+    fields are those of the latest attempt, None where there was none; `last_status` and
+    `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
+    releases it no more before its scheduled time: see `core.release`.
+    """
+
+    seq: int
+    id: str
+    event_id: str
+    event_type: str
+    market_id: str
+    subscription: str
+    state: State
+    hold: Hold | None
+    attempts: int
+    accepted_at: float
+    changed_at: float
+    due_at: float | None
+    ended_at: float | None
+    last_started_at: float | None
+    last_status: int | None
+    last_failure: str | None
+    recovery_used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The deliveries of one page, newest first, and whether there are older ones that match."""
+
+    deliveries: tuple[ListedDelivery, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as it was recorded. `started_at` is in Unix seconds.
+
+    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
+    says why it was made before its scheduled time.
+    """
+
+    number: int
+    started_at: float
+    duration_s: float
+    status: int | None
+    failure: str | None
+    detail: str | None
+    answer: bytes = field(repr=False)
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """A delivery with its attempts, oldest first."""
+
+    delivery: ListedDelivery
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
+
+    `market_id` is "" where an older relayd kept the id alone. `body` is what every attempt sends; None once the retention has left its id alone.
+    """
+
+    id: str
+    type: str
+    market_id: str
+    created: int
+    accepted_at: float
+    source: str
+    body: bytes | None = field(repr=False)
+    deliveries: tuple[DeliveryDetail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namesake:
+    """An event with an id that others have, too. `accepted_at` is in Unix seconds.
+
+    `market_id` is "" where an older relayd kept the id alone.
+    """
+
+    seq: int
+    market_id: str
+    type: str
+    accepted_at: float
+    source: str
+
+
+class SeveralMarketsError(Exception):
+    """Several markets have an event with this id, and which is meant was not said."""
+
+    def __init__(self, identifier: str, events: tuple[Namesake, ...]) -> None:
+        super().__init__(identifier)
+        self.identifier = identifier
+        self.events = events
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Deliveries that ids stand for, and the events among those ids."""
+
+    deliveries: tuple[int, ...]
+    events: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedInput:
+    """A rejected row as it is listed. `rejected_at` is in Unix seconds."""
+
+    seq: int
+    source: str
+    rejected_at: float
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Attempts at one endpoint in some time. `response_classes` counts those that were answered."""
+
+    delivered: int = 0
+    failed: int = 0
+    exhausted: int = 0
+    response_classes: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def attempts(self) -> int:
+        """How many there were."""
+        return self.delivered + self.failed
+
+    @property
+    def success_rate(self) -> float | None:
+        """Which share of them succeeded; None without any."""
+        return self.delivered / self.attempts if self.attempts else None
+
+    def response_s(self, quantile: float) -> float | None:
+        """Return the time within which this share of the answers came, in seconds."""
+        return quantile_s(self.response_classes, quantile)
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """What came of the attempts at one endpoint."""
+
+    last_hour: Tally
+    last_day: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How many bytes of the file what takes: all but `free` and the sum are estimates.
+
+    `other` is the deliveries, the indexes, and what pages have left over.
+    """
+
+    events: int
+    attempts: int
+    rejected: int
+    other: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStanding:
+    """What waits for one subscription. Times are Unix seconds, None where nothing waits.
+
+    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held.
+    """
+
+    name: str
+    url: str
+    hold: Hold | None
+    waiting: int
+    oldest_accepted_at: float | None
+    next_due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStanding:
+    """One URL: its health, its subscriptions, and what came of its attempts."""
+
+    url: str
+    health: Health
+    subscriptions: tuple[SubscriptionStanding, ...]
+    tallies: Tallies
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStanding:
+    """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
+
+    `contents` is what fills the file.
+    `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
+    """
+
+    size_bytes: int
+    free_bytes: int
+    oldest_event_at: float | None
+    deliveries: int
+    waiting: int
+    rejected: int
+    contents: Contents
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, endpoints in the order of their URLs."""
+
+    endpoints: tuple[EndpointStanding, ...]
+    queue: QueueStanding
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look found: deliveries as they stand now, in the order of their changes.
+
+    `missed` is how many changes were forgotten before they were looked at. `more` says that more
+    can be had at once.
+    """
+
+    deliveries: tuple[ListedDelivery, ...] = ()
+    missed: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedInput:
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+
+    seq: int
+    source: str
+    rejected_at: float
+    code: str
+    reason: str
+    row: "SpoolRow"
+    fingerprint: bytes = field(repr=False)

@@ -1,0 +1,138 @@
+"""Makes events durable: an event and all of its deliveries, in one transaction, or neither."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.delivery import State
+from relayd.queue.sqlite.schema import UNKNOWN_MARKET
+
+_INSERT_EVENT = """
+INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_KNOWN = """
+SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
+
+_INSERT_DELIVERY = f"""
+INSERT INTO deliveries
+  (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
+VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of our own
+
+_INSERT_REJECTED = """
+INSERT OR IGNORE INTO rejected
+  (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+WHERE NOT EXISTS (SELECT 1 FROM rejected_before WHERE fingerprint = ?5)"""
+
+# Retries may know of a release that was never written: the process died before.
+_LAST_RELEASE = """
+SELECT max(release) FROM (
+  SELECT max(release) AS release FROM subscriptions
+  UNION ALL SELECT max(release) FROM endpoints
+  UNION ALL SELECT max(release_seen) FROM deliveries INDEXED BY deliveries_releasable
+    WHERE state = 'retrying')"""
+
+
+class Numbers:
+    """The next numbers of events and deliveries, and the last release's.
+
+    The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
+    failed are never used.
+    """
+
+    def __init__(self, event: int, delivery: int, release: int = 0) -> None:
+        self.event = event
+        self.delivery = delivery
+        self.release = release
+
+    @classmethod
+    def read(cls, db: sqlite3.Connection) -> "Numbers":
+        """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
+        used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
+        [(release,)] = db.execute(_LAST_RELEASE)
+        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1, release or 0)
+
+
+def accept(
+    db: sqlite3.Connection,
+    news: Sequence[NewEvent],
+    *,
+    now: float,
+    numbers: Numbers,
+    subscription_ids: Mapping[str, int],
+) -> list[Acceptance]:
+    """Write the events that are new, and say of each what became of it, in order."""
+    ids = json.dumps([new.event.id for new in news])
+    digests = {
+        (event_id, market): digest for event_id, market, digest in db.execute(_KNOWN, (ids,))
+    }
+    results: list[Acceptance] = []
+    events: list[tuple[object, ...]] = []
+    deliveries: list[tuple[object, ...]] = []
+    for new in news:
+        event = new.event
+        key = (event.id, event.market_id)
+        known = digests.get(key) or digests.get((event.id, UNKNOWN_MARKET))
+        if known is not None:
+            same = known == event.digest
+            results.append(Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
+            continue
+        digests[key] = event.digest
+        results.append(Acceptance.ACCEPTED)
+        seq = numbers.event
+        numbers.event += 1
+        events.append(
+            (
+                seq,
+                event.market_id,
+                event.id,
+                event.type,
+                event.created,
+                now,
+                new.source,
+                event.digest,
+                event.body,
+            )
+        )
+        for name in new.subscriptions:
+            deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
+            numbers.delivery += 1
+    if events:
+        db.executemany(_INSERT_EVENT, events)
+    if deliveries:
+        db.executemany(_INSERT_DELIVERY, deliveries)
+    return results
+
+
+def reject(
+    db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: float
+) -> list[RejectedRow]:
+    """Keep rows that cannot be events, with the reason, for the operator to fix.
+
+    Returns those that are new. The others are on the list already, or were: a row stays in its
+    spool until it is deleted there, and may be read again after a crash.
+    """
+    return [
+        each
+        for each in rejected
+        if db.execute(_INSERT_REJECTED, _rejected_values(each, now)).rowcount > 0
+    ]
+
+
+def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:
+    row = rejected.row
+    found = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
+    fingerprint = sha256(repr((rejected.source, row.seq)).encode())
+    for value in found:
+        # A value may have 16 MiB: `repr` would take four times that.
+        if isinstance(value, bytes):
+            fingerprint.update(f";{len(value)}:".encode())
+            fingerprint.update(value)
+        else:
+            fingerprint.update(f";{value!r}".encode())
+    rejection = rejected.rejection
+    kept = (rejected.source, now, rejection.code, rejection.reason, fingerprint.digest())
+    return (*kept, *found)

@@ -1,0 +1,86 @@
+"""Lists deliveries, newest first, as they are shown."""
+
+import json
+from collections.abc import Sequence
+
+from relayd.core.delivery import Hold, State, delivery_id, shown_state
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import ListedDelivery, Page
+from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
+from relayd.queue.sqlite.query_plan import among_the_newest, query_for
+from relayd.queue.sqlite.read_only import Reading
+
+
+def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Page:
+    """Return the newest deliveries that match, at most `limit` of them.
+
+    Raises KeyError for a subscription that the queue does not know.
+    """
+    seqs: list[int] = []
+    for query_of in (among_the_newest, query_for):
+        query = query_of(reading, wanted, limit + 1)
+        if query is not None:
+            sql, parameters = query
+            seqs = [seq for (seq,) in reading.db.execute(sql, parameters)]
+            if len(seqs) > limit:
+                break
+    return Page(tuple(load(reading, seqs[:limit])), more=len(seqs) > limit)
+
+
+# An extra attempt that failed leaves scheduled_at as it was.
+_LOAD = f"""
+SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
+  coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
+  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
+  d.ended_at, a.started_at, a.status, a.failure, d.recovery_used
+FROM deliveries d
+CROSS JOIN events e ON e.seq = d.event_seq
+CROSS JOIN subscriptions s ON s.id = d.subscription_id
+LEFT JOIN endpoints p ON p.url = s.url
+LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
+WHERE d.seq IN (SELECT value FROM json_each(?))
+ORDER BY d.seq DESC
+"""  # noqa: S608 - made of texts of our own
+
+
+def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
+    """Return the deliveries with these numbers, newest first."""
+    found = []
+    for (
+        seq,
+        event_id,
+        event_type,
+        market_id,
+        name,
+        stored,
+        hold,
+        attempts,
+        accepted_at,
+        changed_at,
+        *rest,
+    ) in reading.db.execute(_LOAD, (json.dumps(list(seqs)),)):
+        due_at, ended_at, last_started_at, last_status, last_failure, recovery_used = rest
+        held = None if hold is None else Hold(hold)
+        state = shown_state(State(stored), held)
+        found.append(
+            ListedDelivery(
+                seq=seq,
+                id=delivery_id(reading.tag, seq),
+                event_id=event_id,
+                event_type=event_type,
+                market_id=market_id,
+                subscription=name,
+                state=state,
+                hold=held if state is State.HELD else None,
+                attempts=attempts,
+                accepted_at=accepted_at,
+                changed_at=changed_at,
+                due_at=due_at,
+                ended_at=ended_at,
+                last_started_at=last_started_at,
+                last_status=last_status,
+                last_failure=last_failure,
+                recovery_used=bool(recovery_used),
+            )
+        )
+    return found

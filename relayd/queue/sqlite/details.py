@@ -1,0 +1,67 @@
+"""Finds one event or delivery by its id, with all that the queue knows of it."""
+
+from relayd.core.delivery import delivery_seq
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.sqlite.deliveries import load
+from relayd.queue.sqlite.namesakes import find_event
+from relayd.queue.sqlite.read_only import Reading
+
+
+def find(reading: Reading, identifier: str, market: str | None = None) -> EventDetail | None:
+    """Return the event with this id, or the event of the delivery with this id and that alone.
+
+    Of events, that of `market`. Raises `SeveralMarketsError` where several have the id and no
+    market is given.
+    """
+    seq = delivery_seq(identifier, reading.tag)
+    if seq is not None:
+        row = reading.db.execute(
+            "SELECT event_seq FROM deliveries WHERE seq = ?", (seq,)
+        ).fetchone()
+        if row is not None:
+            return _event(reading, row[0], [seq])
+    event_seq = find_event(reading, identifier, market)
+    if event_seq is None:
+        return None
+    return _event(reading, event_seq, deliveries_of(reading, event_seq))
+
+
+def deliveries_of(reading: Reading, event_seq: int) -> list[int]:
+    """Return the numbers of an event's deliveries, in order."""
+    rows = reading.db.execute(
+        "SELECT seq FROM deliveries WHERE event_seq = ? ORDER BY seq", (event_seq,)
+    )
+    return [seq for (seq,) in rows]
+
+
+def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | None:
+    row = reading.db.execute(
+        "SELECT id, type, market_id, created, accepted_at, source, body FROM events WHERE seq = ?",
+        (event_seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    identifier, event_type, market_id, created, accepted_at, source, body = row
+    return EventDetail(
+        id=identifier,
+        type=event_type,
+        market_id=market_id,
+        created=created,
+        accepted_at=accepted_at,
+        source=source,
+        body=body,
+        deliveries=tuple(
+            DeliveryDetail(delivery, _attempts(reading, delivery.seq))
+            for delivery in reversed(load(reading, seqs))
+        ),
+    )
+
+
+def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
+    rows = reading.db.execute(
+        "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''),"
+        " extra"
+        " FROM attempts WHERE delivery_seq = ? ORDER BY number",
+        (seq,),
+    )
+    return tuple(Attempt(*row) for row in rows)

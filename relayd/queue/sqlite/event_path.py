@@ -1,0 +1,239 @@
+"""The way of an event through the queue: accept, claim what is due, record the outcome.
+
+One connection writes and another one reads, so that a claim never waits for a commit's sync; what
+else is asked has connections of its own (see `looks`). Callers at the same time share one
+transaction (see `group_commit`): beside each of `accept`, `claim` and `record` is what does it for
+all of them.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import trio
+
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.delivery import Hold, delivery_id
+from relayd.core.endpoint import Health
+from relayd.core.own_events import (
+    EXHAUSTED,
+    OutboxRow,
+    OwnEvent,
+    after_exhaustion,
+    after_rejection,
+)
+from relayd.database import Database, DatabaseError, Work
+from relayd.queue.sqlite import accept, claim, operate, outbox, record
+from relayd.queue.sqlite.errors import queue_error
+from relayd.queue.sqlite.group_commit import Group
+from relayd.queue.sqlite.health import read_health, write_health
+from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
+from relayd.queue.sqlite.releases import Releases
+from relayd.queue.values import (
+    Claim,
+    Recording,
+    Want,
+)
+
+T = TypeVar("T")
+
+_ACCEPT_LIMIT = 64  # calls that share one transaction; a spool's call brings hundreds of events
+_CLAIM_LIMIT = 256
+_RECORD_LIMIT = 512
+_OUTBOX_LIMIT = 100
+
+
+class EventPath:
+    """The way of an event through the open queue: see `interface.QueueWriter`."""
+
+    def __init__(
+        self,
+        writer: Database,
+        reader: Database,
+        looks: Looks,
+        *,
+        tag: str,
+        numbers: accept.Numbers,
+        clock: Callable[[], float],
+    ) -> None:
+        self.tag = tag
+        self._writer = writer
+        self._reader = reader
+        self._looks = looks
+        self._numbers = numbers
+        self._clock = clock
+        self._subscription_ids: dict[str, int] = {}
+        self._holds: Mapping[str, Hold | None] = {}
+        self._own_types: frozenset[str] = frozenset()
+        self._releases = Releases(numbers)
+        # Set at the start, since a process that was killed may have left something.
+        self._outbox_filled = trio.Event()
+        self._outbox_filled.set()
+        self._accepting = Group(self._accept_all, _ACCEPT_LIMIT)
+        self._claiming = Group(self._claim_all, _CLAIM_LIMIT)
+        self._recording = Group(self._record_all, _RECORD_LIMIT)
+
+    def next_release(self) -> int:
+        """Return the number of a release from now on: see `core.release`."""
+        return self._releases.next()
+
+    @property
+    def newest_release(self) -> int:
+        """The newest release that an attempt which begins now is made after."""
+        return self._releases.newest
+
+    @property
+    def holds(self) -> Mapping[str, Hold | None]:
+        """Each subscription's hold, as it was last committed.
+
+        Whoever returns from a call that changed one finds it here, and nothing older: to use it
+        without an `await` in between is to use the truth.
+        """
+        return self._holds
+
+    @property
+    def looks(self) -> Looks:
+        """What may be asked beside the deliveries."""
+        return self._looks
+
+    def survey(self) -> AbstractAsyncContextManager[SQLiteSurvey]:
+        """Open what retention goes by, on a connection of its own."""
+        return open_survey(self._writer.path)
+
+    async def health(self) -> Mapping[str, Health]:
+        """Return what was last known of each endpoint, by URL."""
+        return await self._read(read_health)
+
+    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+        """Make events durable, with all of their deliveries, and say what became of each."""
+        return await self._accepting.submit(news)
+
+    async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
+        news = [new for call in calls for new in call]
+        results = iter(
+            await self._write(
+                lambda db: accept.accept(
+                    db,
+                    news,
+                    now=self._clock(),
+                    numbers=self._numbers,
+                    subscription_ids=self._subscription_ids,
+                ),
+                grows=True,
+            )
+        )
+        return [[next(results) for _ in call] for call in calls]
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
+            new = accept.reject(db, rejected, now=now)
+            return new, outbox.put(db, after_rejection(new, now), self._own_types)
+
+        new, told = await self._write(work, grows=True)
+        if told:
+            self._outbox_filled.set()
+        return new
+
+    async def claim(self, want: Want) -> Claim:
+        """Find deliveries that are due."""
+        return await self._claiming.submit(want)
+
+    async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
+        return await self._read(
+            lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
+        )
+
+    async def record(self, recording: Recording) -> bool:
+        """Write what came of an attempt, and say whether its delivery stands as was decided."""
+        return await self._recording.submit(recording)
+
+    async def _record_all(self, recordings: Sequence[Recording]) -> list[bool]:
+        gone = any(recording.record.outcome.gone for recording in recordings)
+
+        def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
+            results = record.record(db, recordings)
+            own_events = [
+                event
+                for recording, as_decided in zip(recordings, results, strict=True)
+                for event in recording.own_events
+                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
+                if as_decided or event.type != EXHAUSTED
+            ]
+            told = outbox.put(db, own_events, self._own_types) if own_events else 0
+            return results, told, operate.read_holds(db) if gone else self._holds
+
+        results, told, holds = await self._write(work)
+        if gone:
+            self._holds = holds
+        if told:
+            self._outbox_filled.set()
+        return results
+
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
+
+        Returns whether it had not ended before; then `relayd.delivery.exhausted` is durable with it.
+        """
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> tuple[bool, int]:
+            ended = record.quarantine(db, seq, detail, now=now)
+            if ended is None:
+                return False, 0
+            own_events = after_exhaustion(
+                delivery_id(self.tag, seq),
+                now,
+                event_id=ended.event_id,
+                event_type=ended.event_type,
+                subscription=ended.subscription,
+                attempts=ended.attempts,
+                last_failure=detail,
+            )
+            return True, outbox.put(db, own_events, self._own_types)
+
+        ended, told = await self._write(work)
+        if told:
+            self._outbox_filled.set()
+        return ended
+
+    async def record_health(
+        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+    ) -> None:
+        """Write an endpoint's health, as it is when it is written, and what relayd has to say of it."""
+
+        def work(db: sqlite3.Connection) -> int:
+            write_health(db, {url: health()})
+            return outbox.put(db, own_events, self._own_types)
+
+        if await self._write(work):
+            self._outbox_filled.set()
+
+    async def outbox(self) -> Sequence[OutboxRow]:
+        """Return the first of relayd's own events on their way in, once there are some."""
+        while True:
+            # Off before the look: what is put there meanwhile sets it again.
+            await self._outbox_filled.wait()
+            self._outbox_filled = trio.Event()
+            if rows := await self._read(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
+                self._outbox_filled.set()
+                return rows
+
+    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Remove own events that were accepted."""
+        await self._write(lambda db: outbox.remove(db, rows))
+
+    async def _write(self, work: Work[T], *, grows: bool = False) -> T:
+        try:
+            return await self._writer.write(work, grows=grows)
+        except DatabaseError as error:
+            raise queue_error(error) from error
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            return await self._reader.run(work)
+        except DatabaseError as error:
+            raise queue_error(error) from error

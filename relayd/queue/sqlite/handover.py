@@ -1,0 +1,110 @@
+"""Hands one subscription's deliveries over to another, some at a time, each step one transaction.
+
+A step may be cut off and given again at any time: it looks at the rows as they are. An event of
+which the other has a delivery already stays where it is, so that nobody gets it twice; so does what
+is in flight, until its attempt has ended.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from relayd.queue.values import HandoverStep
+
+WINDOW: Final = 2_000
+"""How many deliveries, of any subscription, one step looks through: those that have ended are in no
+index by subscription. That is 5 ms where all of them are handed over."""
+
+# What was released stays released, and what goes to another URL or with another secret may succeed: -1 is less than
+# any release's number, so the new one's own retries are not released with it.
+_MOVE = """
+UPDATE deliveries SET subscription_id = :new,
+  release_seen = CASE WHEN :another OR release_seen < :release THEN -1 ELSE release_seen END
+WHERE seq BETWEEN :first AND :through AND subscription_id = :old
+  AND (due_at IS NULL OR seq NOT IN (SELECT value FROM json_each(:in_flight)))
+  AND NOT EXISTS (SELECT 1 FROM deliveries o
+    WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
+RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END"""
+
+_LEFT = """
+SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight)) FROM deliveries
+WHERE seq BETWEEN :first AND :through AND subscription_id = :old"""
+
+_OLD = """
+SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0), n.release
+FROM subscriptions o, subscriptions n
+WHERE o.id = :old AND n.id = :new"""
+
+_RELEASE = """
+UPDATE subscriptions SET release = max(release, 1), released_at = :now WHERE id = :new"""
+
+_HELD = """
+SELECT 1 FROM subscriptions WHERE id = :old AND (paused_at IS NOT NULL OR gone_at IS NOT NULL)"""
+
+# A pause moves along once: where the operator takes it back in between, it does not come again.
+# A 410 is about a URL.
+_MOVE_HOLDS = (
+    """
+UPDATE subscriptions SET paused_at = (SELECT paused_at FROM subscriptions WHERE id = :old)
+WHERE id = :new AND paused_at IS NULL""",
+    """
+UPDATE subscriptions SET gone_at = (SELECT gone_at FROM subscriptions WHERE id = :old)
+WHERE id = :new AND gone_at IS NULL AND url = (SELECT url FROM subscriptions WHERE id = :old)""",
+    "UPDATE subscriptions SET paused_at = NULL, gone_at = NULL WHERE id = :old",
+)
+
+
+def hand_over(
+    db: sqlite3.Connection,
+    old: int,
+    new: int,
+    *,
+    after: int,
+    in_flight: Iterable[int],
+    now: float,
+) -> HandoverStep:
+    """Do one step from subscription `old` to `new`, by their numbers, behind delivery `after`.
+
+    Retries are released where `old`'s were, and where `new` has another URL or secret. `now` is in Unix
+    seconds. Nothing may claim deliveries of `old` meanwhile.
+    """
+    [(first, last)] = db.execute(
+        "SELECT (SELECT min(seq) FROM deliveries WHERE seq > ?),"
+        " coalesce((SELECT max(seq) FROM deliveries), 0)",
+        (after,),
+    )
+    # What was pruned away is passed over.
+    through = last if first is None else min(first + WINDOW - 1, last)
+    values = {
+        "old": old,
+        "new": new,
+        "first": after + 1,
+        "through": through,
+        "in_flight": json.dumps(sorted(in_flight)),
+        "now": now,
+    }
+    [(release, another, newest)] = db.execute(_OLD, values)
+    values |= {"release": release, "another": another}
+    # With the first of the deliveries: what is held must not go out.
+    holds_moved = db.execute(_HELD, values).fetchone() is not None
+    for statement in _MOVE_HOLDS if holds_moved else ():
+        db.execute(statement, values)
+    moved = db.execute(_MOVE, values).fetchall()
+    if moved and (release or another):
+        db.execute(_RELEASE, values)
+        newest = max(newest, 1)
+    left = db.execute(_LEFT, values).fetchall()
+    busy = sum(flag for (flag,) in left)
+    waiting = sum(flag for flag, _ in moved)
+    released = sum(seen is not None and seen < newest for _, seen in moved)
+    return HandoverStep(
+        moved=len(moved),
+        waiting=waiting,
+        released=released,
+        through=through,
+        last=last,
+        in_flight=busy,
+        kept=len(left) - busy,
+        holds_moved=holds_moved,
+    )

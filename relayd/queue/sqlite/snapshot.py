@@ -1,0 +1,98 @@
+"""One state of the queue's file, whatever is written meanwhile: see `interface.Snapshot`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from relayd.core.endpoint import Health
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot_values import (
+    EventDetail,
+    KnownSubscription,
+    ListedDelivery,
+    ListedInput,
+    Named,
+    Overview,
+    Page,
+    RejectedInput,
+)
+from relayd.queue.sqlite import deliveries, details, overview, selection
+from relayd.queue.sqlite.health import read_health
+from relayd.queue.sqlite.read_only import Reading
+
+
+class SQLiteSnapshot:
+    """A read transaction. It is valid until the block ends in which it was opened."""
+
+    def __init__(self, reading: Reading, path: Path) -> None:
+        self._reading = reading
+        self._path = path
+
+    @property
+    def tag(self) -> str:
+        """What this queue's deliveries have in their ids."""
+        return self._reading.tag
+
+    @property
+    def subscriptions(self) -> Mapping[str, KnownSubscription]:
+        """The subscriptions that the queue knows, by name."""
+        return self._reading.subscriptions
+
+    def list_deliveries(self, wanted: DeliveryFilter, limit: int) -> Page:
+        """Return the newest deliveries that match, at most `limit` of them."""
+        return deliveries.list_deliveries(self._reading, wanted, limit)
+
+    def described(self, seqs: Sequence[int]) -> list[ListedDelivery]:
+        """Return a few deliveries as they are shown, oldest first."""
+        return selection.described(self._reading, seqs)
+
+    def find(self, identifier: str, market: str | None = None) -> EventDetail | None:
+        """Return the event with this id, or the event of the delivery with this id and that alone."""
+        return details.find(self._reading, identifier, market)
+
+    def find_named(self, identifiers: Sequence[str], market: str | None = None) -> Named | str:
+        """Return what ids stand for, or the first that is in no queue."""
+        return selection.find_named(self._reading, identifiers, market)
+
+    def select(self, wanted: DeliveryFilter, named: Named | None) -> list[int]:
+        """Return the numbers of the deliveries that match, oldest first; with `named`, of those."""
+        return selection.select(self._reading, wanted, named)
+
+    def count_by_subscription(self, seqs: Sequence[int]) -> dict[str, int]:
+        """Return how many of these deliveries each subscription has, by name."""
+        return selection.count_by_subscription(self._reading, seqs)
+
+    def lacking_events(
+        self, subscription: str, wanted: DeliveryFilter, named: Named | None
+    ) -> list[int]:
+        """Return the kept events of which a subscription has no delivery, oldest first."""
+        return selection.lacking_events(self._reading, subscription, wanted, named)
+
+    def overview(self, *, now: float) -> Overview:
+        """Return how everything stands. `now` is in Unix seconds."""
+        return overview.read_overview(self._reading, self._path, now=now)
+
+    def health(self) -> Mapping[str, Health]:
+        """Return what was last known of each endpoint, by URL."""
+        return read_health(self._reading.db)
+
+    def count_due(self, *, now: float) -> dict[str, int]:
+        """Return how many deliveries are due at each URL, of those that are not held."""
+        return overview.count_due(self._reading, now=now)
+
+    def list_rejected(self, *, limit: int) -> list[ListedInput]:
+        """Return rejected rows, the newest first."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - few commands need it
+
+        return rejected.list_rejected(self._reading.db, limit=limit)
+
+    def rejected(self, seq: int) -> RejectedInput | None:
+        """Return one rejected row, or None where there is none."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - as above
+
+        return rejected.read_rejected(self._reading.db, seq)
+
+    def find_rejected(self, event_id: str) -> ListedInput | None:
+        """Return the latest rejected row with this id, or None where there is none."""
+        from relayd.queue.sqlite import rejected  # noqa: PLC0415 - as above
+
+        return rejected.find_rejected(self._reading.db, event_id)

@@ -1,0 +1,78 @@
+"""Counts attempts by what came of them and how long they took, while they are recorded.
+
+Kept in spans of five minutes for the last hour, and of an hour for the last day: asking for a rate
+reads a few rows, however many attempts there were.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+
+from relayd.core.delivery import AttemptRecord, State
+from relayd.core.response_times import NO_ANSWER, response_class
+from relayd.queue.snapshot_values import Tallies, Tally
+
+_SHORT_S = 300
+_LONG_S = 3600
+_HOUR_S = 3600.0
+_DAY_S = 86_400.0
+_KEPT_S = 2 * _DAY_S
+
+_ADD = """
+INSERT INTO attempt_counts (span_s, since, url, state, response, count) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET count = count + excluded.count"""
+
+_SUM = """
+SELECT url, state, response, sum(count) FROM attempt_counts
+WHERE span_s = ? AND since > ? AND since <= ? GROUP BY url, state, response"""
+
+
+def count(db: sqlite3.Connection, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
+    """Add attempts, each with its endpoint's URL, inside the transaction that records them."""
+    counter: Counter[tuple[int, str, str, int]] = Counter()
+    for url, record in attempts:
+        outcome = record.outcome
+        response = NO_ANSWER if outcome.status is None else response_class(outcome.duration_s)
+        counter[int(record.decided_at) // _SHORT_S, url, record.state.value, response] += 1
+    db.executemany(
+        _ADD,
+        [
+            (span_s, short * _SHORT_S // span_s * span_s, *key, number)
+            for (short, *key), number in counter.items()
+            for span_s in (_SHORT_S, _LONG_S)
+        ],
+    )
+
+
+def forget(db: sqlite3.Connection, *, now: float) -> None:
+    """Remove what no answer looks at any more."""
+    for span_s in (_SHORT_S, _LONG_S):
+        db.execute(
+            "DELETE FROM attempt_counts WHERE span_s = ? AND since < ?", (span_s, now - _KEPT_S)
+        )
+
+
+def read_tallies(db: sqlite3.Connection, *, now: float) -> dict[str, Tallies]:
+    """Return each endpoint's tallies by URL, of those where there were attempts.
+
+    The hour is one of 60 to 65 minutes, the day one of 24 to 25 hours.
+    """
+    # Not what was counted while the clock was ahead.
+    hours = _read(db, _SHORT_S, now - _HOUR_S - _SHORT_S, now)
+    days = _read(db, _LONG_S, now - _DAY_S - _LONG_S, now)
+    return {url: Tallies(hours.get(url, Tally()), days.get(url, Tally())) for url in hours | days}
+
+
+def _read(db: sqlite3.Connection, span_s: int, since: float, until: float) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = {}
+    for url, state, response, number in db.execute(_SUM, (span_s, since, until)):
+        tally = tallies.setdefault(url, Tally())
+        if state == State.DELIVERED:
+            tally.delivered += number
+        else:
+            tally.failed += number
+        if state == State.EXHAUSTED:
+            tally.exhausted += number
+        if response != NO_ANSWER:
+            tally.response_classes[response] += number
+    return tallies

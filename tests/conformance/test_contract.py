@@ -1,0 +1,167 @@
+"""What every queue promises to the endpoints' tasks."""
+
+import pytest
+from queue_file import FAILED, OK, URL
+from queues_under_test import NAMES, UnderTest, add, states
+
+from relayd.core.delivery import Delivery, Hold, State, decide
+from relayd.core.endpoint import Health
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.release import Extra
+from relayd.queue.values import Claim, Recording, Want
+
+GONE = Outcome(0.1, status=410, failure=Failure.STATUS)
+SCHEDULE = (100.0,)
+
+
+async def claim(
+    queue: UnderTest,
+    *names: str,
+    count: int = 10,
+    busy: frozenset[int] = frozenset(),
+    recovery: int = 0,
+) -> Claim:
+    want = Want(names or NAMES, count, queue.now, busy, recovery, backlog_first=False)
+    return await queue.queue.claim(want)
+
+
+async def record(
+    queue: UnderTest, delivery: Delivery, outcome: Outcome, health: Health | None = None
+) -> bool:
+    decided = decide(delivery, outcome, SCHEDULE, started_at=queue.now, now=queue.now, jitter=0.0)
+    made = Recording(
+        decided, URL, None if health is None else lambda: health, release=queue.queue.newest_release
+    )
+    return await queue.queue.record(made)
+
+
+async def failed_once(queue: UnderTest, name: str = "books") -> int:
+    seq = await add(queue, name)
+    [delivery] = (await claim(queue, name)).deliveries
+    await record(queue, delivery, FAILED)
+    return seq
+
+
+async def test_what_is_new_is_due_at_once_in_its_order(queue: UnderTest) -> None:
+    seqs = [await add(queue, name) for name in ("books", "mail", "books")]
+    found = await claim(queue)
+    assert [each.seq for each in found.deliveries] == seqs
+    assert {each.state for each in found.deliveries} == {State.PENDING}
+    assert found.next_due == {}
+
+
+async def test_a_claim_writes_nothing(queue: UnderTest) -> None:
+    await add(queue, "books")
+    first, second = await claim(queue), await claim(queue)
+    assert first.deliveries == second.deliveries != ()
+
+
+async def test_what_is_in_flight_is_not_found(queue: UnderTest) -> None:
+    first, second = await add(queue, "books"), await add(queue, "books")
+    found = await claim(queue, busy=frozenset({first}))
+    assert [each.seq for each in found.deliveries] == [second]
+
+
+async def test_where_more_is_due_than_wanted_the_time_to_ask_again_has_come(
+    queue: UnderTest,
+) -> None:
+    for _ in range(3):
+        await add(queue, "books")
+    found = await claim(queue, count=2)
+    assert len(found.deliveries) == 2
+    assert found.next_due["books"] <= queue.now
+
+
+async def test_only_the_subscriptions_asked_for_are_found(queue: UnderTest) -> None:
+    await add(queue, "books")
+    assert (await claim(queue, "mail")).deliveries == ()
+
+
+async def test_a_success_ends_a_delivery(queue: UnderTest) -> None:
+    seq = await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    assert await record(queue, delivery, OK)
+    assert await states(queue) == {seq: State.DELIVERED}
+    assert (await claim(queue)).deliveries == ()
+
+
+async def test_a_failure_is_retried_when_its_time_has_come_and_then_given_up(
+    queue: UnderTest,
+) -> None:
+    seq = await failed_once(queue)
+    found = await claim(queue)
+    assert (found.deliveries, found.next_due) == ((), {"books": queue.now + SCHEDULE[0]})
+    queue.now += SCHEDULE[0]
+    [delivery] = (await claim(queue)).deliveries
+    assert (delivery.state, delivery.attempts, delivery.step) == (State.RETRYING, 1, 1)
+    assert await record(queue, delivery, FAILED)
+    assert await states(queue) == {seq: State.EXHAUSTED}
+    assert (await claim(queue)).next_due == {}
+
+
+async def test_the_operator_releases_each_retry_once(queue: UnderTest) -> None:
+    await failed_once(queue)
+    await queue.queue.release("books")
+    [delivery] = (await claim(queue)).deliveries
+    assert delivery.extra is Extra.OPERATOR
+    assert await record(queue, delivery, FAILED)
+    assert (await claim(queue)).deliveries == ()
+    assert set((await states(queue)).values()) == {State.RETRYING}
+
+
+async def test_a_recovery_releases_each_retry_once(queue: UnderTest) -> None:
+    await failed_once(queue)
+    [delivery] = (await claim(queue, recovery=queue.queue.next_release())).deliveries
+    assert delivery.extra is Extra.RECOVERY
+    assert await record(queue, delivery, FAILED)
+    assert (await claim(queue, recovery=queue.queue.next_release())).deliveries == ()
+
+
+async def test_a_release_that_came_after_an_attempt_began_still_counts(queue: UnderTest) -> None:
+    await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    began_after = queue.queue.newest_release
+    await queue.queue.release("books")
+    decided = decide(delivery, FAILED, SCHEDULE, started_at=queue.now, now=queue.now, jitter=0.0)
+    await queue.queue.record(Recording(decided, URL, None, release=began_after))
+    [again] = (await claim(queue)).deliveries
+    assert again.extra is Extra.OPERATOR
+
+
+async def test_a_410_holds_its_subscription_when_the_record_returns(queue: UnderTest) -> None:
+    await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, GONE)
+    assert queue.queue.holds.get("books") is Hold.GONE
+    assert queue.queue.holds.get("mail") is None
+
+
+async def test_a_quarantined_delivery_has_ended(queue: UnderTest) -> None:
+    seq = await add(queue, "books")
+    assert await queue.queue.quarantine(seq, "a defect")
+    assert not await queue.queue.quarantine(seq, "a defect")
+    assert (await claim(queue)).deliveries == ()
+
+
+async def test_releases_have_rising_numbers(queue: UnderTest) -> None:
+    first = queue.queue.next_release()
+    assert queue.queue.newest_release == first
+    await queue.queue.release("books")
+    assert first < queue.queue.newest_release < queue.queue.next_release()
+
+
+@pytest.mark.parametrize("outcome", [OK, FAILED])
+async def test_the_health_is_asked_for_when_it_is_written(
+    queue: UnderTest, outcome: Outcome
+) -> None:
+    asked = []
+
+    def health() -> Health:
+        asked.append(1)
+        return Health()
+
+    await queue.queue.record_health(URL, health, ())
+    assert asked == [1]
+    await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    assert await record(queue, delivery, outcome, Health())

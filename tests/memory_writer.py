@@ -1,0 +1,503 @@
+"""The whole of `QueueWriter` in memory: what comes in, what the operator changes, what goes in time."""
+
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import trio
+from memory_queue import MemoryQueue, Row
+
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
+from relayd.core.admission import FRESH_FOR_S
+from relayd.core.clock_step import is_from_before, moved_health
+from relayd.core.delivery import Change, Delivery, Hold, State, origins
+from relayd.core.endpoint import Health
+from relayd.core.event import Event
+from relayd.core.expiry import Evidence, Expiry
+from relayd.core.own_events import (
+    EXHAUSTED,
+    OutboxRow,
+    OwnEvent,
+    after_exhaustion,
+    after_rejection,
+)
+from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.values import (
+    Changed,
+    Cursor,
+    Declared,
+    HandoverStep,
+    Horizon,
+    PruneStep,
+    Recording,
+    Retries,
+    Waiting,
+)
+
+
+@dataclass
+class Subscription:
+    """One that was ever declared. `absence` is INACTIVE or REMOVED, by the configuration."""
+
+    url: str
+    made_with: bytes
+    absence: Hold | None
+    paused: bool = False
+    gone: bool = False
+    release: int = 0
+    released_at: float | None = None
+
+    @property
+    def hold(self) -> Hold | None:
+        operators = Hold.PAUSED if self.paused else Hold.GONE if self.gone else None
+        return self.absence or operators
+
+
+@dataclass
+class Kept:
+    """An event that was accepted. `body` is None once only its id is kept."""
+
+    event: Event
+    accepted_at: float
+    body: bytes | None
+
+
+@dataclass
+class MemoryWriter(MemoryQueue):
+    """Does what the SQLite queue does. `clock` gives Unix seconds."""
+
+    clock: Callable[[], float] = field(default=lambda: 0.0)
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    events: dict[int, Kept] = field(default_factory=dict)
+    refused: dict[int, RejectedInput] = field(default_factory=dict)
+    left: dict[bytes, float] = field(default_factory=dict)
+    own_types: frozenset[str] = frozenset()
+    own_events: list[OutboxRow] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    seen_at: float | None = None
+    expired_at: float | None = None
+
+    @property
+    def tag(self) -> str:
+        return "test"
+
+    @property
+    def looks(self) -> "MemoryLooks":
+        return MemoryLooks(self)
+
+    @asynccontextmanager
+    async def survey(self) -> AsyncIterator["MemoryLooks"]:
+        yield self.looks
+
+    def _next(self, kind: str) -> int:
+        """Return the next number, which no other of this kind gets, whatever is removed."""
+        self.used[kind] = self.used.get(kind, 0) + 1
+        return self.used[kind]
+
+    def _tell(self, events: Iterable[OwnEvent]) -> None:
+        for each in events:
+            self.told.append(each)
+            if each.type in self.own_types:
+                number = self._next("own")
+                self.own_events.append(OutboxRow(number, f"evt_relayd_{number}", each))
+
+    def _hold(self) -> None:
+        self.holds = {name: each.hold for name, each in self.subscriptions.items()}
+
+    # The way of an event.
+
+    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+        return [self._accept(new) for new in news]
+
+    def _accept(self, new: NewEvent) -> Acceptance:
+        event, now = new.event, self.clock()
+        for kept in self.events.values():
+            if (kept.event.id, kept.event.market_id) == (event.id, event.market_id):
+                same = kept.event.digest == event.digest
+                return Acceptance.DUPLICATE if same else Acceptance.CONFLICT
+        number = self._next("event")
+        self.events[number] = Kept(event, now, event.body)
+        for name in new.subscriptions:
+            self._make(number, name, now, now)
+        return Acceptance.ACCEPTED
+
+    def _make(self, number: int, subscription: str, now: float, due_at: float) -> None:
+        seq, event = self._next("delivery"), self.events[number].event
+        delivery = Delivery(
+            seq=seq,
+            id=f"dlv_test_{seq}",
+            subscription=subscription,
+            event_id=event.id,
+            event_type=event.type,
+            state=State.PENDING,
+            attempts=0,
+            step=0,
+            due_at=due_at,
+            body=event.body,
+        )
+        self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now)
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        new, now = [], self.clock()
+        for each in rejected:
+            mark = repr((each.source, each.row)).encode()
+            if mark in self.left or mark in {known.fingerprint for known in self.refused.values()}:
+                continue
+            number = self._next("rejected")
+            why = each.rejection
+            row = replace(each.row, seq=number)
+            self.refused[number] = RejectedInput(
+                number, each.source, now, why.code, why.reason, row, mark
+            )
+            new.append(each)
+        self._tell(after_rejection(new, now))
+        return new
+
+    async def record(self, recording: Recording) -> bool:
+        stands = await super().record(recording)
+        self._tell(each for each in recording.own_events if stands or each.type != EXHAUSTED)
+        if recording.health is not None:
+            self.healths[recording.url] = recording.health()
+        return stands
+
+    def keep_own_events(self, events: Sequence[OwnEvent]) -> None:
+        """Leave it to `record`, which knows whether the delivery stands."""
+
+    def note_gone(self, name: str, url: str) -> None:
+        found = self.subscriptions[name]
+        found.gone = found.gone or found.url == url
+        self._hold()
+
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        ended = await super().quarantine(seq, detail)
+        delivery = self.rows[seq].delivery
+        if ended:
+            self._tell(
+                after_exhaustion(
+                    delivery.id,
+                    self.clock(),
+                    event_id=delivery.event_id,
+                    event_type=delivery.event_type,
+                    subscription=delivery.subscription,
+                    attempts=delivery.attempts,
+                    last_failure=detail,
+                )
+            )
+            self.rows[seq].ended_at = self.clock()
+        return ended
+
+    async def record_health(
+        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+    ) -> None:
+        self.healths[url] = health()
+        self._tell(own_events)
+
+    async def health(self) -> Mapping[str, Health]:
+        return self.healths
+
+    async def outbox(self) -> Sequence[OutboxRow]:
+        while not self.own_events:
+            await trio.sleep(1)
+        return self.own_events[:100]
+
+    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        self.own_events = [each for each in self.own_events if each not in rows]
+
+    # What the configuration and the operator change.
+
+    async def declare(
+        self, declared: Iterable[Declared], own_types: frozenset[str] = frozenset()
+    ) -> Mapping[str, int]:
+        release, now = self.next_release(), self.clock()
+        wanted = {each.name: each for each in declared}
+        for name, found in self.subscriptions.items():
+            if name not in wanted:
+                found.absence = Hold.REMOVED
+        for name, each in wanted.items():
+            absence = None if each.active else Hold.INACTIVE
+            known = self.subscriptions.setdefault(
+                name, Subscription(each.url, each.made_with, absence)
+            )
+            if (known.url, known.made_with) != (each.url, each.made_with):
+                known.release, known.released_at = release, now
+            known.gone = known.gone and known.url == each.url
+            known.url, known.made_with, known.absence = each.url, each.made_with, absence
+        self.own_types = own_types
+        self._hold()
+        released = {
+            name: self._released(name, release)
+            for name, each in self.subscriptions.items()
+            if each.release == release
+        }
+        return {name: count for name, count in released.items() if count}
+
+    def _released(self, name: str, release: int) -> int:
+        return sum(
+            row.delivery.subscription == name
+            and row.delivery.state is State.RETRYING
+            and row.release_seen < release
+            for row in self.rows.values()
+        )
+
+    def released_last(self, subscription: str) -> int:
+        return self.subscriptions[subscription].release
+
+    async def release(self, subscription: str) -> int:
+        found = self.subscriptions[subscription]
+        found.release, found.released_at = self.next_release(), self.clock()
+        return self._released(subscription, found.release)
+
+    async def replay(self, seqs: Sequence[int]) -> Changed:
+        now = self.clock()
+
+        def again(row: Row) -> None:
+            row.delivery = replace(row.delivery, state=State.PENDING, step=0)
+            row.due_at, row.scheduled_at, row.ended_at = now - FRESH_FOR_S, now, None
+            row.recovery_used = False
+
+        return self._change(seqs, Change.REPLAY, again)
+
+    async def cancel(self, seqs: Sequence[int]) -> Changed:
+        def end(row: Row) -> None:
+            row.delivery = replace(row.delivery, state=State.CANCELLED)
+            row.due_at, row.ended_at = None, self.clock()
+
+        return self._change(seqs, Change.CANCEL, end)
+
+    def _change(self, seqs: Sequence[int], change: Change, apply: Callable[[Row], None]) -> Changed:
+        found = [self.rows[seq] for seq in seqs if seq in self.rows]
+        changed = [row for row in found if row.delivery.state in origins(change)]
+        for row in changed:
+            apply(row)
+        return Changed(len(changed), frozenset(row.delivery.subscription for row in changed))
+
+    async def backfill(self, subscription: str, event_seqs: Sequence[int]) -> int:
+        there = {
+            row.event for row in self.rows.values() if row.delivery.subscription == subscription
+        }
+        lacking = [
+            number
+            for number in sorted(event_seqs)
+            if number not in there
+            and number in self.events
+            and self.events[number].body is not None
+        ]
+        now = self.clock()
+        for number in lacking:
+            self._make(number, subscription, now, now - FRESH_FOR_S)
+        return len(lacking)
+
+    async def pause(self, subscription: str) -> bool:
+        found = self.subscriptions[subscription]
+        before, found.paused = found.paused, True
+        self._hold()
+        return not before
+
+    async def resume(self, subscription: str) -> tuple[bool, int]:
+        found = self.subscriptions[subscription]
+        before, found.paused, found.gone = found.paused or found.gone, False, False
+        self._hold()
+        return before, await self.release(subscription)
+
+    async def hand_over(
+        self, old: str, new: str, *, after: int, in_flight: Iterable[int]
+    ) -> HandoverStep:
+        source, target, busy = self.subscriptions[old], self.subscriptions[new], set(in_flight)
+        another = (source.url, source.made_with) != (target.url, target.made_with)
+        holds_moved = source.paused or source.gone
+        if holds_moved:
+            target.paused = target.paused or source.paused
+            target.gone = target.gone or (source.gone and source.url == target.url)
+            source.paused = source.gone = False
+        there = {row.event for row in self.rows.values() if row.delivery.subscription == new}
+        rows = {
+            seq: row
+            for seq, row in self.rows.items()
+            if seq > after and row.delivery.subscription == old
+        }
+        moved = [
+            row
+            for seq, row in rows.items()
+            if row.event not in there and (row.due_at is None or seq not in busy)
+        ]
+        for row in moved:
+            row.delivery = replace(row.delivery, subscription=new)
+            if another or row.release_seen < source.release:
+                row.release_seen = -1
+        if moved and (source.release or another):
+            target.release = max(target.release, 1)
+            target.released_at = self.clock()
+        self._hold()
+        left = {seq: row for seq, row in rows.items() if row.delivery.subscription == old}
+        waits = sum(row.due_at is not None and seq in busy for seq, row in left.items())
+        last = max(self.rows, default=0)
+        return HandoverStep(
+            moved=len(moved),
+            waiting=sum(row.due_at is not None for row in moved),
+            released=sum(
+                row.delivery.state is State.RETRYING and row.release_seen < target.release
+                for row in moved
+            ),
+            through=last,
+            last=last,
+            in_flight=waits,
+            kept=len(left) - waits,
+            holds_moved=holds_moved,
+        )
+
+    async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
+        if rejected not in self.refused:
+            return None
+        result = self._accept(new)
+        if refusal(result, new.event.id) is None:
+            await self.drop_rejected([rejected])
+        return result
+
+    async def drop_rejected(self, seqs: Sequence[int]) -> int:
+        found = [seq for seq in dict.fromkeys(seqs) if seq in self.refused]
+        for seq in found:
+            self.left[self.refused.pop(seq).fingerprint] = self.clock()
+        return len(found)
+
+    # What goes with time.
+
+    async def remember_expiry(self, now: float, expiry: Expiry, *, known: float) -> None:
+        self.seen_at, self.expired_at = now, expiry.stands_at
+        self.left = {mark: left_at for mark, left_at in self.left.items() if left_at >= known}
+
+    def ended(self, number: int, before: float) -> bool:
+        """Say whether all of an event's deliveries ended before this time."""
+        return all(
+            row.ended_at is not None and row.ended_at < before
+            for row in self.rows.values()
+            if row.event == number
+        )
+
+    async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
+        gone = [n for n in event_seqs if n in self.events and self.ended(n, horizon.ended)]
+        for number in gone:
+            if self.events[number].accepted_at < horizon.known:
+                del self.events[number]
+            else:
+                self.events[number].body = None
+        self.rows = {seq: row for seq, row in self.rows.items() if row.event not in gone}
+        return len(gone)
+
+    async def prune_rejected(self, before: float) -> int:
+        old = [seq for seq, each in self.refused.items() if each.rejected_at < before]
+        return await self.drop_rejected(old)
+
+    async def shift_retries(self, retries: Retries, step: float) -> None:
+        for seq, scheduled_at in zip(retries.seqs, retries.scheduled, strict=True):
+            row = self.rows[seq]
+            if row.delivery.state is State.RETRYING and row.scheduled_at == scheduled_at:
+                row.scheduled_at += step
+                row.due_at = None if row.due_at is None else row.due_at + step
+
+    async def shift_endpoints(self, step: float, now: float) -> None:
+        self.healths = {url: moved_health(each, step) for url, each in self.healths.items()}
+        for each in self.subscriptions.values():
+            if each.released_at is not None:
+                each.released_at += step
+        self.seen_at = now
+
+
+@dataclass
+class MemoryLooks:
+    """What is asked beside the deliveries, and what retention goes by."""
+
+    queue: MemoryWriter
+
+    async def waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
+        rows = self.queue.rows.values()
+        return {
+            name: Waiting(
+                sum(r.delivery.subscription == name and r.due_at is not None for r in rows),
+                each.hold is not None,
+                each.paused,
+                each.gone,
+                each.url,
+            )
+            for name, each in self.queue.subscriptions.items()
+            if name in set(names)
+        }
+
+    async def bodies(self, event_seqs: Sequence[int], most_bytes: int) -> list[tuple[int, bytes]]:
+        read: list[tuple[int, bytes]] = []
+        size = 0
+        for number in sorted(set(event_seqs) & self.queue.events.keys()):
+            body = self.queue.events[number].body
+            if body is None:
+                continue
+            size += len(body)
+            if read and size > most_bytes:
+                break
+            read.append((number, body))
+        return read
+
+    async def rejected(self, seq: int) -> RejectedInput | None:
+        return self.queue.refused.get(seq)
+
+    async def clock_seen_at(self) -> float | None:
+        if self.queue.seen_at is not None:
+            return self.queue.seen_at
+        return max(self._arrivals(), default=None)
+
+    def _arrivals(self) -> list[float]:
+        accepted = [each.accepted_at for each in self.queue.events.values()]
+        return accepted + [each.rejected_at for each in self.queue.refused.values()]
+
+    def _scheduled(self) -> dict[int, float]:
+        return {
+            seq: row.scheduled_at
+            for seq, row in sorted(self.queue.rows.items(), key=lambda item: item[1].due_at or 0.0)
+            if row.delivery.state is State.RETRYING and row.due_at is not None
+        }
+
+    async def newest_decision(self) -> float:
+        released = [each.released_at for each in self.queue.subscriptions.values()]
+        healths = self.queue.healths.values()
+        endpoints = [
+            moment
+            for each in healths
+            for moment in (
+                each.released_at, each.failing_since, each.failed_since, each.succeeded_at
+            )
+        ]  # fmt: skip
+        decided = [moment for moment in released + endpoints if moment is not None]
+        return max([*self._scheduled().values(), *decided], default=0.0)
+
+    async def newest_retry_before(self, moment: float) -> float:
+        return max((each for each in self._scheduled().values() if each <= moment), default=0.0)
+
+    async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
+        found = {
+            seq: moment
+            for seq, moment in self._scheduled().items()
+            if is_from_before(moment, step, now, certain=certain)
+        }
+        return Retries(array("q", found), array("d", found.values()))
+
+    async def evidence(self) -> Evidence:
+        arrivals = self._arrivals()
+        return Evidence(
+            self.queue.expired_at, max(arrivals, default=None), min(arrivals, default=None)
+        )
+
+    async def used_bytes(self) -> int:
+        return sum(len(each.body or b"") for each in self.queue.events.values())
+
+    async def contents(self) -> Contents:
+        return Contents(events=await self.used_bytes(), attempts=0, rejected=0, other=0, free=0)
+
+    async def prunable(self, horizon: Horizon, cursor: Cursor) -> PruneStep:
+        behind = (cursor.accepted_at, cursor.event_type, cursor.seq)
+        found = sorted(
+            (each.accepted_at, each.event.type, number)
+            for number, each in self.queue.events.items()
+            if each.accepted_at < horizon.ended
+            and (each.accepted_at < horizon.known or each.body is not None)
+            and self.queue.ended(number, horizon.ended)
+        )
+        return PruneStep(tuple(number for *at, number in found if (*at, number) > behind), None)
