@@ -142,9 +142,11 @@ class MemoryWriter(MemoryQueue):
         new, now = [], self.clock()
         for each in rejected:
             mark = repr((each.source, each.row)).encode()
-            if mark in self.left or mark in {known.fingerprint for known in self.refused.values()}:
+            if mark in self.left:
                 continue
             number = self._next("rejected")
+            if mark in {known.fingerprint for known in self.refused.values()}:
+                continue  # the number is left out, as SQLite does
             why = each.rejection
             row = replace(each.row, seq=number)
             self.refused[number] = RejectedInput(

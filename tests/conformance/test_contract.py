@@ -8,7 +8,7 @@ from relayd.core.delivery import Delivery, Hold, State, decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
-from relayd.queue.values import Claim, Recording, Want
+from relayd.queue.values import Changed, Claim, Recording, Want
 
 GONE = Outcome(0.1, status=410, failure=Failure.STATUS)
 SCHEDULE = (100.0,)
@@ -165,3 +165,40 @@ async def test_the_health_is_asked_for_when_it_is_written(
     await add(queue, "books")
     [delivery] = (await claim(queue)).deliveries
     assert await record(queue, delivery, outcome, Health())
+
+
+async def test_an_attempt_that_fails_changes_nothing_of_what_was_replayed_meanwhile(
+    queue: UnderTest,
+) -> None:
+    seq = await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    queue.now += 1.0
+    assert (await queue.queue.cancel([seq])).count == 1
+    assert await queue.queue.replay([seq]) == Changed(1, frozenset({"books"}))
+    replayed = (await queue.rows())[seq]
+    assert not await record(queue, delivery, FAILED)
+    state, attempts, step, due_at, _ = (await queue.rows())[seq]
+    assert (state, step, due_at) == (State.PENDING, 0, replayed[3])
+    assert attempts == 1
+
+
+async def test_a_cancelled_delivery_whose_attempt_succeeds_was_delivered(queue: UnderTest) -> None:
+    seq = await add(queue, "books")
+    [delivery] = (await claim(queue)).deliveries
+    await queue.queue.cancel([seq])
+    assert await record(queue, delivery, OK)
+    assert await states(queue) == {seq: State.DELIVERED}
+
+
+async def test_a_pause_holds_until_it_is_resumed(queue: UnderTest) -> None:
+    assert await queue.queue.pause("books")
+    assert not await queue.queue.pause("books")
+    assert queue.queue.holds["books"] is Hold.PAUSED
+    assert await queue.queue.resume("books") == (True, 0)
+    assert queue.queue.holds["books"] is None
+
+
+async def test_a_backfill_makes_each_delivery_once(queue: UnderTest) -> None:
+    await add(queue, "books")
+    assert await queue.queue.backfill("mail", [1, 2]) == 1
+    assert await queue.queue.backfill("mail", [1, 2]) == 0
