@@ -74,7 +74,7 @@ class Intake:
             if not is_defect(error) or isinstance(error, QueueUnavailable):
                 raise
             if len(events) == 1:
-                _log.exception("event_defect", source=source, event_id=events[0].id)
+                _log.exception("event_internal_error", source=source, event_id=events[0].id)
                 return [Acceptance.DEFECT]
         return [result for event in events for result in await self.accept([event], source)]
 
@@ -153,18 +153,21 @@ class Intake:
             try:
                 self._tell(new, result)
             except Exception:  # noqa: BLE001 - see above
-                _log.exception("event_not_logged", source=new.source, event_id=new.event.id)
+                _log.exception("event_log_failed", source=new.source, event_id=new.event.id)
 
     def _tell(self, new: NewEvent, result: Acceptance) -> None:
         event = new.event
         fields = {"event_id": event.id, "event_type": event.type, "source": new.source}
+        if result is Acceptance.DUPLICATE:
+            self._log.info("event_duplicate", **fields)
+            return
         if result is not Acceptance.ACCEPTED:
-            self._log.info("event_not_new", **fields, result=result.value)
+            self._log.info("event_conflict", **fields)
             return
         self._log.info("event_accepted", **fields, subscriptions=list(new.subscriptions))
         if event.unfaithful:
             self._log.warning(
-                "event_unfaithful",
+                "event_not_portable",
                 **fields,
                 fields=list(event.unfaithful),
                 detail=(

@@ -55,7 +55,7 @@ async def test_a_defect_at_one_event_is_its_own(tmp_path: Path, error: Exception
         Acceptance.DEFECT if number == 2 else Acceptance.ACCEPTED for number in range(5)
     ]
     assert queue.accepted == ["evt_0", "evt_1", "evt_3", "evt_4"]
-    [line] = [line for line in logs if line["event"] == "event_defect"]
+    [line] = [line for line in logs if line["event"] == "event_internal_error"]
     assert line["event_id"] == "evt_2"
     refused = refusal(Acceptance.DEFECT, "evt_2")
     assert refused is not None
@@ -96,7 +96,7 @@ async def test_a_defect_after_the_event_is_durable_does_not_refuse_it(
         results = await taking.accept(events()[:2], "socket")
     assert results == [Acceptance.ACCEPTED] * 2
     assert queue.accepted == ["evt_0", "evt_1"]
-    assert [line["event"] for line in logs] == ["event_not_logged"] * 2
+    assert [line["event"] for line in logs] == ["event_log_failed"] * 2
 
 
 async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:
