@@ -18,7 +18,7 @@ import trio
 
 from benchmarks import events
 from relayd.transport.client import Transport, attempt
-from relayd.transport.connection import tls_context
+from relayd.transport.tls_contexts import tls_context
 from relayd.transport.dialer import AddressGuard
 from relayd.transport.request import build_request
 

@@ -1,10 +1,9 @@
 """Builds the parts of a daemon, and gives each one the others that it needs."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import httpx
 import trio
 
 from relayd.clock import Clock, Timekeeping
@@ -12,10 +11,8 @@ from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
 from relayd.control import LINE_BYTES, ControlLines
-from relayd.core.addresses import Network
-from relayd.core.endpoint import Endpoint
 from relayd.crash_journal import AtWork
-from relayd.delivery.dispatch import Dispatch, MakeTransport
+from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake
 from relayd.log import Log
 from relayd.queue.interface import QueueWriter
@@ -25,10 +22,7 @@ from relayd.reload import Reload
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import Surroundings
 from relayd.systemd import Service
-from relayd.transport.client import Transport
-from relayd.transport.connection import tls_context
-from relayd.transport.dialer import AddressGuard
-from relayd.transport.resolver import Resolver
+from relayd.transport.transports import Transports
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
 
@@ -62,7 +56,7 @@ async def assemble(
     stopping: trio.Event,
 ) -> Assembly:
     """Build the parts; none of them runs yet. Raises `QueueError`."""
-    make_transport = _transports()
+    make_transport = Transports().make
     dispatch = Dispatch(
         queue,
         health=await queue.health(),
@@ -123,16 +117,6 @@ async def assemble(
         reload=reload,
         children=lambda: [*sources.children(), *loader.children()],
     )
-
-
-def _transports() -> MakeTransport:
-    tls, resolver = tls_context(), Resolver()
-
-    def make(endpoint: Endpoint, networks: Sequence[Network]) -> Transport:
-        guard = AddressGuard(networks, resolve=resolver.resolve)
-        return Transport(httpx.URL(endpoint.url), guard=guard, tls=tls)
-
-    return make
 
 
 def _control(reload: Reload, commands: Commands) -> LineServer:

@@ -180,7 +180,8 @@ def declarations(config: Config, tag: str) -> Parts[Declarations]:
     key = tag.encode()
     declared = []
     for each in config.subscriptions.values():
-        declared.append(Declared(each.name, each.url, each.active, each.made_with(key)))
+        made_with = each.made_with(key, config.endpoints[each.url])
+        declared.append(Declared(each.name, each.url, each.active, made_with))
         yield
     wanted = (each.selection for each in config.subscriptions.values() if each.active)
     return declared, wanted_types(wanted)

@@ -1,11 +1,12 @@
 """The options that say which secret to sign or verify with, and reading it from there."""
 
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 import click
 
@@ -13,19 +14,25 @@ from relayd.cli.options import complete_subscriptions, optional_config_option
 from relayd.config.secrets import STANDARD_HINT, NoSecret, env_secret, file_secret, text_secret
 from relayd.core.catalogue import suggest
 from relayd.core.secret import Secret, SourcedSecret
-from relayd.core.subscription import Subscription
+from relayd.core.subscription import HeaderSignature, Subscription
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What to sign or verify with. `previous` and `subscription` come from a configuration."""
+    """What to sign or verify with. `previous` and `subscription` come from a configuration.
+
+    `header` is the header of `signature: {header: …}`, of the subscription or the command line.
+    """
 
     secret: Secret
     previous: Secret | None = None
     subscription: Subscription | None = None
+    header: HeaderSignature | None = None
 
 
 def secret_options(command: Callable[Concatenate[Key | None, P], R]) -> Callable[..., R]:
@@ -52,6 +59,17 @@ def secret_options(command: Callable[Concatenate[Key | None, P], R]) -> Callable
         help="The secret itself. Careful: everybody on this machine sees it in the process list, "
         "and your shell keeps it in its history.",
     )
+    @click.option(
+        "--header",
+        metavar="NAME",
+        help="The header of `signature: {header: …}`, if no subscription names it.",
+    )
+    @click.option("--prefix", metavar="TEXT", help="With --header: what precedes the signature.")
+    @click.option(
+        "--encoding",
+        type=click.Choice(["hex", "base64"]),
+        help="With --header: how it is written. Default: hex.",
+    )
     @optional_config_option
     @wraps(command)
     def with_key(
@@ -60,6 +78,9 @@ def secret_options(command: Callable[Concatenate[Key | None, P], R]) -> Callable
         secret_env: str | None,
         subscription: str | None,
         secret: str | None,
+        header: str | None,
+        prefix: str | None,
+        encoding: Literal["hex", "base64"] | None,
         config_path: Path | None,
         **kwargs: Any,  # noqa: ANN401 - passed on as they are
     ) -> R:
@@ -77,6 +98,9 @@ def secret_options(command: Callable[Concatenate[Key | None, P], R]) -> Callable
             key = _key(env_secret(secret_env, os.environ))
         elif secret is not None:
             key = _key(text_secret(secret))
+        named = _header(header, prefix, encoding)
+        if named is not None and key is not None:
+            key = replace(key, header=named)
         return command(key, *args, **kwargs)
 
     return with_key
@@ -97,6 +121,27 @@ def standard_needed(secret: Secret) -> None:
         raise click.ClickException(
             f"the secret: Standard Webhooks takes whsec_ and base64 ({STANDARD_HINT})"
         )
+
+
+def _header(
+    name: str | None, prefix: str | None, encoding: Literal["hex", "base64"] | None
+) -> HeaderSignature | None:
+    if name is None:
+        if prefix is not None or encoding is not None:
+            raise click.UsageError("--prefix and --encoding need --header NAME.")
+        return None
+    if not re.fullmatch(HEADER_NAME, name):
+        raise click.UsageError(f"--header: {name!r} is not a valid header name.")
+    return HeaderSignature(name, prefix or "", encoding or "hex")
+
+
+def header_needed(key: Key) -> HeaderSignature:
+    """Return the header of `signature: {header: …}`, or end the command where none was named."""
+    if key.header is None:
+        raise click.UsageError(
+            "Specify the header: --header, or a --subscription with `signature: {header: …}`."
+        )
+    return key.header
 
 
 def _key(read: SourcedSecret | NoSecret) -> Key:
@@ -120,6 +165,10 @@ def _key_of(name: str, config_path: Path | None) -> Key:
         hint = f"did you mean {near}?" if near else f"there are: {there}"
         raise click.ClickException(f"there is no subscription {name!r} in {config_path}; {hint}")
     previous = subscription.previous_secret
+    scheme = subscription.signature
     return Key(
-        subscription.secret.secret, None if previous is None else previous.secret, subscription
+        subscription.secret.secret,
+        None if previous is None else previous.secret,
+        subscription,
+        scheme if isinstance(scheme, HeaderSignature) else None,
     )

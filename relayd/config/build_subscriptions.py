@@ -15,7 +15,9 @@ from relayd.config.models import (
     DEFAULT_TIMEOUT,
     DefaultsSection,
     SecretSource,
+    SignatureSection,
     SubscriptionSection,
+    TlsSection,
 )
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
 from relayd.config.secrets import (
@@ -28,11 +30,12 @@ from relayd.config.secrets import (
     text_secret,
     weaknesses,
 )
-from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
+from relayd.config.tls_files import TlsReader
+from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, family_of, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
-from relayd.core.endpoint import Endpoint
+from relayd.core.endpoint import Endpoint, IpVersion
 from relayd.core.matching import (
     Condition,
     ConditionErrors,
@@ -41,8 +44,9 @@ from relayd.core.matching import (
 )
 from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
-from relayd.core.signature import RESERVED_HEADERS
-from relayd.core.subscription import Subscription
+from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
+from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
+from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
 
 # h11 sends no other characters; what is not ASCII would be read in different ways.
@@ -79,6 +83,7 @@ class SubscriptionBuilder:
         self._environ = environ
         self._allowed = allowed
         self._producers = producers
+        self._tls = TlsReader(producers)
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._first_of: dict[str, str] = {}
@@ -88,7 +93,7 @@ class SubscriptionBuilder:
         """Add one subscription and its endpoint."""
         path: KeyPath = ("subscriptions", name)
         defaults = self._defaults
-        signature = section.signature or defaults.signature or DEFAULT_SIGNATURE
+        signature = self._signature(section, path)
         secret = self._secret(section.secret, (*path, "secret"))
         previous = (
             None
@@ -102,7 +107,14 @@ class SubscriptionBuilder:
             self._findings.warning(
                 (*path, "previous_secret"), "is the same as `secret`", "it can be left out"
             )
-        url = self._url(section.url, (*path, "url"))
+        if previous is not None and isinstance(signature, HeaderSignature):
+            self._findings.warning(
+                (*path, "previous_secret"),
+                f"does not sign {signature.header}, which is made with `secret` alone",
+                "its receivers take up the new secret at the moment of the reload, or refuse"
+                " deliveries until they do; those are retried",
+            )
+        url, url_source = self._url(section.url, (*path, "url"))
         retry = defaults.retry if section.retry is None else section.retry
         self.subscriptions[name] = Subscription(
             name=name,
@@ -117,58 +129,131 @@ class SubscriptionBuilder:
             signature=signature,
             timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
             retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
-            headers=self._merged_headers(section, path),
+            headers=self._merged_headers(section, path, signature),
+            url_source=url_source,
         )
         self._add_endpoint(name, section, url)
+
+    def _signature(
+        self, section: SubscriptionSection, path: KeyPath
+    ) -> SignatureScheme | HeaderSignature:
+        given = section.signature or self._defaults.signature or DEFAULT_SIGNATURE
+        if not isinstance(given, SignatureSection):
+            return given
+        place: KeyPath = (*(path if section.signature else ("defaults",)), "signature", "header")
+        if given.header.lower() in RESERVED_HEADERS | DEFAULT_HEADERS:
+            self._findings.error(
+                place, "is a header that relayd sets itself", "name the one that receivers verify"
+            )
+        return HeaderSignature(given.header, given.prefix, given.encoding)
 
     def _add_endpoint(self, name: str, section: SubscriptionSection, url: str) -> None:
         rate = section.rate_limit or self._defaults.rate_limit or DEFAULT_RATE_LIMIT
         in_flight = section.max_in_flight or self._defaults.max_in_flight or DEFAULT_MAX_IN_FLIGHT
-        endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight)
         path: KeyPath = ("subscriptions", name)
-        if self._findings.is_bad((*path, "url")) or self._limits_in_doubt(path, section):
+        if self._findings.is_doubtful((*path, "url")):
+            return
+        tls, ip = self._tls_of(section, url, path), self._ip(section, url, path)
+        endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight, ip, tls)
+        if self._limits_in_doubt(path, section):
             return
         known = self.endpoints.setdefault(url, endpoint)
         first = self._first_of.setdefault(url, name)
         if known.rate != endpoint.rate:
-            self._complain_of_limit(path, first, "rate_limit", str(known.rate), str(endpoint.rate))
+            self._complain_of(path, first, "rate_limit", str(known.rate), str(endpoint.rate))
         if known.max_in_flight != endpoint.max_in_flight:
-            self._complain_of_limit(
+            self._complain_of(
                 path, first, "max_in_flight", str(known.max_in_flight), str(endpoint.max_in_flight)
             )
+        if known.tls != endpoint.tls:
+            self._complain_of(path, first, "tls", _shown(known.tls), _shown(endpoint.tls))
+        if known.ip != endpoint.ip:
+            self._complain_of(path, first, "ip", _shown(known.ip), _shown(endpoint.ip))
+
+    def _tls_of(self, section: SubscriptionSection, url: str, path: KeyPath) -> Tls | None:
+        """Return the private authority and the client certificate; None without any, or an error."""
+        given = self._defaults.tls if section.tls is None else section.tls
+        if given is None or given == TlsSection():
+            return None
+        place: KeyPath = (*(("defaults",) if section.tls is None else path), "tls")
+        if url.startswith("http:"):
+            if section.tls is not None:
+                self._findings.error(
+                    place, "is for https, and the URL is http", "leave it out", at_key=True
+                )
+            return None
+        if self._findings.is_doubtful(place):
+            return None
+        files = self._tls.read(
+            *(
+                None if file is None else self._directory / file
+                for file in (given.ca, given.certificate, given.key)
+            )
+        )
+        for key, problem in files.errors:
+            self._findings.error((*place, key), problem.message, problem.hint)
+        for key, problem in files.warnings:
+            self._findings.warning((*place, key), problem.message, problem.hint)
+        return files.tls
+
+    def _ip(self, section: SubscriptionSection, url: str, path: KeyPath) -> IpVersion | None:
+        ip = section.ip or self._defaults.ip
+        family = family_of(url)
+        if section.ip is not None and family not in {None, section.ip}:
+            self._findings.error(
+                (*path, "ip"),
+                f"is {section.ip}, and the URL has an IPv{family} address",
+                "leave it out, or write another address",
+            )
+        # An address is what it is: a default is about names.
+        return None if family is not None else ip
 
     def _limits_in_doubt(self, path: KeyPath, section: SubscriptionSection) -> bool:
         return any(
-            self._findings.is_bad((*path, key))
-            or (own is None and self._findings.is_bad(("defaults", key)))
+            self._findings.is_doubtful((*path, key))
+            or (own is None and self._findings.is_doubtful(("defaults", key)))
             for key, own in (
                 ("rate_limit", section.rate_limit),
                 ("max_in_flight", section.max_in_flight),
+                ("tls", section.tls),
+                ("ip", section.ip),
             )
         )
 
-    def _complain_of_limit(
-        self, path: KeyPath, first: str, key: str, theirs: str, ours: str
-    ) -> None:
+    def _complain_of(self, path: KeyPath, first: str, key: str, theirs: str, ours: str) -> None:
         # It may stand in the defaults: then the place is the subscription's.
         place = (*path, key)
         where = self._findings.place_words(("subscriptions", first))
         self._findings.error(
             place,
             f"is {ours} here and {theirs} for the same URL in {where}",
-            "subscriptions with one URL share its limits: write the same in both",
+            "subscriptions with one URL share its limits, tls and ip: write the same in both",
             at_key=True,
         )
 
-    def _url(self, text: str, path: KeyPath) -> str:
+    def _url(self, given: str | SecretSource, path: KeyPath) -> tuple[str, str]:
+        """Return a URL in its normal form, and where it was read from.
+
+        No message quotes it: for many services it is a secret.
+        """
+        text, source = given, "text"
+        if not isinstance(given, str):
+            read = self._read(given, path)
+            if read is None:
+                return "", "none"
+            text, source = read.secret.reveal(), read.source
+            for mistake in mistakes(read):
+                self._findings.error(path, f"{source} {mistake.message}", mistake.hint)
+        assert isinstance(text, str)
+        where = "" if source == "text" else f"the URL in {source}: "
         url = normal_url(text, self._allowed)
         if isinstance(url, BadUrl):
-            self._findings.error(path, url.message, url.hint)
-            return text
+            self._findings.error(path, where + url.message, url.hint)
+            return text, source
         doubtful = doubt(url, self._allowed)
         if doubtful is not None:
-            self._findings.warning(path, doubtful.message, doubtful.hint)
-        return url
+            self._findings.warning(path, where + doubtful.message, doubtful.hint)
+        return url, source
 
     def _events(self, patterns: Sequence[str], path: KeyPath) -> tuple[str, ...]:
         for position, pattern in enumerate(patterns):
@@ -202,10 +287,25 @@ class SubscriptionBuilder:
             return ()
 
     def _merged_headers(
-        self, section: SubscriptionSection, path: KeyPath
+        self,
+        section: SubscriptionSection,
+        path: KeyPath,
+        signature: SignatureScheme | HeaderSignature,
     ) -> tuple[tuple[str, str], ...]:
         own = self._headers(section.headers, (*path, "headers"))
-        return tuple({**self._default_headers, **own}.values())
+        merged = {**self._default_headers, **own}
+        if isinstance(signature, HeaderSignature) and signature.header.lower() in merged:
+            name, _ = merged[signature.header.lower()]
+            place: KeyPath = path if signature.header.lower() in own else ("defaults",)
+            other = (*(path if section.signature else ("defaults",)), "signature")
+            self._findings.error(
+                (*place, "headers", name),
+                "is also the header of the signature:"
+                f" {self._findings.place_words((*other, 'header'))}",
+                "keep one",
+                at_key=True,
+            )
+        return tuple(merged.values())
 
     def _headers(
         self, headers: Mapping[str, str | SecretSource] | None, path: KeyPath
@@ -283,6 +383,10 @@ class SubscriptionBuilder:
         problem = None if sourced is None else standard_problem(sourced)
         if problem is not None:
             self._findings.error(path, problem.message, problem.hint)
+
+
+def _shown(setting: Tls | IpVersion | None) -> str:
+    return "not set" if setting is None else f"`{setting}`"
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

@@ -14,7 +14,7 @@ from relayd.core.subscription import Subscription
 
 T = TypeVar("T")
 
-_RELEASING = frozenset({"url", "secret", "headers", "signature"})
+_RELEASING = frozenset({"url", "secret", "headers", "signature", "tls", "ip"})
 """Keys with which an attempt may succeed that failed without."""
 
 
@@ -166,7 +166,12 @@ def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
 
 
 def _endpoint_keys(endpoint: Endpoint) -> dict[str, object]:
-    return {"rate_limit": endpoint.rate, "max_in_flight": endpoint.max_in_flight}
+    return {
+        "rate_limit": endpoint.rate,
+        "max_in_flight": endpoint.max_in_flight,
+        "tls": endpoint.tls,
+        "ip": endpoint.ip,
+    }
 
 
 def _spool_keys(spool: SpoolConfig) -> dict[str, object]:

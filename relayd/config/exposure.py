@@ -96,24 +96,27 @@ def _socket_group(socket: SocketConfig) -> Iterator[int]:
         yield folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
 
 
-def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[str, str] | None:
+def exposure(
+    path: Path, content: FileContent, producers: Producers, *, public: bool = False
+) -> tuple[str, str] | None:
     """Return how a secret's file is open to others, and the command that closes it, or None.
 
-    What producers can write they can also replace with a secret of their own.
+    What producers can write they can also replace with a secret of their own. A `public` file, such
+    as a certificate, may be read by all.
     """
     mode, group = content.mode, content.group
-    if mode & stat.S_IROTH:
+    if mode & stat.S_IROTH and not public:
         return "may be read by everybody on this machine", f"chmod o= {path}"
     if mode & stat.S_IWOTH:
-        return "may be written by everybody on this machine", f"chmod o= {path}"
+        return "may be written by everybody on this machine", f"chmod o-w {path}"
     if not producers.may_own(content.owner):
         return (
             f"belongs to user {name_of(content.owner)}, who can replace it",
             f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",
         )
-    rights = stat.S_IRGRP | stat.S_IWGRP
+    rights = stat.S_IWGRP if public else stat.S_IRGRP | stat.S_IWGRP
     if producers.have(rights, mode, group) and producers.reach(path):
-        can = "read" if mode & stat.S_IRGRP else "written"
+        can = "read" if mode & rights & stat.S_IRGRP else "written"
         return (
             f"may be {can} by the producers, who are in the group {group_name(group)}",
             f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",

@@ -205,6 +205,19 @@ HeaderName = Annotated[
     WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
 ]
 
+_PREFIX_PATTERN: Final = r"^([!-~][ -~]{0,63})?$"
+SignaturePrefix = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _PREFIX_PATTERN,
+            "must be up to 64 printable ASCII characters, not beginning with a space",
+            'as "sha256="',
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": _PREFIX_PATTERN}),
+]
+
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
 _ORDERED: Final = {"type": ["string", "number"]}
 Where = Annotated[

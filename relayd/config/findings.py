@@ -6,7 +6,8 @@ from typing import Final
 from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
 from relayd.config.yaml_text import Document, Fault
 
-SECRET_KEYS: Final = frozenset({"secret", "previous_secret"})
+SECRET_KEYS: Final = frozenset({"secret", "previous_secret", "url"})
+"""Keys whose value is a secret, or may be one: a text, or the source to read it from."""
 SECRET_SOURCES: Final = frozenset({"file", "env", "credential"})
 LONGEST_TEXT: Final = 400
 """Characters of a message: a name from the file in it may be of any length."""

@@ -22,6 +22,7 @@ from relayd.config.fields import (
     Path,
     RateLimit,
     Retention,
+    SignaturePrefix,
     Size,
     Table,
     Timeout,
@@ -32,6 +33,10 @@ from relayd.config.fields import (
 
 SECRET_TEXT_TAG: Final = "<text>"  # noqa: S105 - a tag, no secret
 SECRET_SOURCE_TAG: Final = "<source>"  # noqa: S105 - a tag, no secret
+SCHEME_TAG: Final = "<scheme>"
+HEADER_TAG: Final = "<header>"
+TAGS: Final = frozenset({SECRET_TEXT_TAG, SECRET_SOURCE_TAG, SCHEME_TAG, HEADER_TAG})
+"""What pydantic puts into an error's place for the form that a value has."""
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
 ALL_MARKETS: Final = "*"
@@ -51,6 +56,10 @@ def _in_list(value: object) -> object:
 
 def _secret_tag(value: object) -> str:
     return SECRET_SOURCE_TAG if isinstance(value, dict | SecretSource) else SECRET_TEXT_TAG
+
+
+def _signature_tag(value: object) -> str:
+    return HEADER_TAG if isinstance(value, dict | SignatureSection) else SCHEME_TAG
 
 
 class _Section(BaseModel):
@@ -152,6 +161,42 @@ class LogSection(_Section):
     )
 
 
+class SignatureSection(_Section):
+    """One more header with a signature, for receivers that exist already."""
+
+    header: HeaderName = Field(description="The header's name, as X-Hub-Signature-256.")
+    prefix: SignaturePrefix = Field(
+        default="", description="What stands before the signature, as sha256=."
+    )
+    encoding: Literal["hex", "base64"] = Field(
+        default="hex", description="How the HMAC-SHA256 of the body is written."
+    )
+
+
+class TlsSection(_Section):
+    """A private authority, a client certificate, or both; read again on reload."""
+
+    ca: Path | None = Field(
+        default=None,
+        description="A PEM file of the authorities whose certificates are accepted, instead of the"
+        " public ones.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="A PEM file with the client certificate, and its chain after it."
+    )
+    key: Path | None = Field(
+        default=None,
+        description="A PEM file with its private key, without a passphrase; only relayd may read it.",
+    )
+
+
+SignatureValue = Annotated[
+    Annotated[Literal["locallygrown", "standard"], Tag(SCHEME_TAG)]
+    | Annotated[SignatureSection, Tag(HEADER_TAG)],
+    Discriminator(_signature_tag),
+]
+
+
 class _Delivering(_Section):
     """What a subscription and the defaults have in common; the defaults' texts apply to both."""
 
@@ -174,15 +219,23 @@ class _Delivering(_Section):
         description="Attempts at one endpoint at a time, 1 to 1000. "
         f"Default: {DEFAULT_MAX_IN_FLIGHT}.",
     )
-    signature: Literal["locallygrown", "standard"] | None = Field(
+    signature: SignatureValue | None = Field(
         default=None,
-        description="standard adds the headers of the Standard Webhooks specification. "
-        "Default: locallygrown.",
+        description="standard adds the headers of the Standard Webhooks specification; {header:,"
+        " prefix:, encoding:} adds that header. Default: locallygrown.",
+    )
+    tls: TlsSection | None = Field(
+        default=None,
+        description="A private authority, or a client certificate. Default: the public authorities"
+        " alone.",
+    )
+    ip: Literal[4, 6] | None = Field(
+        default=None, description="The one address family to connect over. Default: both."
     )
     headers: dict[HeaderName, SecretValue] | None = Field(
         default=None,
         description="Headers to add to each request; a value may come from a file, a variable or "
-        "a credential, as a secret does.",
+        "a credential, as a secret does. Content-Type and User-Agent replace relayd's own.",
     )
 
 
@@ -193,8 +246,9 @@ class DefaultsSection(_Delivering):
 class SubscriptionSection(_Delivering):
     """Which events go to which URL, and how."""
 
-    url: str = Field(
-        description="Where to: https, or http into a network of allow_networks.",
+    url: SecretValue = Field(
+        description="Where to: https, or http into a network of allow_networks. Its source, as for"
+        " a secret, where the URL itself is one.",
     )
     events: Annotated[
         list[str],

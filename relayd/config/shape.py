@@ -13,16 +13,17 @@ from pydantic_core import ErrorDetails
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
 from relayd.config.models import (
-    SECRET_SOURCE_TAG,
-    SECRET_TEXT_TAG,
+    TAGS,
     DefaultsSection,
     File,
     LogSection,
     QueueSection,
     SecretSource,
+    SignatureSection,
     SocketSection,
     SpoolSection,
     SubscriptionSection,
+    TlsSection,
 )
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
 
@@ -52,6 +53,7 @@ _STAND_INS: Final[dict[str, object]] = {
     "url": "https://stand-in.example/",
     "events": ["*"],
     "secret": "stand-in",
+    "header": "X-Stand-In",
 }
 _ITEM_STAND_INS: Final[dict[str | int, object]] = {
     "events": "*",
@@ -67,6 +69,7 @@ _EXAMPLES: Final = {
     "url": "https://your-app.com/webhooks",
     "events": "[order.created]",
     "secret": "{file: PATH}",
+    "header": "X-Hub-Signature-256",
 }
 _NUMBER_HINTS: Final = {
     "timeout": "add a unit, as 10s",
@@ -93,6 +96,11 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "queue": QueueSection,
     "log": LogSection,
     "defaults": DefaultsSection,
+}
+_SUBSECTIONS: Final[dict[str, type[BaseModel]]] = {
+    **dict.fromkeys((*SECRET_KEYS, "headers"), SecretSource),
+    "signature": SignatureSection,
+    "tls": TlsSection,
 }
 _NAMED_SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "spools": SpoolSection,
@@ -146,7 +154,7 @@ def _is_where(path: KeyPath) -> bool:
 def _location(details: ErrorDetails) -> tuple[KeyPath, bool]:
     """Return where in the data an error is, and whether the key itself is wrong."""
     loc = details["loc"]
-    path = tuple(part for part in loc if part not in {SECRET_TEXT_TAG, SECRET_SOURCE_TAG})
+    path = tuple(part for part in loc if part not in TAGS)
     return (path[:-1], True) if path and path[-1] == "[key]" else (path, False)
 
 
@@ -173,9 +181,10 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
     """Return the model of the section at `path`, of which something inside was at fault."""
     if not path:
         return File
-    if path[-1] in SECRET_KEYS or (len(path) > 2 and path[-2] == "headers"):
-        return SecretSource
     head = str(path[0])
+    below = path[1 if head == "defaults" else 2 :]
+    if below and below[0] in _SUBSECTIONS:
+        return _SUBSECTIONS[str(below[0])]
     return _NAMED_SECTIONS[head] if head in _NAMED_SECTIONS else _SECTIONS[head]
 
 
@@ -196,6 +205,8 @@ def _key_hint(path: KeyPath) -> str:
 
 def _literal_words(expected: str, value: object) -> tuple[str, str]:
     options = expected.replace("'", "")
+    if isinstance(value, str) and value in expected.split(" or "):
+        return f"must be {options}, and is text", "leave out the quotes"
     if not isinstance(value, str):
         return f"must be {options}, and is {_described(value)}", ""
     meant = _nearest(value, options.replace(" or ", ", ").split(", "))

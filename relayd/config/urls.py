@@ -89,6 +89,12 @@ def doubt(url: str, allowed: Sequence[Network]) -> BadUrl | None:
     )
 
 
+def family_of(url: str) -> int | None:
+    """Return 4 or 6 where the host of a URL in its normal form is an address, None for a name."""
+    address = literal_address(httpx.URL(url).host)
+    return None if address is None else address.version
+
+
 _INTERNAL: Final = (
     "internal",
     "local",

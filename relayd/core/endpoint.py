@@ -8,10 +8,12 @@ failure. So a receiver that fails in part is reported once, and lucky successes 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 from urllib.parse import urlsplit
 
 from relayd.core.outcome import Outcome
+from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
 
 ONE_AT_A_TIME_AFTER = 3
@@ -39,13 +41,26 @@ LONG_HOLD_S = 600.0
 """A longer hold is reported."""
 
 
+IpVersion = Literal[4, 6]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A URL that receives deliveries, with the limits that its subscriptions share."""
+    """A URL that receives deliveries, with what its subscriptions share.
 
-    url: str
+    `ip` is the one family of addresses that is dialled; None dials both. `tls` is None where the
+    public authorities are trusted and no client certificate is sent.
+    """
+
+    url: str = field(repr=False)  # its path may be a secret
     rate: Rate
     max_in_flight: int
+    ip: IpVersion | None = None
+    tls: Tls | None = None
+
+    def is_reached_as(self, other: "Endpoint") -> bool:
+        """Tell whether a connection to one may serve the other, too."""
+        return (self.url, self.ip, self.tls) == (other.url, other.ip, other.tls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

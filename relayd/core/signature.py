@@ -1,7 +1,7 @@
 """Signatures of a body, and the headers that carry them to a receiver.
 
-Two schemes: the `X-LocallyGrown-*` headers that every attempt has, and with `signature: standard`
-those of the Standard Webhooks specification 1.0.0 beside them.
+Three schemes: the `X-LocallyGrown-*` headers that every attempt has; beside them, with `signature:
+standard`, those of the Standard Webhooks specification 1.0.0, or a header of the operator's choice.
 """
 
 import base64
@@ -9,7 +9,7 @@ import hmac
 
 from relayd.core.delivery import Delivery
 from relayd.core.secret import Secret
-from relayd.core.subscription import Subscription
+from relayd.core.subscription import HeaderSignature, Subscription
 
 SIGNATURE = "X-LocallyGrown-Signature"
 SIGNATURE_PREVIOUS = "X-LocallyGrown-Signature-Previous"
@@ -31,8 +31,6 @@ RESERVED_HEADERS = frozenset(
         STANDARD_ID,
         STANDARD_TIMESTAMP,
         STANDARD_SIGNATURE,
-        "Content-Type",
-        "User-Agent",
         "Host",
         "Content-Length",
         # These belong to the connection, which is relayd's.
@@ -49,6 +47,9 @@ RESERVED_HEADERS = frozenset(
     )
 )
 """Headers, in lower case, that a subscription's own `headers:` cannot set."""
+
+DEFAULT_HEADERS = frozenset({"content-type", "user-agent"})
+"""Headers, in lower case, that they can set instead of relayd."""
 
 STANDARD_TOLERANCE_S = 300
 """How old or how far ahead a Standard Webhooks timestamp may be, as its reference libraries say."""
@@ -92,6 +93,19 @@ def verify_standard(
     return any(matches)
 
 
+def sign_header(body: bytes, scheme: HeaderSignature, secret: Secret) -> str:
+    """Return the value of the scheme's header: its prefix, and the body's HMAC-SHA256."""
+    mac = secret.mac(body)
+    if scheme.encoding == "hex":
+        return scheme.prefix + mac.hexdigest()
+    return scheme.prefix + base64.b64encode(mac.digest()).decode()
+
+
+def verify_header(body: bytes, signature: str, scheme: HeaderSignature, secret: Secret) -> bool:
+    """Tell whether `sign_header` gave this signature; takes the same time wherever they differ."""
+    return _same(sign_header(body, scheme, secret), signature.strip())
+
+
 def _same(expected: str, given: str) -> bool:
     # What is given may be any text, half of a surrogate pair too.
     return hmac.compare_digest(expected.encode(), given.encode(errors="surrogatepass"))
@@ -114,7 +128,10 @@ def signed_headers(
     ]
     if previous is not None:
         headers.append((SIGNATURE_PREVIOUS, sign(body, previous.secret)))
-    if subscription.signature == "standard":
+    scheme = subscription.signature
+    if isinstance(scheme, HeaderSignature):
+        headers.append((scheme.header, sign_header(body, scheme, subscription.secret.secret)))
+    elif scheme == "standard":
         timestamp = int(now)
         secrets = [subscription.secret, *([previous] if previous is not None else [])]
         signatures = [

@@ -4,6 +4,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Literal
 
+from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Selection
 from relayd.core.secret import SourcedSecret
 
@@ -13,31 +14,54 @@ Webhooks specification."""
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderSignature:
+    """One more header, for receivers that exist already: `prefix` and the body's HMAC-SHA256.
+
+    It is made with `secret` alone, beside the `X-LocallyGrown-*` headers.
+    """
+
+    header: str
+    prefix: str = ""
+    encoding: Literal["hex", "base64"] = "hex"
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """A named entry of the configuration, ready to use.
 
-    `url` also names its endpoint. `retry` holds the waits before each retry, in seconds.
+    `url` also names its endpoint; `url_source` is where it was read from, as for a secret: unless
+    it is `text`, the URL itself is a secret. `retry` holds the waits before each retry, in seconds.
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     selection: Selection
     active: bool
     secret: SourcedSecret
     previous_secret: SourcedSecret | None
-    signature: SignatureScheme
+    signature: SignatureScheme | HeaderSignature
     timeout_s: float
     retry: tuple[float, ...]
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # a value may be a secret
+    url_source: str = "text"
 
-    def made_with(self, key: bytes) -> bytes:
+    def made_with(self, key: bytes, endpoint: Endpoint) -> bytes:
         """Return a mark of what requests are made with, besides the URL: another one may succeed.
 
         The queue keeps it, so that a change is seen across a restart: a secret from the
         environment changes in no other way. Of a keyed digest it is so little that it tells
         nothing of the secret to whoever guesses; one change in four thousand million is missed.
         """
-        parts = [self.signature, *(part for header in self.headers for part in header)]
+        scheme = self.signature
+        named = (
+            [scheme] if isinstance(scheme, str) else [scheme.header, scheme.prefix, scheme.encoding]
+        )
+        parts = [*named, *(part for header in self.headers for part in header)]
+        # Behind the others, and only where they are set: a mark that an older relayd made stays.
+        if endpoint.ip is not None:
+            parts.append(f"ip {endpoint.ip}")
+        if endpoint.tls is not None:
+            parts.append(f"tls {endpoint.tls.digest.hex()}")
         mac = hmac.new(key, digestmod="sha256")
         for part in (self.secret.secret.key, *(each.encode() for each in parts)):
             mac.update(b"%d:" % len(part))

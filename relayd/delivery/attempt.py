@@ -87,8 +87,9 @@ class Sender:
 
     async def _exchange(self, attempt: Attempt) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at
-        headers = signed_headers(
-            delivery, attempt.subscription, attempt=delivery.attempts + 1, now=now
+        subscription = attempt.subscription
+        headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
+        attempt.request = build_request(
+            self._url, headers, delivery.body, self._another_token, own=subscription.headers
         )
-        attempt.request = build_request(self._url, headers, delivery.body, self._another_token)
         return await exchange(self._transport, attempt.request, now=now)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -39,7 +39,7 @@ class _Running:
 class AttemptPlace:
     """Where an attempt is in flight. `left` says that its subscription has another URL by now."""
 
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     left: bool
 
 
@@ -129,8 +129,7 @@ class Dispatch:
                 part = f"endpoint {endpoint_name(url)} ({', '.join(wanted[url])})"
                 self._start(endpoint, subscriptions, config.allow_networks, part)
             else:
-                if config.allow_networks != self._networks:
-                    current.transport.allow(config.allow_networks)
+                self._reconnect(current, endpoint, config.allow_networks)
                 current.task.apply(endpoint, subscriptions)
             if released:
                 self.release(name for name in subscriptions if name in released)
@@ -258,6 +257,15 @@ class Dispatch:
         if self._tasks is None:
             raise RuntimeError("apply comes after run has started")
         self._tasks.start_soon(self._run, endpoint.url, running, part)
+
+    def _reconnect(
+        self, running: _Running, endpoint: Endpoint, networks: Sequence[Network]
+    ) -> None:
+        """Have new connections made as the configuration says now."""
+        if not endpoint.is_reached_as(running.task.endpoint):
+            running.transport.follow(self._make_transport(endpoint, networks))
+        elif networks != self._networks:
+            running.transport.allow(networks)
 
     async def _run(self, url: str, running: _Running, part: str) -> None:
         async with running.transport:

@@ -239,6 +239,11 @@ class EndpointTask:
         self._health.move_times(step)
 
     @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint, with the limits in force."""
+        return self._health.endpoint
+
+    @property
     def health(self) -> Health:
         """The endpoint's health now."""
         return self._health.health

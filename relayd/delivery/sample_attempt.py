@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -26,7 +26,7 @@ class SampleAttempt:
     event: Event
     delivery_id: str
     subscription: str
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     outcome: Outcome
 
     def document(self) -> dict[str, object]:
@@ -104,6 +104,7 @@ async def attempt_sample(
         body=event.body,
     )
     headers = signed_headers(delivery, subscription, attempt=1, now=now)
-    request = build_request(httpx.URL(subscription.url), headers, delivery.body)
+    url = httpx.URL(subscription.url)
+    request = build_request(url, headers, delivery.body, own=subscription.headers)
     outcome = await attempt(transport, request, timeout_s=subscription.timeout_s, now=now)
     return SampleAttempt(event, delivery.id, subscription.name, subscription.url, outcome)

@@ -27,7 +27,7 @@ class KnownSubscription:
 
     number: int
     name: str
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     hold: Hold | None
 
 
@@ -209,7 +209,7 @@ class SubscriptionStanding:
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     hold: Hold | None
     waiting: int
     oldest_accepted_at: float | None
@@ -220,7 +220,7 @@ class SubscriptionStanding:
 class EndpointStanding:
     """One URL: its health, its subscriptions, and what came of its attempts."""
 
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     health: Health
     subscriptions: tuple[SubscriptionStanding, ...]
     tallies: Tallies

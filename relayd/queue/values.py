@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from relayd.core.delivery import AttemptRecord, Delivery
@@ -52,7 +52,7 @@ class Recording:
     """
 
     record: AttemptRecord
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
     release: int = 0
@@ -67,7 +67,7 @@ class Declared:
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
     active: bool
     made_with: bytes = b""
 
@@ -113,7 +113,7 @@ class Waiting:
     held: bool
     paused: bool
     gone: bool
-    url: str
+    url: str = field(repr=False)  # its path may be a secret
 
 
 @dataclass(frozen=True, slots=True)

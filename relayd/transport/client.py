@@ -23,11 +23,13 @@ import trio
 from relayd.core.addresses import Network
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
+from relayd.core.tls import Tls
 from relayd.transport.connection import Connection
 from relayd.transport.dialer import AddressGuard
 from relayd.transport.errors import AttemptFailed, named, shown_location
 from relayd.transport.request import Request
 from relayd.transport.response import MAX_ANSWER_BYTES, Answer, Headers
+from relayd.transport.tls_contexts import EndpointTls
 
 KEPT_ANSWER_BYTES = 1_024
 """So much of an answer's body is kept in its outcome."""
@@ -53,7 +55,9 @@ class Transport(httpx.AsyncBaseTransport):
     never more idle ones than there were requests at a time.
     """
 
-    def __init__(self, url: httpx.URL, *, guard: AddressGuard, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, url: httpx.URL, *, guard: AddressGuard, tls: ssl.SSLContext | EndpointTls
+    ) -> None:
         if url.scheme not in ("http", "https") or not url.raw_host:
             raise ValueError("a transport needs an http or https URL with a host")
         self._scheme = url.scheme
@@ -112,9 +116,20 @@ class Transport(httpx.AsyncBaseTransport):
         their requests end.
         """
         self._guard.allow(networks)
-        self._allowed_count += 1
-        while self._idle:
-            self._idle.pop().close()
+        self._connect_anew()
+
+    def follow(self, other: "Transport") -> None:
+        """Connect as `other`, which has the same URL, would, from now on.
+
+        Idle connections and those in use are closed as `allow` says.
+        """
+        self._guard, self._tls = other.connects_with
+        self._connect_anew()
+
+    @property
+    def connects_with(self) -> tuple[AddressGuard, ssl.SSLContext | EndpointTls]:
+        """Which addresses it dials, and its TLS."""
+        return self._guard, self._tls
 
     def close_idle(self, now: float) -> int:
         """Close the idle connections that are too old or that the receiver closed.
@@ -133,6 +148,11 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all idle connections, and those in use as soon as their requests end."""
         self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _connect_anew(self) -> None:
+        self._allowed_count += 1
         while self._idle:
             self._idle.pop().close()
 
@@ -163,17 +183,24 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _connect(self, request: Request) -> Connection:
         request.waiting_for = f"address for {self._host}"
-        addresses = await self._guard.addresses(self._host, self._port, scheme=self._scheme)
+        guard, tls = self._guard, self._tls  # another may come while this one waits
+        addresses = await guard.addresses(self._host, self._port, scheme=self._scheme)
+        context, setting = self._context_of(tls)
         request.waiting_for = "connection"
-        connection = Connection(await self._guard.dial(addresses, self._port), self._host)
+        connection = Connection(await guard.dial(addresses, self._port), self._host)
         if self._scheme == "https":
             request.waiting_for = "TLS connection"
             try:
-                await connection.start_tls(self._tls)
+                await connection.start_tls(context, setting)
             except BaseException:
                 connection.close()
                 raise
         return connection
+
+    def _context_of(self, tls: ssl.SSLContext | EndpointTls) -> tuple[ssl.SSLContext, Tls | None]:
+        if isinstance(tls, EndpointTls):
+            return tls.context(self._host), tls.setting
+        return tls, None
 
 
 async def attempt(

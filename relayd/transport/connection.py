@@ -3,18 +3,15 @@
 Time is bounded by the caller; what an answer may hold, by `response`.
 """
 
-import os
 import re
 import ssl
 from functools import lru_cache
-from pathlib import Path
 
-import certifi
 import httpx
 import trio
 
-from relayd.config.problem import ConfigError, Problem
 from relayd.core.outcome import Failure
+from relayd.core.tls import Tls
 from relayd.transport.errors import AttemptFailed
 from relayd.transport.request import Request
 from relayd.transport.response import Answer, AnswerReader, Headers
@@ -26,36 +23,6 @@ socket's send buffer (Linux's smallest default, tcp_wmem, is 16 KiB). A longer o
 the answer is read, since a receiver may answer without reading it, and keep the connection open."""
 
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-def tls_context() -> ssl.SSLContext:
-    """Return a client context, TLS 1.2 or newer, that trusts certifi's bundle and the system's.
-
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` name more to trust. Raises ConfigError where they name what
-    is not there: OpenSSL would pass over it in silence. It takes 20 ms and 1 MB: one serves the
-    whole process.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Verifies the certificate and the name.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(certifi.where())
-    context.load_default_certs()
-    if file := os.environ.get("SSL_CERT_FILE"):
-        try:
-            context.load_verify_locations(file)
-        except ssl.SSLError:
-            raise _not_there(file, "SSL_CERT_FILE", "there is no certificate in it") from None
-        except OSError as error:
-            raise _not_there(file, "SSL_CERT_FILE", error.strerror or "unreadable") from None
-    for folder in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
-        if not Path(folder).is_dir():
-            raise _not_there(folder, "SSL_CERT_DIR", "no such directory")
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _not_there(path: str, variable: str, message: str) -> ConfigError:
-    hint = f"the environment variable {variable} names it: correct or unset it"
-    return ConfigError([Problem(path, None, None, "", message, hint)])
 
 
 class Connection:
@@ -76,14 +43,15 @@ class Connection:
         self.responded = False
         self.expires_at = 0.0
 
-    async def start_tls(self, tls: ssl.SSLContext) -> None:
+    async def start_tls(self, tls: ssl.SSLContext, setting: Tls | None = None) -> None:
         """Put TLS on the connection, with its host as SNI and as the name to verify.
 
-        Raises AttemptFailed (TLS).
+        `setting` is what the context was made of, so that a failure names the key to change. Raises
+        AttemptFailed (TLS).
         """
         # As in SNI (RFC 6066, section 3), a certificate's names have no trailing dot.
         name = self._host.removesuffix(".")
-        stream = TlsStream(self._socket, tls, name=name, host=self._host)
+        stream = TlsStream(self._socket, tls, name=name, host=self._host, setting=setting)
         await stream.handshake()
         self._stream = stream
 

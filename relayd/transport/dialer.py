@@ -8,6 +8,7 @@ holds for a name that changes, too.
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
 from typing import Final
@@ -15,12 +16,18 @@ from typing import Final
 import trio
 
 from relayd.core.addresses import Address, Network, is_allowed, refusal
+from relayd.core.endpoint import IpVersion
 from relayd.core.outcome import Failure
 from relayd.transport.errors import AttemptFailed, dial_words, shown_address
 from relayd.transport.resolver import Resolver
 
-Resolve = Callable[[str, int], Awaitable[list[Address]]]
-"""Resolves a host name (in its ASCII form) for a port; raises OSError, as getaddrinfo does."""
+Resolve = Callable[..., Awaitable[list[Address]]]
+"""Resolves a host name (in its ASCII form) for a port; raises OSError, as getaddrinfo does. With
+`ip=4` or `ip=6`, only that family is looked up."""
+
+_NO_ADDRESS: Final = {-5, -9}
+"""EAI_NODATA and EAI_ADDRFAMILY (netdb.h), which Python does not name everywhere: a name that has
+no address of this family."""
 
 STAGGER_S = 0.25
 """How long one dial may hold up the next: RFC 8305, section 5, Connection Attempt Delay."""
@@ -33,12 +40,20 @@ class AddressGuard:
     """Opens TCP connections for one endpoint, to public or explicitly allowed addresses only.
 
     `allowed` are the networks beyond the public ones. `resolve` is the resolver that all endpoints
-    share; without it, the guard has one of its own.
+    share; without it, the guard has one of its own. `ip` is the one family of addresses to dial.
     """
 
-    def __init__(self, allowed: Sequence[Network] = (), *, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        *,
+        resolve: Resolve | None = None,
+        ip: IpVersion | None = None,
+    ) -> None:
         self._allowed = tuple(allowed)
-        self._resolve = Resolver().resolve if resolve is None else resolve
+        self._ip = ip
+        resolve = Resolver().resolve if resolve is None else resolve
+        self._resolve = resolve if ip is None else partial(resolve, ip=ip)
 
     def allow(self, networks: Sequence[Network]) -> None:
         """Allow these networks beyond the public ones from now on, and no others."""
@@ -53,12 +68,14 @@ class AddressGuard:
         try:
             resolved = await self._resolve(host, port)
         except OSError as error:
-            raise _name_failed(host, error) from error
+            raise _name_failed(host, error, self._ip) from error
         except UnicodeError as error:
             raise AttemptFailed(Failure.NAME, f"{host} is not a valid host name") from error
         refusals: list[str] = []
         permitted: list[Address] = []
         for address in dict.fromkeys(map(_without_scope, resolved)):
+            if self._ip not in {None, address.version}:
+                continue
             try:
                 reason = self._refusal(address, scheme)
             except OSError as error:
@@ -70,7 +87,7 @@ class AddressGuard:
         if permitted:
             return _interleaved(permitted)[:MAX_ADDRESSES]
         if not refusals:
-            raise AttemptFailed(Failure.NAME, f"{host} has no address")
+            raise AttemptFailed(Failure.NAME, f"{host} has no {_kind(self._ip)}")
         reasons = "; ".join(dict.fromkeys(refusals[:3]))
         raise AttemptFailed(Failure.ADDRESS, f"{host} may not be dialled: {reasons}")
 
@@ -154,11 +171,17 @@ def _interleaved(addresses: list[Address]) -> list[Address]:
     return [address for address in chain.from_iterable(pairs) if address is not None]
 
 
-def _name_failed(host: str, error: OSError) -> AttemptFailed:
+def _kind(ip: IpVersion | None) -> str:
+    return "address" if ip is None else f"IPv{ip} address, and `ip: {ip}` allows no other"
+
+
+def _name_failed(host: str, error: OSError, ip: IpVersion | None) -> AttemptFailed:
     if error.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(error, socket.gaierror):
         return AttemptFailed(Failure.CONNECT, dial_words(error, host))
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-        return AttemptFailed(Failure.NAME, f"{host} does not exist, or has no address")
+        return AttemptFailed(Failure.NAME, f"{host} does not exist, or has no {_kind(ip)}")
+    if isinstance(error, socket.gaierror) and ip is not None and error.errno in _NO_ADDRESS:
+        return AttemptFailed(Failure.NAME, f"{host} has no {_kind(ip)}")
     reason = error.strerror or type(error).__name__
     return AttemptFailed(Failure.NAME, f"{host} could not be resolved: {reason}")
 

@@ -14,6 +14,7 @@ import httpx
 from relayd.core.addresses import Address
 from relayd.core.endpoint import endpoint_name
 from relayd.core.outcome import Failure
+from relayd.core.tls import Tls
 
 _MAX_LOCATION_CHARACTERS = 200
 
@@ -81,15 +82,19 @@ def dial_words(error: OSError, place: str) -> str:
 _CERTIFICATE_WORDS = {
     9: "certificate is not valid yet",
     10: "certificate has expired",
-    18: "certificate is self-signed, so it is not trusted",
-    19: "certificate comes from an authority that is not trusted here",
+    18: "certificate is self-signed, so it is not trusted{ca}",
+    19: "certificate comes from an authority that is not trusted here{ca}",
     20: "certificate comes from an authority that is not trusted here,"
-    " or the receiver leaves out an intermediate certificate",
-    21: "certificate cannot be verified: the receiver leaves out an intermediate certificate",
+    " or the receiver leaves out an intermediate certificate{ca}",
+    21: "certificate cannot be verified: the receiver leaves out an intermediate certificate{ca}",
     23: "certificate was revoked",
     62: "certificate is not for {host}",
     64: "certificate is not for {host}",
 }
+
+# For the keys above: with and without an authority of the operator's own.
+_TRUST_IT = "; to trust a private authority, name its certificate in `tls: {{ca: FILE}}`"
+_TRUSTED_ALONE = "; only those in {ca} are trusted, which `tls: {{ca:}}` names"
 
 # OpenSSL's reasons, of ours and of the other side's alerts (openssl/sslerr.h).
 _TLS_WORDS = {
@@ -100,33 +105,70 @@ _TLS_WORDS = {
     "UNEXPECTED_EOF_WHILE_READING": "the receiver closed the connection in the TLS handshake",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the receiver shares no TLS parameters with relayd",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the receiver does not speak HTTP/1.1 over TLS",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the receiver asks for a client certificate",
     "TLSV1_UNRECOGNIZED_NAME": "the receiver knows no {host}",
 }
+
+# The other side's alerts about a client certificate, with one and without.
+_CLIENT_WORDS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "asks for a client certificate",
+    "SSLV3_ALERT_NO_CERTIFICATE": "asks for a client certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "does not accept the client certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "does not accept this kind of client certificate",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "says that the client certificate was revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "says that the client certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "does not accept the client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "does not trust the client certificate's authority",
+    "TLSV1_ALERT_ACCESS_DENIED": "does not let the client certificate in",
+}
+_NAME_ONE = "name one in `tls: {certificate: FILE, key: FILE}`"
 
 
 _OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+) \(_ssl\.c")
 
 
-def tls_words(error: BaseException | None, host: str) -> str:
-    """Say why TLS with `host` failed.
+def tls_words(error: BaseException | None, host: str, setting: Tls | None = None) -> str:
+    """Say why TLS with `host` failed, and which key of the configuration helps.
 
-    `error` is what broke the stream: an ssl.SSLError, or other trouble of the connection.
+    `error` is what broke the stream: an ssl.SSLError, or other trouble of the connection. `setting`
+    is what the endpoint has of its own.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         words = _CERTIFICATE_WORDS.get(error.verify_code)
         if words is None:
             return f"certificate was not accepted: {error.verify_message}"
-        return words.format(host=host)
+        ca = None if setting is None else setting.ca
+        trust = _TRUST_IT.format() if ca is None else _TRUSTED_ALONE.format(ca=ca)
+        return words.format(host=host, ca=trust)
     if isinstance(error, ssl.SSLEOFError):
         return _TLS_WORDS["UNEXPECTED_EOF_WHILE_READING"]
     if isinstance(error, ssl.SSLError):
         reason = error.reason or _reason_in_words(error)
+        if reason in _CLIENT_WORDS:
+            return _client_words(_CLIENT_WORDS[reason], setting)
         words = _TLS_WORDS.get(reason)
+        if words and reason == "SSLV3_ALERT_HANDSHAKE_FAILURE" and not _has_certificate(setting):
+            # TLS 1.2 has no alert of its own for it.
+            words += f", or asks for a client certificate: {_NAME_ONE}"
         return (
-            words.format(host=host) if words else f"TLS failed: {reason.replace('_', ' ').lower()}"
+            words.replace("{host}", host)
+            if words
+            else f"TLS failed: {reason.replace('_', ' ').lower()}"
         )
     return "the connection broke off in the TLS handshake"
+
+
+def _has_certificate(setting: Tls | None) -> bool:
+    return setting is not None and setting.client is not None
+
+
+def _client_words(words: str, setting: Tls | None) -> str:
+    if setting is not None and setting.client is not None:
+        if words.startswith("asks"):
+            words = f"{words}, and does not take the one that is sent"
+        return f"the receiver {words} ({setting.certificate})"
+    if not words.startswith("asks"):
+        words = f"asks for a client certificate ({words})"
+    return f"the receiver {words}: {_NAME_ONE}"
 
 
 def _reason_in_words(error: ssl.SSLError) -> str:

@@ -1,6 +1,6 @@
 """One POST of a body on its way: what is sent, and how far it has come."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -46,12 +46,22 @@ def build_request(
     headers: list[tuple[str, str]],
     body: bytes,
     another_token: AnotherToken | None = None,
+    *,
+    own: Sequence[tuple[str, str]] = (),
 ) -> Request:
-    """Return the POST of a body, with the headers that every attempt has and `headers` after them."""
+    """Return the POST of a body, with the headers that every attempt has and `headers` after them.
+
+    `own` are those of `headers` that the operator chose: one of the same name is left out before.
+    """
     raw = [
         (b"Host", url.netloc),
-        *_FIXED_HEADERS,
+        *(_fixed_headers_without(own) if own else _FIXED_HEADERS),
         (b"Content-Length", b"%d" % len(body)),
         *[(name.encode("ascii"), value.encode()) for name, value in headers],
     ]
     return Request(url, raw, body, another_token)
+
+
+def _fixed_headers_without(own: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    names = {name.lower().encode("ascii") for name, _ in own}
+    return [header for header in _FIXED_HEADERS if header[0].lower() not in names]

@@ -20,6 +20,7 @@ from typing import Final
 import trio
 
 from relayd.core.addresses import Address
+from relayd.core.endpoint import IpVersion
 
 THREADS: Final = 64
 FOR_NEW: Final = 52
@@ -45,11 +46,15 @@ _MOST: Final = {
 }  # fmt: skip
 
 
+_Name = tuple[str, IpVersion | None]
+"""A host, and the one family of addresses that is looked up; None for both."""
+
+
 class _LookUp:
     """One look-up of a name, which waits for a thread or runs in one."""
 
-    def __init__(self, host: str, standing: _Standing) -> None:
-        self.host = host
+    def __init__(self, name: _Name, standing: _Standing) -> None:
+        self.name = name
         self.standing = standing
         self.started_at: float | None = None
         self.wanted_by = 0
@@ -61,33 +66,37 @@ class _LookUp:
 class Resolver:
     """Resolves names. Used within one trio run.
 
-    `look_up` is called in a thread; it returns addresses as text, or raises OSError.
+    `look_up` is called in a thread, with a host and the family of addresses; it returns addresses as
+    text, or raises OSError.
     """
 
-    def __init__(self, look_up: Callable[[str], list[str]] | None = None) -> None:
+    def __init__(self, look_up: Callable[[str, IpVersion | None], list[str]] | None = None) -> None:
         self._look_up = _system_addresses if look_up is None else look_up
-        self._look_ups: dict[str, _LookUp] = {}
-        self._waiting: dict[_Standing, dict[str, _LookUp]] = {each: {} for each in _Standing}
+        self._look_ups: dict[_Name, _LookUp] = {}
+        self._waiting: dict[_Standing, dict[_Name, _LookUp]] = {each: {} for each in _Standing}
         self._running = dict.fromkeys(_Standing, 0)
-        self._standings: dict[str, _Standing] = {}
+        self._standings: dict[_Name, _Standing] = {}
 
     @property
     def threads(self) -> int:
         """How many threads are in use now, with those that nobody waits for any more."""
         return sum(self._running.values())
 
-    async def resolve(self, host: str, _port: int) -> list[Address]:
+    async def resolve(self, host: str, _port: int, *, ip: IpVersion | None = None) -> list[Address]:
         """Return a host's addresses. Raises OSError, as getaddrinfo does, and UnicodeError.
+
+        With `ip`, only addresses of that family are looked up; an address is returned as it is.
 
         Cancelled, a look-up that runs goes on, and others that want the name wait for it.
         """
         if (address := _literal(host)) is not None:
             await trio.lowlevel.checkpoint()
             return [address]
-        look_up = self._look_ups.get(host)
+        name = (host, ip)
+        look_up = self._look_ups.get(name)
         if look_up is None:
-            look_up = _LookUp(host, self._standings.get(host, _Standing.NEW))
-            self._look_ups[host] = self._waiting[look_up.standing][host] = look_up
+            look_up = _LookUp(name, self._standings.get(name, _Standing.NEW))
+            self._look_ups[name] = self._waiting[look_up.standing][name] = look_up
             self._start()
         look_up.wanted_by += 1
         try:
@@ -95,8 +104,8 @@ class Resolver:
         finally:
             look_up.wanted_by -= 1
             if not look_up.wanted_by and look_up.started_at is None:
-                self._look_ups.pop(host, None)
-                self._waiting[look_up.standing].pop(host, None)
+                self._look_ups.pop(name, None)
+                self._waiting[look_up.standing].pop(name, None)
         if look_up.error is not None:
             raise look_up.error.with_traceback(None)
         return [ip_address(text) for text in look_up.found]
@@ -119,7 +128,7 @@ class Resolver:
 
         def in_thread() -> None:
             try:
-                look_up.found = self._look_up(look_up.host)
+                look_up.found = self._look_up(*look_up.name)
             except Exception as error:  # noqa: BLE001 - it is raised in all that wait for it
                 look_up.error = error
 
@@ -137,9 +146,9 @@ class Resolver:
         assert look_up.started_at is not None
         hung = trio.current_time() - look_up.started_at >= HANGS_S
         self._running[look_up.standing] -= 1
-        del self._look_ups[look_up.host]
-        self._standings.pop(look_up.host, None)
-        self._standings[look_up.host] = _Standing.HUNG if hung else _Standing.ANSWERED
+        del self._look_ups[look_up.name]
+        self._standings.pop(look_up.name, None)
+        self._standings[look_up.name] = _Standing.HUNG if hung else _Standing.ANSWERED
         if len(self._standings) > _REMEMBERED:
             del self._standings[next(iter(self._standings))]
         look_up.done.set()
@@ -154,7 +163,13 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _system_addresses(host: str) -> list[str]:
+_FAMILIES: Final[dict[IpVersion | None, int]] = {
+    None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6
+}  # fmt: skip
+
+
+def _system_addresses(host: str, ip: IpVersion | None) -> list[str]:
     # As bytes, so that Python's own IDNA codec keeps out of what the URL parser has encoded.
-    found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
+    family = _FAMILIES[ip]
+    found = socket.getaddrinfo(host.encode("ascii"), None, family, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]

@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from relayd.core.outcome import Failure
+from relayd.core.tls import Tls
 from relayd.transport.errors import AttemptFailed, tls_words
 
 RECEIVE_BYTES = 65_536
@@ -103,17 +104,26 @@ class SocketStream:
 class TlsStream:
     """TLS over a socket. `host` is the name that errors mention, `name` the one that is verified.
 
+    `setting` is what the context was made of, beside the public authorities.
+
     The end of the connection counts as the end of what is received, with TLS's goodbye or without:
     HTTP knows by itself whether a response is complete.
     """
 
-    __slots__ = ("_host", "_incoming", "_outgoing", "_sending", "_socket", "_tls")
+    __slots__ = ("_host", "_incoming", "_outgoing", "_sending", "_setting", "_socket", "_tls")
 
     def __init__(
-        self, under: SocketStream, context: ssl.SSLContext, *, name: str, host: str
+        self,
+        under: SocketStream,
+        context: ssl.SSLContext,
+        *,
+        name: str,
+        host: str,
+        setting: Tls | None = None,
     ) -> None:
         self._socket = under
         self._host = host
+        self._setting = setting
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -198,4 +208,4 @@ class TlsStream:
             self._sending = False
 
     def _failed(self, error: Exception) -> AttemptFailed:
-        return AttemptFailed(Failure.TLS, tls_words(error, self._host))
+        return AttemptFailed(Failure.TLS, tls_words(error, self._host, self._setting))

@@ -5,8 +5,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from relayd.config.config import Config
 from relayd.core.conditions import Among, Condition, Glob, Operators
-from relayd.core.endpoint import Endpoint
-from relayd.core.subscription import Subscription
+from relayd.core.endpoint import Endpoint, endpoint_name
+from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
+from relayd.core.tls import Tls
 
 
 def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, object]:
@@ -59,24 +60,45 @@ def _subscription_document(
     previous = subscription.previous_secret
     return {
         "name": subscription.name,
-        "url": shown_url(subscription.url),
+        "url": shown_url(subscription),
+        "url_from": subscription.url_source,
         "events": list(subscription.selection.events),
         "where": conditions_as_written(subscription.selection.where),
         "active": subscription.active,
         "secret_from": subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
-        "signature": subscription.signature,
+        "signature": _signature_document(subscription.signature),
         "headers": [name for name, _ in subscription.headers],
         "timeout_s": subscription.timeout_s,
         "rate_limit": str(endpoint.rate),
         "max_in_flight": endpoint.max_in_flight,
+        "tls": _tls_document(endpoint.tls),
+        "ip": endpoint.ip,
         "retry_s": list(subscription.retry),
         "attempts": len(subscription.retry) + 1,
     }
 
 
-def shown_url(url: str) -> str:
-    """Return a URL with its path, and without its query."""
+def _signature_document(scheme: SignatureScheme | HeaderSignature) -> object:
+    if isinstance(scheme, HeaderSignature):
+        return {"header": scheme.header, "prefix": scheme.prefix, "encoding": scheme.encoding}
+    return scheme
+
+
+def _tls_document(tls: Tls | None) -> object:
+    if tls is None:
+        return None
+    return {"ca": tls.ca, "certificate": tls.certificate, "key": tls.key}
+
+
+def shown_url(subscription: Subscription) -> str:
+    """Return a subscription's URL with its path, and without its query.
+
+    Of one that is not in the configuration itself, only the host: it was kept apart as a secret.
+    """
+    url = subscription.url
+    if subscription.url_source != "text":
+        return endpoint_name(url)
     # The operator wrote the path a moment ago, and looks for it; a query may be a key.
     parts = urlsplit(url)
     shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

@@ -68,12 +68,15 @@ def _within_reach(config: Config) -> Iterator[str]:
         for each in (subscription.secret, subscription.previous_secret)
         if each is not None
     )
+    urls = (subscription.url_source for subscription in config.subscriptions.values())
+    keys = (each.tls.key for each in config.endpoints.values() if each.tls is not None)
     others = {f"the queue {config.queue.path}": config.queue.path}
     others[f"the configuration {config.path}"] = config.path
-    for secret in secrets:
-        kind, _, name = secret.source.partition(" ")
+    for source in (*(each.source for each in secrets), *urls):
+        kind, _, name = source.partition(" ")
         if kind == "file":
             others[f"the secret {name}"] = Path(name)
+    others.update((f"the private key {key}", Path(key)) for key in keys if key is not None)
     for spool in config.spools:
         real = Path(os.path.realpath(spool.path))
         beside = {f"the spool {each.name}": each.path for each in config.spools}

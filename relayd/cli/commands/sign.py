@@ -6,7 +6,13 @@ from typing import BinaryIO
 import click
 
 from relayd.cli.options import json_option
-from relayd.cli.secret_options import Key, needed, secret_options, standard_needed
+from relayd.cli.secret_options import (
+    Key,
+    header_needed,
+    needed,
+    secret_options,
+    standard_needed,
+)
 from relayd.cli.terminal import print_json
 from relayd.cli.verification import STRINGIFIED, id_in, stringified
 from relayd.core.signature import (
@@ -14,6 +20,7 @@ from relayd.core.signature import (
     STANDARD_ID,
     STANDARD_SIGNATURE,
     STANDARD_TIMESTAMP,
+    sign_header,
     sign_standard,
 )
 from relayd.core.signature import sign as signature_of
@@ -24,6 +31,7 @@ from relayd.core.signature import sign as signature_of
 Examples:
   relayd sign event.json --secret-env WEBHOOK_SECRET
   relayd sign event.json --subscription bookkeeping --json
+  relayd sign event.json --secret-file ./secret --header X-Hub-Signature-256 --prefix sha256=
   relayd sign event.json --secret-file ./secret \\
     | curl -H @- --data-binary @event.json http://127.0.0.1:8080/
 """,
@@ -31,10 +39,9 @@ Examples:
 @click.argument("body_file", type=click.File("rb"), default="-", metavar="[FILE]")
 @click.option(
     "--scheme",
-    type=click.Choice(["locallygrown", "standard"]),
-    default="locallygrown",
-    show_default=True,
-    help="Which headers; standard: those of Standard Webhooks.",
+    type=click.Choice(["locallygrown", "standard", "header"]),
+    help="Which headers; standard: those of Standard Webhooks; header: that of --header, or of the"
+    " subscription. Default: header with --header, else locallygrown.",
 )
 @click.option("--id", "message_id", metavar="ID", help="standard: webhook-id. Default: the body's.")
 @click.option("--timestamp", type=click.IntRange(0), help="standard: Unix seconds. Default: now.")
@@ -44,7 +51,7 @@ def sign(
     key: Key | None,
     *,
     body_file: BinaryIO,
-    scheme: str,
+    scheme: str | None,
     message_id: str | None,
     timestamp: int | None,
     as_json: bool,
@@ -53,12 +60,19 @@ def sign(
 
     The bytes are signed as they are, including a line break at the end.
     """
-    secret = needed(key).secret
+    named = needed(key)
+    secret = named.secret
     body = body_file.read()
+    if scheme is None:
+        given = named.subscription is None or named.header is not named.subscription.signature
+        scheme = "header" if named.header is not None and given else "locallygrown"
+    if scheme != "standard" and (message_id is not None or timestamp is not None):
+        raise click.UsageError("--id and --timestamp need --scheme standard.")
     if scheme == "locallygrown":
-        if message_id is not None or timestamp is not None:
-            raise click.UsageError("--id and --timestamp need --scheme standard.")
         headers = {SIGNATURE: signature_of(body, secret)}
+    elif scheme == "header":
+        form = header_needed(named)
+        headers = {form.header: sign_header(body, form, secret)}
     else:
         standard_needed(secret)
         name = message_id or id_in(body)

@@ -101,7 +101,6 @@ def _released(sent: Mapping[str, Any]) -> str:
 
 def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
     # Loaded where it is needed: with a daemon, nothing of it is.
-    import httpx  # noqa: PLC0415 - see above
     import trio  # noqa: PLC0415 - see above
 
     from relayd.config.load import load_config  # noqa: PLC0415 - see above
@@ -112,9 +111,7 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         sample_event,
         sample_type,
     )
-    from relayd.transport.client import Transport  # noqa: PLC0415 - see above
-    from relayd.transport.connection import tls_context  # noqa: PLC0415 - see above
-    from relayd.transport.dialer import AddressGuard  # noqa: PLC0415 - see above
+    from relayd.transport.transports import Transports  # noqa: PLC0415 - see above
 
     config = load_config(config_path, environ=os.environ)
     subscription = config.subscriptions.get(name)
@@ -135,9 +132,8 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         raise click.ClickException(str(error)) from None
 
     async def send() -> dict[str, object]:
-        guard = AddressGuard(config.allow_networks)
-        url = httpx.URL(subscription.url)
-        async with Transport(url, guard=guard, tls=tls_context()) as transport:
+        endpoint = config.endpoints[subscription.url]
+        async with Transports().make(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
         return {**sent.document(), "released": 0, "hold": None, "held_until": None}
 

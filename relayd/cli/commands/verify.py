@@ -1,15 +1,22 @@
 """`verify`: tries a body and its signature as receivers do, and says what went wrong."""
 
+import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import click
 
 from relayd.cli.options import json_option
-from relayd.cli.secret_options import Key, needed, secret_options, standard_needed
+from relayd.cli.secret_options import (
+    Key,
+    header_needed,
+    needed,
+    secret_options,
+    standard_needed,
+)
 from relayd.cli.terminal import print_json, wrapped
 from relayd.cli.verification import STRINGIFIED, Verdict, id_in, over_both
 from relayd.core.secret import Secret
@@ -17,6 +24,7 @@ from relayd.core.signature import (
     SIGNATURE,
     STANDARD_SIGNATURE,
     STANDARD_TOLERANCE_S,
+    verify_header,
     verify_standard,
 )
 from relayd.core.signature import verify as is_signature_of
@@ -36,6 +44,8 @@ class _Result:
     epilog="""\b
 Examples:
   relayd verify body.json --subscription bookkeeping --signature sha256=4f1c…
+  relayd verify body.json --secret-file ./secret --header X-Signature --encoding base64 \\
+    --signature bm90…
   relayd verify body.json --secret-env WEBHOOK_SECRET --signature v1,bm90… \\
     --id evt_1 --timestamp 1640995200
 """,
@@ -49,8 +59,9 @@ Examples:
 )
 @click.option(
     "--scheme",
-    type=click.Choice(["locallygrown", "standard"]),
-    help="Default: standard for a signature that begins with v1, and locallygrown for others.",
+    type=click.Choice(["locallygrown", "standard", "header"]),
+    help="Default: standard for a signature that begins with v1,; header where --header or the"
+    " subscription names one; else locallygrown.",
 )
 @click.option("--id", "message_id", metavar="ID", help="standard: the value of webhook-id.")
 @click.option("--timestamp", metavar="SECONDS", help="standard: the value of webhook-timestamp.")
@@ -76,8 +87,13 @@ def verify(
     secrets = needed(key)
     body = body_file.read()
     if scheme is None:
-        scheme = "standard" if signature.startswith("v1,") else "locallygrown"
-    if scheme == "locallygrown":
+        scheme = _scheme_of(signature, secrets)
+    if scheme == "header":
+        header = header_needed(secrets)
+        result = _verified(
+            body, secrets, lambda form, secret: verify_header(form, signature, header, secret)
+        )
+    elif scheme == "locallygrown":
         result = _verified(
             body, secrets, lambda form, secret: is_signature_of(form, signature, secret)
         )
@@ -103,6 +119,19 @@ def verify(
             + wrapped(result.text, first=" " * 7).lstrip()
         )
     sys.exit(0 if result.verified else 1)
+
+
+def _scheme_of(signature: str, key: Key) -> str:
+    if signature.startswith("v1,"):
+        return "standard"
+    if key.header is None:
+        return "locallygrown"
+    # A subscription has two headers, and this may be either's.
+    own = _LOCALLYGROWN.fullmatch(signature.strip()) and key.header.prefix != "sha256="
+    return "locallygrown" if own else "header"
+
+
+_LOCALLYGROWN: Final = re.compile(r"sha256=[0-9a-f]{64}")
 
 
 def _verified(body: bytes, key: Key, is_right: Callable[[bytes, Secret], bool]) -> _Result:

@@ -21,6 +21,7 @@ from relayd.core.signature import (
     STANDARD_SIGNATURE,
     STANDARD_TIMESTAMP,
     verify,
+    verify_header,
     verify_standard,
 )
 from relayd.views.moments import clock_time, iso
@@ -30,9 +31,10 @@ from relayd.views.moments import clock_time, iso
 class Received:
     """A request with what could be read of it. `at` is in Unix seconds.
 
-    `verdict` is that of X-LocallyGrown-Signature, `standard` that of webhook-signature; None where
-    no secret was given, or the header is not there. `signed_with` says `secret`, or
-    `previous_secret` where only that fits.
+    `verdict` is that of X-LocallyGrown-Signature, `standard` that of webhook-signature, `own` that
+    of the header `own_header`, which `signature: {header: …}` names; None where no secret was given,
+    or the header is not there. `signed_with` says `secret`, or `previous_secret` where only that
+    fits.
     """
 
     request: Request
@@ -42,6 +44,16 @@ class Received:
     standard: Verdict | None
     signed_with: str = "secret"
     event: JsonValue = field(repr=False, default=None)
+    own: Verdict | None = None
+    own_header: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether a signature is there that is wrong for every receiver."""
+        return any(
+            each is not None and not (each.raw or each.stringified)
+            for each in (self.verdict, self.own)
+        )
 
 
 def received(request: Request, key: Key | None, now: float) -> Received:
@@ -49,15 +61,17 @@ def received(request: Request, key: Key | None, now: float) -> Received:
     parsed = parse_json(request.body.decode(errors="replace"))
     event = parsed.value if isinstance(parsed, Parsed) else None
     event_id = event.get("id") if isinstance(event, dict) else None
-    verdict, standard, signed_with = None, None, "secret"
+    verdict, standard, own, signed_with = None, None, None, "secret"
     if key is not None:
         verdict = _verdict(request, key.secret)
         standard = _standard_verdict(request, key.secret, now)
+        own = _own_verdict(request, key, key.secret)
         if key.previous is not None and not verdict.raw:
             before = _verdict(request, key.previous)
             if before.raw:
                 verdict, signed_with = before, "previous_secret"
                 standard = _standard_verdict(request, key.previous, now)
+                own = _own_verdict(request, key, key.previous)
     return Received(
         request,
         now,
@@ -66,7 +80,17 @@ def received(request: Request, key: Key | None, now: float) -> Received:
         standard,
         signed_with,
         event,
+        own,
+        "" if key is None or key.header is None else key.header.header,
     )
+
+
+def _own_verdict(request: Request, key: Key, secret: Secret) -> Verdict | None:
+    header = key.header
+    signature = None if header is None else request.header(header.header)
+    if header is None or signature is None:
+        return None
+    return over_both(request.body, lambda form: verify_header(form, signature, header, secret))
 
 
 def _verdict(request: Request, secret: Secret) -> Verdict:
@@ -100,6 +124,7 @@ def answered_document(came: Received, answer: Answer | None) -> dict[str, object
         "attempt": _attempt(request),
         "verified": _verified(came.verdict),
         "verified_standard": _verified(came.standard),
+        "verified_header": _verified(came.own),
         "signed_with": None if came.verdict is None else came.signed_with,
         "answered": None if answer is None else answer.status,
         "body": request.body.decode(errors="replace"),
@@ -159,6 +184,10 @@ def signature_words(came: Received) -> str:
         words += f", under {came.signed_with}"
     if came.standard is not None:
         words += "; " + _verdict_words("standard", came.standard)
+    if came.own is not None:
+        words += "; " + _verdict_words(printable(came.own_header), came.own)
+    elif came.own_header:
+        words += f"; no {printable(came.own_header)}"
     return words
 
 

@@ -64,7 +64,7 @@ class Session:
             after = self._script.retry_after_s
             headers = () if after is None else (("Retry-After", f"{after:.0f}"),)
             return Answer(self._script.status, b"failing on purpose\n", headers)
-        if came.verdict is not None and not (came.verdict.raw or came.verdict.stringified):
+        if came.refused:
             return Answer(401, b"the signature is wrong\n")
         return Answer(200, b"ok\n")
 

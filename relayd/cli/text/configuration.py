@@ -9,7 +9,7 @@ from relayd.config.config import Config
 from relayd.config.values import format_duration, format_size
 from relayd.core.endpoint import Endpoint
 from relayd.core.secret import SourcedSecret
-from relayd.core.subscription import Subscription
+from relayd.core.subscription import HeaderSignature, Subscription
 from relayd.views.configuration import conditions_as_written, shown_url
 
 _LABEL = 11  # columns before the values
@@ -64,7 +64,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
         yield ""
         yield click.style(subscription.name, bold=True) + state
-        yield _line("to", shown_url(subscription.url))
+        yield _line("to", _target(subscription))
+        yield from _connection_lines(endpoint)
         yield _line("events", ", ".join(subscription.selection.events))
         for path, wanted in conditions_as_written(subscription.selection.where).items():
             yield _line("where", f"{path}: {json_text(wanted)}")
@@ -76,6 +77,25 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("signature", _signature(subscription))
         if subscription.headers:
             yield _line("headers", ", ".join(name for name, _ in subscription.headers))
+
+
+def _target(subscription: Subscription) -> str:
+    shown = shown_url(subscription)
+    if subscription.url_source == "text":
+        return shown
+    return f"{shown} {source_words(subscription.url_source)}"
+
+
+def _connection_lines(endpoint: Endpoint) -> Iterator[str]:
+    tls = endpoint.tls
+    if tls is not None:
+        trusted = (
+            "the public authorities are trusted" if tls.ca is None else f"only {tls.ca} is trusted"
+        )
+        sent = "" if tls.client is None else f"; client certificate {tls.certificate}"
+        yield _line("tls", f"{trusted}{sent}; read again on reload")
+    if endpoint.ip is not None:
+        yield _line("addresses", f"IPv{endpoint.ip} only")
 
 
 def _note_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:
@@ -121,7 +141,12 @@ def _over(seconds: float) -> str:
 
 def secret_words(sourced: SourcedSecret) -> str:
     """Return where a secret comes from, and when a new one is taken up."""
-    kind, _, name = sourced.source.partition(" ")
+    return source_words(sourced.source)
+
+
+def source_words(source: str) -> str:
+    """Return the same of a source: see `SourcedSecret`."""
+    kind, _, name = source.partition(" ")
     match kind:
         case "file":
             return f"from the file {name}, read again on reload"
@@ -134,6 +159,10 @@ def secret_words(sourced: SourcedSecret) -> str:
 
 
 def _signature(subscription: Subscription) -> str:
-    if subscription.signature == "standard":
+    scheme = subscription.signature
+    if isinstance(scheme, HeaderSignature):
+        form = f"{scheme.prefix}, then {scheme.encoding}" if scheme.prefix else scheme.encoding
+        return f"X-LocallyGrown-Signature, and {scheme.header} ({form})"
+    if scheme == "standard":
         return "X-LocallyGrown-Signature, and those of Standard Webhooks"
     return "X-LocallyGrown-Signature"

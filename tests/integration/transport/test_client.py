@@ -26,7 +26,7 @@ from relayd.config.problem import ConfigError
 from relayd.core.addresses import Address
 from relayd.core.outcome import Failure, Outcome
 from relayd.transport.client import Transport, attempt, exchange, timed_out
-from relayd.transport.connection import tls_context
+from relayd.transport.tls_contexts import tls_context
 from relayd.transport.dialer import AddressGuard
 from relayd.transport.request import build_request
 from relayd.transport.response import MAX_ANSWER_BYTES, MAX_INFORMATIONAL, MAX_RECEIVED_BYTES
@@ -144,6 +144,19 @@ async def test_a_request_has_each_header_once_and_the_body_as_it_is() -> None:
         "X-LocallyGrown-Event": "order.created",
         "X-Own": "grüße".encode().decode("latin-1"),
     }
+
+
+async def test_the_operators_own_stand_for_ours_of_the_same_name() -> None:
+    own = [("user-agent", "market/1"), ("Content-Type", "application/vnd.market+json")]
+    async with open_receiver() as receiver, open_transport(receiver) as transport:
+        request = build_request(httpx.URL(receiver.url), [*HEADERS, *own], BODY, own=own)
+        outcome = await attempt(transport, request, timeout_s=10.0, now=NOW)
+
+    assert outcome.succeeded
+    (received,) = receiver.requests
+    assert received.header("User-Agent") == "market/1"
+    assert received.header("Content-Type") == "application/vnd.market+json"
+    assert received.header("Accept") == "*/*"
 
 
 @pytest.mark.parametrize(

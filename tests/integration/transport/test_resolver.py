@@ -20,7 +20,7 @@ class Names:
         self.released = threading.Event()
         self.asked: list[str] = []
 
-    def look_up(self, host: str) -> list[str]:
+    def look_up(self, host: str, ip: int | None) -> list[str]:
         self.asked.append(host)
         if host.endswith(".hangs"):
             self.released.wait(60)
@@ -144,7 +144,7 @@ async def test_no_thread_left_is_a_failed_look_up(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(trio.lowlevel, "start_thread_soon", refuse)
     with pytest.raises(OSError, match="no thread"):
-        await Resolver(lambda _: []).resolve("a.example", 443)
+        await Resolver(lambda *_: []).resolve("a.example", 443)
 
 
 async def test_a_name_that_is_not_ascii_is_not_valid() -> None:

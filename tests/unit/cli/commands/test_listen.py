@@ -11,16 +11,23 @@ from pathlib import Path
 
 import pytest
 import trio
+from click import unstyle
 from click.testing import CliRunner
 from processes import SECRET, write_config
 
 from relayd.cli import cli
-from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines
+from relayd.cli.dev_receiver.received import (
+    Received,
+    answered_document,
+    answered_lines,
+    signature_words,
+)
 from relayd.cli.dev_receiver.receiver import MAX_BODY_BYTES, Answer, Request
 from relayd.cli.dev_receiver.session import Script, Session
 from relayd.cli.secret_options import Key
 from relayd.core.secret import Secret
-from relayd.core.signature import sign, sign_standard
+from relayd.core.signature import sign, sign_header, sign_standard
+from relayd.core.subscription import HeaderSignature
 
 PLAIN = Script(fail=0, fail_rate=0.0, status=500, retry_after_s=None, delay_s=0.0)
 BODY = b'{"id":"evt_1","type":"order.created","n":1}'
@@ -151,6 +158,35 @@ async def test_the_standard_headers_and_the_previous_secret_are_tried() -> None:
         document = answered_document(came, answer)
         assert document["signed_with"] == "previous_secret"
         assert document["verified_standard"] == {"raw": False, "stringified": False}
+
+
+async def test_a_header_of_the_operators_own_is_verified() -> None:
+    scheme = HeaderSignature("X-Shop-Hmac", "v=", "base64")
+    old, new = Secret("the-old-one-of-tests"), Secret(SECRET)
+    key = Key(new, old, header=scheme)
+
+    def signed(secret: Secret, **other: str) -> dict[str, str]:
+        return {"X-LocallyGrown-Signature": sign(BODY, secret), **other}
+
+    async with listening(key=key) as session, await session.connect() as stream:
+        for headers, status in [
+            (signed(new, **{"X-Shop-Hmac": sign_header(BODY, scheme, new)}), 200),
+            (signed(old, **{"X-Shop-Hmac": sign_header(BODY, scheme, old)}), 200),
+            (signed(new, **{"X-Shop-Hmac": sign_header(BODY, scheme, old)}), 401),
+            (signed(new, **{"X-Shop-Hmac": "v="}), 401),
+            (signed(new), 200),
+        ]:
+            assert await exchange(stream, request(headers=headers)) == status
+        await session.statuses(5)
+        words = [unstyle(signature_words(came)) for came, _ in session.told]
+        documents = [answered_document(came, answer) for came, answer in session.told]
+    right = "X-Shop-Hmac right: raw body, and re-stringified body"
+    assert words[0].endswith(f"; {right}")
+    assert words[1].endswith(f", under previous_secret; {right}")
+    assert words[2].endswith("; X-Shop-Hmac wrong")
+    assert words[4].endswith("; no X-Shop-Hmac")
+    yes, no = ({"raw": each, "stringified": each} for each in (True, False))
+    assert [each["verified_header"] for each in documents] == [yes, yes, no, no, None]
 
 
 @pytest.mark.parametrize(

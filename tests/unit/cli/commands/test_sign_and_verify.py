@@ -17,6 +17,8 @@ BODY = '{"id":"evt_1","n":1.5}'
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 # From an independent implementation: printf %s BODY | openssl dgst -sha256 -hmac SECRET
+BASE64 = "H5b0oWs1rprcF+P5e+VlKpocnrMOBobboljjstLu8gY="
+"""As: printf %s BODY | openssl dgst -sha256 -hmac SECRET -binary | base64"""
 SIGNATURE = "sha256=1f96f4a16b35ae9adc17e3f97be5652a9a1c9eb30e0686dba258e3b2d2eef206"
 
 
@@ -60,6 +62,64 @@ def test_each_source_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ["--subscription", "books", "--config", str(config)],
     ):
         assert headers(*source) == {"X-LocallyGrown-Signature": SIGNATURE}
+
+
+HUB = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+EVERYBODY = ["--secret", "It's a Secret to Everybody"]
+"""GitHub's own example: docs.github.com, Validating webhook deliveries."""
+
+
+def test_a_header_of_the_operators_own() -> None:
+    named = ["--header", "X-Hub-Signature-256", "--prefix", "sha256="]
+    result = run("sign", *EVERYBODY, *named, body="Hello, World!")
+    assert result.stdout == f"X-Hub-Signature-256: {HUB}\n"
+    found = verified(*EVERYBODY, *named, "--signature", HUB, body="Hello, World!")
+    assert (found["scheme"], found["code"]) == ("header", "raw_only")
+    based = ["--header", "X-Shop", "--encoding", "base64"]
+    (signature,) = headers("--secret", SECRET, *based).values()
+    assert signature == BASE64
+    assert verified("--secret", SECRET, *based, "--signature", signature)["code"] == "right"
+    wrong = ["--scheme", "header", "--signature", SIGNATURE]
+    assert verified("--secret", SECRET, *based, *wrong, status=1)["code"] == "wrong"
+
+
+def test_the_header_of_a_subscription(tmp_path: Path) -> None:
+    hub = {"header": "X-Hub-Signature-256", "prefix": "sha256="}
+    shop = {"header": "X-Shop", "encoding": "base64"}
+    there = {"url": "http://127.0.0.1/"}
+    config = write_config(
+        tmp_path,
+        {"hub": {**there, "signature": hub}, "shop": {**there, "signature": shop}, "books": there},
+    )
+
+    def of(name: str) -> list[str]:
+        return ["--subscription", name, "--config", str(config)]
+
+    assert headers(*of("hub")) == {"X-LocallyGrown-Signature": SIGNATURE}
+    assert headers(*of("hub"), "--scheme", "header") == {"X-Hub-Signature-256": SIGNATURE}
+    assert headers(*of("shop"), "--scheme", "header") == {"X-Shop": BASE64}
+    assert headers(*of("books"), "--header", "X-B") == {"X-B": SIGNATURE.removeprefix("sha256=")}
+    # Whichever of its two headers the signature comes from.
+    assert verified(*of("shop"), "--signature", BASE64)["scheme"] == "header"
+    assert verified(*of("shop"), "--signature", SIGNATURE)["scheme"] == "locallygrown"
+    assert verified(*of("hub"), "--signature", SIGNATURE)["verified"]
+    assert verified(*of("shop"), "--signature", BASE64[::-1], status=1)["code"] == "wrong"
+    without = run("sign", *of("books"), "--scheme", "header")
+    assert without.exit_code == 2
+    assert "a --subscription with `signature: {header: …}`" in without.stderr
+
+
+def test_a_header_that_cannot_be_one_is_a_usage_error() -> None:
+    for wrong, said in [
+        (["--header", "X Sig"], "'X Sig' is not a valid header name"),
+        (["--prefix", "sha256="], "--prefix and --encoding need --header"),
+        (["--scheme", "header"], "Specify the header: --header"),
+        (["--header", "X-Sig", "--id", "evt_1"], "--id and --timestamp need --scheme standard"),
+        (["--header", "X-Sig", "--encoding", "base32"], "'base32' is not one of"),
+    ]:
+        result = run("sign", "--secret", SECRET, *wrong)
+        assert result.exit_code == 2
+        assert said in " ".join(result.stderr.split())
 
 
 def test_no_secret_or_two_of_them_is_a_usage_error() -> None:
