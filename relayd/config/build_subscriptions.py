@@ -224,10 +224,11 @@ class SubscriptionBuilder:
         # It may stand in the defaults: then the place is the subscription's.
         place = (*path, key)
         where = self._findings.place_words(("subscriptions", first))
+        shared = "connections" if key in {"tls", "ip"} else "limits"
         self._findings.error(
             place,
             f"is {ours} here and {theirs} for the same URL in {where}",
-            "subscriptions with one URL share its limits, tls and ip: write the same in both",
+            f"subscriptions with one URL share its {shared}: write the same in both",
             at_key=True,
         )
 

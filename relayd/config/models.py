@@ -166,7 +166,7 @@ class SignatureSection(_Section):
 
     header: HeaderName = Field(description="The header's name, as X-Hub-Signature-256.")
     prefix: SignaturePrefix = Field(
-        default="", description="What stands before the signature, as sha256=."
+        default="", description="The text before the signature, as sha256=."
     )
     encoding: Literal["hex", "base64"] = Field(
         default="hex", description="How the HMAC-SHA256 of the body is written."

@@ -95,9 +95,7 @@ async def test_each_scheme_is_verified_by_what_receivers_use(tmp_path: Path) -> 
         if NODE is not None:
             given = first.header("X-Hub-Signature-256") or ""
             assert node_verifies(first.body, given, "hex", "sha256=")
-            assert node_verifies(
-                based.body, based.header("X-Shopify-Hmac-Sha256") or "", "base64"
-            )
+            assert node_verifies(based.body, based.header("X-Shopify-Hmac-Sha256") or "", "base64")
             assert not node_verifies(first.body + b" ", given, "hex", "sha256=")
     # And `verify` says the same of what arrived.
     body = tmp_path / "body.json"
@@ -131,7 +129,9 @@ async def test_a_bank_with_an_authority_of_its_own_step_by_step(tmp_path: Path) 
             await logged(relayd, "attempt_failed")
             explained = await command("explain", "evt_1", config=config)
             words = " ".join(explained.split())
-            assert "to trust a private authority, name its certificate in `tls: {ca: FILE}`" in words
+            assert (
+                "to trust a private authority, name its certificate in `tls: {ca: FILE}`" in words
+            )
 
             change(config, "bank", tls={"ca": "ca.pem"})
             reloaded = await command("reload", config=config)

@@ -31,7 +31,7 @@ from relayd.core.signature import sign as signature_of
 Examples:
   relayd sign event.json --secret-env WEBHOOK_SECRET
   relayd sign event.json --subscription bookkeeping --json
-  relayd sign event.json --secret-file ./secret --header X-Hub-Signature-256 --prefix sha256=
+  relayd sign event.json --secret-env WEBHOOK_SECRET --header X-Signature
   relayd sign event.json --secret-file ./secret \\
     | curl -H @- --data-binary @event.json http://127.0.0.1:8080/
 """,

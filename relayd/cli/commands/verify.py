@@ -44,8 +44,8 @@ class _Result:
     epilog="""\b
 Examples:
   relayd verify body.json --subscription bookkeeping --signature sha256=4f1c…
-  relayd verify body.json --secret-file ./secret --header X-Signature --encoding base64 \\
-    --signature bm90…
+  relayd verify body.json --secret-env WEBHOOK_SECRET --signature bm90… \\
+    --header X-Signature --encoding base64
   relayd verify body.json --secret-env WEBHOOK_SECRET --signature v1,bm90… \\
     --id evt_1 --timestamp 1640995200
 """,

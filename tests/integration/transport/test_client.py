@@ -1408,7 +1408,10 @@ async def test_a_self_signed_certificate_fails_with_words(client_tls: ssl.SSLCon
         outcome = await send(transport, receiver)
 
     assert outcome.failure is Failure.TLS
-    assert outcome.detail == "certificate is self-signed, so it is not trusted"
+    assert outcome.detail == (
+        "certificate is self-signed, so it is not trusted; to trust a private authority, name its"
+        " certificate in `tls: {ca: FILE}`"
+    )
 
 
 async def test_a_receiver_with_old_tls_only_fails_with_words(
@@ -1459,7 +1462,16 @@ async def test_a_handshake_that_breaks_off_fails_with_words(
 @pytest.mark.parametrize(
     ("alert", "detail"),
     [
-        (40, "the receiver shares no TLS parameters with relayd"),
+        (
+            40,
+            "the receiver shares no TLS parameters with relayd, or asks for a client certificate:"
+            " name one in `tls: {certificate: FILE, key: FILE}`",
+        ),
+        (
+            42,
+            "the receiver asks for a client certificate (does not accept the client certificate):"
+            " name one in `tls: {certificate: FILE, key: FILE}`",
+        ),
         (80, "TLS failed: tlsv1 alert internal error"),
         (112, f"the receiver knows no {NAME}"),
         (115, "TLS failed: tlsv1 alert unknown psk identity"),
@@ -1495,7 +1507,10 @@ async def test_a_client_certificate_that_is_asked_for_is_named(
         outcome = await send(transport, receiver)
 
     assert outcome.failure is Failure.TLS
-    assert outcome.detail == "the receiver asks for a client certificate"
+    assert outcome.detail == (
+        "the receiver asks for a client certificate: name one in"
+        " `tls: {certificate: FILE, key: FILE}`"
+    )
 
 
 def test_the_context_verifies_and_speaks_http_1_1_over_new_tls_only(

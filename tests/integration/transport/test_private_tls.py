@@ -233,7 +233,9 @@ async def test_one_that_has_expired_is_said_to_be(
     files = client_files(tmp_path, clients, expires_in=timedelta(days=-1))
     tls = setting(authority_file(tmp_path, authority), *files)
     failed = await outcome(transports, server, tls)
-    assert failed.detail == f"the receiver says that the client certificate has expired ({files[0]})"
+    assert (
+        failed.detail == f"the receiver says that the client certificate has expired ({files[0]})"
+    )
 
 
 async def test_the_public_authorities_are_trusted_beside_a_client_certificate(
@@ -387,9 +389,7 @@ async def test_one_family_is_dialled() -> None:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
-async def test_tls_over_ipv6(
-    tmp_path: Path, authority: trustme.CA, transports: Transports
-) -> None:
+async def test_tls_over_ipv6(tmp_path: Path, authority: trustme.CA, transports: Transports) -> None:
     server = receivers.server_tls(authority.issue_cert("::1"))
     tls = setting(authority_file(tmp_path, authority))
     async with (
@@ -437,5 +437,7 @@ async def test_the_resolver_is_asked_for_that_family_alone() -> None:
     six = AddressGuard(resolve=resolver.resolve, ip=6)
     async with trio.open_nursery() as nursery:
         for guard in (four, four, six):
-            nursery.start_soon(lambda guard=guard: guard.addresses("a.example", 443, scheme="https"))
+            nursery.start_soon(
+                lambda guard=guard: guard.addresses("a.example", 443, scheme="https")
+            )
     assert sorted(asked, key=str) == [("a.example", 4), ("a.example", 6)]

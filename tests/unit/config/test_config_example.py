@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import trustme
 from pydantic import BaseModel
 
 from relayd.config.config import Config
@@ -15,9 +16,11 @@ from relayd.config.models import (
     LogSection,
     QueueSection,
     SecretSource,
+    SignatureSection,
     SocketSection,
     SpoolSection,
     SubscriptionSection,
+    TlsSection,
 )
 from relayd.config.schema import json_schema
 from relayd.config.template import first_config
@@ -42,7 +45,7 @@ def section(name: str) -> str:
 def test_the_example_loads_as_it_is() -> None:
     config = parse(EXAMPLE)
     assert config.warnings == ()
-    assert list(config.subscriptions) == ["bookkeeping", "large-orders"]
+    assert list(config.subscriptions) == ["bookkeeping", "large-orders", "partner"]
 
 
 @pytest.mark.parametrize(
@@ -56,12 +59,14 @@ def test_the_example_loads_as_it_is() -> None:
         (DefaultsSection, section("defaults")),
         (SubscriptionSection, section("subscriptions")),
         (SecretSource, section("subscriptions")),
+        (SignatureSection, section("subscriptions")),
+        (TlsSection, section("subscriptions")),
     ],
 )
 def test_every_key_stands_in_the_example(model: type[BaseModel], text: str) -> None:
     for key, field in model.model_fields.items():
         assert (
-            re.search(rf"(^ *#?|{{){key}: ", text + " ", re.MULTILINE)
+            re.search(rf"(^ *#?|{{|, ){key}: ", text + " ", re.MULTILINE)
             or re.search(rf"^{key}:$", text, re.MULTILINE)
             or re.search(rf"^ +{key}:$", text, re.MULTILINE)
         ), key
@@ -90,11 +95,14 @@ def test_what_is_commented_out_is_the_default() -> None:
         "  #retry: [2m, 10m, 45m, 4h, 19h]",
         "  #max_in_flight: 8",
         "  #signature: locallygrown",
+        "  #tls: {}",
         "  #headers: {}",
         "    #active: true",
     ],
 )
-def test_another_value_than_the_default_would_be_noticed(default: str) -> None:
+def test_another_value_than_the_default_would_be_noticed(default: str, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(trustme.CA().cert_pem.bytes())
     key, _, value = default.replace("#", "", 1).partition(": ")
     other = {
         '"2024-01-01"': '"2"',
@@ -108,7 +116,7 @@ def test_another_value_than_the_default_would_be_noticed(default: str) -> None:
         "[2m, 10m, 45m, 4h, 19h]": "[2m]",
         "8": "9",
         "locallygrown": "standard",
-        "{}": "{X-A: b}",
+        "{}": "{X-A: b}" if "headers" in key else f"{{ca: {ca}}}",
         "true": "false",
         "[]": "[10.0.0.0/8]" if "networks" in key else "[own]",
     }[value]
@@ -140,6 +148,14 @@ def test_the_schema_is_valid_and_takes_the_example() -> None:
         ("active: true\n    secret", "active:\n    secret"),
         ("signature: standard", "signature: other"),
         ("max_in_flight: 2", "max_in_flight: 0"),
+        ("\n    ip: 4", "\n    ip: 5"),
+        ("\n    tls: {}", "\n    tls: {cert: a}"),
+        ("encoding: hex", "encoding: base46"),
+        ("header: X-Hub-Signature-256", "header: X Sig"),
+        ('prefix: "sha256="', 'prefix: " a"'),
+        ("{header: X-Hub-Signature-256, ", "{"),
+        ("url: https://partner.example/hooks/market", "url: {path: a}"),
+        ("url: https://partner.example/hooks/market", "url: {file: a, env: B}"),
         ("{gte: 5000}", "{min: 5000}"),
         ("  bookkeeping:", "  book keeping:"),
         ("X-Source: ", "X Source: "),

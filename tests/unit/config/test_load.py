@@ -393,7 +393,8 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         ]),
         ("queue:", "defaults: {secret: x}\nqueue:", [
             ("4:12: defaults.secret: unknown key (known here: timeout, rate_limit, retry,"
-            " max_in_flight, signature, headers)"),
+            " max_in_flight, signature, tls, ip,"
+                " headers)"),
         ]),
         ("    url", "    queue: x\n    url", [
             "7:5: subscriptions.shop.queue: unknown key (it belongs at the file's left edge)",

@@ -221,7 +221,9 @@ def test_a_header_that_is_set_twice(files: Files) -> None:
         " subscriptions.s0.signature.header, line 14 (keep one)"
     )
     found = files.problem({"signature": {"header": "X-Sig"}}, defaults={"headers": {"X-SIG": "a"}})
-    assert found.startswith("9:5: defaults.headers.X-SIG: is also the header of the signature: subs")
+    assert found.startswith(
+        "9:5: defaults.headers.X-SIG: is also the header of the signature: subs"
+    )
 
 
 def test_a_previous_secret_does_not_sign_it(files: Files) -> None:
@@ -321,7 +323,9 @@ def test_a_certificate_that_has_expired_is_warned_of(files: Files) -> None:
     config = files.load({"tls": named}, {"tls": named})
     assert len(config.warnings) == 2
     for number, warning in enumerate(config.warnings):
-        assert f"subscriptions.s{number}.tls.certificate: file {certificate} expired" in str(warning)
+        assert f"subscriptions.s{number}.tls.certificate: file {certificate} expired" in str(
+            warning
+        )
 
 
 # what subscriptions share
@@ -332,7 +336,7 @@ def test_one_url_has_one_tls_and_one_family(files: Files) -> None:
     found = files.problem({"tls": {"ca": ca.name}}, {})
     assert found == (
         f"15:3: subscriptions.s1.tls: is not set here and `ca {ca}` for the same URL in"
-        " subscriptions.s0, line 8 (subscriptions with one URL share its limits, tls and ip: write"
+        " subscriptions.s0, line 8 (subscriptions with one URL share its connections: write"
         " the same in both)"
     )
     found = files.problem({"ip": 4}, {"ip": 6})
