@@ -18,9 +18,9 @@ import trio
 
 from benchmarks import events
 from relayd.transport.client import Transport, attempt
-from relayd.transport.tls_contexts import tls_context
 from relayd.transport.dialer import AddressGuard
 from relayd.transport.request import build_request
+from relayd.transport.tls_contexts import tls_context
 
 _HEADERS = [
     ("X-LocallyGrown-Signature", "sha256=" + "0" * 64),

@@ -233,7 +233,7 @@ def _doubts(path: Path, valid: Validity) -> Iterator[NoSecret]:
 
 
 def _day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _unloadable(path: Path, key_path: Path, error: ssl.SSLError) -> tuple[Key, NoSecret]:
@@ -241,7 +241,8 @@ def _unloadable(path: Path, key_path: Path, error: ssl.SSLError) -> tuple[Key, N
     # The second is said where the two are of different kinds, RSA and EC.
     if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":
         return "key", NoSecret(
-            f"file {key_path} is not the private key of {path}", "the two must belong together"
+            f"file {key_path} is not the private key of {path}",
+            "the two must belong together; where the chain is in the file, the certificate comes first",
         )
     if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
         return "certificate", NoSecret(f"file {path} is too weak for TLS today", "renew it")

@@ -48,7 +48,7 @@ RESERVED_HEADERS = frozenset(
 )
 """Headers, in lower case, that a subscription's own `headers:` cannot set."""
 
-DEFAULT_HEADERS = frozenset({"content-type", "user-agent"})
+DEFAULT_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 """Headers, in lower case, that they can set instead of relayd."""
 
 STANDARD_TOLERANCE_S = 300

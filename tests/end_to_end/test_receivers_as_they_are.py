@@ -205,12 +205,12 @@ async def test_a_url_from_a_file_is_shown_nowhere_and_is_read_again(tmp_path: Pa
         async with running(config) as relayd:
             await emit(config, "evt_1")
             await logged(relayd, "attempt_failed")
-            for arguments in (
+            commands = (
                 ["status"], ["status", "--json"], ["deliveries", "--json"], ["explain", "evt_1"],
                 ["show", "evt_1"], ["check"], ["check", "--json"], ["check", "--diff"],
                 ["match", "order.created", "--sample"],
-            ):  # fmt: skip
-                shown.append(await command(*arguments, config=config))
+            )  # fmt: skip
+            shown += [await command(*arguments, config=config) for arguments in commands]
             assert f"{host}…" in shown[5]
             assert "from the file" in shown[5]
             document = json.loads(shown[6])["subscriptions"][0]
@@ -276,3 +276,20 @@ async def test_one_family_where_a_name_has_both(tmp_path: Path, ip: int) -> None
             await arrived(six if ip == 4 else four, 1)
             status = await asked("status", config=config)
             assert len(status["endpoints"]) == 1
+
+
+async def test_an_ipv6_address_with_a_private_authority(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    authority = trustme.CA()
+    authority_file(tmp_path, authority)
+    server = receivers.server_tls(authority.issue_cert("::1"))
+    async with open_receiver(tls=server, host="::1", name="[::1]") as bank:
+        subscription = {"url": bank.url, "tls": {"ca": "ca.pem"}, "ip": 6}
+        config = write_config(tmp_path, {"bank": subscription}, allow_networks=["::1/128"])
+        async with running(config):
+            await emit(config, "evt_1")
+            await arrived(bank, 1)
+            change(config, "bank", ip=4)
+            refused = await run_command("reload", "--config", str(config))
+            assert refused.returncode == 78
+            assert "ip: is 4, and the URL has an IPv6 address" in refused.stderr.decode()

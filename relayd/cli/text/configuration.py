@@ -83,7 +83,7 @@ def _target(subscription: Subscription) -> str:
     shown = shown_url(subscription)
     if subscription.url_source == "text":
         return shown
-    return f"{shown} {source_words(subscription.url_source)}"
+    return f"{shown}, {source_words(subscription.url_source)}"
 
 
 def _connection_lines(endpoint: Endpoint) -> Iterator[str]:

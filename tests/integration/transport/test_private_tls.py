@@ -1,9 +1,11 @@
 """Private authorities, client certificates and one address family, with real TLS servers."""
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -178,6 +180,7 @@ async def test_a_client_certificate(
     authority: trustme.CA,
     clients: trustme.CA,
     transports: Transports,
+    *,
     version: ssl.TLSVersion,
     key_type: trustme.KeyType,
 ) -> None:
@@ -227,8 +230,6 @@ async def test_one_that_is_missing_or_refused_names_the_keys_to_set(
 async def test_one_that_has_expired_is_said_to_be(
     tmp_path: Path, authority: trustme.CA, clients: trustme.CA, transports: Transports
 ) -> None:
-    from datetime import timedelta
-
     server = wants_certificates(authority, clients, ssl.TLSVersion.TLSv1_3)
     files = client_files(tmp_path, clients, expires_in=timedelta(days=-1))
     tls = setting(authority_file(tmp_path, authority), *files)
@@ -283,8 +284,6 @@ async def test_without_a_file_descriptor_an_attempt_fails_and_the_next_one_does_
     transports: Transports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import os
-
     server = wants_certificates(authority, clients, ssl.TLSVersion.TLSv1_3)
     ca = authority_file(tmp_path, authority)
     tls = setting(ca, *client_files(tmp_path, clients, "lacking"))
@@ -378,14 +377,17 @@ async def both(host: str, port: int, *, ip: IpVersion | None = None) -> list[Add
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
 async def test_one_family_is_dialled() -> None:
-    async with open_receiver(host="::1", name=NAME) as six:
-        async with open_receiver(host=LOOPBACK, port=six.port, name=NAME) as four:
-            for ip, dialled in ((4, four), (6, six)):
-                guard = AddressGuard(NETWORKS, resolve=both, ip=ip)  # type: ignore[arg-type]  # a literal
-                tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                async with Transport(httpx.URL(four.url), guard=guard, tls=tls) as transport:
-                    assert (await send(transport, four)).succeeded
-                assert len(dialled.requests) == 1
+    families: tuple[IpVersion, IpVersion] = (4, 6)
+    async with (
+        open_receiver(host="::1", name=NAME) as six,
+        open_receiver(host=LOOPBACK, port=six.port, name=NAME) as four,
+    ):
+        for ip, dialled in zip(families, (four, six), strict=True):
+            guard = AddressGuard(NETWORKS, resolve=both, ip=ip)
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            async with Transport(httpx.URL(four.url), guard=guard, tls=tls) as transport:
+                assert (await send(transport, four)).succeeded
+            assert len(dialled.requests) == 1
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")

@@ -20,7 +20,7 @@ class Names:
         self.released = threading.Event()
         self.asked: list[str] = []
 
-    def look_up(self, host: str, ip: int | None) -> list[str]:
+    def look_up(self, host: str, _ip: int | None) -> list[str]:
         self.asked.append(host)
         if host.endswith(".hangs"):
             self.released.wait(60)

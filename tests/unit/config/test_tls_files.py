@@ -143,6 +143,14 @@ def test_a_key_of_another_certificate(tmp_path: Path, other: trustme.KeyType) ->
     assert f"file {key} is not the private key of {certificate}" in said
 
 
+def test_a_chain_before_its_certificate(tmp_path: Path) -> None:
+    certificate, key = client_files(tmp_path, AUTHORITY)
+    swapped = tmp_path / "swapped.crt"
+    swapped.write_bytes(AUTHORITY.cert_pem.bytes() + certificate.read_bytes())
+    said = error(read(None, swapped, key), "key")
+    assert "where the chain is in the file, the certificate comes first" in said
+
+
 @pytest.mark.parametrize("traditional", [True, False])
 def test_an_encrypted_key(tmp_path: Path, traditional: bool) -> None:
     certificate, key = client_files(tmp_path, AUTHORITY)

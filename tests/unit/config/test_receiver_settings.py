@@ -1,5 +1,6 @@
 """What suits a subscription to its receiver: signature, source of the URL, tls, ip, headers."""
 
+import hmac
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +195,7 @@ def test_one_for_all_and_one_that_differs(files: Files) -> None:
         ({"header": "HOST"}, "signature.header: is a header that relayd sets"),
         ({"header": "User-Agent"}, "signature.header: is a header that relayd sets"),
         ({"header": "content-type"}, "signature.header: is a header that relayd sets"),
+        ({"header": "Accept"}, "signature.header: is a header that relayd sets"),
         ({"header": "webhook-id"}, "signature.header: is a header that relayd sets"),
         ({"header": "X Signature"}, "signature.header: is not a valid header name"),
         ({"header": "X-Signature:"}, "signature.header: is not a valid header name"),
@@ -305,8 +307,10 @@ def test_what_is_wrong_with_the_files_is_said_where_they_are_named(files: Files)
     found = files.problems({"tls": nowhere})
     assert found == [
         f"14:11: subscriptions.s0.tls.ca: file {files.folder}/nowhere.pem does not exist",
-        "15:20: subscriptions.s0.tls.certificate: needs `key:` beside it (both may name one file"
-        " that holds the two)",
+        (
+            "15:20: subscriptions.s0.tls.certificate: needs `key:` beside it (both may name one"
+            " file that holds the two)"
+        ),
     ]
     assert len(files.problems({}, {}, defaults={"tls": {"ca": "nowhere.pem"}})) == 1
     found = files.problems({"tls": {"cafile": "a"}})
@@ -387,6 +391,16 @@ def test_each_of_them_is_part_of_what_requests_are_made_with(files: Files) -> No
     assert marks == [mark(each) for each in given]
 
 
+def test_the_mark_of_a_subscription_without_them_is_what_it_was(files: Files) -> None:
+    """An upgrade releases nothing: the queue keeps the mark that an older relayd made."""
+    config = files.load({"headers": {"X-A": "b"}})
+    mac = hmac.new(b"key", digestmod="sha256")
+    for part in (SECRET, "locallygrown", "X-A", "b"):
+        mac.update(f"{len(part)}:{part}".encode())
+    only = config.subscriptions["s0"]
+    assert only.made_with(b"key", config.endpoints[only.url]) == mac.digest()[:4]
+
+
 # on the way to the daemon
 
 
@@ -412,7 +426,7 @@ def test_thousands_of_endpoints_share_one_setting(files: Files) -> None:
     many = [{"url": f"https://a.example/{n}"} for n in range(300)]
     config = files.load(*many, defaults={"tls": {"ca": ca.name}})
     raw = b"".join(pieces_of(config))
-    (one, *others) = [each.tls for each in config.endpoints.values()]
+    one = next(iter(config.endpoints.values())).tls
     assert one is not None
     assert one.authorities is not None
     assert len(raw) < 300 * 1000 + 2 * len(one.authorities)
