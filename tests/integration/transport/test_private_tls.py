@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -439,7 +440,5 @@ async def test_the_resolver_is_asked_for_that_family_alone() -> None:
     six = AddressGuard(resolve=resolver.resolve, ip=6)
     async with trio.open_nursery() as nursery:
         for guard in (four, four, six):
-            nursery.start_soon(
-                lambda guard=guard: guard.addresses("a.example", 443, scheme="https")
-            )
+            nursery.start_soon(partial(guard.addresses, "a.example", 443, scheme="https"))
     assert sorted(asked, key=str) == [("a.example", 4), ("a.example", 6)]

@@ -2,6 +2,7 @@
 
 import hmac
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ class Files:
         self.folder = folder
         self.path = folder / "config.yaml"
 
-    def write(self, *subscriptions: dict[str, object], **other: object) -> None:
+    def write(self, *subscriptions: Mapping[str, object], **other: object) -> None:
         common = {"url": "https://a.example/", "events": ["*"], "secret": SECRET}
-        named = {f"s{n}": common | each for n, each in enumerate(subscriptions)}
+        named = {f"s{n}": common | dict(each) for n, each in enumerate(subscriptions)}
         file: dict[str, Any] = {
             "market_id": "m",
             "spools": {"market": {"path": "spool.db"}},
@@ -45,12 +46,12 @@ class Files:
         self.path.touch(0o600)
         self.path.write_text(yaml.safe_dump(file, sort_keys=False))
 
-    def load(self, *subscriptions: dict[str, object], **other: object) -> Config:
+    def load(self, *subscriptions: Mapping[str, object], **other: object) -> Config:
         if subscriptions:
             self.write(*subscriptions, **other)
         return load_config(self.path, environ=dict(os.environ))
 
-    def problems(self, *subscriptions: dict[str, object], **other: object) -> list[str]:
+    def problems(self, *subscriptions: Mapping[str, object], **other: object) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             self.load(*subscriptions, **other)
         shown = str(caught.value)
@@ -58,7 +59,7 @@ class Files:
         assert all(each.line and each.column for each in caught.value.problems)
         return [line.removeprefix(f"{self.path}:") for line in shown.splitlines()]
 
-    def problem(self, *subscriptions: dict[str, object], **other: object) -> str:
+    def problem(self, *subscriptions: Mapping[str, object], **other: object) -> str:
         (only,) = self.problems(*subscriptions, **other)
         return only
 
@@ -370,12 +371,12 @@ def test_what_a_reload_changes_is_named_and_releases(files: Files) -> None:
 def test_each_of_them_is_part_of_what_requests_are_made_with(files: Files) -> None:
     ca = authority_file(files.folder, AUTHORITY)
 
-    def mark(given: dict[str, object]) -> bytes:
+    def mark(given: Mapping[str, object]) -> bytes:
         config = files.load(given)
         only = config.subscriptions["s0"]
         return only.made_with(b"key", config.endpoints[only.url])
 
-    given: list[dict[str, object]] = [
+    given: list[Mapping[str, object]] = [
         {},
         {"ip": 4},
         {"ip": 6},

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from certificates import authority_file, client_files, encrypted, private
 
-from relayd.config import tls_files
+from relayd.config import reading, tls_files
 from relayd.config.exposure import Producers
 from relayd.config.tls_files import MAX_BYTES, TlsFiles, TlsReader
 from relayd.core.tls import Tls
@@ -78,7 +78,7 @@ def test_two_are_equal_when_the_contents_are(tmp_path: Path) -> None:
 
 def test_the_same_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[Path] = []
-    original = tls_files.read_file
+    original = reading.read_file
 
     def read_file(path: Path, most: int) -> object:
         counted.append(path)
