@@ -152,7 +152,8 @@ def answered_lines(came: Received, answer: Answer | None, *, whole: bool) -> Ite
     )
     ids = (came.event_id, request.header(DELIVERY))
     yield "          " + printable("  ".join(each for each in ids if each))
-    yield f"          {signature_words(came)}"
+    for words in signature_lines(came):
+        yield f"          {words}"
     if whole:
         text = (
             request.body.decode(errors="replace")
@@ -173,22 +174,24 @@ def _answer_words(answer: Answer | None) -> str:
     return click.style(str(answer.status), fg="green" if 200 <= answer.status < 300 else "red")
 
 
-def signature_words(came: Received) -> str:
-    """Return what came of verifying, with colours."""
+def signature_lines(came: Received) -> Iterator[str]:
+    """Yield what came of verifying, a line for each header, with colours."""
     if came.verdict is None:
-        return "signature not verified (no secret given)"
+        yield "signature not verified (no secret given)"
+        return
     if came.request.header(SIGNATURE) is None:
-        return click.style("not signed", fg="red")
+        yield click.style("not signed", fg="red")
+        return
     words = _verdict_words("signature", came.verdict)
     if came.signed_with != "secret":
         words += f", under {came.signed_with}"
+    yield words
     if came.standard is not None:
-        words += "; " + _verdict_words("standard", came.standard)
+        yield _verdict_words("standard", came.standard)
     if came.own is not None:
-        words += "; " + _verdict_words(printable(came.own_header), came.own)
+        yield _verdict_words(printable(came.own_header), came.own)
     elif came.own_header:
-        words += f"; no {printable(came.own_header)}"
-    return words
+        yield f"no {printable(came.own_header)}"
 
 
 def _verdict_words(name: str, verdict: Verdict) -> str:

@@ -20,7 +20,7 @@ from relayd.cli.dev_receiver.received import (
     Received,
     answered_document,
     answered_lines,
-    signature_words,
+    signature_lines,
 )
 from relayd.cli.dev_receiver.receiver import MAX_BODY_BYTES, Answer, Request
 from relayd.cli.dev_receiver.session import Script, Session
@@ -178,7 +178,7 @@ async def test_a_header_of_the_operators_own_is_verified() -> None:
         ]:
             assert await exchange(stream, request(headers=headers)) == status
         await session.statuses(5)
-        words = [unstyle(signature_words(came)) for came, _ in session.told]
+        words = [unstyle("; ".join(signature_lines(came))) for came, _ in session.told]
         documents = [answered_document(came, answer) for came, answer in session.told]
     right = "X-Shop-Hmac right: raw body, and re-stringified body"
     assert words[0].endswith(f"; {right}")
