@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayd.core.admission import FRESH_FOR_S, admit
-from relayd.core.delivery import AttemptRecord, Change, Delivery, Hold, State, origins
+from relayd.core.delivery import AttemptRecord, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold, HoldChange, Holds, after_change, shown_hold
 from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra, released_by
 from relayd.queue.values import Claim, Recording, Want
@@ -171,7 +172,9 @@ class MemoryQueue:
     def note_gone(self, name: str, url: str) -> None:
         """Hold a subscription whose receiver answered 410, unless it has another URL by now."""
         if self.urls.get(name, url) == url:
-            self.holds[name] = Hold.GONE
+            hold = self.holds.get(name)
+            holds = after_change(Holds() if hold is None else Holds({hold}), HoldChange.ANSWER_GONE)
+            self.holds[name] = shown_hold(holds)
 
     def _stands(self, row: Row, record: AttemptRecord) -> bool:
         """Say whether the operator has changed nothing meanwhile, or the attempt succeeded."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.core.response_times import quantile_s
 
 if TYPE_CHECKING:

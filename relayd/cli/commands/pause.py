@@ -10,7 +10,7 @@ from relayd.cli.options import complete_subscriptions, config_option, json_optio
 from relayd.cli.terminal import print_json, wrapped
 from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 
 _names = click.argument(
     "subscriptions",

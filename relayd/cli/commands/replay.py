@@ -23,7 +23,8 @@ from relayd.cli.selection import (
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 import trio
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
-from relayd.core.delivery import Hold, delivery_id
+from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.core.own_events import (
     EXHAUSTED,
     OutboxRow,
@@ -24,7 +25,7 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.database import Database, DatabaseError, Work
-from relayd.queue.sqlite import accept, claim, operate, outbox, record
+from relayd.queue.sqlite import accept, claim, outbox, record, subscriptions
 from relayd.queue.sqlite.errors import queue_error
 from relayd.queue.sqlite.group_commit import Group
 from relayd.queue.sqlite.health import read_health, write_health
@@ -164,7 +165,7 @@ class EventPath:
                 if as_decided or event.type != EXHAUSTED
             ]
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
-            return results, told, operate.read_holds(db) if gone else self._holds
+            return results, told, subscriptions.read_holds(db) if gone else self._holds
 
         results, told, holds = await self._write(work)
         if gone:

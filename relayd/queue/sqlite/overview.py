@@ -6,8 +6,8 @@ It reads what waits and a few counts, never what has ended, however much that is
 from collections import defaultdict
 from pathlib import Path
 
-from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import (
     EndpointStanding,
     Overview,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
 from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished

@@ -12,7 +12,8 @@ from events import make_event
 from written_queue import START, Clock, change
 
 from relayd.core.acceptance import NewEvent
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 from relayd.database import sqlite_loop
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot_values import QueueUnreadableError
