@@ -297,4 +297,4 @@ def _left_there(oversized: int) -> str | None:
     if not oversized:
         return None
     rows = "1 row is" if oversized == 1 else f"{oversized} rows are"
-    return f"{rows} larger than 16 MiB, and cannot be read; delete what is no event"
+    return f"{rows} larger than 16 MiB, and cannot be read; delete what is not an event"

@@ -15,8 +15,8 @@ from relayd.views.moments import about, clock_time, iso
 
 _HOLD_WORDS = {
     Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
-    Hold.INACTIVE: "it has active: false: what waits for it goes on once that is changed",
-    Hold.REMOVED: "it is gone from the configuration: what waits for it goes on if its name is back",
+    Hold.INACTIVE: "it has active: false: its backlog goes on once that is changed",
+    Hold.REMOVED: "it is gone from the configuration: its backlog goes on if its name is back",
     Hold.GONE: "its receiver answered 410 Gone, which means never again: it waits until its url"
     " changes, or `relayd resume {name}`",
 }

@@ -73,7 +73,7 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             assert "next attempt in 1h" in text or "next attempt in 5" in text
             assert "last hour: 4 attempts, 0 % succeeded" in text
             assert "shop: nothing waits" in text
-            assert "of 10 attempts left in the bucket (100/min), 0 of 1 under way" in text
+            assert "of 10 attempts left in the bucket (100/min), 0 of 1 in flight" in text
             assert "spool market waits for: " in text
             assert "socket: ready" in text
             long = [line for line in shown.splitlines() if len(line) > 80 and "/" not in line]

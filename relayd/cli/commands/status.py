@@ -42,7 +42,7 @@ Examples:
 @json_option
 @config_option
 def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
-    """Show how everything stands: receivers, what waits for them and until when, sources, queue.
+    """Show how everything stands: receivers, their backlog and when it goes on, sources, queue.
 
     Of each endpoint: its health, its subscriptions' backlog, the attempts left in its bucket, its
     success rate and response times (half and 95 % of the answers came within p50 and p95).

@@ -25,7 +25,7 @@ def status_lines(overview: Overview, live: Live | None, path: str, now: float) -
         yield click.style("relayd is not running: this is what its queue says.", fg="red")
     else:
         since = about(live["uptime_s"])
-        yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
+        yield f"relayd {live['version']}, up {since} (pid {live['pid']})"
     for endpoint in overview.endpoints:
         yield ""
         yield from _endpoint_lines(endpoint, live, now)
@@ -58,7 +58,7 @@ def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -
         yield (
             f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
-            f" {bucket['allowed_in_flight']} under way"
+            f" {bucket['allowed_in_flight']} in flight"
         )
     tallies = endpoint.tallies
     yield wrapped(_tally_words(tallies.last_hour), "    ", first="  last hour: ")

@@ -24,7 +24,7 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
-from relayd.database import Database, DatabaseError, Work
+from relayd.database import Database, Work
 from relayd.queue.sqlite import accept, claim, outbox, record, subscriptions
 from relayd.queue.sqlite.errors import queue_error
 from relayd.queue.sqlite.group_commit import Group
@@ -36,6 +36,7 @@ from relayd.queue.values import (
     Recording,
     Want,
 )
+from relayd.sqlite_errors import DatabaseError
 
 T = TypeVar("T")
 

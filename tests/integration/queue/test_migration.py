@@ -14,7 +14,7 @@ from queue_file import NOW, rows_of
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import event_from_line
-from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.database import sqlite_loop
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite import migration
@@ -22,6 +22,7 @@ from relayd.queue.sqlite.migration import market_of, move_step
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.read_only import open_reading
 from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
+from relayd.sqlite_errors import DatabaseFullError
 
 VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from relayd.config import yaml_text
-from relayd.config.yaml_text import MAX_BYTES, MAX_NODES, Fault, Place, YamlError, parse_yaml
+from relayd.config.yaml_nodes import Fault, Place, YamlError
+from relayd.config.yaml_text import MAX_BYTES, MAX_NODES, parse_yaml
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)

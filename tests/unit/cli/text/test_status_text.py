@@ -69,7 +69,7 @@ def test_a_reader_that_is_not_confined_is_reported() -> None:
 def test_how_long_it_has_run_is_the_daemons_word() -> None:
     # The clock was set by a day since: the daemon's times may be a second behind that.
     stepped = {**live(None, too_large=False), "started_at": NOW - 86_400 - 7_200}
-    assert "relayd 1 runs since 2h (process 1)" in said(stepped)
+    assert "relayd 1, up 2h (pid 1)" in said(stepped)
     document = status_document(OVERVIEW, stepped, "queue.db", NOW)
     assert isinstance(document, dict)
     assert document["daemon"]["uptime_s"] == 7_200.0
