@@ -13,6 +13,7 @@ from relayd.queue.contents import Contents, read_contents
 from relayd.queue.effective_due import HELD_UNTIL
 from relayd.queue.health import read_health
 from relayd.queue.reading import Reading
+from relayd.queue.rejected_limit import Removed, read_removed
 from relayd.queue.statistics import Tallies, Tally, read_tallies
 
 
@@ -45,7 +46,7 @@ class EndpointStanding:
 class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
-    `contents` is what fills the file.
+    `contents` is what fills the file. `removed` is rejected input that went for its source's limit.
     `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
@@ -56,6 +57,7 @@ class QueueStanding:
     waiting: int
     rejected: int
     contents: Contents
+    removed: tuple[Removed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
         contents=read_contents(reading.db),
+        removed=tuple(read_removed(reading.db)),
     )
 
 

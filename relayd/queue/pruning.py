@@ -31,7 +31,7 @@ from relayd.queue import statistics
 from relayd.queue.clock_marks import mark_expired, mark_seen, read_evidence
 from relayd.queue.contents import read_contents
 from relayd.queue.queue import Queue
-from relayd.queue.rejected import drop_rejected, forget_left
+from relayd.queue.rejected import forget_left, remove_rows
 
 _log = structlog.get_logger()
 
@@ -162,7 +162,7 @@ FROM rejected INDEXED BY rejected_listed WHERE rejected_at < ?
 ORDER BY rejected_at LIMIT {REJECTED_STEP_ROWS}"""  # noqa: S608 - a constant of our own
 
 
-def remove_rejected(db: sqlite3.Connection, before: float, *, now: float) -> int:
+def remove_rejected(db: sqlite3.Connection, before: float) -> int:
     """Remove the oldest rejected input of before this time, in the caller's transaction.
 
     Returns how much; 0 where there is none. At most about `STEP_BYTES` at once.
@@ -174,7 +174,8 @@ def remove_rejected(db: sqlite3.Connection, before: float, *, now: float) -> int
         if seqs and size > STEP_BYTES:
             break
         seqs.append(seq)
-    return drop_rejected(db, seqs, now=now)
+    # Without their fingerprints, which would be kept for 30 days: a producer could fill the disk.
+    return remove_rows(db, json.dumps(seqs))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
@@ -288,9 +289,7 @@ class Pruning:
 
     async def _remove_rejected(self, before: float) -> None:
         removed = 0
-        while gone := await self._queue.operate(
-            lambda db, *_: remove_rejected(db, before, now=self._clock())
-        ):
+        while gone := await self._queue.operate(lambda db, *_: remove_rejected(db, before)):
             removed += gone
             await trio.sleep(PAUSE_S)
         if removed:
@@ -299,9 +298,7 @@ class Pruning:
     async def _remove_rejected_by_size(self, reader: Database, most: int) -> None:
         removed = 0
         while await reader.run(used_bytes) > most and not self._changed.is_set():
-            gone = await self._queue.operate(
-                lambda db, *_: remove_rejected(db, inf, now=self._clock())
-            )
+            gone = await self._queue.operate(lambda db, *_: remove_rejected(db, inf))
             if not gone:
                 break
             removed += gone

@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 import trio
 
+from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.delivery import Hold, delivery_id
 from relayd.core.endpoint import Health
@@ -36,6 +37,7 @@ from relayd.queue.migration import finish_migration
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rejected import drop_rejected, is_rejected
+from relayd.queue.rejected_limit import Removal, keep_within
 from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
 
@@ -196,17 +198,37 @@ class Queue:
         """Make events durable, with all of their deliveries, and say what became of each."""
         return await self._accepting.submit(news)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
+    ) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it.
+
+        Of each source at most `most_bytes` are kept: beyond that its oldest are removed.
+        """
         now = self._clock()
 
-        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
+        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], list[Removal], int]:
             new = acceptance.reject(db, rejected, now=now)
-            return new, outbox.put(db, after_rejection(new, now), self._own_types)
+            removals = keep_within(
+                db, [each.source for each in new], most_bytes=most_bytes, now=now
+            )
+            told = outbox.put(db, after_rejection(new, now), self._own_types)
+            return new, removals, told
 
-        new, told = await self._writer.write(work, grows=True)
+        new, removals, told = await self._writer.write(work, grows=True)
         if told:
             self._outbox_filled.set()
+        for removal in removals:
+            _log.warning(
+                "rejected_pruned",
+                source=removal.source,
+                rows=removal.count,
+                bytes=removal.bytes,
+                reason="source_limit",
+                max_bytes=most_bytes,
+                detail="its rejected input took more room than one source may have, and the oldest"
+                " of it was removed: `relayd rejected list` shows the newest",
+            )
         return new
 
     async def claim(self, want: Want) -> Claim:

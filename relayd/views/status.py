@@ -11,6 +11,7 @@ from relayd.core.endpoint import endpoint_name
 from relayd.queue.overview import EndpointStanding, Overview, SubscriptionStanding
 from relayd.queue.statistics import Tally
 from relayd.views.moments import moment_fields
+from relayd.views.rejected import removed_document
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
@@ -48,6 +49,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
+            "rejected_removed": [removed_document(each) for each in queue.removed],
         },
     }
 
