@@ -22,10 +22,9 @@ from relayd.cli.terminal import print_json, print_table, printable, wrapped
 from relayd.config.partial import read_places
 from relayd.config.sections import SpoolConfig
 from relayd.config.values import parse_mode
-from relayd.spool.table import SPOOL_TABLE
+from relayd.spool.table import DEFAULT_TABLE, SPOOL_TABLE
 from relayd.views.moments import about, iso
 
-DEFAULT_TABLE = "relayd_spool"
 DEFAULT_MODE = "0660"
 
 
