@@ -182,7 +182,14 @@ async def test_a_spool_replaced_by_a_link_to_another_markets(tmp_path: Path) -> 
         insert(other, "evt_of_another_market")
         it.spool.unlink()
         it.spool.symlink_to(other)
-        await it.waits(f"leads to {other} now", "relayd reload")
+        said = await it.waits(f"leads to {other} now", "relayd reload")
+        text = await command("spool", "status", config=it.config, status=1)
+        assert f"market waits for: {said}" in " ".join(text.split())
+        printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
+        assert {each["name"]: each["waits_for"] for each in printed["spools"]} == {
+            "market": said,
+            "sound": None,
+        }
         await it.others_go_on()
         assert "evt_of_another_market" not in states(tmp_path / "queue.db")
 
