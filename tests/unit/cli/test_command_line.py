@@ -278,4 +278,4 @@ def test_replay_and_cancel_choose_deliveries_by_the_same_options() -> None:
     cancel, replay = options("cancel"), options("replay")
     assert replay.pop("backfill") is not None
     assert cancel == replay
-    assert list(cancel)[0] == "targets"
+    assert next(iter(cancel)) == "targets"
