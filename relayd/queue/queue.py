@@ -27,7 +27,13 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
-from relayd.database import Database, DatabaseFailedError, Work
+from relayd.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseFailedError,
+    DatabaseFullError,
+    Work,
+)
 from relayd.queue import acceptance, claims, operations, outbox, records
 from relayd.queue.claims import Claim, Want
 from relayd.queue.group import Group
@@ -37,7 +43,7 @@ from relayd.queue.migration import finish_migration
 from relayd.queue.operations import Operation
 from relayd.queue.records import Declared, Recording
 from relayd.queue.rejected import drop_rejected, is_rejected
-from relayd.queue.rejected_limit import Removal, keep_within
+from relayd.queue.rejected_limit import remove_oldest, takes_too_much
 from relayd.queue.reserve import reserve_of
 from relayd.queue.schema import SchemaMismatchError, migrate, read_version
 
@@ -203,33 +209,45 @@ class Queue:
     ) -> Sequence[RejectedRow]:
         """Keep rows that cannot be events in the rejected list; return those that are new to it.
 
-        Of each source at most `most_bytes` are kept: beyond that its oldest are removed.
+        Of each source at most `most_bytes` are kept: beyond that its oldest are removed, before this
+        returns, so that whoever brings too much waits for that.
         """
         now = self._clock()
 
-        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], list[Removal], int]:
+        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
             new = acceptance.reject(db, rejected, now=now)
-            removals = keep_within(
-                db, [each.source for each in new], most_bytes=most_bytes, now=now
-            )
-            told = outbox.put(db, after_rejection(new, now), self._own_types)
-            return new, removals, told
+            return new, outbox.put(db, after_rejection(new, now), self._own_types)
 
-        new, removals, told = await self._writer.write(work, grows=True)
+        new, told = await self._writer.write(work, grows=True)
         if told:
             self._outbox_filled.set()
-        for removal in removals:
-            _log.warning(
-                "rejected_pruned",
-                source=removal.source,
-                rows=removal.count,
-                bytes=removal.bytes,
-                reason="source_limit",
-                max_bytes=most_bytes,
-                detail="its rejected input took more room than one source may have, and the oldest"
-                " of it was removed: `relayd rejected list` shows the newest",
-            )
+        for source in dict.fromkeys(each.source for each in new):
+            await self._keep_rejected_within(source, most_bytes)
         return new
+
+    async def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
+        rows = size = 0
+        try:
+            more = await self._reader.run(lambda db: takes_too_much(db, source, most_bytes))
+            while more:
+                removal = await self._writer.write(
+                    lambda db: remove_oldest(db, source, most_bytes=most_bytes, now=self._clock())
+                )
+                rows, size, more = rows + removal.count, size + removal.bytes, removal.more
+        except (DatabaseBusyError, DatabaseFullError):
+            pass  # what was brought is durable, and the next that is brought goes on here
+        finally:
+            if rows:
+                _log.warning(
+                    "rejected_pruned",
+                    source=source,
+                    rows=rows,
+                    bytes=size,
+                    reason="source_limit",
+                    max_bytes=most_bytes,
+                    detail="its rejected input took more room than one source may have, and the"
+                    " oldest of it was removed: `relayd rejected list` shows the newest",
+                )
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""

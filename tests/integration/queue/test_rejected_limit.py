@@ -4,6 +4,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -13,9 +14,10 @@ from queue_file import NOW, opened, rows_of
 from relayd.config.sections import REJECTED_BYTES, QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.event import Rejection, SpoolRow
+from relayd.database import DatabaseFullError
 from relayd.queue.pruning import remove_rejected
 from relayd.queue.rejected import drop_rejected, forget_left, list_rejected
-from relayd.queue.rejected_limit import Removed, read_removed
+from relayd.queue.rejected_limit import Removed, read_removed, remove_oldest
 from relayd.queue.schema import MIGRATIONS, migrate
 
 SIZE = "300 + length(reason) + length(id) + length(type) + length(data)"
@@ -80,25 +82,68 @@ async def test_the_newest_is_kept_whole_whatever_its_size(tmp_path: Path) -> Non
         assert kept(path) == [10]
 
 
-async def test_what_is_removed_is_logged_and_goes_in_steps_where_the_limit_was_lowered(
-    tmp_path: Path,
+async def test_what_is_removed_is_logged_once_and_goes_in_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "queue.db"
+    steps: list[int] = []
+
+    def step(*arguments: Any, **named: Any) -> Any:
+        removal = remove_oldest(*arguments, **named)
+        steps.append(removal.bytes)
+        return removal
+
+    monkeypatch.setattr("relayd.queue.queue.remove_oldest", step)
     async with opened(path) as queue:
         await queue.reject([bad(seq, 1_000_000) for seq in range(12)])
         with structlog.testing.capture_logs() as logs:
             await queue.reject([bad(99, 1)], most_bytes=2_000_000)
-            assert 6 <= len(kept(path)) < 10, "some MB in one transaction"
-            await queue.reject([bad(100, 1)], most_bytes=2_000_000)
-            await queue.reject([bad(101, 1)], most_bytes=2_000_000)
-        assert kept(path) == [1_000_000, 1, 1, 1]
-    [first, *_] = logs
-    assert first["event"] == "rejected_pruned"
-    assert first["log_level"] == "warning"
-    assert first["source"] == "spool market"
-    assert first["reason"] == "source_limit"
-    assert first["max_bytes"] == 2_000_000
-    assert sum(each["rows"] for each in logs) == 11
+        assert kept(path) == [1_000_000, 1]
+        assert len(steps) == 3
+        assert max(steps) < 6_000_000
+    [line] = logs
+    assert line["event"] == "rejected_pruned"
+    assert line["log_level"] == "warning"
+    assert line["source"] == "spool market"
+    assert line["reason"] == "source_limit"
+    assert line["max_bytes"] == 2_000_000
+    assert line["rows"] == 11
+
+
+async def test_a_full_disk_meanwhile_neither_loses_the_rows_nor_their_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.db"
+    steps: list[int] = []
+
+    def step(*arguments: Any, **named: Any) -> Any:
+        if len(steps) == 1:
+            raise DatabaseFullError(path, "disk full")
+        removal = remove_oldest(*arguments, **named)
+        steps.append(removal.count)
+        return removal
+
+    async with opened(path) as queue:
+        await queue.reject([bad(seq, 1_000_000) for seq in range(12)])
+        monkeypatch.setattr("relayd.queue.queue.remove_oldest", step)
+        with structlog.testing.capture_logs() as logs:
+            assert len(await queue.reject([bad(99, 1)], most_bytes=2_000_000)) == 1
+        assert [line["rows"] for line in logs] == steps
+        monkeypatch.setattr("relayd.queue.queue.remove_oldest", remove_oldest)
+        await queue.reject([bad(100, 1)], most_bytes=2_000_000)
+        assert kept(path) == [1_000_000, 1, 1]
+
+
+async def test_large_rows_behind_many_small_ones_do_not_outrun_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        for start in range(0, 20_000, 500):
+            await queue.reject([bad(seq, 1) for seq in range(start, start + 500)])
+        for seq in range(30):
+            await queue.reject([bad(100_000 + seq, 3_000_000)], most_bytes=8_000_000)
+            [(size,)] = rows_of(path, "SELECT bytes FROM rejected_kept")
+            assert int(str(size)) <= 8_000_000, "at each return"
+    assert path.stat().st_size < 30_000_000
 
 
 async def test_the_sums_are_right_whatever_takes_rows_off_the_list(tmp_path: Path) -> None:
