@@ -49,13 +49,13 @@ async def contained(
             cancelled, defects = group.split(trio.Cancelled)
             if defects is None or not is_defect(defects):
                 raise
-            _log.error("part_failed", part=part, retry_in_s=pause_s, exc_info=defects)
+            _log.error("task_restarting", part=part, retry_in_s=pause_s, exc_info=defects)
             if cancelled is not None:
                 raise cancelled from None
         except Exception as error:
             if not is_defect(error):
                 raise
-            _log.exception("part_failed", part=part, retry_in_s=pause_s)
+            _log.exception("task_restarting", part=part, retry_in_s=pause_s)
         clean_up()
         if trio.current_time() - began > _LONGEST_PAUSE_S:
             pause_s = _PAUSE_S

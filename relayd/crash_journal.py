@@ -63,7 +63,7 @@ class AtWork:
             mapped = _mapped(path)
         except OSError as error:
             _log.warning(
-                "work_not_recorded",
+                "crash_journal_unwritable",
                 path=str(path),
                 detail=f"{error.strerror}; an event that crashes relayd repeatedly is not detected",
             )

@@ -152,7 +152,7 @@ class Daemon:
                     with suppress(trio.WouldBlock):
                         hang_ups.send_nowait(None)
                 elif self._stop.is_set():
-                    _log.warning("stopped_at_once")
+                    _log.warning("stopped_immediately")
                     everything.cancel()
                 else:
                     self._stop.set()
@@ -200,4 +200,4 @@ class Daemon:
         deaths = self._at_work.deaths.count(key)
         where = {"delivery_id": delivery_id(self._queue.tag, key)} if key > 0 else {}
         tell = _log.warning if deaths < DEATHS else _log.error
-        tell("died_at_work", **where, deaths=deaths, detail=obituary(key, deaths))
+        tell("crash_detected", **where, deaths=deaths, detail=obituary(key, deaths))

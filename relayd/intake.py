@@ -59,6 +59,7 @@ class Intake:
     def apply(self, config: Config, matcher: Matcher) -> None:
         """Match what comes from now on to this configuration, whose `matcher_for` was made before."""
         self._event_types = config.event_types
+        self._rejected_bytes = config.queue.rejected_bytes
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
@@ -74,7 +75,7 @@ class Intake:
             if not is_defect(error) or isinstance(error, QueueUnavailable):
                 raise
             if len(events) == 1:
-                _log.exception("event_defect", source=source, event_id=events[0].id)
+                _log.exception("event_internal_error", source=source, event_id=events[0].id)
                 return [Acceptance.DEFECT]
         return [result for event in events for result in await self.accept([event], source)]
 
@@ -110,7 +111,7 @@ class Intake:
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
-        for each in await self._queue.reject(rejected):
+        for each in await self._queue.reject(rejected, most_bytes=self._rejected_bytes):
             _log.warning(
                 "input_rejected",
                 source=each.source,
@@ -153,18 +154,21 @@ class Intake:
             try:
                 self._tell(new, result)
             except Exception:  # noqa: BLE001 - see above
-                _log.exception("event_not_logged", source=new.source, event_id=new.event.id)
+                _log.exception("event_log_failed", source=new.source, event_id=new.event.id)
 
     def _tell(self, new: NewEvent, result: Acceptance) -> None:
         event = new.event
         fields = {"event_id": event.id, "event_type": event.type, "source": new.source}
+        if result is Acceptance.DUPLICATE:
+            self._log.info("event_duplicate", **fields)
+            return
         if result is not Acceptance.ACCEPTED:
-            self._log.info("event_not_new", **fields, result=result.value)
+            self._log.info("event_conflict", **fields)
             return
         self._log.info("event_accepted", **fields, subscriptions=list(new.subscriptions))
         if event.unfaithful:
             self._log.warning(
-                "event_unfaithful",
+                "event_not_portable",
                 **fields,
                 fields=list(event.unfaithful),
                 detail=(

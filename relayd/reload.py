@@ -101,7 +101,7 @@ class Reload:
                 return {"ok": False, "code": "failed", "problems": [problem]}
             finally:
                 self._service.ready(self.status())
-            _log.info("reloaded", changes=changes, **consequences.document())
+            _log.info("configuration_reloaded", changes=changes, **consequences.document())
             warnings = [str(warning) for warning in self.config.warnings]
             return {
                 "ok": True,

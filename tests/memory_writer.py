@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import trio
 from memory_queue import MemoryQueue, Row
 
+from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.clock_step import is_from_before, moved_health
@@ -32,6 +33,7 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.sqlite.schema import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,
     Cursor,
@@ -43,6 +45,16 @@ from relayd.queue.values import (
     Retries,
     Waiting,
 )
+
+
+def _size(rejected: RejectedInput) -> int:
+    """Return what a rejected row takes, as SQLite's queue counts it."""
+    row = rejected.row
+    values = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
+    lengths = (
+        len(each if isinstance(each, bytes) else str(each)) for each in values if each is not None
+    )
+    return REJECTED_ROW_BYTES + len(rejected.reason) + sum(lengths)
 
 
 @dataclass
@@ -145,7 +157,9 @@ class MemoryWriter(MemoryQueue):
         )
         self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
+    ) -> Sequence[RejectedRow]:
         new, now = [], self.clock()
         for each in rejected:
             mark = repr((each.source, each.row)).encode()
@@ -161,7 +175,17 @@ class MemoryWriter(MemoryQueue):
             )
             new.append(each)
         self._tell(after_rejection(new, now))
+        for source in {each.source for each in new}:
+            self._keep_rejected_within(source, most_bytes)
         return new
+
+    def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
+        kept = [seq for seq, each in self.refused.items() if each.source == source]
+        total = sum(_size(self.refused[seq]) for seq in kept)
+        for seq in kept[:-1]:
+            if total <= most_bytes:
+                break
+            total -= _size(self.refused.pop(seq))
 
     async def record(self, recording: Recording) -> bool:
         stands = await super().record(recording)
@@ -389,7 +413,9 @@ class MemoryWriter(MemoryQueue):
 
     async def prune_rejected(self, before: float) -> int:
         old = [seq for seq, each in self.refused.items() if each.rejected_at < before]
-        return await self.drop_rejected(old)
+        for seq in old:
+            del self.refused[seq]
+        return len(old)
 
     async def shift_retries(self, retries: Retries, step: float) -> None:
         for seq, scheduled_at in zip(retries.seqs, retries.scheduled, strict=True):

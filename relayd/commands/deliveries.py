@@ -56,7 +56,7 @@ class DeliveryCommands:
         changed = await self._queue.replay(seqs)
         if changed.count:
             names = sorted(changed.subscriptions)
-            _log.info("replayed", deliveries=changed.count, subscriptions=names)
+            _log.info("deliveries_replayed", deliveries=changed.count, subscriptions=names)
         self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
         return {"changed": changed.count, "held": self._held(changed.subscriptions)}
@@ -69,7 +69,7 @@ class DeliveryCommands:
         self._dispatch.outdate(changed.subscriptions)
         if changed.count:
             names = sorted(changed.subscriptions)
-            _log.warning("cancelled", deliveries=changed.count, subscriptions=names)
+            _log.warning("deliveries_cancelled", deliveries=changed.count, subscriptions=names)
         return {"changed": changed.count, "in_flight": self._dispatch.in_flight(seqs)}
 
     async def backfill(self, request: Request) -> Answer:
@@ -89,7 +89,7 @@ class DeliveryCommands:
                 return {"events": wanted, "changed": 0}
             made = await self._queue.backfill(name, wanted)
         if made:
-            _log.info("backfilled", deliveries=made, subscriptions=[name])
+            _log.info("deliveries_backfilled", deliveries=made, subscriptions=[name])
         self._dispatch.wake([name])
         return {"events": wanted, "changed": made, "held": self._held([name] if made else [])}
 

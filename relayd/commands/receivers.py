@@ -66,7 +66,7 @@ class ReceiverCommands:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
         result = sent.outcome
         _log.info(
-            "tested",
+            "subscription_tested",
             subscription=name,
             status=result.status,
             failure=result.failure,

@@ -53,7 +53,7 @@ class RejectedCommands:
             )
         if refused := refusal(result, event.id):
             raise RefusedError(refused.code, refused.reason)
-        _log.info("resubmitted", event_id=event.id, event_type=event.type, source=source)
+        _log.info("rejected_resubmitted", event_id=event.id, event_type=event.type, source=source)
         return {"id": event.id, "duplicate": result is Acceptance.DUPLICATE}
 
     async def drop(self, request: Request) -> Answer:

@@ -56,7 +56,7 @@ class RenameCommand:
                 self._dispatch.apply(self.config)
         if step.moved:
             _log.info(
-                "renamed",
+                "subscription_renamed",
                 old=old,
                 subscription=new,
                 deliveries=step.moved,

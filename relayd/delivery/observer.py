@@ -60,7 +60,7 @@ class Observer:
             )
         if outcome.gone and held:
             self._log.error(
-                "subscription_gone",
+                "subscription_held",
                 subscription=record.delivery.subscription,
                 detail="its receiver answered 410 Gone: its deliveries are held until it is "
                 "resumed or its url changes",
@@ -104,11 +104,11 @@ class Observer:
 
     def claim_defect(self, defect: Exception, subscriptions: Sequence[str]) -> None:
         """Report that a defect kept the queue from saying what is due."""
-        self._log.error("claim_defect", subscriptions=list(subscriptions), exc_info=defect)
+        self._log.error("claim_internal_error", subscriptions=list(subscriptions), exc_info=defect)
 
     def attempt_defect(self, delivery: Delivery, defect: Exception) -> None:
         """Report a defect in an attempt, or in what follows once it is recorded."""
-        self._log.error("attempt_defect", **_identity(delivery), exc_info=defect)
+        self._log.error("attempt_internal_error", **_identity(delivery), exc_info=defect)
 
     def not_recorded(self, delivery: Delivery, defect: Exception) -> None:
         """Report that an attempt's result cannot be written."""

@@ -9,8 +9,8 @@ that nothing is held up, and nothing is removed that was replayed meanwhile. Wha
 looked for over a connection of its own. An event's id stays known for 30 days at least, so that a
 producer's second try is known as one: with a shorter retention, only the body goes at first.
 
-Logs `pruned` and `rejected_pruned` with what went, `expiry_waits` before it would go by a clock that
-may be wrong and `expiry_goes_on` when it does, `queue_too_large` when nothing is left that may go.
+Logs `pruned` and `rejected_removed` with what went, `retention_paused` before it would go by a clock that
+may be wrong and `retention_resumed` when it does, `queue_too_large` when nothing is left that may go.
 """
 
 from collections.abc import Awaitable, Callable
@@ -87,10 +87,10 @@ class Pruning:
         try:
             removed = await prune(survey)
         except QueueUnavailable as error:
-            _log.warning("pruning_waits", detail=str(error))
+            _log.warning("retention_delayed", detail=str(error))
         else:
             if removed:
-                _log.info("pruned", events=removed)
+                _log.info("retention_removed", events=removed)
 
     async def _by_age(self, survey: Survey) -> int:
         now = self._clock()
@@ -137,7 +137,7 @@ class Pruning:
             removed += gone
             await trio.sleep(PAUSE_S)
         if removed:
-            _log.info("rejected_pruned", rows=removed, reason="retention")
+            _log.info("rejected_removed", rows=removed, reason="retention")
 
     async def _remove_rejected_by_size(self, survey: Survey, most: int) -> None:
         removed = 0
@@ -149,7 +149,7 @@ class Pruning:
             await trio.sleep(PAUSE_S)
         if removed:
             _log.warning(
-                "rejected_pruned",
+                "rejected_removed",
                 rows=removed,
                 reason="max_size",
                 max_bytes=most,
@@ -173,7 +173,7 @@ class Pruning:
         waits = expiry.waits_s > 0
         if waits and not self._waiting:
             _log.warning(
-                "expiry_waits",
+                "retention_paused",
                 ahead_s=round(expiry.ahead_s),
                 waits_s=round(expiry.waits_s),
                 detail="the clock was set, or is far ahead of when relayd last looked: nothing"
@@ -181,13 +181,13 @@ class Pruning:
                 " queue.retention by it goes after that, a day's worth at a time",
             )
         elif self._waiting and not waits:
-            _log.warning("expiry_goes_on", ahead_s=round(expiry.ahead_s))
+            _log.warning("retention_resumed", ahead_s=round(expiry.ahead_s))
         self._waiting = waits
 
     def _tell_fits(self) -> int:
         if self.too_large:
             self.too_large = False
-            _log.info("queue_fits_again")
+            _log.info("queue_size_recovered")
         return 0
 
     async def _tell(self, survey: Survey, used: int, most: int) -> None:

@@ -46,7 +46,7 @@ class OwnEvents(Source):
             try:
                 await self._once()
             except QueueUnavailable as error:
-                _log.warning("source_waiting", source=SOURCE, detail=str(error))
+                _log.warning("source_unavailable", source=SOURCE, detail=str(error))
                 await trio.sleep(_RETRY_S)
 
     async def _once(self) -> None:
@@ -66,7 +66,9 @@ class OwnEvents(Source):
                 defaults=self._defaults,
             )
         except ValueError:
-            _log.exception("own_event_defect", event_id=row.id, event_type=row.event.type)
+            _log.exception(
+                "system_event_internal_error", event_id=row.id, event_type=row.event.type
+            )
             return None
 
 

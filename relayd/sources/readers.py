@@ -1,7 +1,7 @@
 """Starts each reader by way of the template process, and sees to its end.
 
 The template is started when the first reader is wanted, and again when it ends; its readers end
-with it. Logged: `template_ended` (warning) with its exit status.
+with it. Logged: `reader_template_exited` (warning) with its exit status.
 """
 
 import json
@@ -58,7 +58,7 @@ class Readers:
             try:
                 await self._run_template()
             except OSError as error:
-                _log.warning("template_not_started", detail=error.strerror)
+                _log.warning("reader_template_start_failed", detail=error.strerror)
             await trio.sleep(_RETRY_S)
 
     @asynccontextmanager
@@ -133,7 +133,7 @@ class Readers:
             finally:
                 with trio.CancelScope(shield=True):
                     await self._bury(process)
-        _log.warning("template_ended", detail=how_it_ended(process.returncode))
+        _log.warning("reader_template_exited", detail=how_it_ended(process.returncode))
 
     async def _listen(self, control: trio.socket.SocketType) -> None:
         """Note what the template reports, until it ends; when cancelled, until its readers have."""

@@ -263,7 +263,7 @@ def _report_unused(given: Surroundings) -> None:
     for unused in given.passed:
         # Those who connect there would wait without end.
         _log.warning(
-            "passed_socket_unused",
+            "systemd_socket_unused",
             path=str(unused.getsockname()),
             detail="systemd listens there, which is not what socket.path says",
         )

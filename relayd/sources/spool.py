@@ -4,8 +4,8 @@ Only the reader opens the file, since it is somebody else's. A row is answered w
 the queue, or in its rejected list, and deleted by the reader then; a crash between the two accepts
 nothing twice.
 
-Logged: `spool_waiting` (warning) with what the spool waits for, and `spool_ready` when that is over;
-`reader_not_confined` (warning); `reader_ended` (warning) with how. A reader that ended while it read
+Logged: `source_unavailable` (warning) with what the spool waits for, and `source_recovered` when that is over;
+`reader_not_confined` (warning); `reader_exited` (warning) with how. A reader that ended while it read
 a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s. So is
 one that has died more than nine times within an hour, at whatever rows.
 """
@@ -121,7 +121,7 @@ class Spool(Source):
                 if not is_defect(error):
                     raise
                 # It stays with this spool: the other sources and all deliveries go on.
-                self._log.exception("spool_defect")
+                self._log.exception("spool_internal_error")
                 problem = "a defect in relayd, see the log"
             if problem is None or trio.current_time() - began >= _SOUND_S:
                 retry_s = _RETRY_S
@@ -154,7 +154,7 @@ class Spool(Source):
                 try:
                     await self._follow(reader, settings, reloads)
                 except BadFrameError as error:
-                    self._log.error("reader_refused", detail=f"it sent {error}")
+                    self._log.error("reader_protocol_error", detail=f"it sent {error}")
                     return f"its reader sent {error}, and was killed"
                 finally:
                     key = reader.at_work()
@@ -226,7 +226,7 @@ class Spool(Source):
                 self._note(state_of(frame.text))
                 self._count_state()
             case _:
-                self._log.error("reader_defect", traceback=defect_of(frame.text))
+                self._log.error("reader_internal_error", traceback=defect_of(frame.text))
                 raise ReaderEndedError("a defect in relayd, see the log")
 
     async def _accept(self, events: Sequence[Event]) -> list[tuple[int, str, str]]:
@@ -259,7 +259,7 @@ class Spool(Source):
         if state.waits_for is not None:
             self._wait_for(state.waits_for)
         elif self._waits_for is not None:
-            self._log.info("spool_ready")
+            self._log.info("source_recovered")
             self._waits_for = None
 
     def _count_state(self) -> None:
@@ -279,17 +279,17 @@ class Spool(Source):
         self._deaths = recent_deaths([*self._deaths, now], now)
         # The reader wrote it: one that was taken over might blame a delivery, whose key is positive.
         if key >= NOTHING:
-            self._log.warning("reader_ended", detail=str(ended))
+            self._log.warning("reader_exited", detail=str(ended))
             return f"its reader ended: {ended}"
         deaths = self._at_work.note_death(key)
-        self._log.warning("reader_ended", detail=f"{ended}; {obituary(key, deaths)}")
+        self._log.warning("reader_exited", detail=f"{ended}; {obituary(key, deaths)}")
         if not reader_pause_s(len(self._deaths)):
             return None
         return f"its reader crashed {len(self._deaths)} times within an hour, lately at a row of it"
 
     def _wait_for(self, reason: str) -> None:
         if reason != self._waits_for:
-            self._log.warning("spool_waiting", detail=reason)
+            self._log.warning("source_unavailable", detail=reason)
         self._waits_for = reason
 
 

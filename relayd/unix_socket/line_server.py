@@ -10,7 +10,7 @@ connections together, and no user can use them up for others (`core.peers`):
 
 - A defect ends the connection that met it, and no other.
 
-Logs `socket_full` and `connection_let_go` (why, and whose), `socket_not_accepting`, `connection_defect`.
+Logs `connection_limit_reached` and `connection_closed` (why, and whose), `accept_failed`, `connection_internal_error`.
 """
 
 import errno
@@ -107,7 +107,7 @@ class LineServer:
                     # Who wants to connect waits in the listener's backlog meanwhile.
                     if trio.current_time() - told_at >= _TELL_S:
                         told_at = trio.current_time()
-                        _log.error("socket_not_accepting", source=self._name, detail=_words(error))
+                        _log.error("accept_failed", source=self._name, detail=_words(error))
                     await trio.sleep(_RETRY_S)
                 else:
                     connections.start_soon(self._contained, stream)
@@ -118,7 +118,7 @@ class LineServer:
         except Exception as error:
             if not is_defect(error):
                 raise
-            _log.exception("connection_defect", source=self._name)
+            _log.exception("connection_internal_error", source=self._name)
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:
@@ -127,7 +127,10 @@ class LineServer:
             admitted, gives_way = self._peers.admit(peer, now)
             if not admitted:
                 _log.warning(
-                    "socket_full", source=self._name, connections=self._peers.count, uid=peer.uid
+                    "connection_limit_reached",
+                    source=self._name,
+                    connections=self._peers.count,
+                    uid=peer.uid,
                 )
                 await _refuse(stream, _FULL)
                 return
@@ -145,7 +148,7 @@ class LineServer:
                     del self._scopes[peer]
                     reason = self._reasons.pop(peer, None)
             if reason is not None:
-                _log.warning("connection_let_go", source=self._name, uid=peer.uid, detail=reason)
+                _log.warning("connection_closed", source=self._name, uid=peer.uid, detail=reason)
                 if peer.doing is not Doing.SENDING:
                     await _refuse(stream, reason)
 

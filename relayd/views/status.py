@@ -10,6 +10,7 @@ from typing import Any
 from relayd.core.endpoint import endpoint_name
 from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
+from relayd.views.rejected import removed_document
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
@@ -47,6 +48,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
+            "rejected_removed": [removed_document(each) for each in queue.removed],
         },
     }
 

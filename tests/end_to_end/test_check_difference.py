@@ -61,7 +61,7 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
             {"subscription": "books", "waiting": 3, "then": "hold"},
             {"subscription": "shop", "waiting": 3, "then": "stay"},
         ]
-        assert not relayd.events("reloaded"), "it only asks"
+        assert not relayd.events("configuration_reloaded"), "it only asks"
         # The reload changes just that, and says what it left behind.
         done = json.loads(await command("reload", "--json", config=config))["changes"]
         assert [line.partition("; ")[0] for line in done] == told["changes"]

@@ -256,7 +256,7 @@ async def test_a_start_that_fails_says_why_in_one_line(
     [line] = completed.stderr.decode().splitlines()
     assert words in line
     logged = [json.loads(each) for each in completed.stdout.splitlines()]
-    assert [each["detail"] for each in logged if each["event"] == "failed"] == [
+    assert [each["detail"] for each in logged if each["event"] == "daemon_failed"] == [
         line.removeprefix("relayd: ")
     ]
 

@@ -40,7 +40,7 @@ async def test_the_same_id_from_two_markets_is_two_events(tmp_path: Path) -> Non
                 with trio.fail_after(10):
                     await relayd.logged("event_accepted", source=f"spool {name}")
             with trio.fail_after(10):
-                await relayd.logged("event_not_new", event_id="evt_1", result="duplicate")
+                await relayd.logged("event_duplicate", event_id="evt_1")
             await until(lambda: len(receiver.requests) == 2)
             markets = {json.loads(each.body)["market_id"] for each in receiver.requests}
             assert markets == {"market_a", "market_b"}
@@ -85,7 +85,9 @@ async def test_a_row_that_names_another_market_is_rejected_until_that_is_allowed
             config(tmp_path, receiver.url, markets=["market_a"])
             relayd.signal(signal.SIGHUP)
             with trio.fail_after(10):
-                assert (await relayd.logged("reloaded"))["changes"] == ["spool b: markets changed"]
+                assert (await relayd.logged("configuration_reloaded"))["changes"] == [
+                    "spool b: markets changed"
+                ]
             await command("rejected", "resubmit", "1", config=path)
             await until(lambda: len(receiver.requests) == 2)
             found = {json.loads(each.body)["market_id"] for each in receiver.requests}
@@ -104,7 +106,7 @@ async def test_half_an_emoji_arrives_as_javascript_prints_it_and_no_command_stum
             emitted = ("emit", "order.created", "--data", cut, "--id", "evt_2")
             await command(*emitted, config=path)
             with trio.fail_after(10):
-                line = await relayd.logged("event_unfaithful", event_id="evt_1")
+                line = await relayd.logged("event_not_portable", event_id="evt_1")
             assert line["fields"] == ["data.object.text", "data.object.'\\udd14'…", "data.object.n"]
             await until(lambda: len(receiver.requests) == 2)
             for each in receiver.requests:
@@ -134,7 +136,7 @@ async def test_a_row_whose_market_nobody_knows_any_more_is_not_given_another(
             write_config(tmp_path, {"books": {"url": receiver.url}}, spools=spools)
             relayd.signal(signal.SIGHUP)
             with trio.fail_after(10):
-                await relayd.logged("reloaded")
+                await relayd.logged("configuration_reloaded")
             mended = ("rejected", "resubmit", "1", "--data", "{}")
             refused = await command(*mended, config=path, status=1)
             assert "unknown_market" in refused

@@ -57,7 +57,7 @@ async def test_replay_after_an_outage(tmp_path: Path) -> None:
     bodies = [request.body for request in receiver.requests]
     assert len(bodies) == 6
     assert len(set(bodies)) == 3
-    assert relayd.events("replayed")[0]["deliveries"] == 3
+    assert relayd.events("deliveries_replayed")[0]["deliveries"] == 3
 
 
 async def test_replay_and_cancel_by_id(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ async def test_resume_after_a_410(tmp_path: Path) -> None:
         config = write_config(tmp_path, {"books": {"url": receiver.url}})
         async with running(config) as relayd:
             await emit(config, "evt_1")
-            await logged(relayd, "subscription_gone", subscription="books")
+            await logged(relayd, "subscription_held", subscription="books")
             switch.status = 200
             await command("resume", "books", config=config)
             await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
@@ -598,7 +598,7 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
             printed.append(await command(*replay, config=config, status=1))
 
         nursery.start_soon(cut_off)
-        await logged(relayd, "replayed")
+        await logged(relayd, "deliveries_replayed")
         relayd.signal(signal.SIGKILL)
         await relayd.wait()
     assert "run the command again for the rest" in printed[0]
@@ -626,7 +626,7 @@ async def test_retention_is_taken_up_by_a_reload(tmp_path: Path) -> None:
             short = {"path": "queue.db", "retention": "1d"}
             write_config(tmp_path, {"books": {"url": receiver.url}}, queue=short)
             await command("reload", config=config)
-            await logged(relayd, "pruned", events=1)
+            await logged(relayd, "retention_removed", events=1)
             assert await states(config) == {"evt_2": "delivered"}
             # Its id is still known.
             again = await asked("emit", "order.created", "--sample", "--id", "evt_1", config=config)

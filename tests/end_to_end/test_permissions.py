@@ -218,12 +218,12 @@ async def test_what_keeps_relayd_out_of_a_spool_is_named(machine: Machine) -> No
     spool.parent.chmod(0o770)
     async with inserting(machine, "evt_1", 0o022), daemon(machine, config) as relayd:
         with trio.fail_after(20):
-            line = await relayd.logged("spool_waiting")
+            line = await relayd.logged("source_unavailable")
             assert f"{spool}-wal" in line["detail"]
             assert "chmod g+rwxs" in line["detail"]
             give(spool.parent, machine.people.stranger, 0o755)
-            await relayd.logged("spool_waiting", after=len(relayd.lines))
-            line = relayd.events("spool_waiting")[-1]
+            await relayd.logged("source_unavailable", after=len(relayd.lines))
+            line = relayd.events("source_unavailable")[-1]
             assert f"write to {spool.parent}:" in line["detail"]
     # As ProtectHome= has it.
     moved = machine.root / "home/spool"
@@ -237,7 +237,7 @@ async def test_what_keeps_relayd_out_of_a_spool_is_named(machine: Machine) -> No
     )
     async with daemon(machine, config) as relayd:
         with trio.fail_after(20):
-            line = await relayd.logged("spool_waiting")
+            line = await relayd.logged("source_unavailable")
         assert f"write to {moved.parent}:" in line["detail"]
 
 
@@ -255,22 +255,22 @@ async def test_what_changes_while_it_reads_is_named_and_followed(machine: Machin
         give(restored, User(people.market.name, people.relayd.group), 0o640)
         restored.rename(spool)
         with trio.fail_after(20):
-            line = await relayd.logged("spool_waiting")
+            line = await relayd.logged("source_unavailable")
         assert f"write to {spool}:" in line["detail"]
         # No file of SQLite's is there, but whoever came first would keep the other out.
         spool.chmod(0o660)
         spool.parent.chmod(0o770)
         with trio.fail_after(20):
-            while "keep the others out" not in relayd.events("spool_waiting")[-1]["detail"]:
+            while "keep the others out" not in relayd.events("source_unavailable")[-1]["detail"]:
                 await trio.sleep(0.05)
-        fix = relayd.events("spool_waiting")[-1]["detail"]
+        fix = relayd.events("source_unavailable")[-1]["detail"]
         assert f"chmod g+rwxs {spool.parent}" in fix
         check = people.relayd.relayd("check", "--config", str(config))
         assert "keep the others out" in " ".join(check.stdout.split())
         spool.parent.chmod(0o2770)
         async with inserting(machine, "evt_2", 0o022):
             await accepted(relayd, "evt_2")
-        assert not relayd.events("reader_ended")
+        assert not relayd.events("reader_exited")
 
 
 async def test_a_link_to_a_spool_may_be_where_it_may_not_write(machine: Machine) -> None:
@@ -300,7 +300,7 @@ async def test_a_spool_that_it_may_only_read_is_left_to_the_market(machine: Mach
     config.write_text(config.read_text().replace(str(machine.spool), str(spool)))
     async with daemon(machine, config) as relayd:
         with trio.fail_after(20):
-            line = await relayd.logged("spool_waiting")
+            line = await relayd.logged("source_unavailable")
         assert f"write to {spool}:" in line["detail"]
         for number in range(5):
             said = await trio.to_thread.run_sync(market.python, INSERT, spool, f"evt_{number}")

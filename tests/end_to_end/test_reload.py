@@ -44,13 +44,13 @@ async def test_reloads_under_load_lose_nothing(tmp_path: Path) -> None:
     good = path.read_text()
     bad = good.replace("url:", "ulr:")
     files: list[tuple[str | None, str]] = [
-        (good, "reloaded"),
+        (good, "configuration_reloaded"),
         (bad, "reload_refused"),
         (good[: len(good) // 2], "reload_refused"),
         ("", "reload_refused"),
         (None, "reload_refused"),
         ("\x00\xff\x00", "reload_refused"),
-        (good.replace("200ms", "100ms"), "reloaded"),
+        (good.replace("200ms", "100ms"), "configuration_reloaded"),
     ]
     try:
         async with running(path) as relayd:
@@ -97,7 +97,7 @@ async def test_what_waits_follows_its_subscription_to_a_new_url_and_secret(
             producer.stopping.set()
             await trio.to_thread.run_sync(producer.join)
             config(tmp_path, new, secret="the-second-secret-of-two", retry=["1s"] * 20)
-            line = await hang_up(relayd, "reloaded")
+            line = await hang_up(relayd, "configuration_reloaded")
             assert any("books" in change for change in line["changes"])
             await more_arrives(new, than=len(produced.committed) - 1)
             assert "the-second-secret" not in str(relayd.lines)
@@ -124,7 +124,7 @@ async def test_a_secret_in_a_file_is_rotated_by_sighup(tmp_path: Path) -> None:
             await more_arrives(receiver, than=3)
             assert not any(each.signature_ok for each in receiver.requests)
             secret.write_text("the-second-secret-of-two\n")
-            await hang_up(relayd, "reloaded")
+            await hang_up(relayd, "configuration_reloaded")
             before = len(receiver.requests)
             await more_arrives(receiver, than=before + 20)
             assert all(each.signature_ok for each in receiver.requests[before + 10 :])

@@ -57,7 +57,9 @@ async def test_a_backlog_goes_over_to_the_new_name(tmp_path: Path) -> None:
             assert again == "books had no deliveries to hand over.\n"
             listed = await asked("deliveries", "--subscription", "shop", config=config)
             assert [each["attempts"] for each in listed["deliveries"]] == [1, 1, 1, 1]
-            await logged(relayd, "renamed", old="books", subscription="shop", deliveries=3)
+            await logged(
+                relayd, "subscription_renamed", old="books", subscription="shop", deliveries=3
+            )
             # They go out under the new name.
             switch.status = 200
             await command("test", "shop", config=config)
@@ -79,7 +81,7 @@ async def test_what_a_new_url_releases_is_counted(tmp_path: Path) -> None:
                 "subscription books: secret changed; 3 retries released: attempted now"
             )
             await until(lambda: len(relayd.events("attempt_failed")) == 6)
-            line = relayd.events("reloaded")[-1]
+            line = relayd.events("configuration_reloaded")[-1]
             assert (line["released"], line["no_longer_held"]) == ({"books": 3}, {})
             # Handed over to a name with another URL, they are released too.
             write_config(tmp_path, {"shop": books | {"url": new.url}}, spools=None)
@@ -87,7 +89,7 @@ async def test_what_a_new_url_releases_is_counted(tmp_path: Path) -> None:
             assert (done["released"], done["no_longer_held"]) == ({}, {})
             printed = await command("rename", "books", "shop", config=config)
             assert "3 retries released: attempted now, beside the schedule." in printed
-            [line] = relayd.events("renamed")
+            [line] = relayd.events("subscription_renamed")
             assert (line["deliveries"], line["waiting"], line["released"]) == (3, 3, 3)
             await until(lambda: len(relayd.events("attempt_succeeded")) == 3)
             # Without a change nothing is released.
@@ -162,7 +164,7 @@ async def test_an_attempt_under_way_is_waited_for_and_made_once(tmp_path: Path) 
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(rename)
-                await logged(relayd, "reloaded")
+                await logged(relayd, "configuration_reloaded")
                 await trio.sleep(0.5)
                 assert not results
                 assert receiver.acts_begun == 1

@@ -149,7 +149,7 @@ async def test_producers_are_never_refused_while_it_restarts(tmp_path: Path) -> 
                     with trio.fail_after(20):
                         while len(ids) < before + 20:
                             await trio.sleep(0.01)
-                assert relayd.events("passed_socket_unused") == []
+                assert relayd.events("systemd_socket_unused") == []
         finally:
             stop.set()
             meanwhile = list(refused)
@@ -197,7 +197,7 @@ async def test_reloads_leave_the_passed_socket_and_come_back_to_it(tmp_path: Pat
             assert (await emit(tmp_path / "relayd.sock"))["ok"] is True
             without_spool(tmp_path, socket={"path": "other.sock"})
             await command("reload", config=config)
-            unused = await relayd.logged("passed_socket_unused")
+            unused = await relayd.logged("systemd_socket_unused")
             assert unused["path"] == str(tmp_path / "relayd.sock")
             assert (await emit(tmp_path / "other.sock"))["ok"] is True
             without_spool(tmp_path, socket={"path": "relayd.sock", "mode": "0600"})

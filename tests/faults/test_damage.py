@@ -46,9 +46,9 @@ async def refused(config: Path) -> str:
 
 def the_one_line(relayd: RelaydProcess) -> str:
     assert "Traceback" not in relayd.errors
-    assert not relayd.events("defect")
-    assert len(relayd.events("failed")) == 1, relayd.errors
-    [line] = relayd.events("failed")
+    assert not relayd.events("daemon_internal_error")
+    assert len(relayd.events("daemon_failed")) == 1, relayd.errors
+    [line] = relayd.events("daemon_failed")
     assert relayd.errors == f"relayd: {line['detail']}\n"
     return str(line["detail"])
 

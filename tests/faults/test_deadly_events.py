@@ -39,7 +39,7 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
             async with started(config, env=env, module="faults.dies_at") as relayd:
                 await (give_up(relayd, hangs) if at == "hang" else dies(relayd))
         async with running(config, env=env, module="faults.dies_at") as relayd:
-            told = await relayd.logged("died_at_work")
+            told = await relayd.logged("crash_detected")
             assert told["deaths"] == 3
             failed = await relayd.logged("delivery_exhausted", event_id="evt_deadly")
             assert failed["delivery_id"] == told["delivery_id"]
@@ -59,7 +59,7 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
         async with running(config) as relayd:
             await command("replay", told["delivery_id"], "--yes", config=config)
             await relayd.logged("attempt_succeeded", event_id="evt_deadly")
-            assert not relayd.events("died_at_work")
+            assert not relayd.events("crash_detected")
     assert integrity(tmp_path / "queue.db") == "ok"
 
 
@@ -79,7 +79,7 @@ async def test_a_row_that_kills_its_reader_is_rejected_after_three_deaths(
             tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}}, spools=spools
         )
         async with running(config, env=env, module="faults.dies_at") as relayd:
-            await relayd.logged("reader_ended")
+            await relayd.logged("reader_exited")
             insert(other, "evt_other")
             await relayd.logged("attempt_succeeded", event_id="evt_other")
             with trio.fail_after(90):
@@ -87,11 +87,11 @@ async def test_a_row_that_kills_its_reader_is_rejected_after_three_deaths(
             await until(
                 lambda: states(tmp_path / "queue.db") == delivered(*INNOCENT, "evt_20", "evt_other")
             )
-            ended = relayd.events("reader_ended")
+            ended = relayd.events("reader_exited")
             assert [each["source"] for each in ended] == ["spool market"] * 3
             assert "3 times" in ended[-1]["detail"]
             if at == "row has a defect":
-                [said, *_] = relayd.events("reader_defect")
+                [said, *_] = relayd.events("reader_internal_error")
                 assert "RuntimeError" in said["traceback"]
                 assert "a payload" not in json.dumps(relayd.lines)
         async with running(config) as relayd:
@@ -111,7 +111,7 @@ async def test_a_row_that_kills_the_daemon_is_rejected_after_three_deaths(tmp_pa
             async with started(config, env=env, module="faults.dies_at") as relayd:
                 await dies(relayd)
         async with running(config, env=env, module="faults.dies_at") as relayd:
-            assert (await relayd.logged("died_at_work"))["deaths"] == 3
+            assert (await relayd.logged("crash_detected"))["deaths"] == 3
             await relayd.logged("input_rejected", code="quarantined")
             await until(lambda: states(tmp_path / "queue.db") == delivered(*INNOCENT, "evt_20"))
         async with running(config) as relayd:
@@ -159,7 +159,7 @@ async def test_a_delivery_that_waits_for_its_answer_is_not_to_blame(tmp_path: Pa
                 await trio.sleep(0.1)
                 relayd.signal(signal.SIGKILL)
                 await dies(relayd)
-            assert not relayd.events("died_at_work")
+            assert not relayd.events("crash_detected")
         async with running(config) as relayd:
             succeeded = await relayd.logged("attempt_succeeded", event_id="evt_slow")
             assert succeeded["attempt"] == 1

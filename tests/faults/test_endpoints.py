@@ -125,7 +125,7 @@ async def test_each_attempt_ends_as_it_must_and_delays_no_other(tmp_path: Path) 
     # Here, outside of the many nurseries, in which a failure would be hard to read.
     assert max(waits) < TIMEOUT_S * 2 / 3
     assert memory < 150_000_000
-    assert not relayd.events("attempt_defect")
+    assert not relayd.events("attempt_internal_error")
     assert "\x1b" not in str(relayd.lines)
     for name, line in lines.items():
         assert line["duration_ms"] < TIMEOUT_S * 1000 + 1500, (name, line)
@@ -270,9 +270,9 @@ async def test_410_holds_and_says_so_once(tmp_path: Path) -> None:
             for number in range(20):
                 assert (await each.hand_over(f"evt_{number}"))["ok"]
             with trio.fail_after(10):
-                line = await relayd.logged("subscription_gone")
+                line = await relayd.logged("subscription_held")
             assert line["level"] == "error"
             await trio.sleep(0.5)
             assert len(receiver.requests) <= 8, "no more than were in flight"
-            assert len(relayd.events("subscription_gone")) <= 8
+            assert len(relayd.events("subscription_held")) <= 8
     assert set(states(tmp_path / "queue.db").values()) <= {"pending", "retrying"}

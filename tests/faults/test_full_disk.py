@@ -60,7 +60,7 @@ async def test_a_full_disk_refuses_what_comes_and_delivers_what_waits(tmp_path: 
                 assert "full" in refused["error"]
                 insert(tmp_path / "spool.db", "evt_spool")
                 with trio.fail_after(30):
-                    line = await relayd.logged("spool_waiting")
+                    line = await relayd.logged("source_unavailable")
                 assert "full" in line["detail"]
                 status = json.loads(await command("status", "--json", config=config))
                 assert status["running"]
@@ -76,7 +76,7 @@ async def test_a_full_disk_refuses_what_comes_and_delivers_what_waits(tmp_path: 
                     assert not (await each.hand_over(f"evt_in_the_reserve_{number}"))["ok"]
                     assert free(disk) > RESERVE_BYTES // 2, "it would fit"
                     await trio.sleep(0.5)
-                waiting = len(relayd.events("spool_waiting"))
+                waiting = len(relayd.events("source_unavailable"))
                 assert waiting == 1, "told once, not once a second"
 
                 filler.unlink()
@@ -161,7 +161,7 @@ async def test_a_full_spool_disk_is_waited_out(tmp_path: Path) -> None:
             filler = fill(disk)
             async with running(config) as relayd:
                 with trio.fail_after(30):
-                    line = await relayd.logged("spool_waiting")
+                    line = await relayd.logged("source_unavailable")
                 assert "full" in line["detail"]
                 filler.unlink()
                 with trio.fail_after(30):

@@ -129,10 +129,10 @@ async def test_a_row_of_200_mib_stays_and_the_rest_flows(tmp_path: Path) -> None
         async with running(config) as relayd:
             with trio.fail_after(30):
                 await relayd.logged("attempt_succeeded", event_id="evt_behind")
-                line = await relayd.logged("spool_waiting")
+                line = await relayd.logged("source_unavailable")
             assert "1 rows are larger" in line["detail"] or "1 row is larger" in line["detail"]
             await trio.sleep(2.5)
-            assert len(relayd.events("spool_waiting")) == 1
+            assert len(relayd.events("source_unavailable")) == 1
             assert peak_memory(relayd.pid) < MEMORY
 
 
@@ -182,7 +182,7 @@ async def test_producers_that_never_read_or_leave_harm_nobody(tmp_path: Path) ->
                 assert (await other.hand_over("evt_1"))["ok"]
                 assert time.monotonic() - began < 3.0
         assert peak_memory(relayd.pid) < MEMORY
-        assert not relayd.events("defect")
+        assert not relayd.events("daemon_internal_error")
 
 
 async def test_a_thousand_idle_producers(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ async def test_a_bad_file_on_sighup_changes_nothing_and_delays_nothing(tmp_path:
             seen = len(relayd.lines)
             relayd.signal(signal.SIGHUP)
             with trio.fail_after(30):
-                await relayd.logged("reloaded", after=seen)
+                await relayd.logged("configuration_reloaded", after=seen)
 
 
 async def delivering(relayd: RelaydProcess, each: Producer, name: str, seen: int) -> float:
@@ -308,7 +308,7 @@ async def test_a_subscription_that_goes_is_told_and_its_backlog_waits(tmp_path: 
             write_config(tmp_path, {"other": {"url": "http://127.0.0.1:9/hook"}})
             relayd.signal(signal.SIGHUP)
             with trio.fail_after(30):
-                line = await relayd.logged("reloaded")
+                line = await relayd.logged("configuration_reloaded")
             assert any("books" in change for change in line["changes"]), line
             await trio.sleep(2.5)
             assert len(receiver.requests) == 1, "it is held"
@@ -339,7 +339,7 @@ async def test_ten_thousand_subscriptions(tmp_path: Path) -> None:
             seen = len(relayd.lines)
             relayd.signal(signal.SIGHUP)
             with trio.fail_after(60):
-                await relayd.logged("reloaded", after=seen)
+                await relayd.logged("configuration_reloaded", after=seen)
 
 
 @long_form

@@ -126,10 +126,10 @@ async def test_a_storm_of_sighups_loses_nothing_and_leaks_nothing(tmp_path: Path
             await until(lambda: len(receiver.requests) == 111)
             with trio.fail_after(30):
                 # Signals that come together count once, and so do those that come during a reload.
-                await relayd.logged("reloaded")
+                await relayd.logged("configuration_reloaded")
                 seen = len(relayd.lines)
                 relayd.signal(signal.SIGHUP)
-                await relayd.logged("reloaded", after=seen)
+                await relayd.logged("configuration_reloaded", after=seen)
             await until(lambda: open_files(relayd.pid) <= files + 3)
             assert not relayd.events("reload_refused")
     assert set(states(tmp_path / "queue.db").values()) == {"delivered"}
@@ -172,7 +172,7 @@ async def test_without_file_descriptors_it_backs_off_and_goes_on(tmp_path: Path)
                 await trio.sleep(3.0)
                 assert cpu_s(relayd.pid) - before < 0.6, "no busy loop"
                 assert len(relayd.lines) - lines < 30
-                [line] = relayd.events("socket_not_accepting")
+                [line] = relayd.events("accept_failed")
                 assert "LimitNOFILE" in line["detail"]
                 # What is open goes on.
                 await until(lambda: "evt_1" in states(tmp_path / "queue.db"))

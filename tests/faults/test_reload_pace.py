@@ -131,7 +131,7 @@ async def test_a_reload_of_thousands_keeps_the_pace(tmp_path: Path, urls: int) -
         for version in (0, 0, 1):  # twice without a change, once with one everywhere
             config(tmp_path, receiver, version=version, urls=urls)
             before = len(receiver.requests), len(produced)
-            line = await hang_up(relayd, "reloaded")
+            line = await hang_up(relayd, "configuration_reloaded")
             shares.append((len(receiver.requests) - before[0]) / (len(produced) - before[1]))
             changes = line["changes"]
             assert isinstance(changes, list)
@@ -143,7 +143,7 @@ async def test_a_reload_of_thousands_keeps_the_pace(tmp_path: Path, urls: int) -
         assert median(others) < 0.3, steps
         assert median(each["longest_ms"] for each in steps) < 100, steps
         assert median(shares) >= 0.8, shares
-        assert not relayd.events("part_failed")
+        assert not relayd.events("task_restarting")
         assert {each.status for each in receiver.requests} == {200}
         taken = [each.delivery_id for each in receiver.requests]
         assert len(taken) == len(set(taken))
@@ -159,7 +159,7 @@ async def test_the_process_that_reads_the_file_is_killed(tmp_path: Path) -> None
         assert "the process that read the configuration ended: killed by SIGKILL" in line["detail"]
         await gone(reader)
         await more(receiver, 50)
-        assert (await hang_up(relayd, "reloaded"))["changes"] == []
+        assert (await hang_up(relayd, "configuration_reloaded"))["changes"] == []
 
 
 async def test_signals_to_all_processes_are_for_the_daemon(tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ async def test_signals_to_all_processes_are_for_the_daemon(tmp_path: Path) -> No
         # In its first moments, before it has said what it does with them, and later.
         relayd.signal(signal.SIGHUP)
         with trio.fail_after(60):
-            while not (relayd.events("reloaded") or relayd.events("reload_refused")):
+            while not (relayd.events("configuration_reloaded") or relayd.events("reload_refused")):
                 children = Path(f"/proc/{relayd.pid}/task/{relayd.pid}/children").read_text()
                 for each in map(int, children.split()):
                     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                         os.kill(each, number)
                 await trio.sleep(0.001)
         assert not relayd.events("reload_refused")
-        assert not relayd.events("template_ended")
+        assert not relayd.events("reader_template_exited")
 
 
 async def test_sigterm_while_the_file_is_read_ends_both(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ async def test_sigterm_while_the_file_is_read_ends_both(tmp_path: Path) -> None:
         relayd.signal(signal.SIGTERM)
         assert await relayd.wait() == 0
         await gone(reader)
-        assert not relayd.events("reloaded")
+        assert not relayd.events("configuration_reloaded")
 
 
 async def test_a_daemon_that_is_killed_takes_what_reads_along(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_a_storm_of_signals_reads_the_last_file(tmp_path: Path) -> None:
             await trio.sleep(0.01)
         # All that came while one was under way are one more, not a hundred: then nothing is left.
         for _ in range(4):
-            changes = (await hang_up(relayd, "reloaded"))["changes"]
+            changes = (await hang_up(relayd, "configuration_reloaded"))["changes"]
         assert changes == []
-        assert len(relayd.events("reloaded")) < 20
+        assert len(relayd.events("configuration_reloaded")) < 20
         await more(receiver, 20)

@@ -200,7 +200,7 @@ async def test_memory_and_answers_of_others_are_bounded(
             nursery.cancel_scope.cancel()
         assert memory < MEMORY
         assert found.longest_cpu_s < LONGEST_CPU_S
-        assert not relayd.events("defect")
+        assert not relayd.events("daemon_internal_error")
 
 
 @needs_root
@@ -221,7 +221,7 @@ async def test_idle_connections_of_one_user_keep_no_other_out(tmp_path: Path) ->
             async with connected(tmp_path) as other:
                 with trio.fail_after(30):
                     assert (await other.hand_over(f"evt_{number}"))["ok"]
-        assert relayd.events("connection_let_go")
+        assert relayd.events("connection_closed")
         assert peak_memory(relayd.pid) < MEMORY
 
 

@@ -109,6 +109,7 @@ async def scene(
     make: bool = True,
     module: str = "relayd",
     env: dict[str, str] | None = None,
+    max_size: str = "unlimited",
 ) -> AsyncIterator[Scene]:
     for name in ("market", "sound"):
         (folder / name).mkdir()
@@ -119,7 +120,10 @@ async def scene(
     spools = {name: {"path": f"{name}/spool.db"} for name in ("market", "sound")}
     async with open_receiver() as receiver:
         config = write_config(
-            folder, {"books": {"url": receiver.url, "rate_limit": "1000/s"}}, spools=spools
+            folder,
+            {"books": {"url": receiver.url, "rate_limit": "1000/s"}},
+            spools=spools,
+            queue={"path": "queue.db", "max_size": max_size},
         )
         async with running(config, module=module, env=env) as relayd:
             it = Scene(relayd, receiver, config, spool, sound)
@@ -178,7 +182,14 @@ async def test_a_spool_replaced_by_a_link_to_another_markets(tmp_path: Path) -> 
         insert(other, "evt_of_another_market")
         it.spool.unlink()
         it.spool.symlink_to(other)
-        await it.waits(f"leads to {other} now", "relayd reload")
+        said = await it.waits(f"leads to {other} now", "relayd reload")
+        text = await command("spool", "status", config=it.config, status=1)
+        assert f"market waits for: {said}" in " ".join(text.split())
+        printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
+        assert {each["name"]: each["waits_for"] for each in printed["spools"]} == {
+            "market": said,
+            "sound": None,
+        }
         await it.others_go_on()
         assert "evt_of_another_market" not in states(tmp_path / "queue.db")
 
@@ -194,7 +205,7 @@ async def test_damaged_names_in_a_schema_that_are_not_utf_8(tmp_path: Path) -> N
         await it.others_go_on()
         printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
         assert any("not UTF-8" in str(each["problem"]) for each in printed["spools"])
-        assert it.relayd.events("reader_defect") == []
+        assert it.relayd.events("reader_internal_error") == []
 
 
 @pytest.mark.parametrize("when", ["at the start", "by a reload"])
@@ -228,7 +239,7 @@ async def test_a_link_to_another_markets_spool_takes_no_event_of_it(
             await until(
                 lambda: any(
                     "the table of spool owner" in line["detail"]
-                    for line in relayd.events("spool_waiting")
+                    for line in relayd.events("source_unavailable")
                 ),
                 15,
             )
@@ -248,7 +259,7 @@ async def test_a_link_to_the_queue_opens_nothing(tmp_path: Path) -> None:
     spool.symlink_to(tmp_path / "queue.db")
     config = write_config(tmp_path, spools={"market": {"path": str(spool)}})
     async with running(config) as relayd:
-        waits = await relayd.logged("spool_waiting")
+        waits = await relayd.logged("source_unavailable")
         assert "a file of the queue" in waits["detail"]
 
 
@@ -278,7 +289,7 @@ async def test_a_link_is_followed_as_it_was_when_the_configuration_was_read(
             insert(second, "evt_3")
             link.unlink()
             link.symlink_to(second if what == "file" else second.parent)
-            waits = await relayd.logged("spool_waiting")
+            waits = await relayd.logged("source_unavailable")
             assert f"leads to {second} now" in waits["detail"]
             assert "evt_3" not in states(tmp_path / "queue.db")
             await command("reload", config=config)
@@ -377,7 +388,7 @@ async def test_a_journal_whose_check_is_outrun_deletes_nothing_where_it_is_confi
         journal.write_bytes(hot_journal(it.spool, victim))
         # SQLite rolls the journal back and deletes it, and fails once, at the file that it names.
         with trio.fail_after(15):
-            waits = await it.relayd.logged("spool_waiting")
+            waits = await it.relayd.logged("source_unavailable")
         assert "unable to open database file" in waits["detail"]
         assert not journal.exists()
         assert victim.stat().st_ino == before
@@ -450,6 +461,37 @@ async def test_values_that_escape_the_size_limits(tmp_path: Path) -> None:
         assert all(kib(pid) < 40 * 1024 for pid in it.readers())
 
 
+async def test_rejected_input_of_one_spool_fills_no_disk_and_costs_no_other_spool_its_own(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, max_size="200MB") as it:
+        insert_bad = (
+            "INSERT INTO relayd_spool (id, type, data) VALUES (?, 'no type', json_quote(?))"
+        )
+        execute(it.sound, insert_bad, "evt_mine", "m" * 500_000)
+        await it.relayd.logged("input_rejected", source="spool sound")
+        for number in range(60):
+            execute(it.spool, insert_bad, f"evt_{number}", "x" * 1_000_000)
+        await it.delivers("evt_after", within_s=60)
+        await until(lambda: len(it.relayd.events("input_rejected")) == 61)
+        removed = it.relayd.events("rejected_removed")
+        assert {each["source"] for each in removed} == {"spool market"}
+        assert {each["max_bytes"] for each in removed} == {10_000_000}
+        listed = json.loads(await command("rejected", "list", "--json", config=it.config))
+        sources = [each["source"] for each in listed["rejected"]]
+        assert sources.count("spool sound") == 1
+        assert sources.count("spool market") == 9
+        [counted] = listed["removed"]
+        assert (counted["source"], counted["count"]) == ("spool market", 51)
+        status = json.loads(await command("status", "--json", config=it.config))
+        assert status["queue"]["rejected_removed"] == listed["removed"]
+        assert status["queue"]["size_bytes"] < 40_000_000
+        for words in (("rejected", "list"), ("status",)):
+            text = " ".join((await command(*words, config=it.config)).split())
+            assert "spool market: rejected input took more room than one source may have" in text
+            assert "51 rows, 51 MB (invalid_type 51)" in text
+
+
 def kib(pid: int) -> int:
     [line] = [
         line
@@ -466,7 +508,7 @@ async def test_a_reader_that_is_killed_is_started_again(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         await it.delivers("evt_before")
         os.kill(it.reader(it.spool), signal.SIGKILL)
-        ended = await it.relayd.logged("reader_ended", source="spool market")
+        ended = await it.relayd.logged("reader_exited", source="spool market")
         assert "SIGKILL" in ended["detail"]
         await it.others_go_on()
         await it.delivers("evt_after")
@@ -477,7 +519,7 @@ async def test_a_reader_that_stands_still_is_killed(tmp_path: Path) -> None:
         await it.delivers("evt_before")
         os.kill(it.reader(it.spool), signal.SIGSTOP)
         with trio.fail_after(15):
-            ended = await it.relayd.logged("reader_ended", source="spool market")
+            ended = await it.relayd.logged("reader_exited", source="spool market")
         assert "said nothing" in ended["detail"]
         await it.delivers("evt_after")
 
@@ -495,7 +537,7 @@ async def test_a_template_that_is_killed_is_started_again(tmp_path: Path) -> Non
         readers = it.readers()
         os.kill(template, signal.SIGKILL)
         await until(lambda: not any(map(alive, readers)))
-        await it.relayd.logged("template_ended")
+        await it.relayd.logged("reader_template_exited")
         await it.delivers("evt_after")
         await until(lambda: len(it.readers()) == 2)
 
@@ -549,13 +591,13 @@ async def test_signals_to_all_processes_leave_the_readers_to_the_daemon(tmp_path
                 os.kill(pid, number)
         await it.delivers("evt_after")
         assert [*children(it.relayd.pid), *it.readers()] == helpers
-        assert not it.relayd.events("reader_ended")
+        assert not it.relayd.events("reader_exited")
 
 
 async def test_a_defect_of_the_daemons_part_stays_with_its_spool(tmp_path: Path) -> None:
     async with scene(tmp_path, module="faults.spool_defect") as it:
         execute(it.spool, INSERT, "evt_defect")
-        said = await it.relayd.logged("spool_defect", source="spool market")
+        said = await it.relayd.logged("spool_internal_error", source="spool market")
         assert "RuntimeError" in json.dumps(said["exception"])
         await it.waits("a defect in relayd")
         await it.others_go_on()

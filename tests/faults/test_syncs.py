@@ -213,7 +213,7 @@ async def fails_at_a_sync(tmp_path: Path, under: list[str]) -> Handed:
                 await relayd.logged("started")
             await hand_over_until_it_ends(tmp_path, handed)
             assert await relayd.wait() == 1
-            [line] = relayd.events("failed")
+            [line] = relayd.events("daemon_failed")
             assert str(tmp_path / "queue.db") in line["detail"]
             assert "IOERR" in line["detail"]
             assert relayd.errors.count("\n") == 1, "one line for a person, and no traceback"

@@ -122,7 +122,7 @@ def test_without_room_it_goes_on_unrecorded(tmp_path: Path) -> None:
         ):
             assert working.call(7, abs, -3) == 3
             assert not working.poison
-    assert [line["event"] for line in logs] == ["work_not_recorded"]
+    assert [line["event"] for line in logs] == ["crash_journal_unwritable"]
 
 
 class TestDrive:

@@ -30,14 +30,14 @@ LOG_LINES_PER_S = 400
 
 DEFECTS = (
     "defect",
-    "part_failed",
-    "attempt_defect",
+    "task_restarting",
+    "attempt_internal_error",
     "attempt_not_recorded",
     "delivery_not_quarantined",
-    "claim_defect",
+    "claim_internal_error",
     "command_failed",
     "reload_failed",
-    "event_defect",
+    "event_internal_error",
 )
 """What relayd logs when it contains a defect of its own."""
 

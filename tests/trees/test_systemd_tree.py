@@ -268,7 +268,9 @@ def test_the_spool_may_be_in_the_markets_own_database(system: Tree) -> None:
     )
     system.run("systemctl", "reload", "relayd.service")
     waits = until(
-        lambda: [each for each in journal(system, "--grep=spool_waiting") if "own" in str(each)],
+        lambda: [
+            each for each in journal(system, "--grep=source_unavailable") if "own" in str(each)
+        ],
         "a spool that waits",
     )
     assert "ReadWritePaths=" in waits[-1]["MESSAGE"]

@@ -31,7 +31,7 @@ async def test_a_defect_is_logged_and_the_part_runs_again_after_a_growing_pause(
     pauses = [later - earlier for earlier, later in pairwise(began)]
     assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
     assert len(cleaned) == 8
-    assert [(line["event"], line["part"]) for line in logs] == [("part_failed", "part")] * 8
+    assert [(line["event"], line["part"]) for line in logs] == [("task_restarting", "part")] * 8
 
 
 async def test_cancellation_passes_through_and_what_failed_with_it_is_logged(
@@ -52,7 +52,7 @@ async def test_cancellation_passes_through_and_what_failed_with_it_is_logged(
         await contained(run, "part")
     assert scope.cancelled_caught
     assert trio.current_time() - scope.deadline < 2
-    assert [line["event"] for line in logs] == ["part_failed"]
+    assert [line["event"] for line in logs] == ["task_restarting"]
 
 
 async def test_a_broken_queue_ends_the_part() -> None:

@@ -12,10 +12,11 @@ from processes import write_config
 from structlog.testing import capture_logs
 
 from relayd.config.load import load_config
-from relayd.core.acceptance import Acceptance, NewEvent, refusal
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.event import Event
+from relayd.core.parts import whole
 from relayd.crash_journal import AtWork
-from relayd.intake import Intake
+from relayd.intake import Intake, matcher_for
 from relayd.queue.interface import QueueError, QueueUnavailable
 from relayd.queue.sqlite.queue import Queue
 
@@ -28,6 +29,14 @@ class Refusing:
 
     error: Exception
     accepted: list[str] = field(default_factory=list)
+    most_bytes: list[int] = field(default_factory=list)
+
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int
+    ) -> Sequence[RejectedRow]:
+        await trio.lowlevel.checkpoint()
+        self.most_bytes.append(most_bytes)
+        return rejected
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         await trio.lowlevel.checkpoint()
@@ -40,6 +49,17 @@ class Refusing:
 def intake(folder: Path, queue: Refusing) -> Intake:
     config = load_config(write_config(folder, {"books": {"url": "https://a.example"}}), environ={})
     return Intake(cast("Queue", queue), config, lambda _: None, AtWork.unrecorded())
+
+
+async def test_the_limit_of_rejected_input_follows_a_reload(tmp_path: Path) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+    await taking.reject([])
+    path = write_config(tmp_path, queue={"path": "queue.db", "max_size": "100MB"})
+    config = load_config(path, environ={})
+    taking.apply(config, whole(matcher_for(config)))
+    await taking.reject([])
+    assert queue.most_bytes == [64_000_000, 5_000_000]
 
 
 def events() -> list[Event]:
@@ -55,7 +75,7 @@ async def test_a_defect_at_one_event_is_its_own(tmp_path: Path, error: Exception
         Acceptance.DEFECT if number == 2 else Acceptance.ACCEPTED for number in range(5)
     ]
     assert queue.accepted == ["evt_0", "evt_1", "evt_3", "evt_4"]
-    [line] = [line for line in logs if line["event"] == "event_defect"]
+    [line] = [line for line in logs if line["event"] == "event_internal_error"]
     assert line["event_id"] == "evt_2"
     refused = refusal(Acceptance.DEFECT, "evt_2")
     assert refused is not None
@@ -96,7 +116,7 @@ async def test_a_defect_after_the_event_is_durable_does_not_refuse_it(
         results = await taking.accept(events()[:2], "socket")
     assert results == [Acceptance.ACCEPTED] * 2
     assert queue.accepted == ["evt_0", "evt_1"]
-    assert [line["event"] for line in logs] == ["event_not_logged"] * 2
+    assert [line["event"] for line in logs] == ["event_log_failed"] * 2
 
 
 async def test_a_full_disk_is_no_defect(tmp_path: Path) -> None:

@@ -110,12 +110,12 @@ def _tell(error: BaseException) -> int:
     for leaf in found:
         reason = reason_of(leaf)
         if reason is None:
-            _log.critical("defect", detail=type(leaf).__name__, exc_info=leaf)
+            _log.critical("daemon_internal_error", detail=type(leaf).__name__, exc_info=leaf)
             reason = (
                 f"an internal error ended relayd ({type(leaf).__name__}); its log has the traceback"
             )
         else:
-            _log.critical("failed", detail=reason)
+            _log.critical("daemon_failed", detail=reason)
         # Once, wherever one looks: a terminal and systemd's journal show both streams.
         if not _one_stream():
             click.echo(f"relayd: {reason}", err=True)

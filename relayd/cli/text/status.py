@@ -6,6 +6,7 @@ import click
 
 from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
+from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.snapshot_values import (
@@ -157,3 +158,5 @@ def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[s
     if queue.rejected:
         text = f"rejected input: {queue.rejected:,} (see `relayd rejected list`)"
         yield click.style(text, fg="yellow")
+    for line in removed_lines(queue.removed):
+        yield click.style(line, fg="yellow")

@@ -54,7 +54,7 @@ def _make_private(path: Path) -> None:
                 f" chown it to relayd's user, and chmod 0600 {name}",
             ) from None
         _log.warning(
-            "queue_made_private",
+            "queue_permissions_fixed",
             path=str(name),
             mode=f"{mode:04o}",
             detail="others could read it; its mode is 0600 now",

@@ -20,6 +20,7 @@ from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.effective_due import HELD_UNTIL
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.rejected_limit import read_removed
 from relayd.queue.sqlite.statistics import read_tallies
 
 # What waits is counted in an index that does not hold the releases: whether some of it is released
@@ -130,6 +131,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
         contents=read_contents(reading.db),
+        removed=tuple(read_removed(reading.db)),
     )
 
 

@@ -148,7 +148,7 @@ class Queue(EventPath):
 
     async def prune_rejected(self, before: float) -> int:
         """Remove some of the oldest rejected input of before this time; return how much."""
-        return await self._write(lambda db: prune.remove_rejected(db, before, now=self._clock()))
+        return await self._write(lambda db: prune.remove_rejected(db, before))
 
     async def shift_retries(self, retries: Retries, step: float) -> None:
         """Move these retries' times, of those that did not change since they were found."""

@@ -207,7 +207,47 @@ CREATE INDEX deliveries_releasable
 
 _VERSION_2 = _VERSION_2_EVENTS + _VERSION_2_RELEASES
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+REJECTED_ROW_BYTES: Final = 300
+"""What a rejected row takes beside its values and its reason: the other columns, and its entries in the
+indexes."""
+
+
+def rejected_size(row: str) -> str:
+    """Return the SQL for what a rejected row takes, in bytes; `row` is its table's name there."""
+    names = ("reason", "id", "type", "data", "created", "market_id", "api_version")
+    lengths = (f"coalesce(length({row}.{name}), 0)" for name in names)
+    return f"({REJECTED_ROW_BYTES} + {' + '.join(lengths)})"
+
+
+_VERSION_3 = f"""
+-- What is kept of each source's rejected input, so that it has a limit: see rejected_limit.
+CREATE TABLE rejected_kept (
+  source TEXT PRIMARY KEY,
+  count  INTEGER NOT NULL,
+  bytes  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO rejected_kept (source, count, bytes)
+  SELECT source, count(*), sum({rejected_size("rejected")}) FROM rejected GROUP BY source;
+CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
+  INSERT OR IGNORE INTO rejected_kept (source, count, bytes) VALUES (NEW.source, 0, 0); UPDATE rejected_kept
+  SET count = count + 1, bytes = bytes + {rejected_size("NEW")} WHERE source = NEW.source; END;
+CREATE TRIGGER rejected_taken AFTER DELETE ON rejected BEGIN
+  UPDATE rejected_kept SET count = count - 1, bytes = bytes - {rejected_size("OLD")}
+  WHERE source = OLD.source; END;
+CREATE INDEX rejected_of_source ON rejected (source);
+-- What was removed for that limit, for the operator to see.
+CREATE TABLE rejected_removed (
+  source   TEXT NOT NULL,
+  code     TEXT NOT NULL,
+  count    INTEGER NOT NULL,
+  bytes    INTEGER NOT NULL,
+  first_at REAL NOT NULL,
+  last_at  REAL NOT NULL,
+  PRIMARY KEY (source, code)
+) STRICT, WITHOUT ROWID;
+"""  # noqa: S608 - constants of our own
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 
 VERSION = len(MIGRATIONS)

@@ -47,5 +47,5 @@ class WalWatch:
                 " open sqlite3 shell?): the file grows until it ends",
             )
         elif self._large and size < LARGE_BYTES:
-            _log.info("wal_cut_back", path=str(self._wal), bytes=size)
+            _log.info("wal_truncated", path=str(self._wal), bytes=size)
         self._large = size >= LARGE_BYTES

@@ -536,7 +536,7 @@ async def test_a_queue_that_others_may_read_is_made_private(tmp_path: Path, rest
         async with opened(tmp_path / "copy.db"):
             modes = [(tmp_path / f"copy.db{side}").stat().st_mode & 0o777 for side in copies]
     assert modes == [0o600] * 3
-    assert [line["event"] for line in logs] == ["queue_made_private"]
+    assert [line["event"] for line in logs] == ["queue_permissions_fixed"]
 
 
 async def test_ids_are_unique_within_a_market(tmp_path: Path) -> None:

@@ -312,7 +312,10 @@ async def test_a_queue_that_stays_too_large_is_told_once(
                 # It goes on where more may go: here, since the limit is higher.
                 task.apply(QueueConfig(path, 100 * DAY, 3_000_000))
                 await until(lambda: not task.too_large)
-                assert [each["event"] for each in logs] == ["queue_too_large", "queue_fits_again"]
+                assert [each["event"] for each in logs] == [
+                    "queue_too_large",
+                    "queue_size_recovered",
+                ]
                 nursery.cancel_scope.cancel()
 
 
@@ -389,7 +392,7 @@ async def test_rejected_input_goes_before_any_event_when_the_queue_is_too_large(
         with structlog.testing.capture_logs() as logs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(task.run)
-                await until(lambda: any(each["event"] == "rejected_pruned" for each in logs))
+                await until(lambda: any(each["event"] == "rejected_removed" for each in logs))
                 nursery.cancel_scope.cancel()
         assert len(left(path)) == 20, "the history stays"
         kept = [seq for (seq,) in rows_of(path, "SELECT seq FROM rejected ORDER BY seq")]
@@ -422,7 +425,7 @@ async def test_a_clock_that_is_ahead_expires_nothing_and_forgets_no_id(tmp_path:
             clock = NOW + ahead
             with structlog.testing.capture_logs() as logs:
                 await one_pass()
-            assert [line["event"] for line in logs] == [["expiry_waits"], []][ahead > 31 * DAY]
+            assert [line["event"] for line in logs] == [["retention_paused"], []][ahead > 31 * DAY]
             assert len(left(path)) == 2
             assert len(rows_of(path, "SELECT * FROM deliveries")) == 1
             assert len(rows_of(path, "SELECT * FROM rejected")) == 1

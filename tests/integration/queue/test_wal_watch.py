@@ -25,7 +25,7 @@ def test_it_is_told_once_when_it_grows_and_once_when_it_shrinks(
                 wal.write_bytes(bytes(size))
             watch.look()
     assert [(line["event"], line["bytes"]) for line in lines] == [
-        ("wal_large", 1000), ("wal_cut_back", 10), ("wal_large", 2000)
+        ("wal_large", 1000), ("wal_truncated", 10), ("wal_large", 2000)
     ]  # fmt: skip
 
 

@@ -140,7 +140,7 @@ async def test_a_defect_ends_the_connection_that_met_it_alone(tmp_path: Path) ->
             intake.error = None
             await other.send_all(EVENT)
             assert (await answers(other, 1))[0]["ok"]
-    assert [line["event"] for line in lines] == ["connection_defect"]
+    assert [line["event"] for line in lines] == ["connection_internal_error"]
 
 
 async def test_a_broken_queue_is_not_contained(tmp_path: Path) -> None:
