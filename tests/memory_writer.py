@@ -33,7 +33,7 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.queue.snapshot_values import Contents, RejectedInput
-from relayd.queue.sqlite.schema import REJECTED_ROW_BYTES
+from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,
     Cursor,

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from relayd.core.hold import Hold
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
-from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.queue.sqlite.schema import APPLICATION_ID, is_unfinished
+from relayd.queue.sqlite.tables import VERSION
 from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0

@@ -21,7 +21,8 @@ from relayd.queue.sqlite import migration
 from relayd.queue.sqlite.migration import market_of, move_step
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.read_only import open_reading
-from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
+from relayd.queue.sqlite.schema import migrate
+from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
 from relayd.sqlite_errors import DatabaseFullError
 
 VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"

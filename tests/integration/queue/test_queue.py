@@ -25,7 +25,8 @@ from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite.claim import _DUE, _NEXT_DUE, _RELEASED
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.schema import VERSION, SchemaMismatchError
+from relayd.queue.sqlite.schema import SchemaMismatchError
+from relayd.queue.sqlite.tables import VERSION
 from relayd.queue.values import Claim, Declared, Recording, Want
 
 URL = "https://app.example/hook"

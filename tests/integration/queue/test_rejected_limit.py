@@ -18,7 +18,8 @@ from relayd.queue.snapshot_values import RemovedInput
 from relayd.queue.sqlite.prune import remove_rejected
 from relayd.queue.sqlite.rejected import drop_rejected, forget_left, list_rejected
 from relayd.queue.sqlite.rejected_limit import read_removed, remove_oldest
-from relayd.queue.sqlite.schema import MIGRATIONS, migrate
+from relayd.queue.sqlite.schema import migrate
+from relayd.queue.sqlite.tables import MIGRATIONS
 from relayd.sqlite_errors import DatabaseFullError
 
 SIZE = "300 + length(reason) + length(id) + length(type) + length(data)"

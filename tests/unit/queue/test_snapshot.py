@@ -22,7 +22,8 @@ from relayd.queue.sqlite.details import find
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.query_plan import query_for
 from relayd.queue.sqlite.read_only import Reading, open_reading
-from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION
+from relayd.queue.sqlite.schema import APPLICATION_ID
+from relayd.queue.sqlite.tables import VERSION
 from relayd.queue.values import Declared
 
 
