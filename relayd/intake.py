@@ -14,7 +14,7 @@ from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher
 from relayd.core.parts import Parts, whole
-from relayd.core.poison import event_key
+from relayd.core.quarantine import event_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable, QueueWriter
 

@@ -92,7 +92,7 @@ class Rejection:
 
     `code` is for programs: `invalid_json`, `invalid_text` (not UTF-8), `too_deep`, `too_large`,
     `not_an_object`, `unknown_key`, `missing_key`, `wrong_market`, or `invalid_` and the key; later on
-    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is a sentence for
+    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.quarantine`). `reason` is a sentence for
     people: what is wrong, and what would be right.
     """
 
