@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayd.core.body import JsonProblem, Parsed, parse_json
 from relayd.core.event_fields import checked_data
+from relayd.core.js_json import JsonProblem, Parsed, parse_json
 from relayd.core.json_text import JsonValue
 from relayd.core.parts import Parts
 from relayd.core.sliced_body import parse_in_slices

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.config.partial import PartialConfig
-from relayd.core.body import Parsed, parse_json
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.hold import Hold
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.matching import Matcher
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, in_flight_document, unfaithful_fields
