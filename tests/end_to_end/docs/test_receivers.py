@@ -315,6 +315,60 @@ async def test_a_receiver_accepts_two_secrets_while_one_changes(tmp_path: Path, 
         assert await receiver.post(both, signed(both, f"{SECRET} {OLD_SECRET}")) == 401
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("receiver_express.js", '    limit: "2mb",\n'),
+        ("receiver_nest.ts", '  app.useBodyParser("json", { limit: "2mb" });\n'),
+    ],
+)
+async def test_without_the_pages_limit_100_kb_are_refused(
+    tmp_path: Path, name: str, line: str
+) -> None:
+    code = snippets()[name]
+    assert line in code
+    port = unused_port()
+    (tmp_path / name).write_text(code.replace(line, "").replace("8080", str(port)))
+    arguments = COMMANDS[name](tmp_path, name, port)
+    async with served(arguments, port, tmp_path, {"WEBHOOK_SECRET": SECRET}) as process:
+        receiver = Receiver(process, port, tmp_path)
+        for length, status in ((100_000, 204), (110_000, 413)):
+            body = body_of(f"evt_{length}", "x" * length)
+            assert await receiver.post(body, signed(body)) == status
+
+
+async def test_a_secret_changes_as_the_page_says(tmp_path: Path) -> None:
+    new = "7f3a9c5e1b2d4f60"
+    name = "receiver.py"
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(SECRET)
+    secret_file.chmod(0o400)
+    async with receiving(tmp_path, name, f"{new} {SECRET}") as receiver:
+        subscription = {"url": receiver.url, "secret": {"file": str(secret_file)}}
+        config = write_config(tmp_path, {"books": subscription})
+        await command("spool", "create", str(tmp_path / "spool.db"))
+        async with running(config) as relayd:
+            await command("emit", "order.created", "--sample", config=config)
+            with trio.fail_after(20):
+                await relayd.logged("attempt_succeeded")
+            secret_file.chmod(0o600)
+            secret_file.write_text(new)
+            secret_file.chmod(0o400)
+            await command("check", config=config)
+            await command("reload", config=config)
+            assert "204" in await command("test", "books", config=config)
+            await command("emit", "order.updated", "--sample", config=config)
+            with trio.fail_after(20):
+                while len(relayd.events("attempt_succeeded")) < 2:
+                    await trio.sleep(0.02)
+            assert not relayd.events("attempt_failed")
+    # The last step: the new one alone.
+    async with receiving(tmp_path, name, new) as receiver:
+        body = body_of("evt_1")
+        assert await receiver.post(body, signed(body, new)) == 204
+        assert await receiver.post(body, signed(body, SECRET)) == 401
+
+
 @EACH
 async def test_a_receiver_does_not_start_without_a_secret(tmp_path: Path, name: str) -> None:
     port = unused_port()
