@@ -121,10 +121,13 @@ class Relay:
 
     def sample_helpers(self) -> None:
         """Note how much memory its helpers have now, each for itself."""
+        assert self._process is not None
         for pid in self.helpers():
             try:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if command == Path(f"/proc/{self._process.pid}/cmdline").read_bytes():
+                    continue  # forked, and not executed yet: what it has is the daemon's
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             except OSError:
                 continue
             for line in rollup.splitlines():
