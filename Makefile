@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 BIN    := .venv/bin
-TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
+TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees
 
-.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd test-pythons bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## lists the targets
@@ -73,10 +73,14 @@ deb: .venv/ready  ## makes the Debian package, in dist/
 	@packaging/build-deb
 
 test-deb: deb  ## installs and removes it in fresh Debian trees, and tries pipx there (as root)
-	@$(TREES) tests/trees/test_deb.py tests/trees/test_pipx.py
+	@$(TREES) $(BIN)/python -m pytest tests/trees/test_deb.py tests/trees/test_pipx.py
 
 test-systemd: deb  ## runs it under a real systemd in Debian trees (as root)
-	@$(TREES) tests/trees/test_systemd_tree.py
+	@$(TREES) $(BIN)/python -m pytest tests/trees/test_systemd_tree.py
+
+test-pythons: .venv/ready  ## runs the tests, or PYTEST_ARGS, with Debian's Python 3.13 and 3.14 in trees (as root)
+	@$(TREES) env PYTHONPATH=tests $(BIN)/python -m trees.pythons \
+	  $(or $(PYTEST_ARGS),-n 2 --dist worksteal --deselect=tests/torture)
 
 bench: .venv-bench/ready  ## measures relayd beside its peers, in 15 minutes (nginx and more from Debian, as root)
 	@.venv-bench/bin/python -m benchmarks --output benchmarks/results --update docs/performance.md README.md

@@ -39,6 +39,7 @@ class MemoryQueue:
     holds: dict[str, Hold | None] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
+    _recorded: set[tuple[int, int]] = field(default_factory=set)
 
     def add(
         self, now: float, subscription: str = "books", event_type: str = "order.created"
@@ -144,8 +145,9 @@ class MemoryQueue:
         if self.record_errors:
             raise self.record_errors.pop(0)
         record = recording.record
-        numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
-        assert (record.delivery.seq, record.delivery.attempts) not in numbers
+        number = (record.delivery.seq, record.delivery.attempts)
+        assert number not in self._recorded
+        self._recorded.add(number)
         self.records.append(record)
         self.keep_own_events(recording.own_events)
         if record.outcome.gone:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from faults.injection import needs_root
+from faults.injection import needs_deleting_sqlite, needs_root
 from faults.producing import insert, states, until
 from processes import RelaydProcess, command, make_spool, running, write_config
 from receivers import Receiver, open_receiver
@@ -334,6 +334,7 @@ def hot_journal(spool: Path, names: Path) -> bytes:
     return head + locking_page + name + struct.pack(">II", len(name), sum(name)) + magic
 
 
+@needs_deleting_sqlite
 def test_sqlite_deletes_the_file_that_a_hot_journal_names(tmp_path: Path) -> None:
     # The control: what the tests below exclude does happen without relayd.
     spool, victim = make_spool(tmp_path / "spool.db"), tmp_path / "victim"
@@ -374,6 +375,7 @@ def execute_quietly(path: Path) -> None:
     execute(path, "PRAGMA user_version")
 
 
+@needs_deleting_sqlite
 async def test_a_journal_whose_check_is_outrun_deletes_nothing_where_it_is_confined(
     tmp_path: Path,
 ) -> None:

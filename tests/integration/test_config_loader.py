@@ -95,9 +95,9 @@ async def test_problems_are_in_the_same_words(tmp_path: Path) -> None:
 )
 async def test_a_process_that_fails(tmp_path: Path, what: str, reason: str) -> None:
     known = load_config(write_config(tmp_path), environ={})
-    loader, files = ConfigLoader("faulty_loader", deadline_s=1.5), open_files()
-    if what == "floods":
-        loader = ConfigLoader("faulty_loader")
+    loader, files = ConfigLoader("faulty_loader"), open_files()
+    if what == "hangs":
+        loader = ConfigLoader("faulty_loader", deadline_s=1.5)
     with pytest.raises(NotReadError, match=reason):
         await loader.load(tmp_path / what, known)
     assert loader.children() == []
