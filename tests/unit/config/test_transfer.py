@@ -55,7 +55,7 @@ def test_receiving_compiles_no_pattern(tmp_path: Path, monkeypatch: pytest.Monke
     really = vars(re)["_compile"]  # called by `re.compile`, and where a pattern is unpickled
 
     def count(pattern: str, flags: int = 0) -> "re.Pattern[str]":
-        compiled.append(pattern)
+        compiled.extend([pattern] if "shop" in pattern else [])
         return really(pattern, flags)  # type: ignore[no-any-return]  # private, so it has no type
 
     monkeypatch.setattr(re, "_compile", count)
