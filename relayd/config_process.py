@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from relayd.child_process import GROUP_SIGNALS
+from relayd.program_files import EXIT_CHANGED, ProgramChangedError, unchanged_program
 from relayd.spool.confinement import end_with_parent, name_process
 from relayd.spool.exit_status import EXIT_MEMORY
 
@@ -41,12 +42,16 @@ def main(daemon_pid: int, descriptor: int, path: str) -> None:
     give_way_to_deliveries(Path(path))
     _give_way_when_memory_is_short()
     try:
-        for piece in _pieces(Path(path)):
+        with unchanged_program():
+            pieces = _pieces(Path(path))
+        for piece in pieces:
             _write(descriptor, piece)
     except BrokenPipeError:
         pass  # nobody waits for it any more
     except MemoryError:
         os._exit(EXIT_MEMORY)
+    except ProgramChangedError:
+        os._exit(EXIT_CHANGED)
     sys.stdout.flush()
     os._exit(0)  # nothing to tidy up, which takes a while with so many objects
 

@@ -1,14 +1,19 @@
 """Asks the running daemon, and ends the command where it refuses or does not answer."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import click
 
+from relayd.cli import WRONG_CONFIGURATION
 from relayd.config.sections import QueueConfig
-from relayd.control import DaemonConnection, NoDaemonError, connected
+from relayd.control import DaemonConnection, NoDaemonError, RefusedByDaemonError, connected
 from relayd.permissions import user_name
+
+RELOAD_TIMEOUT_S: Final = 240.0
+"""More than the daemon gives the reading of the file: it says what came of it."""
 
 
 class DaemonClient:
@@ -21,7 +26,7 @@ class DaemonClient:
         """Return the daemon's answer; end the command where it refuses, or does not answer."""
         answer = self.answer(command, timeout_s=timeout_s, **arguments)
         if not answer.get("ok"):
-            raise click.ClickException(str(answer.get("error", "relayd refused")))
+            raise click.ClickException(str(RefusedByDaemonError(answer)))
         return answer
 
     def answer(
@@ -30,13 +35,21 @@ class DaemonClient:
         """Return the daemon's answer, also a refusal; end the command where there is none."""
         request = {"command": command, **arguments}
         try:
-            return self._connection.ask(request, timeout_s=timeout_s)
+            return self._connection.answer(request, timeout_s=timeout_s)
         except NoDaemonError as error:
             raise click.ClickException(str(error)) from error
         except TimeoutError as error:
             raise click.ClickException(
                 f"relayd did not answer within {timeout_s:g} s; see its log"
             ) from error
+
+
+def end_refused(answer: Mapping[str, Any], *, tell: bool = True) -> NoReturn:
+    """End the command because of a refusal: 78 where the configuration is at fault, otherwise 1."""
+    refused = RefusedByDaemonError(answer)
+    for problem in refused.problems if tell else ():
+        click.echo(problem, err=True)
+    sys.exit(WRONG_CONFIGURATION if refused.code == "configuration" else 1)
 
 
 @contextmanager

@@ -16,11 +16,16 @@ Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
 
 
-def status_document(overview: Overview, live: Live | None, path: str, now: float) -> object:
-    """Return how everything stands; what only a running daemon knows is null without one."""
+def status_document(
+    overview: Overview, live: Live | None, path: str, now: float, *, silent: bool = False
+) -> object:
+    """Return how everything stands; what only a running daemon knows is null without its answer.
+
+    `silent`: it runs, and gave none.
+    """
     queue = overview.queue
     return {
-        "running": live is not None,
+        "running": live is not None or silent,
         "daemon": None
         if live is None
         else {

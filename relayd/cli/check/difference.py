@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import running_daemon
+from relayd.cli.daemon_client import end_refused, running_daemon
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
+from relayd.control import RefusedByDaemonError
 
 _THEN = {
     "hold": "{count} will be held",
@@ -27,17 +28,17 @@ def show_difference(config_path: Path, *, as_json: bool) -> None:
     path = os.path.abspath(config_path)  # noqa: PTH100 - Path.absolute keeps `..`
     with running_daemon(queue_place(config_path)) as daemon:
         answer = daemon.answer("difference", config=path)
-    refused = list(answer.get("problems", ())) or [
-        f"{key}: changing it needs a restart" for key in answer.get("needs_restart", ())
-    ]
-    if not answer.get("ok") and not refused:
-        raise click.ClickException(str(answer.get("error", "relayd refused")))
+    if not answer.get("ok") and not answer.get("problems"):
+        raise click.ClickException(str(RefusedByDaemonError(answer)))
     if as_json:
         print_json(answer)
-    else:
-        for line in refused or _lines(answer, path):
-            click.echo(line, err=bool(refused))
-    if refused:
+    if not answer.get("ok"):
+        end_refused(answer, tell=not as_json)
+    needs_restart = [f"{key}: changing it needs a restart" for key in answer["needs_restart"]]
+    if not as_json:
+        for line in needs_restart or _lines(answer, path):
+            click.echo(line, err=bool(needs_restart))
+    if needs_restart:
         sys.exit(WRONG_CONFIGURATION)
 
 

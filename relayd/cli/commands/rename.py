@@ -1,6 +1,5 @@
 """`rename`: hands a subscription's backlog and history over to its new name in the file."""
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +8,17 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import DaemonClient, running_daemon
+from relayd.cli.daemon_client import (
+    RELOAD_TIMEOUT_S,
+    DaemonClient,
+    end_refused,
+    running_daemon,
+)
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
+from relayd.control import RefusedByDaemonError
 from relayd.core.hold import Hold
 
 _PATIENCE_S: Final = 75.0
@@ -89,15 +93,12 @@ def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     if answer.get("ok"):
         return []
     if answer.get("code") == "configuration":
-        click.echo(answer["error"], err=True)
-        sys.exit(WRONG_CONFIGURATION)
+        end_refused(answer)
     if answer.get("code") != "reload":
-        raise click.ClickException(str(answer.get("error", "relayd refused")))
-    reloaded = daemon.answer("reload")
+        raise click.ClickException(str(RefusedByDaemonError(answer)))
+    reloaded = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     if not reloaded.get("ok"):
-        for problem in reloaded.get("problems") or [reloaded.get("error", "refused")]:
-            click.echo(problem, err=True)
-        sys.exit(1 if reloaded.get("code") == "failed" else WRONG_CONFIGURATION)
+        end_refused(reloaded)
     return list(reloaded["changes"])
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from relayd.cli.terminal import json_text, pause, print_json
 from relayd.cli.text.status import status_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.control import NoDaemonError, connected
+from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import Overview
 from relayd.views.status import Live, status_document
@@ -49,11 +50,11 @@ def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
     """
     queue = queue_place(config_path)
     if not watch:
-        overview, live, now = _look(queue)
+        look = _look(queue)
         if as_json:
-            print_json(status_document(overview, live, str(queue.path), now))
+            print_json(look.document())
         else:
-            click.echo("\n".join(status_lines(overview, live, str(queue.path), now)))
+            click.echo(look.text())
         return
     try:
         for shown in _again_and_again(queue, as_json=as_json):
@@ -67,13 +68,12 @@ def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
 
 def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
     while True:
-        overview, live, now = _look(queue)
+        look = _look(queue)
         if as_json:
             # One line each, so that a program knows where a document ends.
-            document = status_document(overview, live, str(queue.path), now)
-            yield json_text(document)
+            yield json_text(look.document())
             continue
-        text = "\n".join(status_lines(overview, live, str(queue.path), now))
+        text = look.text()
         if sys.stdout.isatty():
             click.clear()
             yield text
@@ -81,8 +81,27 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
             yield f"{text}\n"
 
 
-def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at a queue, and what its daemon said: `silent` where it runs and said nothing."""
+
+    overview: Overview
+    live: Live | None
+    path: str
+    now: float
+    silent: bool
+
+    def document(self) -> object:
+        return status_document(self.overview, self.live, self.path, self.now, silent=self.silent)
+
+    def text(self) -> str:
+        lines = status_lines(self.overview, self.live, self.path, self.now, silent=self.silent)
+        return "\n".join(lines)
+
+
+def _look(queue: QueueConfig) -> _Look:
     live: Live | None = None
+    silent = False
     try:
         with connected(queue.control_path) as daemon:
             live = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
@@ -93,7 +112,11 @@ def _look(queue: QueueConfig) -> tuple[Overview, Live | None, float]:
                 err=True,
             )
     except TimeoutError:
+        silent = True
         click.echo("Note: the daemon does not answer; see its log.", err=True)
+    except RefusedByDaemonError as refused:
+        silent = True
+        click.echo(f"Note: the daemon refuses to say how it is: {refused}.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
-        return reading.overview(now=now), live, now
+        return _Look(reading.overview(now=now), live, str(queue.path), now, silent)

@@ -20,9 +20,13 @@ from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state
 
 
-def status_lines(overview: Overview, live: Live | None, path: str, now: float) -> Iterator[str]:
-    """Yield how everything stands, for a person."""
-    if live is None:
+def status_lines(
+    overview: Overview, live: Live | None, path: str, now: float, *, silent: bool = False
+) -> Iterator[str]:
+    """Yield how everything stands, for a person. `silent`: a daemon runs, and gave no answer."""
+    if silent:
+        yield click.style("relayd runs, but did not answer: this is what its queue says.", fg="red")
+    elif live is None:
         yield click.style("relayd is not running: this is what its queue says.", fg="red")
     else:
         since = about(live["uptime_s"])
