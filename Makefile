@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
 
-.PHONY: help demo test faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## lists the targets
@@ -15,6 +15,14 @@ demo: .venv/ready  ## shows an event's whole path on this machine
 
 test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+snippets: build/snippets/ready  ## installs what the documentation's programs need, so that their tests run (npm, pip)
+
+snippets-lock:  ## resolves these again (needs uv, npm, go)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --python-version 3.11 --custom-compile-command "make snippets-lock" \
+	  tests/snippets.lock/requirements.in -o tests/snippets.lock/requirements.txt
+	cd tests/snippets.lock && npm update --package-lock-only && go get -u github.com/mattn/go-sqlite3
 
 torture: .venv/ready  ## runs relayd under random faults for an hour and a half (best as root, with strace)
 	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
@@ -106,6 +114,15 @@ clean:  ## removes what the other targets made
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Without Node.js, the Python programs' libraries alone.
+build/snippets/ready: $(wildcard tests/snippets.lock/*)
+	@echo "Setting up build/snippets with the libraries of the documentation's programs (once)…"
+	@$(PYTHON) -m venv --clear build/snippets/venv
+	@build/snippets/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/snippets.lock/requirements.txt
+	@cp tests/snippets.lock/package.json tests/snippets.lock/package-lock.json build/snippets
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix build/snippets; fi
 	@touch $@
 
 .venv-audit/ready: packaging/audit/requirements.lock
