@@ -19,7 +19,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -131,7 +131,7 @@ class Database:
 
         async def connect() -> tuple[aiosqlite.Connection, asyncio.Task[object]]:
             connection = await connecting
-            serving = connection.execute_fetchall(_PROCEDURE, (partial(_serve, calls),))
+            serving = connection.create_function(_SERVE, 0, partial(_serve, calls))
             return connection, asyncio.get_running_loop().create_task(serving)
 
         try:
@@ -214,8 +214,8 @@ class Database:
         await self.run(each)
 
     async def _call(self, procedure: Work[T]) -> T:
-        reply = Reply[T]()
         await self._take_turn()
+        reply = Reply[T]()
         try:
             self._calls.put(lambda db: reply.give(outcome.capture(procedure, db)))
             return await reply.wait()
@@ -246,25 +246,28 @@ def _serve(calls: _Calls, db: sqlite3.Connection) -> None:
         del call  # what it holds may be large, and the next call may come late
 
 
-_PROCEDURE = "-- a whole procedure, which stands in its parameters"
+_SERVE = "relayd_serve"
+"""In place of a function's name: what is given is not made known to SQL, but called."""
 
 
 class _Connection(sqlite3.Connection):
-    """Runs a procedure where sqlite3 would run one statement.
+    """Calls a procedure where sqlite3 would make a function known to SQL.
 
-    aiosqlite's `execute_fetchall` calls `execute(...).fetchall()` in its thread: so one call of it
-    runs any number of statements.
+    aiosqlite's `create_function` passes what it is given to this in its thread: so one call of it runs
+    any number of statements, and `execute` is sqlite3's own.
     """
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401 - see above
-        if sql is _PROCEDURE:
-            return _Result(parameters[0](self))
-        return super().execute(sql, parameters)
-
-
-class _Result(Generic[T]):
-    def __init__(self, value: T) -> None:
-        self._value = value
-
-    def fetchall(self) -> T:
-        return self._value
+    def create_function(
+        self,
+        name: str,
+        narg: int,
+        func: Callable[..., Any] | None,
+        /,
+        *,
+        deterministic: bool = False,
+    ) -> None:
+        if name == _SERVE:
+            assert func is not None
+            func(self)
+        else:
+            super().create_function(name, narg, func, deterministic=deterministic)

@@ -81,10 +81,10 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
         results = [not _count_attempt(db, each) for each in records]
     statistics.count(
         db,
-        (
+        [
             (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
             for each, stands in zip(recordings, results, strict=True)
-        ),
+        ],
     )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
