@@ -31,6 +31,7 @@ from relayd.queue.interface import QueueWriter
 from relayd.queue.sqlite.integrity import check_at_start, check_whole
 from relayd.queue.sqlite.lock import locked
 from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.place import check_place
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.reload import Reload, declarations
 from relayd.systemd import Service
@@ -48,6 +49,7 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
     Raises `QueueLockedError`, `SchemaMismatchError`, `QueueError`, `SocketPathError`,
     `SourceError` or `OSError`, alone or in an exception group, when it cannot start or go on.
     """
+    check_place(config.queue.path)  # before any file is made beside it
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         locked(config.queue.lock_path) as lock,

@@ -166,7 +166,14 @@ class Reload:
             await paced(self._dispatch.applying(config, changed.released))
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        consequences = Consequences(changed, waiting, config, released, self._queue.holds)
+        held_until = {
+            name: until
+            for name in released
+            if (until := self._dispatch.held_until(config.subscriptions[name].url)) is not None
+        }
+        consequences = Consequences(
+            changed, waiting, config, released, self._queue.holds, held_until
+        )
         return changed.lines(consequences.notes()), consequences
 
     def _check_running(self) -> None:

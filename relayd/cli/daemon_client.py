@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.config.sections import QueueConfig
 from relayd.control import DaemonConnection, NoDaemonError, RefusedByDaemonError, connected
 from relayd.permissions import user_name
@@ -63,6 +64,7 @@ def running_daemon(queue: QueueConfig) -> Iterator[DaemonClient]:
             raise click.ClickException(
                 f"user {user_name()} may not use {queue.control_path}; use sudo, or relayd's user"
             ) from error
+        elsewhere = daemon_elsewhere(queue)
         raise click.ClickException(
-            f"this needs the running daemon, and {error}: is `relayd run` running?"
+            elsewhere or f"this needs the running daemon, and {error}: is `relayd run` running?"
         ) from error

@@ -109,6 +109,16 @@ async def test_status_of_a_receiver_that_asked_for_time(tmp_path: Path) -> None:
             [books] = explained["subscriptions"]
             assert books["outcome"] == "waiting"
             assert "answered 429 or 503 and is held back" in books["reason"]
+            # A changed header releases the retry, and does not end what the receiver asked for.
+            config.write_text(config.read_text() + "    headers: {X-Key: another}\n")
+            printed = " ".join((await command("reload", config=config)).split())
+            assert "1 retry released: held back until" in printed
+            assert "now" not in printed
+            renamed = config.read_text().replace("books:", "shop:")
+            config.write_text(renamed.replace("X-Key: another", "X-Key: one more"))
+            printed = " ".join((await command("rename", "books", "shop", config=config)).split())
+            assert "1 retry released: held back until" in printed
+            assert len(receiver.requests) == 1
 
 
 async def test_watching(tmp_path: Path) -> None:

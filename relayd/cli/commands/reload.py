@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, end_refused
+from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json
 from relayd.config.partial import read_places
@@ -27,12 +28,13 @@ def reload(as_json: bool, config_path: Path) -> None:
     A file with an error is refused as a whole, and the old configuration stays in force: exit
     status 78.
     """
-    path = read_places(config_path, "queue").queue.control_path
+    queue = read_places(config_path, "queue").queue
     try:
-        with connected(path) as daemon:
+        with connected(queue.control_path) as daemon:
             answer = DaemonClient(daemon).answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     except NoDaemonError as error:
-        raise click.ClickException(f"{error}: is `relayd run` running?") from error
+        elsewhere = daemon_elsewhere(queue)
+        raise click.ClickException(elsewhere or f"{error}: is `relayd run` running?") from error
     if as_json:
         print_json(answer)
     if not answer.get("ok"):

@@ -20,6 +20,7 @@ from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
 from relayd.control import RefusedByDaemonError
 from relayd.core.hold import Hold
+from relayd.views.moments import clock_time
 
 _PATIENCE_S: Final = 75.0
 """How long attempts under way are waited for: the longest may take 60 s."""
@@ -35,6 +36,7 @@ class _Total:
     kept: int = 0
     in_flight: int = 0
     hold: str | None = None
+    held_until: float | None = None
 
     def add(self, step: Mapping[str, Any]) -> None:
         """Add what a step did."""
@@ -44,6 +46,7 @@ class _Total:
         self.kept += step["kept"]
         self.in_flight += step["in_flight"]
         self.hold = step["hold"]
+        self.held_until = step.get("held_until")  # an older relayd does not say
 
 
 @click.command(
@@ -125,7 +128,11 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
         moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
         lines = [f"{moved}; {total.waiting:,} of them pending."]
     if total.released:
-        when = "attempted now, beside the schedule" if total.hold is None else "and held"
+        when = "attempted now, beside the schedule"
+        if total.hold is not None:
+            when = "and held"
+        elif total.held_until is not None:
+            when = f"held back until {clock_time(total.held_until)} (429 or 503)"
         retries = "retry" if total.released == 1 else "retries"
         lines.append(f"{total.released:,} {retries} released: {when}.")
     if total.kept:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import json_text, pause, print_json
@@ -111,6 +112,8 @@ def _look(queue: QueueConfig) -> _Look:
                 f"Note: user {user_name()} may not ask the daemon at {queue.control_path}.",
                 err=True,
             )
+        elif elsewhere := daemon_elsewhere(queue):
+            click.echo(f"Note: {elsewhere}.", err=True)
     except TimeoutError:
         silent = True
         click.echo("Note: the daemon does not answer; see its log.", err=True)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from relayd.cli.daemon_client import DaemonClient
+from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
@@ -53,11 +54,14 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
     receiver accepted it, 1 if not.
     """
+    queue = queue_place(config_path)
     try:
-        with connected(queue_place(config_path).control_path) as connection:
+        with connected(queue.control_path) as connection:
             arguments = {"subscription": subscription, "type": event_type}
             sent = DaemonClient(connection).ask("test", timeout_s=_TIMEOUT_S, **arguments)
     except NoDaemonError:
+        if elsewhere := daemon_elsewhere(queue):
+            raise click.ClickException(elsewhere) from None
         click.echo("Note: relayd is not running; this command sends it itself.", err=True)
         sent = _send_by_itself(config_path, subscription, event_type)
     if as_json:

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from relayd.core.hold import Hold
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
-from relayd.queue.sqlite.schema import APPLICATION_ID, is_unfinished
+from relayd.queue.sqlite.place import something_else
+from relayd.queue.sqlite.schema import APPLICATION_ID, FOREIGN, is_unfinished
 from relayd.queue.sqlite.tables import VERSION
 from relayd.sqlite_errors import file_in_words
 
@@ -48,6 +49,8 @@ def open_file(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise QueueUnreadableError(path, _missing(path))
+    if words := something_else(path):
+        raise QueueUnreadableError(path, f"{words}; queue.path names relayd's own file")
     try:
         db = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro",
@@ -84,9 +87,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     if tables == 0 and application_id == 0:
         raise QueueUnreadableError(path, "the queue is empty: `relayd run` has not used it yet")
     if application_id != APPLICATION_ID:
-        raise QueueUnreadableError(
-            path, "this is a SQLite file of another program; queue.path names relayd's own file"
-        )
+        raise QueueUnreadableError(path, f"{FOREIGN}; queue.path names relayd's own file")
     if version > VERSION:
         raise QueueUnreadableError(
             path,

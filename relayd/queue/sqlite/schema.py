@@ -6,10 +6,14 @@ The version is in SQLite's `user_version`; `application_id` tells a queue from a
 import os
 import sqlite3
 from pathlib import Path
+from typing import Final
 
+from relayd.file_identity import other_kind
 from relayd.queue.sqlite.tables import MIGRATIONS, OLD_TABLE, VERSION
 
 APPLICATION_ID = 0x52454C59  # "RELY"
+
+FOREIGN: Final = "it is a SQLite file of another program"
 
 
 class SchemaMismatchError(Exception):
@@ -27,9 +31,7 @@ def read_version(db: sqlite3.Connection) -> int:
     if tables == 0 and application_id == 0:
         return 0
     if application_id != APPLICATION_ID:
-        raise SchemaMismatchError(
-            "it is a SQLite file of another program. Give queue.path a file of relayd's own."
-        )
+        raise SchemaMismatchError(f"{FOREIGN}. Give queue.path a file of relayd's own.")
     if version > VERSION:
         raise SchemaMismatchError(
             f"it was written by a newer relayd (queue version {version}, this one knows {VERSION})."
@@ -67,7 +69,9 @@ def _statements(script: str) -> list[str]:
 
 
 def is_queue_file(path: Path) -> bool:
-    """Tell whether a file begins as a queue, or a copy of one, does. Opens it, whatever it is."""
+    """Tell whether a file begins as a queue, or a copy of one, does. Opens nothing but a file."""
+    if other_kind(path):
+        return False
     try:
         # Without waiting, whatever it is.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

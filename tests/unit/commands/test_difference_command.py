@@ -1,5 +1,6 @@
 """What becomes of the deliveries that wait for a subscription when the configuration changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
 from relayd.core.hold import Hold, Holds
 from relayd.queue.values import Waiting
+from relayd.views.moments import clock_time
 
 URL = "https://books.example/"
 PLAIN: dict[str, object] = {"url": URL, "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}
@@ -74,7 +76,7 @@ RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `
 
 
 def notes_of(found: Difference, waiting: dict[str, Waiting], after: Config) -> dict[str, str]:
-    return Consequences(found, waiting, after, {}, {}).notes()
+    return Consequences(found, waiting, after, {}, {}, {}).notes()
 
 
 @pytest.mark.parametrize(
@@ -140,9 +142,14 @@ def test_what_a_reload_says_of_what_waits(
 def test_a_reload_says_what_it_releases(waiting: Waiting, hold: Hold | None, note: str) -> None:
     before, after = config(PLAIN), config(PLAIN | {"url": "https://new.example/"})
     done = Consequences(
-        difference(before, after), {"books": waiting}, after, {"books": 2}, {"books": hold}
+        difference(before, after), {"books": waiting}, after, {"books": 2}, {"books": hold}, {}
     )
     assert done.notes() == {"books": note}
+    throttled = replace(done, held_until={"books": 1_700_000_000.0})
+    held = f"held back until {clock_time(1_700_000_000.0)} (429 or 503)"
+    assert throttled.notes() == {
+        "books": note.replace("attempted now, beside the schedule", held)
+    }, "it is not attempted before"
     assert done.document() == {
         "released": {"books": 2},
         "no_longer_held": {"books": 3} if waiting is GONE else {},
