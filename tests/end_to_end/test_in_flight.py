@@ -8,7 +8,6 @@ from operating import Switch, asked, emit, logged
 from processes import command, running, write_config
 from receivers import answer, open_receiver
 
-
 PATIENT = {"retry": ["1h"], "timeout": "60s"}  # five commands run during one attempt
 
 
