@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote
 
 import aiosqlite
 import outcome
@@ -28,6 +27,7 @@ import trio
 
 from relayd import sqlite_errors
 from relayd.asyncio_thread import Reply, asyncio_thread, current_asyncio_thread
+from relayd.core.queue_files import sqlite_uri
 from relayd.file_identity import file_identity
 
 T = TypeVar("T")
@@ -167,8 +167,7 @@ class Database:
         is no database.
         """
         thread = current_asyncio_thread()
-        mode = "rwc" if create else "ro" if read_only else "rw"
-        uri = f"file:{quote(str(path))}?mode={mode}"
+        uri = sqlite_uri(str(path), "rwc" if create else "ro" if read_only else "rw")
         connecting = aiosqlite.connect(
             uri,
             uri=True,

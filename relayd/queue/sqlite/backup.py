@@ -15,9 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from relayd.core.queue_files import queue_files
+from relayd.core.queue_files import queue_files, sqlite_uri
 from relayd.queue.sqlite.read_only import begin_reading, open_file
 from relayd.queue.sqlite.schema import is_queue_file
 
@@ -129,7 +128,7 @@ def _copy(queue: Path, partial: Path, progress: Progress) -> None:
     def tell(_: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
-    uri = f"file:{quote(str(partial))}?mode=rw"
+    uri = sqlite_uri(str(partial), "rw")
     with (
         open_file(queue) as source,
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy,
@@ -146,7 +145,7 @@ def _copy(queue: Path, partial: Path, progress: Progress) -> None:
 
 def _examine(partial: Path) -> Backup:
     # As it is: SQLite would make a -wal and a -shm beside it.
-    uri = f"file:{quote(str(partial))}?mode=ro&immutable=1"
+    uri = sqlite_uri(str(partial), "ro", immutable=True)
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
 
         def first(sql: str) -> str | int:
