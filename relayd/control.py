@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,23 @@ Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 """Answers one request; the request's other keys are its arguments."""
 
 
-class NoDaemonError(Exception):
-    """Nobody answers on the control socket. `refused` says that the user may not ask."""
+class Absence(StrEnum):
+    """Why no daemon answers."""
 
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
+    NOT_RUNNING = "not_running"
+    """Nobody listens on the control socket."""
+    NOT_PERMITTED = "not_permitted"
+    """This user may not ask, so that nothing is known."""
+    NOT_ANSWERING = "not_answering"
+    """A process listens, but it does not answer, or has ended before it did."""
+
+
+class NoDaemonError(Exception):
+    """Nobody answers on the control socket."""
+
+    def __init__(self, reason: str, absence: Absence) -> None:
         super().__init__(reason)
-        self.refused = refused
+        self.absence = absence
 
 
 class ControlLines:
@@ -74,7 +86,7 @@ class DaemonConnection:
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
-            raise NoDaemonError("relayd ended before it answered")
+            raise NoDaemonError("relayd ended before it answered", Absence.NOT_ANSWERING)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -82,6 +94,16 @@ class DaemonConnection:
         """Close the connection."""
         self._lines.close()
         self._socket.close()
+
+
+def _absence(error: OSError) -> Absence:
+    match error:
+        case PermissionError():
+            return Absence.NOT_PERMITTED
+        case TimeoutError() | BlockingIOError():  # as many wait for it as the kernel lets
+            return Absence.NOT_ANSWERING
+        case _:
+            return Absence.NOT_RUNNING
 
 
 @contextmanager
@@ -94,7 +116,7 @@ def connected(path: Path) -> Iterator[DaemonConnection]:
         except OSError as error:
             raise NoDaemonError(
                 f"relayd does not answer at {path} ({error.strerror or error})",
-                refused=isinstance(error, PermissionError),
+                _absence(error),
             ) from error
         connection = DaemonConnection(stream)
         try:

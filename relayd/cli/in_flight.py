@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relayd.config.sections import QueueConfig
-from relayd.control import NoDaemonError, connected
+from relayd.control import Absence, NoDaemonError, connected
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
@@ -38,7 +38,7 @@ def read_in_flight(
                 for seq, place in places.items():
                     found[int(seq)] = InFlight(str(place["endpoint"]), left=bool(place["left"]))
     except NoDaemonError as error:
-        return None if error.refused else found
+        return found if error.absence is Absence.NOT_RUNNING else None
     except TimeoutError:
         return None
     return found

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
+from relayd.cli.command_error import CommandError
 from relayd.config.sections import QueueConfig
 from relayd.queue.interface import Snapshot
 from relayd.queue.snapshot_values import QueueUnreadableError
@@ -24,4 +23,4 @@ def readable() -> Iterator[None]:
     try:
         yield
     except QueueUnreadableError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandError(str(error), code="queue_unreadable") from error

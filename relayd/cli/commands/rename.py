@@ -1,6 +1,5 @@
 """`rename`: hands a subscription's backlog and history over to its new name in the file."""
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import DaemonClient, running_daemon
+from relayd.cli.command_error import ConfigurationRefusedError
+from relayd.cli.daemon_client import DaemonClient, refusal, reload_refusal, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import RENAMED_HOLDS
@@ -89,15 +88,12 @@ def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     if answer.get("ok"):
         return []
     if answer.get("code") == "configuration":
-        click.echo(answer["error"], err=True)
-        sys.exit(WRONG_CONFIGURATION)
+        raise ConfigurationRefusedError([answer["error"]])
     if answer.get("code") != "reload":
-        raise click.ClickException(str(answer.get("error", "relayd refused")))
+        raise refusal(answer)
     reloaded = daemon.answer("reload")
     if not reloaded.get("ok"):
-        for problem in reloaded.get("problems") or [reloaded.get("error", "refused")]:
-            click.echo(problem, err=True)
-        sys.exit(1 if reloaded.get("code") == "failed" else WRONG_CONFIGURATION)
+        raise reload_refusal(reloaded)
     return list(reloaded["changes"])
 
 

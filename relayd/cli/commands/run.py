@@ -15,7 +15,7 @@ import click
 import structlog
 import trio
 
-from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.command_error import WRONG_CONFIGURATION
 from relayd.cli.options import config_option
 from relayd.cli.standard_streams import abandon_output
 from relayd.config.config import Config

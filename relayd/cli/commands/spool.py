@@ -2,13 +2,13 @@
 
 import grp
 import re
-import socket
 import sys
 import time
 from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_client import absence_of
 from relayd.cli.options import config_option, json_option
 from relayd.cli.spool_files import (
     SpoolFileError,
@@ -24,6 +24,7 @@ from relayd.config.values import parse_mode
 from relayd.spool.look import SpoolLook
 from relayd.spool.table import SPOOL_TABLE
 from relayd.views.moments import about, iso
+from relayd.views.status import is_running
 
 DEFAULT_TABLE = "relayd_spool"
 DEFAULT_MODE = "0660"
@@ -158,7 +159,7 @@ def status(as_json: bool, config_path: Path) -> None:
     """
     places = read_places(config_path, "spools", "queue")
     looks = [(each, look_into(each, places.queue)) for each in places.spools]
-    runs = _runs(places.queue.control_path)
+    runs = is_running(absence_of(places.queue))
     if as_json:
         print_json({"running": runs, "spools": [_document(each, look) for each, look in looks]})
     elif not looks:
@@ -201,16 +202,3 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
             click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
         click.echo("relayd is not running with this configuration, and accepts no rows.")
-
-
-def _runs(control: Path) -> bool | None:
-    """Tell whether the daemon answers; None where this user may not ask it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(str(control))
-        except PermissionError:
-            return None
-        except OSError:
-            return False
-    return True

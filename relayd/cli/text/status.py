@@ -1,12 +1,14 @@
 """How everything stands, for people."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
 from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
 from relayd.config.values import format_size
+from relayd.control import Absence
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.snapshot_values import (
     Contents,
@@ -18,11 +20,24 @@ from relayd.queue.snapshot_values import (
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state
 
+_ABSENT: Final = {
+    Absence.NOT_RUNNING: "relayd is not running: this is what its queue says.",
+    Absence.NOT_PERMITTED: "This is what relayd's queue says; whether it runs is not known.",
+    Absence.NOT_ANSWERING: "relayd does not answer: this is what its queue says.",
+}
 
-def status_lines(overview: Overview, live: Live | None, path: str, now: float) -> Iterator[str]:
-    """Yield how everything stands, for a person."""
+
+def status_lines(
+    overview: Overview,
+    live: Live | None,
+    path: str,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
+) -> Iterator[str]:
+    """Yield how everything stands, for a person. `absence` says why nothing is `live`."""
     if live is None:
-        yield click.style("relayd is not running: this is what its queue says.", fg="red")
+        yield click.style(_ABSENT[absence], fg="red")
     else:
         since = about(live["uptime_s"])
         yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
