@@ -72,7 +72,7 @@ def back_up(queue: Path, target: Path, *, replace: bool, progress: Progress) -> 
 
 
 def _check_target(queue: Path, target: Path, *, replace: bool) -> None:
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises where it may not look
         raise BackupError(f"{target} is a folder; name a file in it")
     for path in (target, _partial(target)):
         if _is_of_queue(path, queue):
@@ -99,7 +99,7 @@ def _partial(target: Path) -> Path:
 
 def _is_of_queue(path: Path, queue: Path) -> bool:
     """Tell whether a path is, or leads to, the queue or what belongs to it, there or not."""
-    names = {name for base in (queue, queue.resolve()) for name in queue_files(str(base))}
+    names = {name for base in (str(queue), os.path.realpath(queue)) for name in queue_files(base)}
     if os.path.realpath(path) in {os.path.realpath(name) for name in names}:
         return True
     with suppress(OSError):
