@@ -7,10 +7,10 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from relayd.core.absence import Absence
 from relayd.core.framing import TooLong
 
 MODE = 0o600
@@ -19,17 +19,6 @@ LINE_BYTES = 4 * 1024 * 1024
 
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 """Answers one request; the request's other keys are its arguments."""
-
-
-class Absence(StrEnum):
-    """Why no daemon answers."""
-
-    NOT_RUNNING = "not_running"
-    """Nobody listens on the control socket."""
-    NOT_PERMITTED = "not_permitted"
-    """This user may not ask, so that nothing is known."""
-    NOT_ANSWERING = "not_answering"
-    """A process listens, but it does not answer, or has ended before it did."""
 
 
 class NoDaemonError(Exception):

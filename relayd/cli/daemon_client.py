@@ -6,7 +6,8 @@ from typing import Any
 
 from relayd.cli.command_error import CommandError, ConfigurationRefusedError
 from relayd.config.sections import QueueConfig
-from relayd.control import Absence, DaemonConnection, NoDaemonError, connected
+from relayd.control import DaemonConnection, NoDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.permissions import user_name
 
 
@@ -112,4 +113,4 @@ def why_no_answer(absence: Absence, queue: QueueConfig) -> str:
         case Absence.NOT_ANSWERING:
             return f"relayd runs, but does not answer at {path}; see its log"
         case Absence.NOT_RUNNING:
-            return f"relayd is not running: nobody listens at {path}"
+            return f"relayd is not running: nothing is listening at {path}"

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relayd.config.sections import QueueConfig
-from relayd.control import Absence, NoDaemonError, connected
+from relayd.control import NoDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight

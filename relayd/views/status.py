@@ -7,7 +7,7 @@ with `_unix` in Unix seconds.
 from collections.abc import Mapping
 from typing import Any
 
-from relayd.control import Absence
+from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
 from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields

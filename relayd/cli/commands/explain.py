@@ -16,7 +16,7 @@ from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import SpoolConfig
-from relayd.control import Absence
+from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.interface import Snapshot
 from relayd.spool.look import is_in_spool

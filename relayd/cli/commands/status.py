@@ -15,7 +15,8 @@ from relayd.cli.terminal import json_text, pause, print_json
 from relayd.cli.text.status import status_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.control import Absence, NoDaemonError, connected
+from relayd.control import NoDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.queue.snapshot_values import Overview
 from relayd.views.status import Live, status_document
 

@@ -8,7 +8,7 @@ import click
 from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
 from relayd.config.values import format_size
-from relayd.control import Absence
+from relayd.core.absence import Absence
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.snapshot_values import (
     Contents,

@@ -3,7 +3,7 @@
 import pytest
 
 from relayd.cli.text.status import status_lines
-from relayd.control import Absence
+from relayd.core.absence import Absence
 from relayd.core.endpoint import Health
 from relayd.queue.snapshot_values import (
     Contents,
