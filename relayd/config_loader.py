@@ -18,6 +18,7 @@ from relayd.child_process import start_child
 from relayd.config.config import Config
 from relayd.config.transfer import IncompleteError, received
 from relayd.pacing import paced
+from relayd.program_files import EXIT_CHANGED
 from relayd.spool.exit_status import how_it_ended
 
 DEADLINE_S: Final = 180.0
@@ -77,6 +78,8 @@ class ConfigLoader:
             return await paced(received(memoryview(raw), known))
         except IncompleteError:
             how = how_it_ended(status)
+            if status == EXIT_CHANGED:
+                raise NotReadError(how) from None
             raise NotReadError(f"the process that read the configuration ended: {how}") from None
 
     @asynccontextmanager

@@ -22,7 +22,7 @@ from relayd.containment import contained
 from relayd.control import MODE
 from relayd.core.delivery import delivery_id
 from relayd.core.parts import whole
-from relayd.core.poison import DEATHS, obituary
+from relayd.core.quarantine import DEATHS, obituary
 from relayd.crash_journal import AtWork
 from relayd.database import sqlite_loop
 from relayd.log import Log

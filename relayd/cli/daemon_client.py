@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from relayd.cli.command_error import CommandError, ConfigurationRefusedError
 from relayd.config.sections import QueueConfig
-from relayd.control import DaemonConnection, NoDaemonError, connected
+from relayd.control import DaemonConnection, NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
 from relayd.permissions import user_name
+
+RELOAD_TIMEOUT_S: Final = 240.0
+"""More than the daemon gives the reading of the file: it says what came of it."""
 
 
 class DaemonClient:
@@ -30,7 +33,7 @@ class DaemonClient:
         """Return the daemon's answer, also a refusal; end the command where there is none."""
         request = {"command": command, **arguments}
         try:
-            return self._connection.ask(request, timeout_s=timeout_s)
+            return self._connection.answer(request, timeout_s=timeout_s)
         except NoDaemonError as error:
             raise CommandError(str(error), code=error.absence) from error
         except TimeoutError as error:
@@ -41,22 +44,12 @@ class DaemonClient:
 
 
 def refusal(answer: Mapping[str, Any]) -> CommandError:
-    """Return the error that a daemon's refusal is."""
-    message = str(answer.get("error", "relayd refused"))
-    return CommandError(message, code=str(answer.get("code", "failed")))
-
-
-def reload_refusal(answer: Mapping[str, Any]) -> CommandError:
-    """Return the error that a refused reload is, or a look at what a reload would do."""
+    """Return the error that a daemon's refusal is: 78 where the configuration is at fault."""
+    refused = RefusedByDaemonError(answer)
+    if refused.code == "configuration":
+        return ConfigurationRefusedError(refused.problems)
     problems = [str(each) for each in answer.get("problems", ())]
-    code = answer.get("code")
-    if code == "configuration" or (code is None and problems):
-        return ConfigurationRefusedError(problems or [str(answer.get("error", "relayd refused"))])
-    return CommandError(
-        "; ".join(problems) or str(answer.get("error", "relayd refused")),
-        code=str(code or "failed"),
-        problems=problems,
-    )
+    return CommandError(str(refused), code=refused.code or "failed", problems=problems)
 
 
 @contextmanager

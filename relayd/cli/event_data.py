@@ -5,8 +5,8 @@ from typing import BinaryIO
 
 import click
 
-from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
+from relayd.core.js_json import JsonProblem, parse_json
 
 
 def object_data(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from relayd.commands.difference import Then, advice, what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.queue.values import Waiting
 
 _NOW: Final[Mapping[Then, str]] = {

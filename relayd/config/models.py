@@ -130,7 +130,10 @@ class QueueSection(_Section):
     path: Path = Field(description="Its SQLite file. A change needs a restart.")
     retention: Retention = Field(
         default=DEFAULT_RETENTION,
-        description="How long events, ended deliveries and rejected input are kept.",
+        description=(
+            "How long events, ended deliveries and rejected input are kept; of each source's rejected"
+            " input, 64 MB at most, or a twentieth of max_size where that is less."
+        ),
     )
     max_size: Size = Field(
         default=UNLIMITED,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from relayd.core.hold import Hold
 from relayd.core.outcome import Outcome
 from relayd.core.release import Extra
 from relayd.core.retry import retry_wait_s
@@ -48,22 +49,6 @@ _LONGEST_SEQ = 18
 
 WAITING = frozenset({State.PENDING, State.RETRYING})
 ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
-
-
-class Hold(StrEnum):
-    """Why a subscription's deliveries are held: what sets the hold, what ends it, what is accepted."""
-
-    PAUSED = "paused"
-    """The operator paused it (`pause`), and ends it (`resume`). New events are accepted and held."""
-    INACTIVE = "inactive"
-    """The configuration has `active: false`; `active: true` and a reload end it. No new event is accepted
-    for it, and its backlog is held."""
-    REMOVED = "removed"
-    """The configuration no longer has its name. A reload with that name ends it, or `relayd rename` hands
-    its backlog over to another one. No new event is accepted for it."""
-    GONE = "gone"
-    """Its receiver answered 410 Gone. The operator ends it (`resume`), or a reload with another URL. New
-    events are accepted and held."""
 
 
 class Change(StrEnum):

@@ -42,7 +42,10 @@ def spool_problem(path: Path) -> str | None:
 
 def missing_words(path: Path) -> str:
     """Say that a spool is not there, and what makes it."""
-    return f"{path} is not there; `relayd spool create {path}` makes it"
+    return (
+        f"{path} is not there; `relayd spool create {shlex.quote(str(path))}` makes it, or where it is"
+        " your application's database, its migrations: `relayd spool sql` prints the table for them"
+    )
 
 
 def access_problem(path: Path) -> str | None:

@@ -11,6 +11,7 @@ from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
 from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
+from relayd.views.rejected import removed_document
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
@@ -65,6 +66,7 @@ def status_document(
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
+            "rejected_removed": [removed_document(each) for each in queue.removed],
         },
     }
 

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core", "permissions", "file_identity"],
-    ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing"],
+    ["core", "permissions", "file_identity", "program_files"],
+    ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],
     ["queue.values", "queue.snapshot_values"],
     ["queue.delivery_filter", "queue.delivery_queue"],
     ["queue.interface"],

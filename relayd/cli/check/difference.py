@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from relayd.cli.command_error import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import reload_refusal, running_daemon
+from relayd.cli.daemon_client import refusal, running_daemon
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 
@@ -28,7 +28,7 @@ def show_difference(config_path: Path, *, as_json: bool) -> None:
     with running_daemon(queue_place(config_path)) as daemon:
         answer = daemon.answer("difference", config=path)
     if not answer.get("ok"):
-        raise reload_refusal(answer)
+        raise refusal(answer)
     needs = [f"{key}: changing it needs a restart" for key in answer["needs_restart"]]
     if as_json:
         print_json(answer)

@@ -10,12 +10,13 @@ from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
+from relayd.cli.source_waits import ask_sources, waits_for
 from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.explanation import explanation_lines
 from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
-from relayd.config.sections import SpoolConfig
+from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.interface import Snapshot
@@ -57,7 +58,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             event = reading.find(identifier, market)
         if event is None:
             raise click.ClickException(
-                _unknown(reading, identifier, market, config, running=running)
+                _unknown(reading, identifier, market, config, queue, running=running)
             )
         circumstances = Circumstances(
             running=running,
@@ -81,6 +82,7 @@ def _unknown(
     identifier: str,
     market: str | None,
     config: PartialConfig | None,
+    queue: QueueConfig,
     *,
     running: bool,
 ) -> str:
@@ -96,6 +98,9 @@ def _unknown(
     for spool in () if config is None else config.spools:
         if _waits_in(spool, identifier):
             why = "relayd will take it in" if running else "relayd is not running"
+            _, sources = ask_sources(queue.control_path)
+            if (reason := waits_for(spool, sources)) is not None:
+                why = f"relayd waits there for: {reason}"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
     return f"there is no event {identifier!r} in the queue"
 

@@ -4,13 +4,10 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.daemon_client import reload_refusal, running_daemon
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, refusal, running_daemon
 from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json
 from relayd.config.partial import read_places
-
-RELOAD_TIMEOUT_S = 240.0
-"""More than the daemon gives the reading of the file: it says what came of it."""
 
 
 @click.command(
@@ -30,7 +27,7 @@ def reload(as_json: bool, config_path: Path) -> None:
     with running_daemon(read_places(config_path, "queue").queue) as daemon:
         answer = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     if not answer.get("ok"):
-        raise reload_refusal(answer)
+        raise refusal(answer)
     if as_json:
         print_json(answer)
         return

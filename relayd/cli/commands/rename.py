@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli.command_error import ConfigurationRefusedError
-from relayd.cli.daemon_client import DaemonClient, refusal, reload_refusal, running_daemon
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, refusal, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 
 _PATIENCE_S: Final = 75.0
 """How long attempts under way are waited for: the longest may take 60 s."""
@@ -87,13 +86,11 @@ def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     answer = daemon.answer("rename", old=old, new=new, check=True)
     if answer.get("ok"):
         return []
-    if answer.get("code") == "configuration":
-        raise ConfigurationRefusedError([answer["error"]])
     if answer.get("code") != "reload":
         raise refusal(answer)
-    reloaded = daemon.answer("reload")
+    reloaded = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     if not reloaded.get("ok"):
-        raise reload_refusal(reloaded)
+        raise refusal(reloaded)
     return list(reloaded["changes"])
 
 

@@ -24,6 +24,7 @@ from relayd.config.problem import ConfigError
 from relayd.daemon import run_daemon
 from relayd.log import Log
 from relayd.permissions import user_name
+from relayd.program_files import ProgramChangedError
 from relayd.queue.interface import QueueError
 from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.queue.sqlite.schema import SchemaMismatchError
@@ -56,6 +57,8 @@ def run(config_path: Path) -> None:
     except ConfigError:
         _turn_away(service)
         raise
+    except ProgramChangedError as error:
+        raise click.ClickException(str(error)) from error
     with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
         # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
         faulthandler.enable()

@@ -15,7 +15,7 @@ from relayd.cli.terminal import json_text, pause, print_json
 from relayd.cli.text.status import status_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.control import NoDaemonError, connected
+from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
 from relayd.queue.snapshot_values import Overview
 from relayd.views.status import Live, status_document
@@ -44,7 +44,7 @@ Examples:
 @json_option
 @config_option
 def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
-    """Show how everything stands: receivers, what waits for them and until when, sources, queue.
+    """Show how everything stands: receivers, their backlog and when it goes on, sources, queue.
 
     Of each endpoint: its health, its subscriptions' backlog, the attempts left in its bucket, its
     success rate and response times (half and 95 % of the answers came within p50 and p95).
@@ -101,7 +101,7 @@ class _Look:
 
 def _look(queue: QueueConfig) -> _Look:
     live: Live | None = None
-    absence = Absence.NOT_RUNNING
+    absence, why = Absence.NOT_RUNNING, None
     try:
         with connected(queue.control_path) as daemon:
             live = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
@@ -109,8 +109,11 @@ def _look(queue: QueueConfig) -> _Look:
         absence = error.absence
     except TimeoutError:
         absence = Absence.NOT_ANSWERING
-    if absence is not Absence.NOT_RUNNING:
-        click.echo(f"Note: {why_no_answer(absence, queue)}.", err=True)
+    except RefusedByDaemonError as refused:
+        absence = Absence.NOT_ANSWERING
+        why = f"the daemon refuses to say how it is: {refused}"
+    if live is None and absence is not Absence.NOT_RUNNING:
+        click.echo(f"Note: {why or why_no_answer(absence, queue)}.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
         return _Look(reading.overview(now=now), live, absence, str(queue.path), now)

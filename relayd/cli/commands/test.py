@@ -20,7 +20,7 @@ from relayd.cli.options import (
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
 
 _TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit

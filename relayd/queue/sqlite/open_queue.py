@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from relayd.database import Database, DatabaseFailedError
+from relayd.database import Database
 from relayd.queue.sqlite import accept
 from relayd.queue.sqlite.errors import as_queue_errors
 from relayd.queue.sqlite.looks import open_looks
@@ -17,6 +17,7 @@ from relayd.queue.sqlite.migration import finish_migration
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
+from relayd.sqlite_errors import DatabaseFailedError
 
 _log = structlog.get_logger()
 

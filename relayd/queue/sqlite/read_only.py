@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.core.queue_files import sqlite_files, sqlite_uri
 from relayd.file_identity import not_a_file
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
-from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.queue.sqlite.schema import APPLICATION_ID, is_unfinished
+from relayd.queue.sqlite.tables import VERSION
 from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0

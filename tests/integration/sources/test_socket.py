@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.core.poison import line_key
+from relayd.core.quarantine import line_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueBroken, QueueUnavailable
 from relayd.sources.socket import LINE_BYTES, EventLines

@@ -10,15 +10,15 @@ from relayd.commands.difference import what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold, Holds
 from relayd.queue.values import Waiting
 
 URL = "https://books.example/"
 PLAIN: dict[str, object] = {"url": URL, "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}
-FREE = Waiting(3, held=False, paused=False, gone=False, url=URL)
-PAUSED = Waiting(3, held=True, paused=True, gone=False, url=URL)
-GONE = Waiting(3, held=True, paused=False, gone=True, url=URL)
-HELD = Waiting(3, held=True, paused=False, gone=False, url=URL)
+FREE = Waiting(3, Holds(), URL)
+PAUSED = Waiting(3, Holds({Hold.PAUSED}), URL)
+GONE = Waiting(3, Holds({Hold.GONE}), URL)
+HELD = Waiting(3, Holds({Hold.INACTIVE}), URL)
 
 
 def config(books: dict[str, object] | None) -> Config:
@@ -68,7 +68,7 @@ def test_what_becomes_of_what_waits(
     assert what_becomes("books", waiting, difference(before, after), after) == expected
 
 
-IDLE = Waiting(0, held=True, paused=True, gone=False, url=URL)
+IDLE = Waiting(0, Holds({Hold.PAUSED}), URL)
 STILL = "3 waiting deliveries still held"
 RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `", "`")
 
