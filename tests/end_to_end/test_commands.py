@@ -230,7 +230,7 @@ async def test_a_wrong_configuration_ends_with_78(tmp_path: Path) -> None:
         ("newer", "newer relayd"),
         ("no_directory", "there is no directory"),
         ("no_database", "not a database"),
-        ("file_at_socket", "no socket stands there"),
+        ("file_at_socket", "there is a file that is not a socket"),
     ],
 )
 async def test_a_start_that_fails_says_why_in_one_line(
