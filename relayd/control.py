@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from relayd.core.absence import Absence
 from relayd.core.framing import TooLong
 
 MODE = 0o600
@@ -34,11 +35,11 @@ Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
 class NoDaemonError(Exception):
-    """Nobody answers on the control socket. `refused` says that the user may not ask."""
+    """Nobody answers on the control socket."""
 
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
+    def __init__(self, reason: str, absence: Absence) -> None:
         super().__init__(reason)
-        self.refused = refused
+        self.absence = absence
 
 
 class RefusedByDaemonError(Exception):
@@ -120,7 +121,7 @@ class DaemonConnection:
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
-            raise NoDaemonError("relayd ended before it answered")
+            raise NoDaemonError("relayd ended before it answered", Absence.NOT_ANSWERING)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -128,6 +129,16 @@ class DaemonConnection:
         """Close the connection."""
         self._lines.close()
         self._socket.close()
+
+
+def _absence(error: OSError) -> Absence:
+    match error:
+        case PermissionError():
+            return Absence.NOT_PERMITTED
+        case TimeoutError() | BlockingIOError():  # as many wait for it as the kernel lets
+            return Absence.NOT_ANSWERING
+        case _:
+            return Absence.NOT_RUNNING
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def connected(path: Path) -> Iterator[DaemonConnection]:
         except OSError as error:
             raise NoDaemonError(
                 f"relayd does not answer at {path} ({error.strerror or error})",
-                refused=isinstance(error, PermissionError),
+                _absence(error),
             ) from error
         connection = DaemonConnection(stream)
         try:

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
 
 import aiosqlite
 import outcome
 import trio
 
 from relayd.asyncio_thread import Reply, asyncio_thread, current_asyncio_thread
+from relayd.core.queue_files import sqlite_uri
 from relayd.file_identity import file_identity
 from relayd.sqlite_errors import DatabaseFailedError, DatabaseFullError, database_error
 
@@ -116,8 +116,7 @@ class Database:
         is no database.
         """
         thread = current_asyncio_thread()
-        mode = "rwc" if create else "ro" if read_only else "rw"
-        uri = f"file:{quote(str(path))}?mode={mode}"
+        uri = sqlite_uri(str(path), "rwc" if create else "ro" if read_only else "rw")
         connecting = aiosqlite.connect(
             uri,
             uri=True,

@@ -5,6 +5,7 @@ from typing import Final
 
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
@@ -36,7 +37,7 @@ def read_in_flight(
                 for seq, place in places.items():
                     found[int(seq)] = InFlight(str(place["endpoint"]), left=bool(place["left"]))
     except NoDaemonError as error:
-        return None if error.refused else found
+        return found if error.absence is Absence.NOT_RUNNING else None
     except (TimeoutError, RefusedByDaemonError):  # an older relayd does not know the command
         return None
     return found

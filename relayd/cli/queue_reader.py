@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
+from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.config.sections import QueueConfig
 from relayd.queue.interface import Snapshot
@@ -27,5 +26,6 @@ def readable(queue: QueueConfig) -> Iterator[None]:
         yield
     except QueueUnreadableError as error:
         missing = not os.path.lexists(queue.path)
-        elsewhere = daemon_elsewhere(queue) if missing else None
-        raise click.ClickException(elsewhere or str(error)) from error
+        if missing and (elsewhere := daemon_elsewhere(queue)) is not None:
+            raise CommandError(elsewhere, code="another_queue") from error
+        raise CommandError(str(error), code="queue_unreadable") from error

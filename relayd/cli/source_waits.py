@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from relayd.config.sections import SpoolConfig
-from relayd.control import NoDaemonError, connected
+from relayd.control import NoDaemonError, RefusedByDaemonError, connected
+from relayd.views.status import is_running
 
 _ASK_TIMEOUT_S: Final = 5.0
 
@@ -19,8 +20,8 @@ def ask_sources(control: Path) -> tuple[bool | None, Sequence[Mapping[str, Any]]
         with connected(control) as daemon:
             answer = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
     except NoDaemonError as error:
-        return None if error.refused else False, None
-    except TimeoutError:
+        return is_running(error.absence), None
+    except (TimeoutError, RefusedByDaemonError):
         return True, None
     return True, answer.get("sources")
 

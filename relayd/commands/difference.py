@@ -19,6 +19,9 @@ Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
 """What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;
 follow what is new; or are not touched by it."""
 
+_TURN_S: Final = 3.0
+"""So long a reload that is under way is waited for: whoever asks should hear of it soon."""
+
 _FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
 
 
@@ -37,7 +40,7 @@ class DifferenceCommand:
         """
         path = Path(text_of(request, "config"))
         try:
-            new = await self._loader.load(path, self.config)
+            new = await self._loader.load(path, self.config, turn_within_s=_TURN_S)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
             return {"ok": False, "code": "configuration", "problems": problems}

@@ -57,7 +57,7 @@ class Producers:
     def reach(self, path: Path) -> bool:
         """Tell whether the producers can pass through every folder above `path`."""
         try:
-            found = [parent.stat() for parent in path.resolve().parents]
+            found = [parent.stat() for parent in Path(os.path.realpath(path)).parents]
         except OSError:
             return False
         return all(
@@ -126,7 +126,7 @@ def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[st
             f"may be {can} by the producers, who are in the group {group_name(group)}",
             f"chown {producers.right_owner} {path} && chmod 0400 {path}",
         )
-    folders = dict.fromkeys((path.parent, path.resolve().parent))
+    folders = dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent))
     return next(filter(None, (_folder_exposure(each, producers) for each in folders)), None)
 
 

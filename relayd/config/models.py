@@ -218,6 +218,10 @@ class SubscriptionSection(_Delivering):
     )
 
 
+MOST_SPOOLS = 200
+"""Each has a process of its own, of some megabytes."""
+
+
 class File(_Section):
     """The configuration of relayd."""
 
@@ -225,7 +229,7 @@ class File(_Section):
     api_version: Label = Field(
         default=DEFAULT_API_VERSION, description="The version of the event format."
     )
-    spools: dict[Name, SpoolSection] = Field(
+    spools: Annotated[dict[Name, SpoolSection], Field(max_length=MOST_SPOOLS)] = Field(
         default={}, description="Tables from which events are taken, by name."
     )
     socket: SocketSection | None = Field(

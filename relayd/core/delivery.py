@@ -1,4 +1,7 @@
-"""A delivery's states and every transition between them, in one table.
+"""A delivery's states, every transition between them in one table, and what an attempt decides.
+
+Whether a failed delivery is retried, and when, is decided here (`decide`); how long the schedule makes
+it wait is in `core.retry`.
 
 The queue stores five of the states. `held` is shown instead of `pending` and `retrying` while the
 subscription is held: to pause a subscription with a backlog of a million changes one row, not a million.
@@ -141,7 +144,7 @@ def decide(
     now: float,
     jitter: float,
 ) -> AttemptRecord:
-    """Decide what one attempt's outcome makes of its delivery.
+    """Decide what one attempt's outcome makes of its delivery: whether it is retried, and when.
 
     `schedule` holds the waits before each retry in seconds, `now` and `started_at` are Unix
     seconds, `jitter` is between -1 and 1. An extra attempt that fails leaves the schedule as it

@@ -7,6 +7,7 @@ with `_unix` in Unix seconds.
 from collections.abc import Mapping
 from typing import Any
 
+from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
 from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
@@ -16,16 +17,28 @@ Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
 
 
-def status_document(
-    overview: Overview, live: Live | None, path: str, now: float, *, silent: bool = False
-) -> object:
-    """Return how everything stands; what only a running daemon knows is null without its answer.
+def is_running(absence: Absence | None) -> bool | None:
+    """Return whether the daemon runs; None where that is not known, since this user may not ask."""
+    if absence is Absence.NOT_PERMITTED:
+        return None
+    return absence is not Absence.NOT_RUNNING
 
-    `silent`: it runs, and gave none.
+
+def status_document(
+    overview: Overview,
+    live: Live | None,
+    path: str,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
+) -> object:
+    """Return how everything stands; what only a daemon that answers knows is null without one.
+
+    `absence` says why nothing is `live`.
     """
     queue = overview.queue
     return {
-        "running": live is not None or silent,
+        "running": True if live is not None else is_running(absence),
         "daemon": None
         if live is None
         else {

@@ -51,7 +51,7 @@ PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
     "one with a mark of its own": (another_programs, "another program"),
     "a text": (text, "not a SQLite database"),
     "a directory": (Path.mkdir, "is a directory, not a file"),
-    "a named pipe": (os.mkfifo, "is a named pipe, not a file"),
+    "a FIFO": (os.mkfifo, "is a FIFO, not a file"),
     "a socket": (a_socket, "is a socket, not a file"),
     "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
 }

@@ -163,6 +163,18 @@ async def test_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.Mon
     assert open_files() == files
 
 
+async def test_who_does_not_want_to_wait_hears_that_something_else_is_read(tmp_path: Path) -> None:
+    known = load_config(write_config(tmp_path), environ={})
+    loader = ConfigLoader("faulty_loader")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(loader.load, tmp_path / "hangs", known)
+        while not loader.children():
+            await trio.sleep(0.01)
+        with trio.fail_after(10), pytest.raises(NotReadError, match="for a reload, or for another"):
+            await loader.load(tmp_path / "config.yaml", known, turn_within_s=0.1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
     known = load_config(write_config(tmp_path), environ={})
     loader, files = ConfigLoader("faulty_loader"), open_files()

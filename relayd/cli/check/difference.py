@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import end_refused, running_daemon
+from relayd.cli.command_error import WRONG_CONFIGURATION
+from relayd.cli.daemon_client import refusal, running_daemon
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
-from relayd.control import RefusedByDaemonError
 
 _THEN = {
     "hold": "{count} will be held",
@@ -28,17 +27,15 @@ def show_difference(config_path: Path, *, as_json: bool) -> None:
     path = os.path.abspath(config_path)  # noqa: PTH100 - Path.absolute keeps `..`
     with running_daemon(queue_place(config_path)) as daemon:
         answer = daemon.answer("difference", config=path)
-    if not answer.get("ok") and not answer.get("problems"):
-        raise click.ClickException(str(RefusedByDaemonError(answer)))
+    if not answer.get("ok"):
+        raise refusal(answer)
+    needs = [f"{key}: changing it needs a restart" for key in answer["needs_restart"]]
     if as_json:
         print_json(answer)
-    if not answer.get("ok"):
-        end_refused(answer, tell=not as_json)
-    needs_restart = [f"{key}: changing it needs a restart" for key in answer["needs_restart"]]
-    if not as_json:
-        for line in needs_restart or _lines(answer, path):
-            click.echo(line, err=bool(needs_restart))
-    if needs_restart:
+    else:
+        for line in needs or _lines(answer, path):
+            click.echo(line, err=bool(needs))
+    if needs:
         sys.exit(WRONG_CONFIGURATION)
 
 

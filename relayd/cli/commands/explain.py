@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_client import absence_of
 from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
@@ -16,7 +17,7 @@ from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
-from relayd.control import NoDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.interface import Snapshot
 from relayd.spool.look import is_in_spool
@@ -49,7 +50,8 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
         config = read_partial_config(config_path)
     except ConfigError:
         click.echo("Note: the configuration cannot be read; `relayd check` shows why.", err=True)
-    running = _running(queue)
+    # Who may not ask can at least see that somebody listens.
+    running = absence_of(queue) is not Absence.NOT_RUNNING
     now = time.time()
     with reading_queue(queue) as reading:
         with one_market():
@@ -73,15 +75,6 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
         print_json(explanation_document(event, explained, circumstances))
     else:
         print_lines(explanation_lines(event, explained))
-
-
-def _running(queue: QueueConfig) -> bool:
-    try:
-        with connected(queue.control_path):
-            return True
-    except NoDaemonError as error:
-        # Who may not ask can at least see that somebody listens.
-        return error.refused
 
 
 def _unknown(

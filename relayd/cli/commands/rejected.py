@@ -11,7 +11,7 @@ import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.event_data import file_data
-from relayd.cli.moments import parse_seconds
+from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, print_json, printable, wrapped
@@ -147,8 +147,7 @@ Examples:
 @click.option(
     "--created",
     metavar="TIME",
-    help="Replace the event's time: Unix seconds, ISO 8601, 2h for that long ago, or"
-    " ms where its own is in milliseconds.",
+    help=f"Replace the event's time: {MOMENT_FORMS}; or ms where its own is in milliseconds.",
 )
 @_all_option
 @json_option
@@ -239,8 +238,7 @@ def _created(text: str) -> int:
     seconds = parse_seconds(text, time.time())
     if seconds is None or seconds < 0:
         raise click.BadParameter(
-            "give Unix seconds, an ISO 8601 time, 2h for that long ago, or ms",
-            param_hint="--created",
+            f"{text!r} is not a time: give {MOMENT_FORMS}, or ms", param_hint="--created"
         )
     return seconds
 

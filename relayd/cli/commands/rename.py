@@ -8,17 +8,11 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli.daemon_client import (
-    RELOAD_TIMEOUT_S,
-    DaemonClient,
-    end_refused,
-    running_daemon,
-)
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, refusal, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
-from relayd.control import RefusedByDaemonError
 from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
 
@@ -95,13 +89,11 @@ def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     answer = daemon.answer("rename", old=old, new=new, check=True)
     if answer.get("ok"):
         return []
-    if answer.get("code") == "configuration":
-        end_refused(answer)
     if answer.get("code") != "reload":
-        raise click.ClickException(str(RefusedByDaemonError(answer)))
+        raise refusal(answer)
     reloaded = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     if not reloaded.get("ok"):
-        end_refused(reloaded)
+        raise refusal(reloaded)
     return list(reloaded["changes"])
 
 

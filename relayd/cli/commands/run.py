@@ -15,7 +15,7 @@ import click
 import structlog
 import trio
 
-from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.command_error import WRONG_CONFIGURATION
 from relayd.cli.options import config_option
 from relayd.cli.standard_streams import abandon_output
 from relayd.config.config import Config
@@ -153,7 +153,7 @@ def reason_of(error: BaseException) -> str | None:
         ):
             return str(error)
         case OSError(filename=str() | Path() as name):
-            if isinstance(error, FileNotFoundError) and not Path(name).parent.exists():
+            if isinstance(error, FileNotFoundError) and not os.path.exists(Path(name).parent):  # noqa: PTH110 - Path.exists raises where it may not look
                 return f"cannot write {name}: there is no directory {Path(name).parent}"
             return f"cannot write {name} as user {user_name()}: {error.strerror}"
         case OSError():

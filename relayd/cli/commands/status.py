@@ -8,15 +8,16 @@ from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_client import why_no_answer
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
-from relayd.cli.options import config_option, json_option
+from relayd.cli.options import FiniteRange, config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import json_text, pause, print_json
 from relayd.cli.text.status import status_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
-from relayd.permissions import user_name
+from relayd.core.absence import Absence
 from relayd.queue.snapshot_values import Overview
 from relayd.views.status import Live, status_document
 
@@ -35,7 +36,7 @@ Examples:
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--every",
-    type=click.FloatRange(0.5, 3600.0),
+    type=FiniteRange(0.5, 3600.0),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -55,7 +56,7 @@ def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
         if as_json:
             print_json(look.document())
         else:
-            click.echo(look.text())
+            click.echo("\n".join(look.lines()))
         return
     try:
         for shown in _again_and_again(queue, as_json=as_json):
@@ -74,7 +75,7 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
             # One line each, so that a program knows where a document ends.
             yield json_text(look.document())
             continue
-        text = look.text()
+        text = "\n".join(look.lines())
         if sys.stdout.isatty():
             click.clear()
             yield text
@@ -84,42 +85,38 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One look at a queue, and what its daemon said: `silent` where it runs and said nothing."""
+    """How everything stands at `now`. `absence` says why the daemon said nothing."""
 
     overview: Overview
     live: Live | None
+    absence: Absence
     path: str
     now: float
-    silent: bool
 
     def document(self) -> object:
-        return status_document(self.overview, self.live, self.path, self.now, silent=self.silent)
+        return status_document(self.overview, self.live, self.path, self.now, absence=self.absence)
 
-    def text(self) -> str:
-        lines = status_lines(self.overview, self.live, self.path, self.now, silent=self.silent)
-        return "\n".join(lines)
+    def lines(self) -> Iterator[str]:
+        return status_lines(self.overview, self.live, self.path, self.now, absence=self.absence)
 
 
 def _look(queue: QueueConfig) -> _Look:
     live: Live | None = None
-    silent = False
+    absence, why = Absence.NOT_RUNNING, None
     try:
         with connected(queue.control_path) as daemon:
             live = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
     except NoDaemonError as error:
-        if error.refused:
-            click.echo(
-                f"Note: user {user_name()} may not ask the daemon at {queue.control_path}.",
-                err=True,
-            )
-        elif elsewhere := daemon_elsewhere(queue):
+        absence = error.absence
+        if absence is Absence.NOT_RUNNING and (elsewhere := daemon_elsewhere(queue)):
             click.echo(f"Note: {elsewhere}.", err=True)
     except TimeoutError:
-        silent = True
-        click.echo("Note: the daemon does not answer; see its log.", err=True)
+        absence = Absence.NOT_ANSWERING
     except RefusedByDaemonError as refused:
-        silent = True
-        click.echo(f"Note: the daemon refuses to say how it is: {refused}.", err=True)
+        absence = Absence.NOT_ANSWERING
+        why = f"the daemon refuses to say how it is: {refused}"
+    if live is None and absence is not Absence.NOT_RUNNING:
+        click.echo(f"Note: {why or why_no_answer(absence, queue)}.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
-        return _Look(reading.overview(now=now), live, str(queue.path), now, silent)
+        return _Look(reading.overview(now=now), live, absence, str(queue.path), now)

@@ -1,6 +1,7 @@
 """How everything stands, for people."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
@@ -8,6 +9,7 @@ from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
+from relayd.core.absence import Absence
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.snapshot_values import (
     Contents,
@@ -19,15 +21,24 @@ from relayd.queue.snapshot_values import (
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state
 
+_ABSENT: Final = {
+    Absence.NOT_RUNNING: "relayd is not running: this is what its queue says.",
+    Absence.NOT_PERMITTED: "This is what relayd's queue says; whether it runs is not known.",
+    Absence.NOT_ANSWERING: "relayd runs, but did not answer: this is what its queue says.",
+}
+
 
 def status_lines(
-    overview: Overview, live: Live | None, path: str, now: float, *, silent: bool = False
+    overview: Overview,
+    live: Live | None,
+    path: str,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
 ) -> Iterator[str]:
-    """Yield how everything stands, for a person. `silent`: a daemon runs, and gave no answer."""
-    if silent:
-        yield click.style("relayd runs, but did not answer: this is what its queue says.", fg="red")
-    elif live is None:
-        yield click.style("relayd is not running: this is what its queue says.", fg="red")
+    """Yield how everything stands, for a person. `absence` says why nothing is `live`."""
+    if live is None:
+        yield click.style(_ABSENT[absence], fg="red")
     else:
         since = about(live["uptime_s"])
         yield f"relayd {live['version']}, up {since} (pid {live['pid']})"

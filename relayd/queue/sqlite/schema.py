@@ -76,7 +76,7 @@ def is_queue_file(path: Path) -> bool:
         # Without waiting, whatever it is.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
-            header = file.read(72)
+            header = file.read(72) or b""  # a pipe that somebody holds open
     except OSError:
         return False
     return header[68:72] == APPLICATION_ID.to_bytes(4)  # SQLite's file format, 1.3

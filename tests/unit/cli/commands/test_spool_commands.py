@@ -435,7 +435,8 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: st
             listener.bind(str(path))
     config = write_config(tmp_path)
     [found] = status(config, expected=1)["spools"]
-    assert found["problem"].endswith("is not a file")
+    what = {"pipe": "a FIFO", "folder": "a directory", "socket": "a socket"}[kind]
+    assert found["problem"] == f"{path} is {what}, not a file"
     emitted = run("emit", "order.created", "--sample", "--config", str(config))
-    assert (emitted.exit_code, "is not a file" in emitted.stderr) == (1, True)
+    assert (emitted.exit_code, f"is {what}, not a file" in emitted.stderr) == (1, True)
     assert run("spool", "create", f"{path}.reserve").exit_code == 0
