@@ -1,21 +1,23 @@
 """A configuration on its way from the process that read it to the daemon: in small pieces.
 
 Each piece is pickled by itself, so that none takes long to read: unpickling a whole configuration
-at once would stop the event loop for as long. Both ends are the same program, and nobody else can
-write to what is between them. The TLS settings come first, each once: thousands of endpoints may
-share one of 200 KB.
+at once would stop the event loop for as long. What one subscription has many of (conditions, values
+of a condition) goes ahead of it in pieces of its own, to which it refers by number; so does each TLS
+setting, which may have 200 KB, and which thousands of endpoints may share. Both ends are the same
+program, and nobody else can write to what is between them.
 """
 
 import copyreg
 import io
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from relayd.config.config import Config
 from relayd.config.problem import ConfigError, Problem
+from relayd.core.conditions import Among, Condition, Operators, Scalar, key_of
 from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts
 from relayd.core.secret import Secret
@@ -24,7 +26,9 @@ from relayd.core.tls import Tls
 
 T = TypeVar("T")
 
-_AT_ONCE: Final = 16  # 0.4 ms of unpickling
+_AT_ONCE: Final = 16  # subscriptions with few conditions: 0.4 ms of unpickling
+_CONDITIONS: Final = 40  # all of these together in a piece
+_VALUES: Final = 500
 _SIZE: Final = struct.Struct("=I")
 
 
@@ -37,29 +41,20 @@ class IncompleteError(Exception):
 
 
 class _Pickler(pickle.Pickler):
+    """Pickles a piece. What is in `ahead` is not in it: its number is."""
+
+    def __init__(self, buffer: io.BytesIO, ahead: dict[int, int]) -> None:
+        super().__init__(buffer, pickle.HIGHEST_PROTOCOL)
+        self._ahead = ahead
+
+    def persistent_id(self, value: object) -> int | None:
+        return self._ahead.get(id(value)) if isinstance(value, Among | Condition | Tls) else None
+
     # A Secret refuses to be pickled anywhere else.
     dispatch_table: dict[type, Callable[[Any], Any]] = {  # noqa: RUF012 - as pickle has it
         **copyreg.dispatch_table,
         Secret: lambda secret: (Secret, (secret.reveal(),)),
     }
-
-    def __init__(self, file: IO[bytes], *, whole_tls: bool = False) -> None:
-        super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self._whole_tls = whole_tls
-
-    def persistent_id(self, obj: object) -> bytes | None:
-        """Return what stands for an object that came before: a TLS setting's digest."""
-        return obj.digest if isinstance(obj, Tls) and not self._whole_tls else None
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], tls: Mapping[bytes, Tls]) -> None:
-        super().__init__(file)
-        self._tls = tls
-
-    def persistent_load(self, pid: bytes) -> Tls:
-        """Return the TLS setting with this digest."""
-        return self._tls[pid]
 
 
 def pieces_of(config: Config) -> Iterator[bytes]:
@@ -76,16 +71,51 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "event_types": config.event_types,
         "warnings": config.warnings,
     }
-    shared = {each.tls.digest: each.tls for each in config.endpoints.values() if each.tls}
-    for setting in shared.values():
-        yield _piece("tls", setting, whole_tls=True)
-    for kind, things in (
-        ("subscription", list(config.subscriptions.values())),
-        ("endpoint", list(config.endpoints.values())),
-    ):
-        for start in range(0, len(things), _AT_ONCE):
-            yield _piece(kind, things[start : start + _AT_ONCE])
+    ahead: dict[int, int] = {}
+    """What has gone ahead: its `id`, as `config` keeps it alive, and its number."""
+    batch: list[Subscription] = []
+    conditions = 0
+    for each in config.subscriptions.values():
+        where = each.selection.where
+        yield from _pieces_ahead(where, ahead)
+        conditions += sum(id(condition) not in ahead for condition in where)
+        if batch and (len(batch) == _AT_ONCE or conditions > _CONDITIONS):
+            yield _piece("subscription", batch, ahead)
+            batch, conditions = [], len(where)
+        batch.append(each)
+    if batch:
+        yield _piece("subscription", batch, ahead)
+    endpoints = list(config.endpoints.values())
+    for endpoint in endpoints:
+        if (tls := endpoint.tls) is not None and id(tls) not in ahead:
+            yield _piece("tls", (len(ahead), tls))
+            ahead[id(tls)] = len(ahead)
+    for start in range(0, len(endpoints), _AT_ONCE):
+        yield _piece("endpoint", endpoints[start : start + _AT_ONCE], ahead)
     yield _piece("config", head)
+
+
+def _pieces_ahead(where: Sequence[Condition], ahead: dict[int, int]) -> Iterator[bytes]:
+    for condition in where:
+        for among in _lists_in(condition.test):
+            if len(among.written) > _VALUES:
+                number = ahead[id(among)] = len(ahead)
+                for start in range(0, len(among.written), _VALUES):
+                    yield _piece("values", among.written[start : start + _VALUES])
+                yield _piece("list", number)
+    if len(where) > _CONDITIONS:
+        for start in range(0, len(where), _CONDITIONS):
+            chunk = where[start : start + _CONDITIONS]
+            first = len(ahead)
+            yield _piece("conditions", (first, chunk), ahead)
+            ahead.update((id(each), first + n) for n, each in enumerate(chunk))
+
+
+def _lists_in(test: Among | Operators | None) -> Iterator[Among]:
+    while isinstance(test, Operators):
+        test = test.negated
+    if test is not None:
+        yield test
 
 
 def pieces_of_problems(problems: Sequence[Problem]) -> Iterator[bytes]:
@@ -109,13 +139,12 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     endpoints: dict[str, Endpoint] = {}
     known_subscriptions = {} if known is None else known.subscriptions
     known_endpoints = {} if known is None else known.endpoints
-    known_tls = {each.tls.digest: each.tls for each in known_endpoints.values() if each.tls}
-    tls: dict[bytes, Tls] = {}
+    ahead = _Ahead({each.tls for each in known_endpoints.values() if each.tls is not None})
     while raw:
-        kind, value, raw = _next_piece(raw, tls)
+        kind, value, raw = _next_piece(raw, ahead)
         match kind:
-            case "tls":
-                tls[value.digest] = known_tls.get(value.digest, value)
+            case "values" | "list" | "conditions" | "tls":
+                ahead.take(kind, value)
             case "subscription":
                 for each in value:
                     subscriptions[each.name] = _same(known_subscriptions.get(each.name), each)
@@ -136,27 +165,63 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     raise IncompleteError
 
 
+class _Ahead:
+    """What went ahead, by its number. Of TLS settings, those in `known` are taken from there."""
+
+    def __init__(self, known: Iterable[Tls]) -> None:
+        self._known = {each: each for each in known}
+        self._keys: set[Hashable] = set()
+        self._written: list[Scalar] = []
+        self._found: dict[int, Among | Condition | Tls] = {}
+
+    def take(self, kind: str, value: Any) -> None:  # noqa: ANN401 - as the kind has it
+        """Take some of a list's values, the number of the list that they make, or what has numbers."""
+        if kind == "values":
+            self._keys.update(map(key_of, value))
+            self._written += value
+        elif kind == "list":
+            self._found[value] = Among(frozenset(self._keys), tuple(self._written))
+            self._keys, self._written = set(), []
+        elif kind == "tls":
+            number, setting = value
+            self._found[number] = self._known.get(setting, setting)
+        else:
+            first, conditions = value
+            self._found.update(enumerate(conditions, start=first))
+
+    def __getitem__(self, number: int) -> Among | Condition | Tls:
+        return self._found[number]
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, raw: memoryview, ahead: _Ahead) -> None:
+        super().__init__(io.BytesIO(raw))
+        self._ahead = ahead
+
+    def persistent_load(self, number: int) -> Among | Condition | Tls:
+        return self._ahead[number]
+
+
 def _same(known: T | None, new: T) -> T:
     return known if known is not None and known == new else new
 
 
-def _piece(kind: str, value: object, *, whole_tls: bool = False) -> bytes:
+def _piece(kind: str, value: object, ahead: dict[int, int] | None = None) -> bytes:
     buffer = io.BytesIO()
     buffer.write(bytes(_SIZE.size))
-    _Pickler(buffer, whole_tls=whole_tls).dump((kind, value))
+    _Pickler(buffer, ahead or {}).dump((kind, value))
     size = buffer.tell() - _SIZE.size
     buffer.seek(0)
     buffer.write(_SIZE.pack(size))
     return buffer.getvalue()
 
 
-def _next_piece(raw: memoryview, tls: Mapping[bytes, Tls]) -> tuple[str, Any, memoryview]:
+def _next_piece(raw: memoryview, ahead: _Ahead) -> tuple[str, Any, memoryview]:
     if len(raw) < _SIZE.size:
         raise IncompleteError
     (size,) = _SIZE.unpack_from(raw)
     end = _SIZE.size + size
     if len(raw) < end:
         raise IncompleteError
-    # From this very program.
-    kind, value = _Unpickler(io.BytesIO(raw[_SIZE.size : end]), tls).load()
+    kind, value = _Unpickler(raw[_SIZE.size : end], ahead).load()
     return kind, value, raw[end:]

@@ -123,7 +123,8 @@ _CLIENT_WORDS = {
 _NAME_ONE = "name one in `tls: {certificate: FILE, key: FILE}`"
 
 
-_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+) \(_ssl\.c")
+# From Python 3.14 on, with OpenSSL's number behind an error that OpenSSL has no words for.
+_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+?)(?: \(0x[0-9a-f]+\))? \(_ssl\.c")
 
 
 def tls_words(error: BaseException | None, host: str, setting: Tls | None = None) -> str:

@@ -6,7 +6,6 @@ connection needs it, and lives as long as a transport uses it.
 
 import os
 import ssl
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 import certifi
@@ -36,7 +35,7 @@ def tls_context() -> ssl.SSLContext:
         except OSError as error:
             raise _not_there(file, "SSL_CERT_FILE", error.strerror or "unreadable") from None
     for folder in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
             raise _not_there(folder, "SSL_CERT_DIR", "no such directory")
     return context
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from relayd.config.config import Config
-from relayd.core.conditions import Among, Condition, Glob, Operators
+from relayd.core.conditions import Among, Condition, Operators
 from relayd.core.endpoint import Endpoint, endpoint_name
+from relayd.core.glob import Glob
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.tls import Tls
 

@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 import click
 
+from relayd.cli.event_data import file_bytes
 from relayd.cli.options import json_option
 from relayd.cli.secret_options import (
     Key,
@@ -62,7 +63,7 @@ def sign(
     """
     named = needed(key)
     secret = named.secret
-    body = body_file.read()
+    body = file_bytes(body_file)
     if scheme is None:
         given = named.subscription is None or named.header is not named.subscription.signature
         scheme = "header" if named.header is not None and given else "locallygrown"

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from relayd.cli.event_data import file_bytes
 from relayd.cli.options import json_option
 from relayd.cli.secret_options import (
     Key,
@@ -85,7 +86,7 @@ def verify(
     Exit status: 0 if it is valid, 1 if it is not.
     """
     secrets = needed(key)
-    body = body_file.read()
+    body = file_bytes(body_file)
     if scheme is None:
         scheme = _scheme_of(signature, secrets)
     if scheme == "header":

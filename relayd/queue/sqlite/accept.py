@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
-from relayd.queue.sqlite.schema import UNKNOWN_MARKET
+from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
 _INSERT_EVENT = """
 INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body)

@@ -20,7 +20,8 @@ from typing import Final
 import structlog
 
 from relayd.database import Database
-from relayd.queue.sqlite.schema import OLD_TABLE, UNKNOWN_MARKET, is_unfinished
+from relayd.queue.sqlite.schema import is_unfinished
+from relayd.queue.sqlite.tables import OLD_TABLE, UNKNOWN_MARKET
 
 _log = structlog.get_logger()
 

@@ -14,20 +14,23 @@ from queue_file import NOW, rows_of
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import event_from_line
-from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.database import sqlite_loop
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite import migration
 from relayd.queue.sqlite.migration import market_of, move_step
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.read_only import open_reading
-from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
+from relayd.queue.sqlite.schema import migrate
+from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
+from relayd.sqlite_errors import DatabaseFullError
 
 VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"
 
 SCHEMAS = {
     1: "f45fcc5d05d388fc",
     2: "d8e26fc4317a3652",
+    3: "fe185192bc174178",
 }
 """What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
 and its line here. A version that was released keeps its own."""
