@@ -7,11 +7,14 @@ from hashlib import sha256
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
+from relayd.core.sequence import next_sequence
 from relayd.queue.sqlite.schema import UNKNOWN_MARKET
+from relayd.queue.sqlite.sequences import last_sequence
 
 _INSERT_EVENT = """
-INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body,
+  sequence, object_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _KNOWN = """
 SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
@@ -37,23 +40,29 @@ SELECT max(release) FROM (
 
 
 class Numbers:
-    """The next numbers of events and deliveries, and the last release's.
+    """The next numbers of events and deliveries, the last release's, and the last sequence number.
 
     The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
     failed are never used.
     """
 
-    def __init__(self, event: int, delivery: int, release: int = 0) -> None:
+    def __init__(self, event: int, delivery: int, release: int = 0, sequence: int = 0) -> None:
         self.event = event
         self.delivery = delivery
         self.release = release
+        self.sequence = sequence
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> "Numbers":
         """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
         used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
         [(release,)] = db.execute(_LAST_RELEASE)
-        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1, release or 0)
+        return cls(
+            used.get("events", 0) + 1,
+            used.get("deliveries", 0) + 1,
+            release or 0,
+            last_sequence(db),
+        )
 
 
 def accept(
@@ -84,6 +93,7 @@ def accept(
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
+        numbers.sequence = next_sequence(numbers.sequence, now)
         events.append(
             (
                 seq,
@@ -95,6 +105,8 @@ def accept(
                 new.source,
                 event.digest,
                 event.body,
+                numbers.sequence,
+                event.object_id,
             )
         )
         for name in new.subscriptions:

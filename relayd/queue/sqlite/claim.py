@@ -22,17 +22,17 @@ from relayd.queue.values import Claim, Want
 _DUE = """
 SELECT 1, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'pending' AND due_at > :now - :fresh_for
+    AND state = 'pending' AND behind IS NULL AND due_at > :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT 0, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'pending' AND due_at <= :now - :fresh_for
+    AND state = 'pending' AND behind IS NULL AND due_at <= :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT 0, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND due_at <= :now
+    AND state = 'retrying' AND behind IS NULL AND due_at <= :now
     ORDER BY due_at LIMIT :n)
 """
 
@@ -56,7 +56,7 @@ SELECT due_at, seq, release_seen, recovery_used FROM (
 
 _NEXT_DUE = """
 SELECT due_at FROM deliveries WHERE subscription_id = :subscription_id
-  AND state = 'retrying' AND due_at > :now
+  AND state = 'retrying' AND behind IS NULL AND due_at > :now
   ORDER BY due_at LIMIT 1
 """
 

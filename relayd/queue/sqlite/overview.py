@@ -48,7 +48,8 @@ GROUP BY s.id"""  # noqa: S608 - made of texts of our own
 _DUE = f"""
 SELECT s.url, sum(
   (SELECT count(*) FROM deliveries d INDEXED BY deliveries_waiting
-   WHERE d.subscription_id = s.id AND d.state IN ('pending', 'retrying') AND d.due_at <= :now)
+   WHERE d.subscription_id = s.id AND d.state IN ('pending', 'retrying') AND d.behind IS NULL
+     AND d.due_at <= :now)
   + (SELECT count(*) {_OPERATORS} AND d.due_at > :now)
   + (SELECT count(*) {_RECOVERIES} AND d.due_at > :now))
 FROM subscriptions s
