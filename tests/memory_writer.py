@@ -22,6 +22,7 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
+from relayd.core.sequence import next_sequence
 from relayd.queue.snapshot_values import Contents, RejectedInput
 from relayd.queue.values import (
     Changed,
@@ -61,6 +62,7 @@ class Kept:
     event: Event
     accepted_at: float
     body: bytes | None
+    sequence: int
 
 
 @dataclass
@@ -75,6 +77,7 @@ class MemoryWriter(MemoryQueue):
     own_types: frozenset[str] = frozenset()
     own_events: list[OutboxRow] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    sequence: int = 0
     seen_at: float | None = None
     expired_at: float | None = None
 
@@ -117,7 +120,8 @@ class MemoryWriter(MemoryQueue):
                 same = kept.event.digest == event.digest
                 return Acceptance.DUPLICATE if same else Acceptance.CONFLICT
         number = self._next("event")
-        self.events[number] = Kept(event, now, event.body)
+        self.sequence = next_sequence(self.sequence, now)
+        self.events[number] = Kept(event, now, event.body, self.sequence)
         for name in new.subscriptions:
             self._make(number, name, now, now)
         return Acceptance.ACCEPTED
@@ -135,6 +139,7 @@ class MemoryWriter(MemoryQueue):
             step=0,
             due_at=due_at,
             body=event.body,
+            sequence=self.events[number].sequence,
         )
         self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now)
 

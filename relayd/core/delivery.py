@@ -113,7 +113,8 @@ class Delivery:
 
     `attempts` counts those made before, and `step` the retries scheduled since it was made or last
     replayed. `due_at` is its scheduled time in Unix seconds; `extra` says why it is attempted
-    before that.
+    before that. `sequence` is its event's number (see `core.sequence`), None for a sample; events with the
+    same `order_key` are sent one after the other, and None is unordered.
     """
 
     seq: int
@@ -127,6 +128,8 @@ class Delivery:
     due_at: float
     body: bytes = field(repr=False)
     extra: Extra | None = None
+    sequence: int | None = None
+    order_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ BEGIN: list[tuple[Any, ...]] = [
 
 def shown(each: Delivery) -> tuple[object, ...]:
     found = (each.subscription, each.event_id, each.event_type, each.state, each.body)
-    return (each.seq, *found, each.attempts, each.step, each.due_at, each.extra)
+    ordered = (each.sequence, each.order_key)
+    return (each.seq, *found, each.attempts, each.step, each.due_at, each.extra, *ordered)
 
 
 class Driver:
