@@ -129,7 +129,7 @@ class Delivery:
     body: bytes = field(repr=False)
     extra: Extra | None = None
     sequence: int | None = None
-    order_key: str | None = None
+    order_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,8 @@ def explanation_document(
         "id": event.id,
         "type": event.type,
         "market_id": event.market_id,
+        "object_id": event.object_id,
+        "sequence": event.sequence,
         "unfaithful": list(unfaithful_fields(event)),
         "accepted_at": iso(event.accepted_at),
         "accepted_at_unix": event.accepted_at,

@@ -36,7 +36,7 @@ WHERE d.subscription_id = s.id AND d.state = 'retrying'
 _WAITING = f"""
 SELECT s.name, count(*), min(d.seq),
   max({HELD_UNTIL}, min(
-    min(d.due_at),
+    min(CASE WHEN d.behind IS NULL THEN d.due_at END),
     coalesce((SELECT s.released_at {_OPERATORS} LIMIT 1), 9e9),
     coalesce((SELECT p.released_at {_RECOVERIES} LIMIT 1), 9e9)))
 FROM subscriptions s
