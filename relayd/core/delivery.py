@@ -74,6 +74,8 @@ class Change(StrEnum):
     """An attempt failed, and its schedule has no other; or the delivery is quarantined."""
     CANCEL = "cancel"
     """The operator: `relayd cancel`."""
+    GIVE_UP = "give up"
+    """The operator: `relayd cancel`, of a delivery that blocks others in their order (`on_exhausted: hold`)."""
     REPLAY = "replay"
     """The operator: `relayd replay`. The retry schedule begins again; attempts are counted on."""
 
@@ -91,6 +93,7 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         # It was cancelled while an attempt was in flight, and that attempt succeeded.
         (State.CANCELLED, Change.SUCCEED): State.DELIVERED,
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
+        (State.EXHAUSTED, Change.GIVE_UP): State.CANCELLED,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
     }
 )

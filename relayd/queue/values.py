@@ -48,7 +48,8 @@ class Recording:
 
     The health is asked for when it is written: an older one never replaces a newer one, however
     long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
-    newest release when the attempt began: one that came after it still applies to its delivery.
+    newest release when the attempt began: one that came after it still applies to its delivery. With
+    `keeps_place` the delivery, once it is exhausted, blocks those behind it in their order.
     """
 
     record: AttemptRecord
@@ -56,6 +57,7 @@ class Recording:
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
     release: int = 0
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,14 @@ class Declared:
     """What the configuration says of a subscription, as far as the queue needs it.
 
     `made_with` is a mark of what its requests are made with, such as its secret: with another one,
-    what waits may succeed.
+    what waits may succeed. `keeps_place`: its exhausted deliveries block those behind them in their order.
     """
 
     name: str
     url: str
     active: bool
     made_with: bytes = b""
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 from relayd.config.config import Config
 from relayd.core.conditions import Among, Condition, Glob, Operators
 from relayd.core.endpoint import Endpoint
+from relayd.core.order import longest_block_s
 from relayd.core.subscription import Subscription
 
 
@@ -57,11 +58,15 @@ def _subscription_document(
 ) -> dict[str, object]:
     endpoint = endpoints[subscription.url]
     previous = subscription.previous_secret
+    order_by = subscription.selection.order_by
     return {
         "name": subscription.name,
         "url": shown_url(subscription.url),
         "events": list(subscription.selection.events),
         "where": conditions_as_written(subscription.selection.where),
+        "order_by": None if order_by is None else order_by.path,
+        "on_exhausted": None if order_by is None else "hold" if order_by.hold else "skip",
+        "longest_block_s": None if order_by is None else round(_longest_block_s(subscription), 1),
         "active": subscription.active,
         "secret_from": subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
@@ -73,6 +78,10 @@ def _subscription_document(
         "retry_s": list(subscription.retry),
         "attempts": len(subscription.retry) + 1,
     }
+
+
+def _longest_block_s(subscription: Subscription) -> float:
+    return longest_block_s(subscription.retry, subscription.timeout_s)
 
 
 def shown_url(url: str) -> str:

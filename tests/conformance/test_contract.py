@@ -177,7 +177,7 @@ async def test_an_attempt_that_fails_changes_nothing_of_what_was_replayed_meanwh
     assert await queue.queue.replay([seq]) == Changed(1, frozenset({"books"}))
     replayed = (await queue.rows())[seq]
     assert not await record(queue, delivery, FAILED)
-    state, attempts, step, due_at, _ = (await queue.rows())[seq]
+    state, attempts, step, due_at, *_ = (await queue.rows())[seq]
     assert (state, step, due_at) == (State.PENDING, 0, replayed[3])
     assert attempts == 1
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
+from relayd.queue.sqlite import order
 from relayd.queue.sqlite.schema import UNKNOWN_MARKET
 from relayd.queue.sqlite.sequences import last_sequence
 
@@ -23,6 +24,11 @@ _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
   (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
 VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of our own
+
+_INSERT_ORDERED = f"""
+INSERT INTO deliveries
+  (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at, order_key, behind)
+VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?, ?, ?)"""  # noqa: S608 - a constant of our own
 
 _INSERT_REJECTED = """
 INSERT OR IGNORE INTO rejected
@@ -81,6 +87,8 @@ def accept(
     results: list[Acceptance] = []
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
+    ordered: list[tuple[object, ...]] = []
+    taken: set[tuple[int, str]] = set()
     for new in news:
         event = new.event
         key = (event.id, event.market_id)
@@ -109,13 +117,25 @@ def accept(
                 event.object_id,
             )
         )
+        keys = dict(new.order_keys) if new.order_keys else {}
         for name in new.subscriptions:
-            deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
+            number = subscription_ids[name]
+            if name in keys:
+                place = (number, keys[name])
+                behind = place in taken or order.is_taken(db, *place)
+                taken.add(place)
+                ordered.append(
+                    (numbers.delivery, seq, number, now, now, keys[name], behind or None)
+                )
+            else:
+                deliveries.append((numbers.delivery, seq, number, now, now))
             numbers.delivery += 1
     if events:
         db.executemany(_INSERT_EVENT, events)
     if deliveries:
         db.executemany(_INSERT_DELIVERY, deliveries)
+    if ordered:
+        db.executemany(_INSERT_ORDERED, ordered)
     return results
 
 

@@ -21,10 +21,13 @@ STEP_ROWS: Final = 1_000
 STEP_BYTES: Final = 4 * 1024 * 1024
 REJECTED_STEP_ROWS: Final = 1_000
 
+# One that blocks others in their order stays, so that it can be replayed or given up.
 # An event was accepted before its deliveries ended, so that nothing newer need be looked at.
 _ENDED = """
 NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = e.seq
-  AND (d.ended_at IS NULL OR d.ended_at >= :ended))"""
+  AND (d.ended_at IS NULL OR d.ended_at >= :ended OR d.order_key IS NOT NULL AND EXISTS (
+    SELECT 1 FROM deliveries o INDEXED BY deliveries_in_order
+    WHERE o.subscription_id = d.subscription_id AND o.order_key = d.order_key AND o.seq > d.seq)))"""
 
 _CANDIDATES = f"""
 SELECT e.accepted_at, e.type, e.seq, coalesce(length(e.body), 0),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
-from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite import order, statistics
 from relayd.queue.sqlite.health import write_health
 from relayd.queue.values import Declared, Recording
 
@@ -107,6 +107,9 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     ]
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
+    for each in recordings:
+        if each.record.delivery.order_key is not None:
+            order.leave(db, [each.record.delivery.seq], keeps_place=each.keeps_place)
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
@@ -140,15 +143,18 @@ class Quarantined:
     attempts: int
 
 
-def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
+def quarantine(
+    db: sqlite3.Connection, seq: int, detail: str, *, now: float, keeps_place: bool = False
+) -> Quarantined | None:
     """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
 
-    Returns None for one that has ended already: then nothing is changed.
+    With `keeps_place` it blocks those behind it in its order. Returns None for one that has ended already: then nothing is changed.
     """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
     if not db.execute(_QUARANTINE, values).rowcount:
         return None
+    order.leave(db, [seq], keeps_place=keeps_place)
     return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 
@@ -201,11 +207,15 @@ def declare(
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    What waits for one whose URL or `made_with` changed is released by the number `release`.
+    Exhausted deliveries of those that do not keep their place block nothing any more. What waits for one
+    whose URL or `made_with` changed is released by the number `release`.
     Returns each subscription's number and hold by its name.
     """
     rows, marks = [], bytearray()
+    skipping = []
     for each in declared:
+        if not each.keeps_place:
+            skipping.append(each.name)
         presence = "active" if each.active else "inactive"
         rows.append((each.name, each.url, presence, len(marks), len(each.made_with)))
         marks += each.made_with
@@ -213,6 +223,7 @@ def declare(
     values = {"declared": json.dumps(rows), "marks": bytes(marks), "release": release, "now": now}
     db.execute(_REMOVE_OTHERS, values)
     db.execute(_UPSERT_SUBSCRIPTIONS, values)
+    order.leave(db, order.blocking(db, json.dumps(skipping)))
     (found,) = db.execute(_SUBSCRIPTIONS).fetchone()
     return {
         name: (number, None if hold is None else Hold(hold))

@@ -234,6 +234,9 @@ DROP INDEX deliveries_waiting;
 CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, behind, due_at, scheduled_at)
   WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_in_order ON deliveries (subscription_id, order_key) WHERE order_key IS NOT NULL;
+-- Those that are exhausted, and still have others behind them.
+CREATE INDEX deliveries_blocking ON deliveries (subscription_id)
+  WHERE order_key IS NOT NULL AND state = 'exhausted';
 """
 
 _VERSION_3_NOTICES = """
