@@ -44,13 +44,16 @@ async def states(under_test: UnderTest) -> dict[int, State]:
     return {seq: row[0] for seq, row in (await under_test.rows()).items()}
 
 
-async def add(under_test: UnderTest, *subscriptions: str) -> int:
-    """Accept an event for these subscriptions; return its first delivery's number."""
+async def add(under_test: UnderTest, *subscriptions: str, key: str | None = None) -> int:
+    """Accept an event for these subscriptions; return its first delivery's number.
+
+    With `key`, they order it by that.
+    """
     seqs = await under_test.rows()
     event = make_event(f"evt_added_{len(seqs)}")
-    assert await under_test.queue.accept([NewEvent(event, "socket", subscriptions)]) == [
-        Acceptance.ACCEPTED
-    ]
+    keys = () if key is None else tuple((name, key) for name in subscriptions)
+    new = NewEvent(event, "socket", subscriptions, keys)
+    assert await under_test.queue.accept([new]) == [Acceptance.ACCEPTED]
     return min((await under_test.rows()).keys() - seqs.keys())
 
 
