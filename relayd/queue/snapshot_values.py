@@ -253,7 +253,8 @@ class Contents:
 class SubscriptionStanding:
     """What waits for one subscription. Times are Unix seconds, None where nothing waits.
 
-    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held.
+    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held. Of
+    `waiting`, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
     """
 
     name: str
@@ -262,6 +263,8 @@ class SubscriptionStanding:
     waiting: int
     oldest_accepted_at: float | None
     next_due_at: float | None
+    behind: int = 0
+    blocking: int = 0
 
 
 @dataclass(frozen=True, slots=True)

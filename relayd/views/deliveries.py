@@ -86,12 +86,13 @@ def delivery_document(
         **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
-        **_place_document(delivery),
+        **place_document(delivery),
         **in_flight_document(delivery, in_flight),
     }
 
 
-def _place_document(delivery: ListedDelivery) -> dict[str, object]:
+def place_document(delivery: ListedDelivery) -> dict[str, object]:
+    """Return a delivery's place in its order: what it is behind, and which one has its turn."""
     place = delivery.place
     return {
         "order_key": None if place is None else place.key,

@@ -1,5 +1,7 @@
 """`cancel`: finds pending deliveries in the queue, and has the daemon cancel them."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from relayd.cli.filters import filter_options, market_option
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
+    Selection,
     check_given,
     dry_run_option,
     say_counts,
@@ -59,7 +62,8 @@ def cancel(
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is in flight is still delivered if its attempt succeeds.
+    that is in flight is still delivered if its attempt succeeds. One that is exhausted and holds others
+    in their order (on_exhausted: hold) is given up, by its id.
     """
     wanted = wanted_filter(subscription, state, types, since, until)
     check_given(targets, wanted)
@@ -74,6 +78,7 @@ def cancel(
                 named=_CANCELLABLE,
                 market=market,
             )
+            selection = with_blocking(selection)
         change = Change("cancel", "deliveries", selection.seqs)
         total = len(change.rows)
         if not as_json:
@@ -100,3 +105,20 @@ def cancel(
                 f"Of these, {change.in_flight:,} were in flight: each is delivered if its attempt"
                 " succeeds."
             )
+
+
+def with_blocking(selection: Selection) -> Selection:
+    """Add those that are named by id, exhausted, and hold others in their order."""
+    blocking = [
+        each
+        for each in selection.others
+        if each.state is State.EXHAUSTED and each.place is not None
+    ]
+    counts = Counter(selection.counts)
+    counts.update(each.subscription for each in blocking)
+    return replace(
+        selection,
+        seqs=sorted([*selection.seqs, *(each.seq for each in blocking)]),
+        counts=counts,
+        others=[each for each in selection.others if each not in blocking],
+    )

@@ -1,6 +1,7 @@
 """Sequence numbers and object ids in the queue's file: across restarts, backups and retention."""
 
 import shutil
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,7 +115,7 @@ async def test_events_are_found_by_their_numbers_without_an_index(
         assert all(before < after for before, after in pairwise(numbers))
         for number in range(numbers[-1] - 12, numbers[-1] + 2):
             expected = next((seq for seq, each in left if each > number), None)
-            found = await queue._reader.run(lambda db, n=number: first_after(db, n))
+            found = await queue._reader.run(partial(first_after, sequence=number))
             assert found == expected
         assert await queue._reader.run(first_unnumbered) is None
         assert await queue._reader.run(last_sequence) == last

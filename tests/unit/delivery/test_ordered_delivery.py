@@ -140,3 +140,22 @@ async def test_keys_do_not_wait_for_each_other(autojump_clock: MockClock) -> Non
         1: State.EXHAUSTED,
         **dict.fromkeys(range(2, 6), State.DELIVERED),
     }
+
+
+async def test_the_next_one_waits_for_the_attempt_of_one_that_is_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5.0)
+        return httpx.Response(200)
+
+    bench = Bench(answer=answer)
+    for _ in range(2):
+        bench.queue.add(EPOCH, order_key="a")
+    async with bench.running(subscriptions=(ORDERED[False],)) as task:
+        await trio.sleep(1.0)
+        operate(bench.queue, 1, State.CANCELLED)
+        task.note("books", bench.now())
+        await trio.sleep(60.0)
+    assert bench.most_under_way == 1
+    assert set(bench.queue.states().values()) == {State.DELIVERED}
