@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 BIN    := .venv/bin
-TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees $(BIN)/python -m pytest
+TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees
 
-.PHONY: help demo test faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd bench bench-quick bench-lock
+.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd test-pythons bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## lists the targets
@@ -15,6 +15,14 @@ demo: .venv/ready  ## shows an event's whole path on this machine
 
 test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+snippets: build/snippets/ready  ## installs what the documentation's programs need, so that their tests run (npm, pip)
+
+snippets-lock:  ## resolves these again (needs uv, npm, go)
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --python-version 3.11 --custom-compile-command "make snippets-lock" \
+	  tests/snippets.lock/requirements.in -o tests/snippets.lock/requirements.txt
+	cd tests/snippets.lock && npm update --package-lock-only && go get -u github.com/mattn/go-sqlite3
 
 torture: .venv/ready  ## runs relayd under random faults for an hour and a half (best as root, with strace)
 	@cd tests && ../$(BIN)/python -m torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) \
@@ -65,10 +73,14 @@ deb: .venv/ready  ## makes the Debian package, in dist/
 	@packaging/build-deb
 
 test-deb: deb  ## installs and removes it in fresh Debian trees, and tries pipx there (as root)
-	@$(TREES) tests/trees/test_deb.py tests/trees/test_pipx.py
+	@$(TREES) $(BIN)/python -m pytest tests/trees/test_deb.py tests/trees/test_pipx.py
 
 test-systemd: deb  ## runs it under a real systemd in Debian trees (as root)
-	@$(TREES) tests/trees/test_systemd_tree.py
+	@$(TREES) $(BIN)/python -m pytest tests/trees/test_systemd_tree.py
+
+test-pythons: .venv/ready  ## runs the tests, or PYTEST_ARGS, with Debian's Python 3.13 and 3.14 in trees (as root)
+	@$(TREES) env PYTHONPATH=tests $(BIN)/python -m trees.pythons \
+	  $(or $(PYTEST_ARGS),-n 2 --dist worksteal --deselect=tests/torture)
 
 bench: .venv-bench/ready  ## measures relayd beside its peers, in 15 minutes (nginx and more from Debian, as root)
 	@.venv-bench/bin/python -m benchmarks --output benchmarks/results --update docs/performance.md README.md
@@ -106,6 +118,15 @@ clean:  ## removes what the other targets made
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Without Node.js, the Python programs' libraries alone.
+build/snippets/ready: $(wildcard tests/snippets.lock/*)
+	@echo "Setting up build/snippets with the libraries of the documentation's programs (once)…"
+	@$(PYTHON) -m venv --clear build/snippets/venv
+	@build/snippets/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/snippets.lock/requirements.txt
+	@cp tests/snippets.lock/package.json tests/snippets.lock/package-lock.json build/snippets
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix build/snippets; fi
 	@touch $@
 
 .venv-audit/ready: packaging/audit/requirements.lock

@@ -11,7 +11,8 @@ import textwrap
 from enum import StrEnum
 from pathlib import Path
 
-from relayd.core.delivery import ENDED, TRANSITIONS, WAITING, Change, Hold, State
+from relayd.core.delivery import ENDED, TRANSITIONS, WAITING, Change, State
+from relayd.core.hold import HOLD_TRANSITIONS, Hold, HoldChange
 
 PAGE = Path(__file__).with_name("architecture.md")
 BEGIN, END = "<!-- states: written by make docs -->\n", "<!-- /states -->\n"
@@ -46,6 +47,18 @@ def diagram() -> str:
     unknown = origins - WAITING - ENDED
     if unknown:
         raise ValueError(f"{', '.join(unknown)}: neither waiting nor ended")
+    return _drawn(lines)
+
+
+def hold_diagram() -> str:
+    """Return the holds' transitions in the same way. Where a hold begins and ends, there is none."""
+    ways: dict[tuple[str, str], list[HoldChange]] = {}
+    for (origin, change), target in HOLD_TRANSITIONS.items():
+        ways.setdefault((origin or "[*]", target or "[*]"), []).append(change)
+    return _drawn([f"    {a} --> {b}: {', '.join(changes)}" for (a, b), changes in ways.items()])
+
+
+def _drawn(lines: list[str]) -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 
@@ -62,8 +75,14 @@ def section() -> str:
             "",
             _list(descriptions(State)),
             "",
-            "A subscription's hold. Of several at once, the first in this order counts: inactive or",
-            "removed, paused, gone.",
+            "A subscription's holds. Each begins and ends by itself, and nothing is held where there is none:",
+            "",
+            hold_diagram(),
+            "",
+            _list(descriptions(HoldChange)),
+            "",
+            "What each hold means, what ends it, and what a crash leaves. Of several in force at once, the first",
+            "in this order is shown:",
             "",
             _list(descriptions(Hold)),
             "",

@@ -97,7 +97,7 @@ def page() -> Iterator[str]:
     yield from listed(_ENVIRONMENT)
     yield '.SH "EXIT STATUS"'
     yield from listed(_EXIT_STATUS)
-    yield '.SH "SEE ALSO"\n.BR systemctl (1),\n.BR journalctl (1),\n.BR sqlite3 (1)'
+    yield '.SH "SEE ALSO"\n.BR config.yaml (5),\n.BR systemctl (1),\n.BR journalctl (1),\n.BR sqlite3 (1)'
 
 
 if __name__ == "__main__":

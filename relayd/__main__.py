@@ -1,6 +1,7 @@
 """The process's beginning: `relayd`, and `python -m relayd`."""
 
 import os
+import sys
 
 _INTERRUPTED = 130
 """As a shell has it: 128 and SIGINT's number."""
@@ -19,6 +20,10 @@ def main() -> None:
         interruptible = before is signal.default_int_handler
         if interruptible:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if "run" in sys.argv[1:]:
+            from relayd.program_files import digest_at_start  # noqa: PLC0415 - see above
+
+            digest_at_start()  # before the daemon's modules are loaded
         from relayd.cli import main as command_line  # noqa: PLC0415 - see above
 
         if interruptible:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 import trio
@@ -11,7 +12,7 @@ from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
-from relayd.control import LINE_BYTES, ControlLines
+from relayd.control import CONNECTIONS, LINE_BYTES, ControlLines
 from relayd.core.addresses import Network
 from relayd.core.endpoint import Endpoint
 from relayd.crash_journal import AtWork
@@ -69,7 +70,7 @@ async def assemble(
         make_transport=make_transport,
         at_work=at_work,
         clock=clock.now,
-        jitter=lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, guards nothing
+        jitter=partial(random.uniform, -1.0, 1.0),
     )
     intake = Intake(queue, config, dispatch.wake, at_work)
     sources = SourceTasks(
@@ -137,9 +138,12 @@ def _transports() -> MakeTransport:
 
 def _control(reload: Reload, commands: Commands) -> LineServer:
     control = ControlLines({"reload": reload.run, **commands.by_name()})
-    # An operator always gets in: an idle connection makes room.
     return LineServer(
-        control.answer, name="control", line_bytes=LINE_BYTES, connections=20, gives_way_s=1.0
+        control.answer,
+        name="control",
+        line_bytes=LINE_BYTES,
+        connections=CONNECTIONS,
+        gives_way_s=1.0,
     )
 
 

@@ -11,11 +11,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-_BOOT: Final = (
-    "import json, sys; from importlib import import_module;"
-    " path, module, arguments = json.loads(sys.argv[1]); sys.path[:] = path;"
-    " import_module(module).main(*arguments)"
-)
+from relayd.program_files import EXIT_CHANGED, digest_at_start
+
+_BOOT: Final = f"""
+import json, os, sys
+from importlib import import_module
+path, digest, module, arguments = json.loads(sys.argv[1])
+sys.path[:] = path
+def check(name):
+    try:
+        same = getattr(import_module("relayd.program_files"), name)() == digest
+    except Exception:
+        same = False
+    if not same:
+        os._exit({EXIT_CHANGED})
+check("digest_at_start")
+main = import_module(module).main
+check("digest_now")
+main(*arguments)
+"""
+"""This text is the running program's own, whatever is on the disk by now: what it calls is loaded
+from there. It ends with `EXIT_CHANGED` where that is not what this process was started from."""
 
 GROUP_SIGNALS: Final = (
     signal.SIGTERM,
@@ -36,7 +52,8 @@ def start_child(
     """Start a process that calls `main` of the module with these arguments.
 
     It ignores no signal yet, but `GROUP_SIGNALS` are blocked in it: what is sent to all processes
-    does not end it before it has said what it does with them. Takes some milliseconds. Raises
+    does not end it before it has said what it does with them. It ends with `EXIT_CHANGED` before
+    `main` where relayd's files are not those of this process. Takes some milliseconds. Raises
     `OSError`. Call it in the main thread: where the child has the kernel kill it when its parent
     ends, that is the thread that started it.
     """
@@ -45,7 +62,7 @@ def start_child(
         return subprocess.Popen(  # noqa: S603 - this program itself
             [
                 *(sys.executable, "-I", "-S", "-c", _BOOT),
-                json.dumps([sys.path, module, list(arguments)]),
+                json.dumps([sys.path, digest_at_start(), module, list(arguments)]),
             ],
             # The very program that runs: its path may be closed to this user, or lead to another
             # since an upgrade.

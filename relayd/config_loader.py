@@ -4,6 +4,7 @@ The process has `DEADLINE_S` and a bound of memory; it is killed when the caller
 ends with the daemon.
 """
 
+import math
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from relayd.child_process import start_child
 from relayd.config.config import Config
 from relayd.config.transfer import IncompleteError, received
 from relayd.pacing import paced
+from relayd.program_files import EXIT_CHANGED
 from relayd.spool.exit_status import how_it_ended
 
 DEADLINE_S: Final = 180.0
@@ -53,13 +55,14 @@ class ConfigLoader:
         process = self._running
         return [] if process is None or process.returncode is not None else [process.pid]
 
-    async def load(self, path: Path, known: Config) -> Config:
+    async def load(self, path: Path, known: Config, *, turn_within_s: float = math.inf) -> Config:
         """Return the configuration in the file at `path`.
 
         What it has in common with `known` are the same objects. Raises `ConfigError`,
-        `NotReadError`, or `LoaderDefectError`.
+        `NotReadError`, or `LoaderDefectError`. Where something else is being read for longer than
+        `turn_within_s`, that is a `NotReadError`.
         """
-        async with self._turn:
+        async with self._taking_turn(turn_within_s):
             try:
                 with trio.fail_after(self._deadline_s):
                     raw, status = await self._read(path)
@@ -75,7 +78,24 @@ class ConfigLoader:
             return await paced(received(memoryview(raw), known))
         except IncompleteError:
             how = how_it_ended(status)
+            if status == EXIT_CHANGED:
+                raise NotReadError(how) from None
             raise NotReadError(f"the process that read the configuration ended: {how}") from None
+
+    @asynccontextmanager
+    async def _taking_turn(self, within_s: float) -> AsyncIterator[None]:
+        with trio.move_on_after(within_s) as waiting:
+            await self._turn.acquire()
+        if waiting.cancelled_caught:
+            raise NotReadError(
+                "relayd is reading the configuration for a reload, or for another `relayd check"
+                f" --diff`, which takes more than {within_s:g} s: try again; it is given up after"
+                f" {self._deadline_s:g} s"
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _read(self, path: Path) -> tuple[bytearray, int | None]:
         """Return what the process says, and its exit status."""

@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import Final
 
 from relayd.child_process import GROUP_SIGNALS
+from relayd.program_files import EXIT_CHANGED, ProgramChangedError, unchanged_program
 from relayd.spool.confinement import end_with_parent, name_process
 from relayd.spool.exit_status import EXIT_MEMORY
 
 _NICENESS: Final = 7
 """On one processor that both want all of, it gets 17 % (sched(7)): deliveries keep four fifths."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""A smaller file, of some hundred subscriptions, is read at the daemon's own priority: it takes half a second of
+a processor, which at a lower one is minutes where the machine is overloaded."""
+
+_LONG_S: Final = 2.0
+"""What takes more of a processor is read at the lower priority from then on, however small the file is."""
 
 _MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Of address space, beyond what is needed before it reads. The largest file takes 160 MB."""
@@ -31,18 +39,39 @@ def main(daemon_pid: int, descriptor: int, path: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(daemon_pid)
     name_process("relayd-config")
-    with suppress(OSError):  # where a system call filter refuses it
-        os.nice(_NICENESS)
+    give_way_to_deliveries(Path(path))
     _give_way_when_memory_is_short()
     try:
-        for piece in _pieces(Path(path)):
+        with unchanged_program():
+            pieces = _pieces(Path(path))
+        for piece in pieces:
             _write(descriptor, piece)
     except BrokenPipeError:
         pass  # nobody waits for it any more
     except MemoryError:
         os._exit(EXIT_MEMORY)
+    except ProgramChangedError:
+        os._exit(EXIT_CHANGED)
     sys.stdout.flush()
     os._exit(0)  # nothing to tidy up, which takes a while with so many objects
+
+
+def give_way_to_deliveries(path: Path) -> None:
+    """Lower this process's priority: at once for a large file, and once it has taken long for any other."""
+    try:
+        large = path.stat().st_size >= LARGE_BYTES
+    except OSError:
+        large = False  # what is wrong with it is said soon
+    if large:
+        _lower_priority()
+        return
+    signal.signal(signal.SIGPROF, lambda *_: _lower_priority())
+    signal.setitimer(signal.ITIMER_PROF, _LONG_S)
+
+
+def _lower_priority() -> None:
+    with suppress(OSError):  # where a system call filter refuses it
+        os.nice(_NICENESS)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

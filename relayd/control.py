@@ -5,27 +5,53 @@ One JSON object a line, answered by one. The socket lies beside the queue, for i
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from relayd.core.absence import Absence
 from relayd.core.framing import TooLong
 
 MODE = 0o600
 LINE_BYTES = 4 * 1024 * 1024
 """A rejected event of the largest size can be mended, whatever is escaped in it."""
 
+CONNECTIONS: Final = 64
+"""Places for all. An operator always gets in: an idle connection makes room, and of those that wait
+for their answer, no more than `WAITING` do so."""
+
+WAITING: Final = 56
+WAITING_FOR_ONE: Final = 24
+"""So many requests may wait for their answers, and so many for that of one command; of `QUICK`, any
+number."""
+
+QUICK: Final = frozenset({"status"})
+"""Commands that wait for nothing: neither for the queue nor for another command."""
+
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 """Answers one request; the request's other keys are its arguments."""
 
 
 class NoDaemonError(Exception):
-    """Nobody answers on the control socket. `refused` says that the user may not ask."""
+    """Nobody answers on the control socket."""
 
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
+    def __init__(self, reason: str, absence: Absence) -> None:
         super().__init__(reason)
-        self.refused = refused
+        self.absence = absence
+
+
+class RefusedByDaemonError(Exception):
+    """The daemon answered that it does not do it. `answer` is what it said, `code` for programs."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.answer = answer
+        self.code = str(answer.get("code", ""))
+        problems = answer.get("problems") or [answer.get("error", "relayd refused")]
+        self.problems = [str(problem) for problem in problems]
+        """Why, in words, a line each."""
+        super().__init__("; ".join(self.problems))
 
 
 class ControlLines:
@@ -33,6 +59,7 @@ class ControlLines:
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
+        self._waiting: Counter[str] = Counter()
 
     async def answer(self, lines: Sequence[bytes | TooLong], _uid: int) -> list[dict[str, object]]:
         """Answer each line, one after the other."""
@@ -49,7 +76,17 @@ class ControlLines:
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
             return {"ok": False, "error": f"the commands are {', '.join(self._commands)}"}
-        return await command(request)
+        assert isinstance(name, str)
+        if name in QUICK:
+            return await command(request)
+        if self._waiting[name] >= WAITING_FOR_ONE or self._waiting.total() >= WAITING:
+            reason = f"{self._waiting.total()} commands are waiting for their answers; try again"
+            return {"ok": False, "code": "busy", "error": reason}
+        self._waiting[name] += 1
+        try:
+            return await command(request)
+        finally:
+            self._waiting[name] -= 1
 
 
 class DaemonConnection:
@@ -60,7 +97,17 @@ class DaemonConnection:
         self._lines = connected.makefile("rb")
 
     def ask(self, request: Mapping[str, object], *, timeout_s: float = 30.0) -> dict[str, Any]:
-        """Send one request, and return its answer.
+        """Send one request, and return the answer that it was done.
+
+        Raises `RefusedByDaemonError` for any other, and what `answer` raises.
+        """
+        answer = self.answer(request, timeout_s=timeout_s)
+        if not answer.get("ok"):
+            raise RefusedByDaemonError(answer)
+        return answer
+
+    def answer(self, request: Mapping[str, object], *, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Send one request, and return its answer, also a refusal.
 
         Raises `NoDaemonError` when the daemon ends before it answers, `TimeoutError` when it takes
         longer than `timeout_s`; the connection cannot be used any more then.
@@ -74,7 +121,7 @@ class DaemonConnection:
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
-            raise NoDaemonError("relayd ended before it answered")
+            raise NoDaemonError("relayd ended before it answered", Absence.NOT_ANSWERING)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -82,6 +129,16 @@ class DaemonConnection:
         """Close the connection."""
         self._lines.close()
         self._socket.close()
+
+
+def _absence(error: OSError) -> Absence:
+    match error:
+        case PermissionError():
+            return Absence.NOT_PERMITTED
+        case TimeoutError() | BlockingIOError():  # as many wait for it as the kernel lets
+            return Absence.NOT_ANSWERING
+        case _:
+            return Absence.NOT_RUNNING
 
 
 @contextmanager
@@ -94,7 +151,7 @@ def connected(path: Path) -> Iterator[DaemonConnection]:
         except OSError as error:
             raise NoDaemonError(
                 f"relayd does not answer at {path} ({error.strerror or error})",
-                refused=isinstance(error, PermissionError),
+                _absence(error),
             ) from error
         connection = DaemonConnection(stream)
         try:

@@ -22,7 +22,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 
-from relayd.core.poison import NOTHING, poisonous, remember
+from relayd.core.quarantine import NOTHING, poisonous, remember
 
 P = ParamSpec("P")
 R = TypeVar("R")

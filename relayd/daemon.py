@@ -22,7 +22,7 @@ from relayd.containment import contained
 from relayd.control import MODE
 from relayd.core.delivery import delivery_id
 from relayd.core.parts import whole
-from relayd.core.poison import DEATHS, obituary
+from relayd.core.quarantine import DEATHS, obituary
 from relayd.crash_journal import AtWork
 from relayd.database import sqlite_loop
 from relayd.log import Log
@@ -31,6 +31,7 @@ from relayd.queue.interface import QueueWriter
 from relayd.queue.sqlite.integrity import check_at_start, check_whole
 from relayd.queue.sqlite.lock import locked
 from relayd.queue.sqlite.open_queue import open_queue
+from relayd.queue.sqlite.place import check_place
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.reload import Reload, declarations
 from relayd.systemd import Service
@@ -48,6 +49,7 @@ async def run_daemon(config: Config, log: Log, service: Service) -> None:
     Raises `QueueLockedError`, `SchemaMismatchError`, `QueueError`, `SocketPathError`,
     `SourceError` or `OSError`, alone or in an exception group, when it cannot start or go on.
     """
+    check_place(config.queue.path)  # before any file is made beside it
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         locked(config.queue.lock_path) as lock,

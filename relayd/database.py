@@ -19,72 +19,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 import outcome
 import trio
 
-from relayd import sqlite_errors
 from relayd.asyncio_thread import Reply, asyncio_thread, current_asyncio_thread
+from relayd.core.queue_files import sqlite_uri
 from relayd.file_identity import file_identity
+from relayd.sqlite_errors import DatabaseFailedError, DatabaseFullError, database_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 _Calls = SimpleQueue[Callable[[sqlite3.Connection], None] | None]
 """What to do with a connection, one call after the other; None ends it."""
-
-
-class DatabaseError(Exception):
-    """SQLite could not do what was asked of a file; nothing of the transaction happened."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-
-
-class DatabaseBusyError(DatabaseError):
-    """Another process holds the file's lock. It may be tried again."""
-
-
-class DatabaseFullError(DatabaseError):
-    """No room is left on the disk. It may be tried again once there is."""
-
-
-class DatabaseRefusedError(DatabaseError):
-    """SQLite refused a value: a constraint, a type, a size. The file is sound.
-
-    In relayd's own queue this is a defect of relayd's, and says nothing of any other value.
-    """
-
-
-class DatabaseFailedError(DatabaseError):
-    """The file or its disk is broken, or the file is no longer what it was.
-
-    Never tried again: after a failed sync nobody knows what is on the disk.
-    """
-
-
-class DatabaseDamagedError(DatabaseFailedError):
-    """What the file holds is no longer a sound database. Nothing of it is changed any more."""
-
-    def __init__(self, path: Path, found: str) -> None:
-        super().__init__(path, sqlite_errors.damaged_in_words(path, found))
-
-
-def _translated(path: Path, error: sqlite3.Error) -> DatabaseError:
-    reason = sqlite_errors.in_words(error)
-    if sqlite_errors.is_busy(error):
-        return DatabaseBusyError(path, reason)
-    if sqlite_errors.is_full(error):
-        return DatabaseFullError(path, reason)
-    if sqlite_errors.is_refused(error):
-        return DatabaseRefusedError(path, reason)
-    if sqlite_errors.is_damaged(error):
-        return DatabaseDamagedError(path, reason)
-    return DatabaseFailedError(path, reason)
 
 
 class Reserve(Protocol):
@@ -167,8 +116,7 @@ class Database:
         is no database.
         """
         thread = current_asyncio_thread()
-        mode = "rwc" if create else "ro" if read_only else "rw"
-        uri = f"file:{quote(str(path))}?mode={mode}"
+        uri = sqlite_uri(str(path), "rwc" if create else "ro" if read_only else "rw")
         connecting = aiosqlite.connect(
             uri,
             uri=True,
@@ -182,13 +130,13 @@ class Database:
 
         async def connect() -> tuple[aiosqlite.Connection, asyncio.Task[object]]:
             connection = await connecting
-            serving = connection.execute_fetchall(_PROCEDURE, (partial(_serve, calls),))
+            serving = connection.create_function(_SERVE, 0, partial(_serve, calls))
             return connection, asyncio.get_running_loop().create_task(serving)
 
         try:
             connection, serving = await thread.run(connect)
         except sqlite3.Error as error:
-            raise _translated(path, error) from error
+            raise database_error(path, error) from error
 
         async def close() -> None:
             await serving
@@ -239,7 +187,7 @@ class Database:
             try:
                 return transaction(db)
             except sqlite3.OperationalError as error:
-                full = isinstance(_translated(self.path, error), DatabaseFullError)
+                full = isinstance(database_error(self.path, error), DatabaseFullError)
                 if grows or not full or not reserve.give_up():
                     raise
             # What the WAL holds goes into the file first, which leaves the most room.
@@ -265,13 +213,13 @@ class Database:
         await self.run(each)
 
     async def _call(self, procedure: Work[T]) -> T:
-        reply = Reply[T]()
         await self._take_turn()
+        reply = Reply[T]()
         try:
             self._calls.put(lambda db: reply.give(outcome.capture(procedure, db)))
             return await reply.wait()
         except sqlite3.Error as error:
-            translated = _translated(self.path, error)
+            translated = database_error(self.path, error)
             if isinstance(translated, DatabaseFailedError):
                 # SQLite meets a file that was moved away as an I/O error, say.
                 self._files.check()
@@ -297,25 +245,28 @@ def _serve(calls: _Calls, db: sqlite3.Connection) -> None:
         del call  # what it holds may be large, and the next call may come late
 
 
-_PROCEDURE = "-- a whole procedure, which stands in its parameters"
+_SERVE = "relayd_serve"
+"""In place of a function's name: what is given is not made known to SQL, but called."""
 
 
 class _Connection(sqlite3.Connection):
-    """Runs a procedure where sqlite3 would run one statement.
+    """Calls a procedure where sqlite3 would make a function known to SQL.
 
-    aiosqlite's `execute_fetchall` calls `execute(...).fetchall()` in its thread: so one call of it
-    runs any number of statements.
+    aiosqlite's `create_function` passes what it is given to this in its thread: so one call of it runs
+    any number of statements, and `execute` is sqlite3's own.
     """
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401 - see above
-        if sql is _PROCEDURE:
-            return _Result(parameters[0](self))
-        return super().execute(sql, parameters)
-
-
-class _Result(Generic[T]):
-    def __init__(self, value: T) -> None:
-        self._value = value
-
-    def fetchall(self) -> T:
-        return self._value
+    def create_function(
+        self,
+        name: str,
+        narg: int,
+        func: Callable[..., Any] | None,
+        /,
+        *,
+        deterministic: bool = False,
+    ) -> None:
+        if name == _SERVE:
+            assert func is not None
+            func(self)
+        else:
+            super().create_function(name, narg, func, deterministic=deterministic)

@@ -1,7 +1,39 @@
-"""Which file is at a path: how one finds that a file was replaced while it was open."""
+"""Which file is at a path, or what else: so a file that was replaced is found, and a FIFO not opened."""
 
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+_KINDS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def other_kind(path: Path | str) -> str | None:
+    """Return what is at a path, or where a link leads, when that is something other than a file.
+
+    None for a file, for nothing, and where this user may not look. Opens nothing: opening a FIFO
+    waits, opening a device may do anything, and reading one may never end.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as below
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def not_a_file(paths: Iterable[str]) -> str | None:
+    """Say of the first of these paths that leads to something other than a file; None for none."""
+    for path in paths:
+        if (kind := other_kind(path)) is not None:
+            return f"{path} is {kind}, not a file"
+    return None
 
 
 def file_identity(path: Path | str) -> tuple[int, int] | None:

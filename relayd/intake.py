@@ -14,7 +14,7 @@ from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher, Matches
 from relayd.core.parts import Parts, whole
-from relayd.core.poison import event_key
+from relayd.core.quarantine import event_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable, QueueWriter
 
@@ -64,6 +64,7 @@ class Intake:
     def apply(self, config: Config, matcher: Matcher) -> None:
         """Match what comes from now on to this configuration, whose `matcher_for` was made before."""
         self._event_types = config.event_types
+        self._rejected_bytes = config.queue.rejected_bytes
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
@@ -115,7 +116,7 @@ class Intake:
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> None:
         """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
-        for each in await self._queue.reject(rejected):
+        for each in await self._queue.reject(rejected, most_bytes=self._rejected_bytes):
             _log.warning(
                 "input_rejected",
                 source=each.source,

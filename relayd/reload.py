@@ -19,6 +19,7 @@ from relayd.core.parts import Parts
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake, matcher_for
 from relayd.log import Log
+from relayd.merged_calls import MergedCalls
 from relayd.pacing import paced
 from relayd.queue.interface import QueueError, QueueWriter
 from relayd.queue.retention import Pruning
@@ -76,39 +77,37 @@ class Reload:
         self._service = service
         self._changing = changing
         self._stopping = stopping
-        self._reloading = trio.Lock()
+        self._runs = MergedCalls(self._run)
 
     async def run(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
         """Read the configuration again, and apply it as a whole, or refuse it as a whole.
 
+        All who ask while a reload runs share the next one, and its answer.
         Returns `{"ok": True, "changes": [...], "released": {...}, "no_longer_held": {...},
         "warnings": [...]}`, or `{"ok": False, "code": "configuration" or "failed", "problems":
         [...]}`.
         """
-        async with self._reloading:
-            self._service.reloading()
-            try:
-                changes, consequences = await self._reload()
-            except ReloadRefusedError as refused:
-                for problem in refused.problems:
-                    _log.error("reload_refused", detail=problem)
-                return {"ok": False, "code": refused.code, "problems": refused.problems}
-            except Exception as error:
-                if not is_defect(error):
-                    raise
-                _log.exception("reload_failed")
-                problem = "internal error; relayd's log has the traceback"
-                return {"ok": False, "code": "failed", "problems": [problem]}
-            finally:
-                self._service.ready(self.status())
-            _log.info("configuration_reloaded", changes=changes, **consequences.document())
-            warnings = [str(warning) for warning in self.config.warnings]
-            return {
-                "ok": True,
-                "changes": changes,
-                **consequences.document(),
-                "warnings": warnings,
-            }
+        return await self._runs.call()
+
+    async def _run(self) -> dict[str, object]:
+        self._service.reloading()
+        try:
+            changes, consequences = await self._reload()
+        except ReloadRefusedError as refused:
+            for problem in refused.problems:
+                _log.error("reload_refused", detail=problem)
+            return {"ok": False, "code": refused.code, "problems": refused.problems}
+        except Exception as error:
+            if not is_defect(error):
+                raise
+            _log.exception("reload_failed")
+            problem = "internal error; relayd's log has the traceback"
+            return {"ok": False, "code": "failed", "problems": [problem]}
+        finally:
+            self._service.ready(self.status())
+        _log.info("configuration_reloaded", changes=changes, **consequences.document())
+        warnings = [str(warning) for warning in self.config.warnings]
+        return {"ok": True, "changes": changes, **consequences.document(), "warnings": warnings}
 
     def status(self) -> str:
         """Return what the service manager shows."""
@@ -167,7 +166,14 @@ class Reload:
             await paced(self._dispatch.applying(config, changed.released))
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
-        consequences = Consequences(changed, waiting, config, released, self._queue.holds)
+        held_until = {
+            name: until
+            for name in released
+            if (until := self._dispatch.held_until(config.subscriptions[name].url)) is not None
+        }
+        consequences = Consequences(
+            changed, waiting, config, released, self._queue.holds, held_until
+        )
         return changed.lines(consequences.notes()), consequences
 
     def _check_running(self) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayd.core.admission import FRESH_FOR_S, admit
-from relayd.core.delivery import AttemptRecord, Change, Delivery, Hold, State, origins
+from relayd.core.delivery import AttemptRecord, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold, HoldChange, Holds, after_change, shown_hold
 from relayd.core.own_events import OwnEvent
 from relayd.core.release import Extra, released_by
 from relayd.queue.values import Claim, Recording, Want
@@ -42,6 +43,7 @@ class MemoryQueue:
     holds: dict[str, Hold | None] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
+    _recorded: set[tuple[int, int]] = field(default_factory=set)
 
     def add(
         self,
@@ -173,8 +175,9 @@ class MemoryQueue:
         if self.record_errors:
             raise self.record_errors.pop(0)
         record = recording.record
-        numbers = {(each.delivery.seq, each.delivery.attempts) for each in self.records}
-        assert (record.delivery.seq, record.delivery.attempts) not in numbers
+        number = (record.delivery.seq, record.delivery.attempts)
+        assert number not in self._recorded
+        self._recorded.add(number)
         self.records.append(record)
         self.keep_own_events(recording.own_events)
         if record.outcome.gone:
@@ -202,7 +205,9 @@ class MemoryQueue:
     def note_gone(self, name: str, url: str) -> None:
         """Hold a subscription whose receiver answered 410, unless it has another URL by now."""
         if self.urls.get(name, url) == url:
-            self.holds[name] = Hold.GONE
+            hold = self.holds.get(name)
+            holds = after_change(Holds() if hold is None else Holds({hold}), HoldChange.ANSWER_GONE)
+            self.holds[name] = shown_hold(holds)
 
     def _stands(self, row: Row, record: AttemptRecord) -> bool:
         """Say whether the operator has changed nothing meanwhile, or the attempt succeeded."""

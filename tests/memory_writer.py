@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, replace
 import trio
 from memory_queue import MemoryQueue, Row
 
+from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.clock_step import is_from_before, moved_health
-from relayd.core.delivery import Change, Delivery, Hold, State, origins
+from relayd.core.delivery import Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.event import Event
 from relayd.core.expiry import Evidence, Expiry
+from relayd.core.hold import (
+    FREE,
+    HoldChange,
+    Holds,
+    after_change,
+    after_declaring,
+    after_handing_over,
+    shown_hold,
+)
 from relayd.core.own_events import (
     EXHAUSTED,
     OutboxRow,
@@ -24,6 +34,7 @@ from relayd.core.own_events import (
 )
 from relayd.core.sequence import next_sequence
 from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,
     Cursor,
@@ -37,22 +48,30 @@ from relayd.queue.values import (
 )
 
 
+def _size(rejected: RejectedInput) -> int:
+    """Return what a rejected row takes, as SQLite's queue counts it."""
+    row = rejected.row
+    values = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
+    lengths = (
+        len(each if isinstance(each, bytes) else str(each)) for each in values if each is not None
+    )
+    return REJECTED_ROW_BYTES + len(rejected.reason) + sum(lengths)
+
+
 @dataclass
 class Subscription:
-    """One that was ever declared. `absence` is INACTIVE or REMOVED, by the configuration."""
+    """One that was ever declared, and all that holds it."""
 
     url: str
     made_with: bytes
-    absence: Hold | None
-    paused: bool = False
-    gone: bool = False
+    holds: Holds = FREE
     release: int = 0
     released_at: float | None = None
 
-    @property
-    def hold(self) -> Hold | None:
-        operators = Hold.PAUSED if self.paused else Hold.GONE if self.gone else None
-        return self.absence or operators
+    def change(self, change: HoldChange) -> bool:
+        """Let this happen to it; return whether other holds are in force than before."""
+        before, self.holds = self.holds, after_change(self.holds, change)
+        return before != self.holds
 
 
 @dataclass
@@ -106,7 +125,7 @@ class MemoryWriter(MemoryQueue):
                 self.own_events.append(OutboxRow(number, f"evt_relayd_{number}", each))
 
     def _hold(self) -> None:
-        self.holds = {name: each.hold for name, each in self.subscriptions.items()}
+        self.holds = {name: shown_hold(each.holds) for name, each in self.subscriptions.items()}
 
     # The way of an event.
 
@@ -150,7 +169,9 @@ class MemoryWriter(MemoryQueue):
         )
         self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now, order_key=order_key)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
+    ) -> Sequence[RejectedRow]:
         new, now = [], self.clock()
         for each in rejected:
             mark = repr((each.source, each.row)).encode()
@@ -166,7 +187,17 @@ class MemoryWriter(MemoryQueue):
             )
             new.append(each)
         self._tell(after_rejection(new, now))
+        for source in {each.source for each in new}:
+            self._keep_rejected_within(source, most_bytes)
         return new
+
+    def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
+        kept = [seq for seq, each in self.refused.items() if each.source == source]
+        total = sum(_size(self.refused[seq]) for seq in kept)
+        for seq in kept[:-1]:
+            if total <= most_bytes:
+                break
+            total -= _size(self.refused.pop(seq))
 
     async def record(self, recording: Recording) -> bool:
         stands = await super().record(recording)
@@ -180,8 +211,9 @@ class MemoryWriter(MemoryQueue):
 
     def note_gone(self, name: str, url: str) -> None:
         found = self.subscriptions[name]
-        found.gone = found.gone or found.url == url
-        self._hold()
+        if found.url == url:
+            found.change(HoldChange.ANSWER_GONE)
+            self._hold()
 
     async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
         ended = await super().quarantine(seq, detail, keeps_place=keeps_place)
@@ -227,16 +259,14 @@ class MemoryWriter(MemoryQueue):
         wanted = {each.name: each for each in declared}
         for name, found in self.subscriptions.items():
             if name not in wanted:
-                found.absence = Hold.REMOVED
+                found.holds = after_declaring(found.holds, active=None, moved=False)
         for name, each in wanted.items():
-            absence = None if each.active else Hold.INACTIVE
-            known = self.subscriptions.setdefault(
-                name, Subscription(each.url, each.made_with, absence)
-            )
+            known = self.subscriptions.setdefault(name, Subscription(each.url, each.made_with))
+            moved = known.url != each.url
+            known.holds = after_declaring(known.holds, active=each.active, moved=moved)
             if (known.url, known.made_with) != (each.url, each.made_with):
                 known.release, known.released_at = release, now
-            known.gone = known.gone and known.url == each.url
-            known.url, known.made_with, known.absence = each.url, each.made_with, absence
+            known.url, known.made_with = each.url, each.made_with
         for row in self.rows.values():
             declared_now = wanted.get(row.delivery.subscription)
             if declared_now is not None and not declared_now.keeps_place:
@@ -313,27 +343,22 @@ class MemoryWriter(MemoryQueue):
         return len(lacking)
 
     async def pause(self, subscription: str) -> bool:
-        found = self.subscriptions[subscription]
-        before, found.paused = found.paused, True
+        changed = self.subscriptions[subscription].change(HoldChange.PAUSE)
         self._hold()
-        return not before
+        return changed
 
     async def resume(self, subscription: str) -> tuple[bool, int]:
-        found = self.subscriptions[subscription]
-        before, found.paused, found.gone = found.paused or found.gone, False, False
+        changed = self.subscriptions[subscription].change(HoldChange.RESUME)
         self._hold()
-        return before, await self.release(subscription)
+        return changed, await self.release(subscription)
 
     async def hand_over(
         self, old: str, new: str, *, after: int, in_flight: Iterable[int]
     ) -> HandoverStep:
         source, target, busy = self.subscriptions[old], self.subscriptions[new], set(in_flight)
         another = (source.url, source.made_with) != (target.url, target.made_with)
-        holds_moved = source.paused or source.gone
-        if holds_moved:
-            target.paused = target.paused or source.paused
-            target.gone = target.gone or (source.gone and source.url == target.url)
-            source.paused = source.gone = False
+        before, same_url = source.holds, source.url == target.url
+        source.holds, target.holds = after_handing_over(before, target.holds, same_url=same_url)
         there = {row.event for row in self.rows.values() if row.delivery.subscription == new}
         rows = {
             seq: row
@@ -368,7 +393,7 @@ class MemoryWriter(MemoryQueue):
             last=last,
             in_flight=waits,
             kept=len(left) - waits,
-            holds_moved=holds_moved,
+            holds_moved=source.holds != before,
         )
 
     async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
@@ -420,7 +445,9 @@ class MemoryWriter(MemoryQueue):
 
     async def prune_rejected(self, before: float) -> int:
         old = [seq for seq, each in self.refused.items() if each.rejected_at < before]
-        return await self.drop_rejected(old)
+        for seq in old:
+            del self.refused[seq]
+        return len(old)
 
     async def shift_retries(self, retries: Retries, step: float) -> None:
         for seq, scheduled_at in zip(retries.seqs, retries.scheduled, strict=True):
@@ -448,9 +475,7 @@ class MemoryLooks:
         return {
             name: Waiting(
                 sum(r.delivery.subscription == name and r.due_at is not None for r in rows),
-                each.hold is not None,
-                each.paused,
-                each.gone,
+                each.holds,
                 each.url,
             )
             for name, each in self.queue.subscriptions.items()

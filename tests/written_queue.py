@@ -9,6 +9,7 @@ from relayd.core.acceptance import NewEvent
 from relayd.core.delivery import decide
 from relayd.core.endpoint import Health
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.queue_files import LOCK, RESERVE, WORK
 from relayd.database import sqlite_loop
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.queue import Queue
@@ -47,7 +48,7 @@ async def fail_or_deliver(
 
 async def write_queue(path: Path) -> None:
     """Write three events: evt_0 delivered to shop and pending at books, evt_1 retrying at shop,
-    evt_2 exhausted at books after two attempts."""
+    evt_2 exhausted at books after two attempts. Only the file is left, without its reserve."""
     clock = Clock()
     async with sqlite_loop(), open_queue(path, clock) as queue:
         names = ("shop", "books")
@@ -67,6 +68,8 @@ async def write_queue(path: Path) -> None:
         clock.now += 1
         await queue.accept([NewEvent(make_event("evt_3"), "socket", ("books", "shop"))])
         await fail_or_deliver(queue, clock, DELIVERED, "shop")
+    for side in (RESERVE, LOCK, WORK):
+        path.with_name(f"{path.name}{side}").unlink(missing_ok=True)
 
 
 def change(path: Path, sql: str) -> None:

@@ -16,12 +16,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from relayd import __version__
-from relayd.cli.options import group_config_option
+from relayd.cli.command_error import ending_in_one_form, note_arguments
+from relayd.cli.options import checked_values, group_config_option
 from relayd.cli.standard_streams import standard_streams
-from relayd.config.problem import ConfigError
-
-WRONG_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
 
 _NOT_FOR_LIBRARIES: Final = ("rich", "httpx._main")
 """What httpx imports for a command line of its own, and structlog to colour tracebacks.
@@ -113,6 +110,7 @@ class LazyGroup(click.Group):
         with _as_if_not_installed(*_NOT_FOR_LIBRARIES):
             command = getattr(import_module(f"relayd.cli.commands.{module}"), cmd_name)
         assert isinstance(command, click.Command)
+        checked_values(command)
         return command
 
     def resolve_command(
@@ -146,17 +144,13 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run the command; tell what went wrong in one form, with the contract's exit status."""
-        try:
+        with ending_in_one_form(ctx):
             return super().invoke(ctx)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-            ctx.exit(WRONG_CONFIGURATION)
-        except click.UsageError:
-            raise
-        except click.ClickException as error:
-            click.echo(f"relayd: {error.format_message()}", err=True)
-            ctx.exit(error.exit_code)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the group's own options; the rest is for the command."""
+        note_arguments(ctx, args)
+        return super().parse_args(ctx, args)
 
 
 @click.command(

@@ -5,8 +5,8 @@ from typing import BinaryIO
 
 import click
 
-from relayd.core.body import JsonProblem, parse_json
 from relayd.core.catalogue import EVENT_TYPES, sample, suggest
+from relayd.core.js_json import JsonProblem, parse_json
 
 
 def object_data(text: str) -> str:
@@ -17,10 +17,18 @@ def object_data(text: str) -> str:
     return f'{{"object":{text}}}'
 
 
+def file_bytes(file: BinaryIO) -> bytes:
+    """Return what a file, or standard input, holds; end the command where it cannot be read."""
+    try:
+        return file.read()
+    except OSError as error:
+        raise click.ClickException(f"{file.name} cannot be read: {error.strerror}") from None
+
+
 def file_data(file: BinaryIO) -> str:
     """Return the text of a file; end the command where it is not UTF-8."""
     try:
-        return file.read().decode()
+        return file_bytes(file).decode()
     except UnicodeDecodeError as error:
         raise click.ClickException(f"the file is not text in UTF-8: {error}") from error
 

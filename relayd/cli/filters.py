@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from relayd.cli.moments import parse_moment
+from relayd.cli.moments import MOMENT_FORMS, parse_moment
 from relayd.cli.options import complete_subscriptions
 from relayd.cli.terminal import printable
 from relayd.core.delivery import State
@@ -25,10 +25,7 @@ def moment(_: click.Context, parameter: click.Parameter, text: str | None) -> fl
         return None
     found = parse_moment(text, time.time())
     if found is None:
-        raise click.BadParameter(
-            "give 2h or 30d for that long ago, or a time as 2026-01-31 or 2026-01-31T14:00",
-            param=parameter,
-        )
+        raise click.BadParameter(f"{text!r} is not a time: give {MOMENT_FORMS}", param=parameter)
     return found
 
 
@@ -69,9 +66,11 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
             help="Only of this event type, such as order.created or order.* (repeatable).",
         ),
         click.option(
-            "--since", metavar="TIME", callback=moment, help="Accepted since: 2h ago, or a time."
+            "--since", metavar="TIME", callback=moment, help=f"Accepted since: {MOMENT_FORMS}."
         ),
-        click.option("--until", metavar="TIME", callback=moment, help="Accepted before."),
+        click.option(
+            "--until", metavar="TIME", callback=moment, help="Accepted before: in the same forms."
+        ),
     )
 
     def decorate(command: Decorated) -> Decorated:

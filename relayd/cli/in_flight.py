@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relayd.config.sections import QueueConfig
-from relayd.control import NoDaemonError, connected
+from relayd.control import NoDaemonError, RefusedByDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
@@ -32,13 +33,11 @@ def read_in_flight(
             for start in range(0, len(seqs), _ROWS):
                 request = {"command": "in_flight", "deliveries": seqs[start : start + _ROWS]}
                 answer = daemon.ask(request, timeout_s=_TIMEOUT_S)
-                if not answer.get("ok"):  # an older relayd, which does not know the command
-                    return None
                 places: Mapping[str, Mapping[str, object]] = answer["in_flight"]
                 for seq, place in places.items():
                     found[int(seq)] = InFlight(str(place["endpoint"]), left=bool(place["left"]))
     except NoDaemonError as error:
-        return None if error.refused else found
-    except TimeoutError:
+        return found if error.absence is Absence.NOT_RUNNING else None
+    except (TimeoutError, RefusedByDaemonError):  # an older relayd does not know the command
         return None
     return found

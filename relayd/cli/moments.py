@@ -1,20 +1,38 @@
 """Moments as people write them on a command line: `2h` ago, or `2026-01-31T14:00`."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
 
 from relayd.config.values import parse_duration
 
+MOMENT_FORMS: Final = (
+    "30m, 2h, 1h30m or 30d for that long ago, today, yesterday, a time as 2026-01-31 or"
+    " 2026-01-31T14:00, or Unix seconds"
+)
+"""How a moment is written, for help and for errors."""
+
+_DAYS_AGO: Final = {"today": 0, "yesterday": 1}
+
 
 def parse_moment(text: str, now: float) -> float | None:
-    """Return the Unix seconds that a duration before `now` or an ISO 8601 time stands for.
+    """Return the Unix seconds that one of `MOMENT_FORMS` stands for; None for anything else.
 
-    A time without an offset is in the machine's zone, a date alone is its midnight. None for
-    anything else. `now` is in Unix seconds.
+    A time without an offset is in the machine's zone; a date alone, `today` and `yesterday` are the
+    midnight with which that day begins. `now` is in Unix seconds. Numbers of fewer than nine digits
+    are not Unix seconds: whoever writes 30 means 30 of something.
     """
-    duration_s = parse_duration(text)
-    if duration_s is not None:
-        return now - duration_s
+    if re.fullmatch(r"[0-9]{9,11}(\.[0-9]{1,9})?", text):
+        return float(text)
+    parts = re.findall(r"[0-9.]+[a-z]+", text)
+    durations = [parse_duration(part) for part in parts]
+    if parts and "".join(parts) == text and None not in durations:
+        return now - sum(each or 0.0 for each in durations)
     try:
+        if text in _DAYS_AGO:
+            today = datetime.fromtimestamp(now, UTC).astimezone().date()
+            day = today - timedelta(days=_DAYS_AGO[text])
+            return datetime.combine(day, time()).timestamp()
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         return None

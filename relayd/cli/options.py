@@ -1,5 +1,6 @@
 """Options that commands share, such as `--config FILE` and `--json`, and what the shell completes."""
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from relayd.cli.command_error import wants_json
 from relayd.config.problem import ConfigError, Problem
 from relayd.permissions import name_of
 
@@ -141,10 +143,68 @@ def group_config_option(command: Decorated) -> Decorated:
     )(command)
 
 
+class _Text(click.types.StringParamType):
+    """Text in UTF-8: nothing else is a name, an id or JSON, in the queue, a file or a request."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        """Return the text."""
+        text: str = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail("this is not text in UTF-8.", param, ctx)
+        return text
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds. `nan` is within all bounds of click's own."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number to work with.", param, ctx)
+        return number
+
+
+_TEXT: Final = _Text()
+
+
+def checked_values(command: click.Command) -> None:
+    """Have each text that a command and what stands below it takes be UTF-8. Paths may be anything."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.type = _TEXT
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            checked_values(inner)
+
+
+def _wants_json(ctx: click.Context, _: click.Parameter, given: bool) -> bool:
+    if given:
+        wants_json(ctx)
+    return given
+
+
 def json_option(command: Decorated) -> Decorated:
     """Give a command `--json`, as `as_json: bool`."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,  # so that an error in another option is JSON too
+        callback=_wants_json,
+        help="Print one JSON document, for programs.",
     )(command)
 
 
@@ -176,7 +236,8 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 def _subscription_names(path: Path) -> list[str]:
     # Only the shell needs it, at each press of Tab: no more of the file is checked than that.
     from relayd.config.reading import FileContent, read_file  # noqa: PLC0415 - see above
-    from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml  # noqa: PLC0415 - see above
+    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415 - see above
+    from relayd.config.yaml_text import MAX_BYTES, parse_yaml  # noqa: PLC0415 - see above
 
     content = read_file(path, MAX_BYTES)
     if not isinstance(content, FileContent):

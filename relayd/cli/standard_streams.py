@@ -31,6 +31,18 @@ class _Output(io.FileIO):
             raise StandardOutputError(error.errno, error.strerror) from None
 
 
+class _ClosedInput(io.RawIOBase):
+    """Standard input of a process that was started without one."""
+
+    name = "standard input"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: object, /) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
 @contextmanager
 def standard_streams() -> Iterator[None]:
     """Write to standard output and error inside the block; end the process where that fails.
@@ -38,6 +50,8 @@ def standard_streams() -> Iterator[None]:
     Exit status 1 then, as where the command itself failed.
     """
     _fill_descriptors()
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_ClosedInput()), encoding="utf-8")
     sys.stdout = _text(_Output(_STDOUT, "wb", closefd=False), sys.stdout)
     if sys.stderr is None:
         sys.stderr = _text(io.FileIO(_STDERR, "wb", closefd=False), None)

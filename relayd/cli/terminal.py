@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from relayd.cli.command_error import CommandError
+
 _UNUSUAL = re.compile(r"[^\n -~]+")
 _PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
 
@@ -167,5 +169,4 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Cannot ask for confirmation here: use --yes.")
     if not click.confirm(question, err=True):
-        click.echo("Nothing was changed.", err=True)
-        raise click.exceptions.Exit(1)
+        raise CommandError("nothing was changed", code="declined")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import click
 
-from relayd.core.body import Parsed, parse_json
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.json_text import encoded, stringify
 
 STRINGIFIED = "JSON.stringify(JSON.parse(body))"

@@ -7,8 +7,9 @@ from typing import Final
 from relayd.commands.difference import Then, advice, what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.queue.values import Waiting
+from relayd.views.moments import clock_time
 
 _NOW: Final[Mapping[Then, str]] = {
     "hold": "{count} held",
@@ -31,7 +32,8 @@ class Consequences:
     """What a reload did. `new` is what is in force now.
 
     `waiting` has what waited before it, for those that are `affected`. `released` counts the
-    retries that it released, by subscription; `holds` are those after it.
+    retries that it released, by subscription; `holds` are those after it. `held_until` has until
+    when a subscription's endpoint is held back by a 429 or 503, in Unix seconds, where it is.
     """
 
     found: Difference
@@ -39,6 +41,7 @@ class Consequences:
     new: Config
     released: Mapping[str, int]
     holds: Mapping[str, Hold | None]
+    held_until: Mapping[str, float]
 
     def document(self) -> dict[str, object]:
         """Return how many retries were released, and how many deliveries go on, by subscription."""
@@ -68,7 +71,12 @@ class Consequences:
     def _released(self, name: str) -> str:
         if not (count := self.released.get(name)):
             return ""
-        when = "attempted now, beside the schedule" if self.holds.get(name) is None else "held"
+        if self.holds.get(name) is not None:
+            when = "held"
+        elif (until := self.held_until.get(name)) is not None:
+            when = f"held back until {clock_time(until)} (429 or 503)"
+        else:
+            when = "attempted now, beside the schedule"
         return f"{count:,} {'retry' if count == 1 else 'retries'} released: {when}"
 
     def _then(self, name: str, waiting: Waiting) -> Then:

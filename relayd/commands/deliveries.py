@@ -16,8 +16,8 @@ from relayd.commands.requests import (
     unknown,
 )
 from relayd.config.config import Config
-from relayd.core.body import Parsed, parse_json
 from relayd.core.endpoint import endpoint_name
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.matching import Matcher
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.interface import QueueWriter

@@ -9,6 +9,8 @@ from relayd.config.config import Config
 from relayd.config.difference import Difference, difference_in_parts
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
+from relayd.core.hold import Hold, Holds, after_declaring
+from relayd.core.subscription import Subscription
 from relayd.pacing import paced
 from relayd.queue.interface import QueueWriter
 from relayd.queue.values import Waiting
@@ -16,6 +18,9 @@ from relayd.queue.values import Waiting
 Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
 """What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;
 follow what is new; or are not touched by it."""
+
+_TURN_S: Final = 3.0
+"""So long a reload that is under way is waited for: whoever asks should hear of it soon."""
 
 _FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
 
@@ -35,7 +40,7 @@ class DifferenceCommand:
         """
         path = Path(text_of(request, "config"))
         try:
-            new = await self._loader.load(path, self.config)
+            new = await self._loader.load(path, self.config, turn_within_s=_TURN_S)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
             return {"ok": False, "code": "configuration", "problems": problems}
@@ -66,14 +71,18 @@ class DifferenceCommand:
 def what_becomes(name: str, waiting: Waiting, found: Difference, new: Config) -> Then:
     """Return what becomes of a changed subscription's waiting deliveries."""
     keys = found.subscriptions.changed.get(name, ())
-    subscription = new.subscriptions.get(name)
-    # A 410 is about a URL: it does not hold another one.
-    stays_gone = waiting.gone and subscription is not None and waiting.url == subscription.url
-    if subscription is None or not subscription.active or waiting.paused or stays_gone:
-        return "stay_held" if waiting.held else "hold"
-    if waiting.held:
+    if _holds_after(waiting, new.subscriptions.get(name)):
+        return "stay_held" if waiting.holds else "hold"
+    if waiting.holds:
         return "go_on"
     return "stay" if _FOR_NEW_EVENTS.issuperset(keys) else "follow"
+
+
+def _holds_after(waiting: Waiting, subscription: Subscription | None) -> Holds:
+    if subscription is None:
+        return after_declaring(waiting.holds, active=None, moved=False)
+    moved = waiting.url != subscription.url
+    return after_declaring(waiting.holds, active=subscription.active, moved=moved)
 
 
 def advice(found: Difference, waiting: Mapping[str, Waiting], new: Config) -> dict[str, str]:
@@ -86,9 +95,10 @@ def advice(found: Difference, waiting: Mapping[str, Waiting], new: Config) -> di
         each = waiting.get(name)
         if each is None:
             continue
-        if each.paused:
+        holds = _holds_after(each, new.subscriptions[name])
+        if Hold.PAUSED in holds:
             advised[name] = f"it is still paused: `relayd resume {name}` lets it go on"
-        elif each.gone and each.url == new.subscriptions[name].url:
+        elif Hold.GONE in holds:
             advised[name] = f"its receiver answered 410 Gone: `relayd resume {name}` lets it go on"
     for name in found.subscriptions.removed:
         each = waiting.get(name)

@@ -73,12 +73,11 @@ class ReceiverCommands:
             detail=result.detail,
         )
         released = await self._release(name, subscription.url, result)
-        held_until = self._dispatch.held_until(subscription.url)
         return {
             **sent.document(),
             "released": released,
             "hold": self._queue.holds.get(name),
-            "held_until": held_until if held_until > self._clock() else None,
+            "held_until": self._dispatch.held_until(subscription.url),
         }
 
     async def _release(self, name: str, url: str, outcome: Outcome) -> int:

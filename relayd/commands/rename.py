@@ -52,6 +52,7 @@ class RenameCommand:
                 old, new, after=after, in_flight=self._dispatch.in_flight_of(old)
             )
             hold = self._queue.holds[new]
+            held_until = self._dispatch.held_until(self.config.subscriptions[new].url)
             if step.holds_moved:
                 self._dispatch.apply(self.config)
         if step.moved:
@@ -74,6 +75,7 @@ class RenameCommand:
             "through": step.through,
             "last": step.last,
             "hold": hold,
+            "held_until": held_until,
         }
 
     async def _check(self, old: str, new: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from relayd.config.build_secrets import SecretBuilder
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
 from relayd.config.models import (
@@ -18,16 +19,6 @@ from relayd.config.models import (
     SubscriptionSection,
 )
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
-from relayd.config.secrets import (
-    NoSecret,
-    credential_secret,
-    env_secret,
-    file_secret,
-    mistakes,
-    standard_problem,
-    text_secret,
-    weaknesses,
-)
 from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
@@ -76,12 +67,12 @@ class SubscriptionBuilder:
         self.subscriptions: dict[str, Subscription] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self._defaults = defaults
-        self._directory = directory
-        self._environ = environ
         self._allowed = allowed
-        self._producers = producers
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
+        self._secrets = SecretBuilder(
+            directory=directory, environ=environ, producers=producers, findings=findings
+        )
         self._first_of: dict[str, str] = {}
         self._default_headers = self._headers(defaults.headers, ("defaults", "headers"))
 
@@ -90,15 +81,15 @@ class SubscriptionBuilder:
         path: KeyPath = ("subscriptions", name)
         defaults = self._defaults
         signature = section.signature or defaults.signature or DEFAULT_SIGNATURE
-        secret = self._secret(section.secret, (*path, "secret"))
+        secret = self._secrets.secret(section.secret, (*path, "secret"))
         previous = (
             None
             if section.previous_secret is None
-            else self._secret(section.previous_secret, (*path, "previous_secret"))
+            else self._secrets.secret(section.previous_secret, (*path, "previous_secret"))
         )
         if signature == "standard":
-            self._check_standard(secret, (*path, "secret"))
-            self._check_standard(previous, (*path, "previous_secret"))
+            self._secrets.check_standard(secret, (*path, "secret"))
+            self._secrets.check_standard(previous, (*path, "previous_secret"))
         if secret is not None and previous is not None and secret.secret == previous.secret:
             self._findings.warning(
                 (*path, "previous_secret"), "is the same as `secret`", "it can be left out"
@@ -240,7 +231,7 @@ class SubscriptionBuilder:
                 self._findings.error(
                     place, "is given twice, in different case", "keep one", at_key=True
                 )
-            value = given if isinstance(given, str) else self._sourced(given, place)
+            value = given if isinstance(given, str) else self._secrets.text(given, place)
             if isinstance(given, str) and PLACEHOLDER.search(given):
                 self._findings.error(
                     place,
@@ -255,52 +246,6 @@ class SubscriptionBuilder:
                 )
             found[name.lower()] = (name, value.strip())
         return found
-
-    def _sourced(self, given: SecretSource, path: KeyPath) -> str:
-        read = self._read(given, path)
-        if read is None:
-            return ""
-        self._warn(mistakes(read), path)
-        return read.secret.reveal()
-
-    def _secret(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
-        read = self._read(given, path)
-        if read is not None:
-            self._warn(weaknesses(read), path)
-        return read
-
-    def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
-        for each in doubts:
-            self._findings.warning(path, each.message, each.hint)
-
-    def _read(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
-        """Read a secret from where the configuration says; None, with an error, if it cannot be."""
-        if self._findings.is_doubtful(path):
-            return None
-        read = self._lookup(given)
-        if isinstance(read, NoSecret):
-            self._findings.error(path, read.message, read.hint)
-            return None
-        return read
-
-    def _lookup(self, given: str | SecretSource) -> SourcedSecret | NoSecret:
-        if isinstance(given, str):
-            return text_secret(given)
-        if len(given.model_fields_set) != 1:
-            return NoSecret(
-                "must have exactly one of file, env and credential",
-                "as {file: PATH}, or the text itself",
-            )
-        if given.file is not None:
-            return file_secret(self._directory / given.file, self._producers)
-        if given.env is not None:
-            return env_secret(given.env, self._environ)
-        return credential_secret(given.credential or "", self._environ)
-
-    def _check_standard(self, sourced: SourcedSecret | None, path: KeyPath) -> None:
-        problem = None if sourced is None else standard_problem(sourced)
-        if problem is not None:
-            self._findings.error(path, problem.message, problem.hint)
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

@@ -17,30 +17,38 @@ from relayd.permissions import group_name, members_of, name_of
 
 
 class Producers:
-    """The groups through which programs hand over events, with the users that are in them."""
+    """The groups through which programs hand over events, with the users that are in them.
+
+    Without a `user`, relayd's own is unknown, as for a file that is named on the command line.
+    """
 
     def __init__(
-        self, groups: Iterable[int] = (), user: int = 0, operator: int | None = None
+        self, groups: Iterable[int] = (), user: int | None = None, operator: int | None = None
     ) -> None:
-        self.user = user
-        """The number of relayd's own user."""
+        self._user = user
         self._operator = user if operator is None else operator
         self._candidates = frozenset(groups)
 
     @cached_property
     def groups(self) -> frozenset[int]:
         """The groups that have a user who is neither root nor relayd's own."""
-        found = {group for group in self._candidates if members_of(group) - {0, self.user}}
+        found = {group for group in self._candidates if members_of(group) - {0, self._user}}
         # In a user namespace (PrivateUsers=yes) every group that is not mapped looks like this one.
         return frozenset(found - {_overflow("gid")})
 
     def may_own(self, owner: int) -> bool:
         """Tell whether a secret's file may have this owner, who can always write it.
 
-        Root, relayd's own user and the operator may, to whom the configuration belongs.
+        Root, relayd's own user and the operator may, to whom the configuration belongs. Anybody may
+        while relayd's user is unknown.
         """
         # In a user namespace (PrivateUsers=yes) root looks like the overflow user.
-        return owner in {0, self.user, self._operator, _overflow("uid")}
+        return self._user is None or owner in {0, self._user, self._operator, _overflow("uid")}
+
+    @property
+    def right_owner(self) -> str:
+        """The name of the user to whom a secret's file should belong."""
+        return name_of(self._user or 0)
 
     def have(self, bits: int, mode: int, group: int) -> bool:
         """Tell whether a file's group gives the producers one of these rights (as `stat.S_IRGRP`)."""
@@ -49,7 +57,7 @@ class Producers:
     def reach(self, path: Path) -> bool:
         """Tell whether the producers can pass through every folder above `path`."""
         try:
-            found = [parent.stat() for parent in path.resolve().parents]
+            found = [parent.stat() for parent in Path(os.path.realpath(path)).parents]
         except OSError:
             return False
         return all(
@@ -109,16 +117,16 @@ def exposure(path: Path, content: FileContent, producers: Producers) -> tuple[st
     if not producers.may_own(content.owner):
         return (
             f"belongs to user {name_of(content.owner)}, who can replace it",
-            f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",
+            f"chown {producers.right_owner} {path} && chmod 0400 {path}",
         )
     rights = stat.S_IRGRP | stat.S_IWGRP
     if producers.have(rights, mode, group) and producers.reach(path):
         can = "read" if mode & stat.S_IRGRP else "written"
         return (
             f"may be {can} by the producers, who are in the group {group_name(group)}",
-            f"chown {name_of(producers.user)} {path} && chmod 0400 {path}",
+            f"chown {producers.right_owner} {path} && chmod 0400 {path}",
         )
-    folders = dict.fromkeys((path.parent, path.resolve().parent))
+    folders = dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent))
     return next(filter(None, (_folder_exposure(each, producers) for each in folders)), None)
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
-from relayd.config.yaml_text import Document, Fault
+from relayd.config.yaml_nodes import Document, Fault
 
 SECRET_KEYS: Final = frozenset({"secret", "previous_secret"})
 SECRET_SOURCES: Final = frozenset({"file", "env", "credential"})

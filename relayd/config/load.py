@@ -41,7 +41,8 @@ def parse_config(
     from relayd.config.build import build_config  # noqa: PLC0415 - see the module
     from relayd.config.findings import Findings, fault_problem  # noqa: PLC0415
     from relayd.config.shape import read_shape  # noqa: PLC0415
-    from relayd.config.yaml_text import YamlError, parse_yaml  # noqa: PLC0415
+    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415
+    from relayd.config.yaml_text import parse_yaml  # noqa: PLC0415
 
     shown = str(path)
     try:

@@ -16,22 +16,25 @@ from relayd.config.load import load_config
 from relayd.config.problem import ConfigError
 from relayd.config.transfer import IncompleteError, pieces_of, pieces_of_problems, received
 from relayd.core.parts import whole
+from relayd.program_files import EXIT_CHANGED, ProgramChangedError, unchanged_program
 
 
 def load_config_in_child(path: Path, *, environ: Mapping[str, str]) -> Config:
     """Return what `load_config` returns, or raise what it raises. Blocks until the child has ended.
 
     Call it while the process has no other thread. When there is no room for a child, or the child
-    ends without a result, this process loads the file itself.
+    ends without a result, this process loads the file itself. Raises `ProgramChangedError` where an
+    upgrade replaced relayd's files since this process was started.
     """
     raw = _from_child(path, environ)
     with suppress(IncompleteError):
         return whole(received(memoryview(raw)))
-    return load_config(path, environ=environ)
+    with unchanged_program():
+        return load_config(path, environ=environ)
 
 
 def _from_child(path: Path, environ: Mapping[str, str]) -> bytes:
-    """Return what the child wrote: all, a part, or nothing."""
+    """Return what the child wrote: all, a part, or nothing. Raises `ProgramChangedError`."""
     reading, writing = os.pipe()
     try:
         pid = os.fork()
@@ -44,7 +47,9 @@ def _from_child(path: Path, environ: Mapping[str, str]) -> bytes:
     os.close(writing)
     with os.fdopen(reading, "rb") as results:
         raw = results.read()
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
+    if os.waitstatus_to_exitcode(status) == EXIT_CHANGED:
+        raise ProgramChangedError
     return raw
 
 
@@ -53,9 +58,12 @@ def _be_child(writing: int, path: Path, environ: Mapping[str, str]) -> NoReturn:
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent has the traceback, if any
-        pieces = _pieces(path, environ)
+        with unchanged_program():
+            pieces = _pieces(path, environ)
         with os.fdopen(writing, "wb") as results:
             results.writelines(pieces)
+    except ProgramChangedError:
+        os._exit(EXIT_CHANGED)
     finally:
         os._exit(0)
 

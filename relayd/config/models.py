@@ -130,7 +130,10 @@ class QueueSection(_Section):
     path: Path = Field(description="Its SQLite file. A change needs a restart.")
     retention: Retention = Field(
         default=DEFAULT_RETENTION,
-        description="How long events, ended deliveries and rejected input are kept.",
+        description=(
+            "How long events, ended deliveries and rejected input are kept; of each source's rejected"
+            " input, 64 MB at most, or a twentieth of max_size where that is less."
+        ),
     )
     max_size: Size = Field(
         default=UNLIMITED,
@@ -223,6 +226,10 @@ class SubscriptionSection(_Delivering):
     )
 
 
+MOST_SPOOLS = 200
+"""Each has a process of its own, of some megabytes."""
+
+
 class File(_Section):
     """The configuration of relayd."""
 
@@ -230,7 +237,7 @@ class File(_Section):
     api_version: Label = Field(
         default=DEFAULT_API_VERSION, description="The version of the event format."
     )
-    spools: dict[Name, SpoolSection] = Field(
+    spools: Annotated[dict[Name, SpoolSection], Field(max_length=MOST_SPOOLS)] = Field(
         default={}, description="Tables from which events are taken, by name."
     )
     socket: SocketSection | None = Field(

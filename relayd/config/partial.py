@@ -17,7 +17,8 @@ from relayd.config.problem import ConfigError, Problem
 from relayd.config.reading import Unreadable, read_file
 from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.shape import read_shape
-from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
+from relayd.config.yaml_nodes import YamlError
+from relayd.config.yaml_text import MAX_BYTES, parse_yaml
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 

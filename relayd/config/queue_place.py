@@ -8,7 +8,8 @@ from pathlib import Path
 
 from relayd.config.reading import FileContent, read_file
 from relayd.config.sections import QueueConfig
-from relayd.config.yaml_text import MAX_BYTES, YamlError, parse_yaml
+from relayd.config.yaml_nodes import YamlError
+from relayd.config.yaml_text import MAX_BYTES, parse_yaml
 
 
 def queue_place(config_path: Path) -> QueueConfig:

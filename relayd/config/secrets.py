@@ -28,6 +28,19 @@ _QUOTES: Final = frozenset({'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\
 # A base64 text may end in `=`, and a random one may hold it; a name, `=` and a longer text do not
 # come about by chance.
 _ASSIGNMENT = re.compile(r"(export\s+)?[A-Za-z_][A-Za-z0-9_]{2,}\s*=(?=[^=]).{8,}", re.DOTALL)
+# A line of YAML. Without the space it may be a name and a password.
+_KEY = re.compile(
+    r"\w*(?:secret|key|token|password):\s.+|[A-Za-z_][\w-]{2,}:\s+\S{8,}",
+    re.DOTALL | re.IGNORECASE,
+)
+_JSON = re.compile(r"\{\s*\"[^\"]*\"\s*:.*\}", re.DOTALL)
+_ESCAPED_END: Final = ("\\n", "\\r")
+# What the example of the configuration has, and others like it.
+_EXAMPLE = re.compile(
+    r"(replace|change|insert)[-_ ]?(me|this|it)\b|your[-_ ](\w+[-_ ])?(secret|key)\b"
+    r"|the-one-that-was-in-use-before",
+    re.IGNORECASE,
+)
 # What no font shows, and Unicode does not count among control or format characters.
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _VARIATION = re.compile("[\ufe00-\ufe0f\u180b-\u180f\U000e0100-\U000e01ef]")
@@ -104,6 +117,8 @@ def weaknesses(sourced: SourcedSecret) -> list[NoSecret]:
                 "`openssl rand -hex 32` makes a good one",
             )
         )
+    if _JSON.fullmatch(text):
+        found.append(NoSecret("is JSON as a whole", "write the secret alone"))
     if text != text.strip():
         found.append(NoSecret("begins or ends with white space, which is part of it"))
     return found
@@ -127,6 +142,26 @@ def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
         found.append(
             NoSecret("begins with a name and =, which are part of it", "leave the name out")
         )
+    if _KEY.fullmatch(text):
+        found.append(
+            NoSecret(
+                "begins with a name and a colon, which are part of it",
+                "leave the name out",
+            )
+        )
+    if text.endswith(_ESCAPED_END):
+        found.append(
+            NoSecret(
+                f"ends with a backslash and {text[-1]}, which are part of it",
+                "leave them out; a file's last line break is never part of it",
+            )
+        )
+    if _is_example(sourced.secret):
+        found.append(
+            NoSecret(
+                "is the text of an example, which everybody knows", "put your own in its place"
+            )
+        )
     hidden = list(dict.fromkeys(map(_code_point, filter(_is_hidden, text))))
     if hidden:
         more = "" if len(hidden) <= _MOST_HIDDEN else f" and {len(hidden) - _MOST_HIDDEN} more"
@@ -138,6 +173,12 @@ def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
             )
         )
     return found
+
+
+def _is_example(secret: Secret) -> bool:
+    standard = secret.standard_key or b""
+    texts = (secret.reveal().removeprefix(STANDARD_PREFIX), standard.decode(errors="replace"))
+    return any(map(_EXAMPLE.match, texts))
 
 
 _MOST_HIDDEN: Final = 5

@@ -5,12 +5,16 @@ Apart from `config`, so that a command that only reads the queue loads no more t
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from relayd.core.queue_files import CONTROL, LOCK, WORK
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
+
+REJECTED_BYTES: Final = 64_000_000
+REJECTED_SHARE: Final = 20
+"""The part of `queue.max_size` that one source's rejected input may take: a twentieth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,13 @@ class QueueConfig:
     path: Path
     retention_s: float
     max_bytes: int | None = None
+
+    @property
+    def rejected_bytes(self) -> int:
+        """How much rejected input of one source is kept at most."""
+        if self.max_bytes is None:
+            return REJECTED_BYTES
+        return min(REJECTED_BYTES, self.max_bytes // REJECTED_SHARE)
 
     @property
     def control_path(self) -> Path:

@@ -1,7 +1,8 @@
 """A configuration on its way from the process that read it to the daemon: in small pieces.
 
 Each piece is pickled by itself, so that none takes long to read: unpickling a whole configuration
-at once would stop the event loop for as long. Both ends are the same program, and nobody else can
+at once would stop the event loop for as long. What one subscription has many of (conditions, values
+of a condition) goes ahead of it in pieces of its own, to which it refers by number. Both ends are the same program, and nobody else can
 write to what is between them.
 """
 
@@ -9,12 +10,13 @@ import copyreg
 import io
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from relayd.config.config import Config
 from relayd.config.problem import ConfigError, Problem
+from relayd.core.conditions import Among, Condition, Operators, Scalar, key_of
 from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts
 from relayd.core.secret import Secret
@@ -22,7 +24,9 @@ from relayd.core.subscription import Subscription
 
 T = TypeVar("T")
 
-_AT_ONCE: Final = 16  # 0.4 ms of unpickling
+_AT_ONCE: Final = 16  # subscriptions with few conditions: 0.4 ms of unpickling
+_CONDITIONS: Final = 40  # all of these together in a piece
+_VALUES: Final = 500
 _SIZE: Final = struct.Struct("=I")
 
 
@@ -35,6 +39,15 @@ class IncompleteError(Exception):
 
 
 class _Pickler(pickle.Pickler):
+    """Pickles a piece. What is in `ahead` is not in it: its number is."""
+
+    def __init__(self, buffer: io.BytesIO, ahead: dict[int, int]) -> None:
+        super().__init__(buffer, pickle.HIGHEST_PROTOCOL)
+        self._ahead = ahead
+
+    def persistent_id(self, value: object) -> int | None:
+        return self._ahead.get(id(value)) if isinstance(value, Among | Condition) else None
+
     # A Secret refuses to be pickled anywhere else.
     dispatch_table: dict[type, Callable[[Any], Any]] = {  # noqa: RUF012 - as pickle has it
         **copyreg.dispatch_table,
@@ -56,13 +69,47 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "event_types": config.event_types,
         "warnings": config.warnings,
     }
-    for kind, things in (
-        ("subscription", list(config.subscriptions.values())),
-        ("endpoint", list(config.endpoints.values())),
-    ):
-        for start in range(0, len(things), _AT_ONCE):
-            yield _piece(kind, things[start : start + _AT_ONCE])
+    ahead: dict[int, int] = {}
+    """What has gone ahead: its `id`, as `config` keeps it alive, and its number."""
+    batch: list[Subscription] = []
+    conditions = 0
+    for each in config.subscriptions.values():
+        where = each.selection.where
+        yield from _pieces_ahead(where, ahead)
+        conditions += sum(id(condition) not in ahead for condition in where)
+        if batch and (len(batch) == _AT_ONCE or conditions > _CONDITIONS):
+            yield _piece("subscription", batch, ahead)
+            batch, conditions = [], len(where)
+        batch.append(each)
+    if batch:
+        yield _piece("subscription", batch, ahead)
+    endpoints = list(config.endpoints.values())
+    for start in range(0, len(endpoints), _AT_ONCE):
+        yield _piece("endpoint", endpoints[start : start + _AT_ONCE])
     yield _piece("config", head)
+
+
+def _pieces_ahead(where: Sequence[Condition], ahead: dict[int, int]) -> Iterator[bytes]:
+    for condition in where:
+        for among in _lists_in(condition.test):
+            if len(among.written) > _VALUES:
+                number = ahead[id(among)] = len(ahead)
+                for start in range(0, len(among.written), _VALUES):
+                    yield _piece("values", among.written[start : start + _VALUES])
+                yield _piece("list", number)
+    if len(where) > _CONDITIONS:
+        for start in range(0, len(where), _CONDITIONS):
+            chunk = where[start : start + _CONDITIONS]
+            first = len(ahead)
+            yield _piece("conditions", (first, chunk), ahead)
+            ahead.update((id(each), first + n) for n, each in enumerate(chunk))
+
+
+def _lists_in(test: Among | Operators | None) -> Iterator[Among]:
+    while isinstance(test, Operators):
+        test = test.negated
+    if test is not None:
+        yield test
 
 
 def pieces_of_problems(problems: Sequence[Problem]) -> Iterator[bytes]:
@@ -84,11 +131,14 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     """
     subscriptions: dict[str, Subscription] = {}
     endpoints: dict[str, Endpoint] = {}
+    ahead = _Ahead()
     known_subscriptions = {} if known is None else known.subscriptions
     known_endpoints = {} if known is None else known.endpoints
     while raw:
-        kind, value, raw = _next_piece(raw)
+        kind, value, raw = _next_piece(raw, ahead)
         match kind:
+            case "values" | "list" | "conditions":
+                ahead.take(kind, value)
             case "subscription":
                 for each in value:
                     subscriptions[each.name] = _same(known_subscriptions.get(each.name), each)
@@ -109,26 +159,59 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     raise IncompleteError
 
 
+class _Ahead:
+    """What went ahead, by its number."""
+
+    def __init__(self) -> None:
+        self._keys: set[Hashable] = set()
+        self._written: list[Scalar] = []
+        self._found: dict[int, Among | Condition] = {}
+
+    def take(self, kind: str, value: Any) -> None:  # noqa: ANN401 - as the kind has it
+        """Take some of a list's values, the number of the list that they make, or conditions."""
+        if kind == "values":
+            self._keys.update(map(key_of, value))
+            self._written += value
+        elif kind == "list":
+            self._found[value] = Among(frozenset(self._keys), tuple(self._written))
+            self._keys, self._written = set(), []
+        else:
+            first, conditions = value
+            self._found.update(enumerate(conditions, start=first))
+
+    def __getitem__(self, number: int) -> Among | Condition:
+        return self._found[number]
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, raw: memoryview, ahead: _Ahead) -> None:
+        super().__init__(io.BytesIO(raw))
+        self._ahead = ahead
+
+    def persistent_load(self, number: int) -> Among | Condition:
+        return self._ahead[number]
+
+
 def _same(known: T | None, new: T) -> T:
     return known if known is not None and known == new else new
 
 
-def _piece(kind: str, value: object) -> bytes:
+def _piece(kind: str, value: object, ahead: dict[int, int] | None = None) -> bytes:
     buffer = io.BytesIO()
     buffer.write(bytes(_SIZE.size))
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump((kind, value))
+    _Pickler(buffer, ahead or {}).dump((kind, value))
     size = buffer.tell() - _SIZE.size
     buffer.seek(0)
     buffer.write(_SIZE.pack(size))
     return buffer.getvalue()
 
 
-def _next_piece(raw: memoryview) -> tuple[str, Any, memoryview]:
+def _next_piece(raw: memoryview, ahead: _Ahead) -> tuple[str, Any, memoryview]:
     if len(raw) < _SIZE.size:
         raise IncompleteError
     (size,) = _SIZE.unpack_from(raw)
     end = _SIZE.size + size
     if len(raw) < end:
         raise IncompleteError
-    kind, value = pickle.loads(raw[_SIZE.size : end])  # noqa: S301 - from this very program
+    kind, value = _Unpickler(raw[_SIZE.size : end], ahead).load()
     return kind, value, raw[end:]

@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from relayd.core.addresses import Address, Network, literal_address, refusal
+from relayd.core.addresses import Address, Network, ipv6_text, literal_address, refusal
 from relayd.core.conditions import listing
 
 MAX_LENGTH: Final = 2048
@@ -67,7 +67,7 @@ def normal_url(text: str, allowed: Sequence[Network]) -> str | BadUrl:
     if complaint is not None:
         return complaint
     if address is not None:
-        host = str(address) if isinstance(address, IPv4Address) else f"[{address}]"
+        host = str(address) if isinstance(address, IPv4Address) else f"[{ipv6_text(address)}]"
     # httpx leaves out a default port only where the scheme was in lower case.
     port = "" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}"
     return f"{url.scheme}://{host}{port}{url.raw_path.decode('ascii')}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relayd.core.event import Event, Rejection, SpoolRow
-from relayd.core.poison import POISON
+from relayd.core.quarantine import POISON
 
 
 class Acceptance(StrEnum):
@@ -18,7 +18,7 @@ class Acceptance(StrEnum):
     """Its market's event with this id was accepted before with other content: it is refused,
     never dropped in silence."""
     POISON = "quarantined"
-    """relayd died at it too often to try it again: see `core.poison`."""
+    """relayd died at it too often to try it again: see `core.quarantine`."""
     DEFECT = "defect"
     """relayd failed at it, and its log has the traceback."""
 

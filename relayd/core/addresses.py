@@ -105,6 +105,18 @@ def literal_address(host: str) -> Address | None:
     return _inet_aton(host.removesuffix("."))
 
 
+def ipv6_text(address: IPv6Address) -> str:
+    """Return the address as URLs have it, in hexadecimal, whatever Python runs.
+
+    From Python 3.13 on, `str` writes `::ffff:127.0.0.1`. An endpoint is known by its URL, which
+    another Python must not change.
+    """
+    if address.ipv4_mapped is None:
+        return str(address)
+    high, low = divmod(int(address.ipv4_mapped), 0x1_0000)
+    return f"::ffff:{high:x}:{low:x}"
+
+
 def _within(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 

@@ -14,10 +14,11 @@ and `not` holds.
 
 import json
 import operator
-import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from relayd.core.glob import Glob
 
 Scalar = str | int | float | bool | None
 """A JSON value that is neither a list nor an object."""
@@ -69,24 +70,18 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Glob:
-    """Text that a shell pattern matches as a whole, case for case. `regex` is that pattern."""
-
-    pattern: str
-    regex: re.Pattern[str] = field(compare=False, repr=False)
-
-    def accepts(self, value: object) -> bool:
-        """Tell whether one value satisfies this."""
-        return isinstance(value, str) and self.regex.match(value) is not None
-
-
-@dataclass(frozen=True, slots=True)
 class Operators:
     """All the operators written for one path, or in one `not`; all of them must hold."""
 
     checks: tuple[Order | Glob, ...] = ()
     exists: bool | None = None
     negated: "Among | Operators | None" = None
+
+    def globs(self) -> Iterator[Glob]:
+        """Yield the shell patterns in this."""
+        yield from (check for check in self.checks if isinstance(check, Glob))
+        if isinstance(self.negated, Operators):
+            yield from self.negated.globs()
 
     def holds(self, values: Sequence[object]) -> bool:
         """Tell whether the values found satisfy this."""

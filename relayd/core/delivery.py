@@ -1,4 +1,7 @@
-"""A delivery's states and every transition between them, in one table.
+"""A delivery's states, every transition between them in one table, and what an attempt decides.
+
+Whether a failed delivery is retried, and when, is decided here (`decide`); how long the schedule makes
+it wait is in `core.retry`.
 
 The queue stores five of the states. `held` is shown instead of `pending` and `retrying` while the
 subscription is held: to pause a subscription with a backlog of a million changes one row, not a million.
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from relayd.core.hold import Hold
 from relayd.core.outcome import Outcome
 from relayd.core.release import Extra
 from relayd.core.retry import retry_wait_s
@@ -45,22 +49,6 @@ _LONGEST_SEQ = 18
 
 WAITING = frozenset({State.PENDING, State.RETRYING})
 ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
-
-
-class Hold(StrEnum):
-    """Why a subscription's deliveries are held: what sets the hold, what ends it, what is accepted."""
-
-    PAUSED = "paused"
-    """The operator paused it (`pause`), and ends it (`resume`). New events are accepted and held."""
-    INACTIVE = "inactive"
-    """The configuration has `active: false`; `active: true` and a reload end it. No new event is accepted
-    for it, and its backlog is held."""
-    REMOVED = "removed"
-    """The configuration no longer has its name. A reload with that name ends it, or `relayd rename` hands
-    its backlog over to another one. No new event is accepted for it."""
-    GONE = "gone"
-    """Its receiver answered 410 Gone. The operator ends it (`resume`), or a reload with another URL. New
-    events are accepted and held."""
 
 
 class Change(StrEnum):
@@ -162,7 +150,7 @@ def decide(
     now: float,
     jitter: float,
 ) -> AttemptRecord:
-    """Decide what one attempt's outcome makes of its delivery.
+    """Decide what one attempt's outcome makes of its delivery: whether it is retried, and when.
 
     `schedule` holds the waits before each retry in seconds, `now` and `started_at` are Unix
     seconds, `jitter` is between -1 and 1. An extra attempt that fails leaves the schedule as it

@@ -3,11 +3,12 @@
 Two rules, each with its own memory. The *ramp* protects the receiver: after three failures in a row
 an endpoint gets one attempt at a time, and each success doubles that until the endpoint's limit.
 The *state* informs the operator: an endpoint is failing while half or more of its last attempts
-failed, for a minute or more, and has recovered when a success is followed by a minute without a
+failed, in a spell of a minute or more, and has recovered when a success is followed by a minute without a
 failure. So a receiver that fails in part is reported once, and lucky successes release nothing.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ FAILING_AFTER = 3
 it failing."""
 
 FAILING_AFTER_S = 60.0
-"""So long they must have failed: see `Health.failed_since`."""
+"""So long a spell of failures must have lasted: see `Health.failed_since`."""
 
 RECOVERED_AFTER_S = 60.0
 """So long after a success there must be no failure."""
@@ -53,9 +54,11 @@ class Health:
     """What the last attempts showed of an endpoint. All times are Unix seconds.
 
     `failures` counts those in a row. `recent` has the last attempts, oldest first: when each failed,
-    in whole seconds, or 0 where it succeeded. `failed_since` is the first failure of a spell: it
-    begins when half or more of those failed, and ends when fewer than three did. `failing_since` is
-    the same once the endpoint is failing, else None.
+    in whole seconds, or 0 where it succeeded. `failed_since` is the first failure of the present
+    spell. A spell is noticed when half or more of those failed; it ends with a success that no
+    failure follows for `RECOVERED_AFTER_S`, as failing does, and when fewer than three of those
+    failed. `failing_since` is set once the endpoint is failing: the first failure of the spell that
+    made it so, or of several (see `_spells`).
     `reported` tells that an event said so. `succeeded_at` is the first success after the last
     failure, while the endpoint is failing.
 
@@ -96,18 +99,17 @@ class Health:
         recent = (*self.recent, int(now))[-RECENT:]
         failed = [moment for moment in recent if moment]
         half = 2 * len(failed) >= len(recent)
-        failed_since = self.failed_since
-        if failed_since is None and half:
-            failed_since = float(failed[0])
-        failing_since = self.failing_since
-        if (
-            failing_since is None
-            and failed_since is not None
-            and half
-            and len(failed) >= FAILING_AFTER
-            and now - failed_since >= FAILING_AFTER_S
-        ):
-            failing_since = failed_since
+        failed_since, failing_since = self.failed_since, self.failing_since
+        if failing_since is None and (half or failed_since is not None):
+            spells = _spells(recent)
+            # The window may be shorter than a spell: then its beginning is what was noted.
+            if len(spells) > 1 or failed_since is None:
+                failed_since = float(spells[-1])
+            if half and len(failed) >= FAILING_AFTER:
+                if now - failed_since >= FAILING_AFTER_S:
+                    failing_since = failed_since
+                elif len(spells) >= max(FAILING_AFTER, recent.count(0)):
+                    failing_since = float(spells[0])
         began = failing_since is not None and self.failing_since is None
         held_until, throttled = self._hold(outcome, now)
         return replace(
@@ -234,6 +236,24 @@ class Health:
         """Return how many attempts may be under way at once."""
         limit = endpoint.max_in_flight
         return limit if self.ramp is None else min(self.ramp, limit)
+
+
+def _spells(recent: Sequence[int]) -> list[int]:
+    """Return the first failure of each spell among the last attempts, oldest first.
+
+    A success and a minute without a failure lie between two spells, so that a burst of failures
+    does not make a lone one of yesterday the beginning of anything. An endpoint of few events may
+    fail in short spells only: it is failing where the spells, each counted once, are half or more.
+    """
+    firsts: list[int] = []
+    last, succeeded = 0, True
+    for moment in recent:
+        if moment:
+            if not firsts or (succeeded and moment - last >= RECOVERED_AFTER_S):
+                firsts.append(moment)
+            last = moment
+        succeeded = not moment
+    return firsts
 
 
 def endpoint_name(url: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayd.core.body import JsonProblem, Parsed, parse_json
 from relayd.core.event_fields import checked_data
+from relayd.core.js_json import JsonProblem, Parsed, parse_json
 from relayd.core.json_text import JsonValue
 from relayd.core.parts import Parts
 from relayd.core.sliced_body import parse_in_slices
@@ -93,7 +93,7 @@ class Rejection:
 
     `code` is for programs: `invalid_json`, `invalid_text` (not UTF-8), `too_deep`, `too_large`,
     `not_an_object`, `unknown_key`, `missing_key`, `wrong_market`, or `invalid_` and the key; later on
-    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.poison`). `reason` is a sentence for
+    `id_conflict` (see `Acceptance`) and `quarantined` (see `core.quarantine`). `reason` is a sentence for
     people: what is wrong, and what would be right.
     """
 

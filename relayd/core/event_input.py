@@ -6,7 +6,6 @@ reason; a key's, a type's or an id's text does, cut to 64 characters and escaped
 
 import hashlib
 
-from relayd.core.body import MAX_DEPTH, JsonProblem, Parsed, parse_json
 from relayd.core.event import (
     MAX_BODY_BYTES,
     MAX_INPUT_BYTES,
@@ -28,6 +27,7 @@ from relayd.core.event_fields import (
     kind_of,
     unknown_key,
 )
+from relayd.core.js_json import MAX_DEPTH, JsonProblem, Parsed, parse_json
 from relayd.core.json_text import JsonValue, encoded, plain_text, stringify
 from relayd.core.object_id import object_id_of
 from relayd.core.parts import Parts

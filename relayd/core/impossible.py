@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relayd.core.conditions import Among, Glob, Operators, Order, Scalar, listing, shown
+from relayd.core.conditions import Among, Operators, Order, Scalar, listing, shown
+from relayd.core.glob import Glob
 
 _KINDS: Final[Mapping[str, str]] = {
     "id": "text",

@@ -4,12 +4,13 @@ An event costs what it matches, not what is configured: selections are found by 
 and below that by the value at one path that they compare for equality.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from relayd.core.conditions import Among, Condition, distinct, key_of, listing
+from relayd.core.conditions import Among, Condition, Operators, distinct, key_of, listing
 from relayd.core.order import OrderBy
 from relayd.core.parts import Parts, whole
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
@@ -23,6 +24,9 @@ __all__ = [
     "Verdict",
     "compile_where",
 ]
+
+
+_KEYS_AT_ONCE: Final = 500  # 0.2 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class Matcher:
         for position, selection in enumerate(self._selections.values()):
             for pattern in dict.fromkeys(selection.events):
                 members.setdefault(pattern, []).append(_Member(position, selection.where))
+            for condition in selection.where:
+                if isinstance(condition.test, Operators):
+                    for glob in condition.test.globs():
+                        glob.prepare()
+                        yield
             paths.update(
                 condition.path for condition in selection.where if condition.parts[0][0] == "data"
             )
@@ -179,33 +188,41 @@ class _Group:
         """Take in the selections that have the pattern, once."""
         sharing: Counter[tuple[str, Hashable]] = Counter()
         for member in members:
-            sharing.update(
-                (condition.path, key)
-                for condition, test in _equalities(member)
-                for key in test.keys
-            )
+            for condition, test in _equalities(member):
+                for number, key in enumerate(test.keys, start=1):
+                    sharing[condition.path, key] += 1
+                    if number % _KEYS_AT_ONCE == 0:
+                        yield
             yield
         for member in members:
-            self._add(member, sharing)
+            yield from self._add(member, sharing)
             yield
 
-    def _add(self, member: _Member, sharing: Mapping[tuple[str, Hashable], int]) -> None:
+    def _add(self, member: _Member, sharing: Mapping[tuple[str, Hashable], int]) -> Parts[None]:
         if not member.conditions:
             self._unconditional.append(member.position)
             return
-        narrowest = min(
-            _equalities(member),
-            key=lambda pair: max(sharing[pair[0].path, key] for key in pair[1].keys),
-            default=None,
-        )
+        narrowest: tuple[Condition, Among] | None = None
+        shared_with = math.inf
+        for condition, test in _equalities(member):
+            most = 0
+            for number, key in enumerate(test.keys, start=1):
+                most = max(most, sharing[condition.path, key])
+                if number % _KEYS_AT_ONCE == 0:
+                    yield
+            if most < shared_with:
+                narrowest, shared_with = (condition, test), most
         if narrowest is None:
             self._rest.append(member)
             return
         condition, test = narrowest
         left = tuple(other for other in member.conditions if other is not condition)
+        indexed = _Member(member.position, left)
         _, index = self._indexes.setdefault(condition.path, (condition, {}))
-        for key in test.keys:
-            index.setdefault(key, []).append(_Member(member.position, left))
+        for number, key in enumerate(test.keys, start=1):
+            index.setdefault(key, []).append(indexed)
+            if number % _KEYS_AT_ONCE == 0:
+                yield
 
     def collect(self, content: _Content, found: set[int]) -> None:
         """Add the positions of the selections that want the event to `found`."""

@@ -28,7 +28,7 @@ class Failure(StrEnum):
     DEFECT = "defect"
     """relayd itself failed; the log has the traceback."""
     POISON = "quarantined"
-    """relayd died at this delivery too often to try it again: see `core.poison`."""
+    """relayd died at this delivery too often to try it again: see `core.quarantine`."""
 
 
 @dataclass(frozen=True, slots=True)

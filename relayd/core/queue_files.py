@@ -5,7 +5,8 @@ Nothing else may have one of these names: neither a spool, nor a socket, nor a b
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import quote
 
 SQLITE_SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file, whosever it is."""
@@ -39,6 +40,17 @@ def queue_files(queue: str) -> tuple[str, ...]:
 def sqlite_files(path: str) -> tuple[str, ...]:
     """Return the paths of a SQLite file and of what SQLite keeps beside it."""
     return (path, *(f"{path}{side}" for side in SQLITE_SIDES))
+
+
+def sqlite_uri(path: str, mode: Literal["ro", "rw", "rwc"], *, immutable: bool = False) -> str:
+    """Return the URI by which SQLite opens the file at `path`, which may have any bytes in its name.
+
+    With `immutable`, SQLite takes it as it is, and makes no file beside it.
+    """
+    quoted = quote(path, errors="surrogateescape")
+    # With an empty host, since a path may begin with two slashes.
+    host = "//" if path.startswith("/") else ""
+    return f"file:{host}{quoted}?mode={mode}{'&immutable=1' if immutable else ''}"
 
 
 def queue_beside(path: str) -> str | None:

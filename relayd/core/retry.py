@@ -1,4 +1,7 @@
-"""When a failed delivery is attempted again."""
+"""How long a failed delivery waits for its next attempt: the schedule's wait, and its jitter.
+
+Whether there is another attempt, and when, is decided by `core.delivery.decide`, with this wait.
+"""
 
 JITTER = 0.1
 """Each wait is shifted at random by up to a tenth, so that what failed together does not return

@@ -1,7 +1,7 @@
-"""`parse_json` and `stringify` of `core.body` as generators, for texts that take long.
+"""`parse_json` and `stringify` of `core.js_json` as generators, for texts that take long.
 
 A text of 1 MiB can take a second of Python, during which nothing else would run. These yield after
-about 0.2 ms each, so that the caller can let others run, and return what `core.body` returns, byte
+about 0.2 ms each, so that the caller can let others run, and return what `core.js_json` returns, byte
 for byte. They take about as long in all.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import accumulate, islice
 from typing import Final
 
-from relayd.core.body import (
+from relayd.core.js_json import (
     MAX_DEPTH,
     NOT_A_NUMBER,
     NOT_BRACKETS,

@@ -1,11 +1,11 @@
-"""Reads one JSON text in slices, as `core.body`'s decoders read it in one go."""
+"""Reads one JSON text in slices, as `core.js_json`'s decoders read it in one go."""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Final
 
-from relayd.core.body import NotJsonError, decoder
+from relayd.core.js_json import NotJsonError, decoder
 from relayd.core.json_text import JsonValue
 from relayd.core.parts import STEPS, Parts
 from relayd.core.unfaithful import Noted
@@ -31,7 +31,7 @@ _CONSTANTS: Final = ("NaN", "Infinity", "-Infinity")
 
 
 class SlicedParser:
-    """Reads one text. What JavaScript cannot carry is noted as `core.body`'s decoder notes it."""
+    """Reads one text. What JavaScript cannot carry is noted as `core.js_json`'s decoder notes it."""
 
     def __init__(self, text: str) -> None:
         self._text = text

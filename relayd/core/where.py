@@ -10,13 +10,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from fnmatch import translate
 from typing import Any, Final
 
 from relayd.core.conditions import (
     Among,
     Condition,
-    Glob,
     Operators,
     Order,
     Scalar,
@@ -24,6 +22,7 @@ from relayd.core.conditions import (
     listing,
     parts_of,
 )
+from relayd.core.glob import LONGEST, Glob
 from relayd.core.impossible import impossibility
 
 ENVELOPE_KEYS: Final = ("id", "type", "created", "data", "market_id", "api_version")
@@ -149,7 +148,11 @@ class _Reader:
     def _checks(self, name: object, operand: object, place: Location) -> list[Order | Glob]:
         """Return the check that one operator means; none where it is refused."""
         if name == "glob" and isinstance(operand, str):
-            return [Glob(operand, re.compile(translate(operand)))]
+            if len(operand) <= LONGEST:
+                return [Glob(operand)]
+            reason = f"a glob has at most {LONGEST} characters, and this one {len(operand):,}"
+            self._refuse(place, reason)
+            return []
         if name == "glob":
             self._refuse(place, "glob takes a shell pattern, which is text, such as grower_*")
         elif not isinstance(name, str) or name not in OPERATORS:

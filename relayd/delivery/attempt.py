@@ -7,7 +7,7 @@ import httpx
 
 from relayd.core.delivery import Delivery
 from relayd.core.outcome import Failure, Outcome
-from relayd.core.poison import DELIVERY_DETAIL
+from relayd.core.quarantine import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork

@@ -219,10 +219,11 @@ class Dispatch:
             if running is not None:
                 running.task.release(name)
 
-    def held_until(self, url: str) -> float:
-        """Return until when an endpoint is held back, in Unix seconds; the past when it is not."""
+    def held_until(self, url: str) -> float | None:
+        """Return until when a 429 or 503 holds an endpoint back, in Unix seconds; None if it is not."""
         running = self._running.get(url)
-        return 0.0 if running is None else running.task.health.held_until
+        until = 0.0 if running is None else running.task.health.held_until
+        return until if until > self._clock() else None
 
     def stop(self) -> None:
         """Start no attempt any more; `run` returns when those in flight have finished."""

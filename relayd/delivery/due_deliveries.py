@@ -5,7 +5,7 @@ a subscription, or the operator may have paused, replayed or cancelled. What is 
 for again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -35,8 +35,8 @@ class Claimed:
 class DueDeliveries:
     """The due deliveries of one endpoint's subscriptions.
 
-    `in_flight` has the deliveries that are being attempted, at other endpoints too. `clock` gives
-    Unix seconds; times here are Unix seconds, or NOW.
+    `in_flight` has the deliveries that are being attempted, at other endpoints too. Times here are
+    Unix seconds, or NOW.
     """
 
     def __init__(
@@ -46,13 +46,11 @@ class DueDeliveries:
         queue: DeliveryQueue,
         in_flight: InFlight,
         observer: Observer,
-        clock: Callable[[], float],
     ) -> None:
         self.subscriptions = dict(subscriptions)
         self._queue = queue
         self._in_flight = in_flight
         self._observer = observer
-        self._clock = clock
         self._agenda = Agenda()
         self._agenda.keep(subscriptions)
         self._backlog_first = False
@@ -111,12 +109,11 @@ class DueDeliveries:
             backlog_first=self._backlog_first,
         )
 
-    async def claim(self, count: int, recovery: int) -> Claimed | None:
-        """Ask the queue for `count` due deliveries at most; None when there is no answer to act on.
+    async def claim(self, count: int, recovery: int, now: float) -> Claimed | None:
+        """Ask the queue for `count` deliveries at most that are due at `now`; None for no answer.
 
         `recovery` numbers the endpoint's last recovery: see `core.release`.
         """
-        now = self._clock()
         # Off the agenda before the queue is asked: what is noted meanwhile is asked for again.
         taken = self._agenda.take(now, _SUBSCRIPTIONS_AT_ONCE)
         # One that a reload or a 410 took away while the queue was asked may be noted still.
@@ -138,12 +135,12 @@ class DueDeliveries:
             return None
         return Claimed(claim, versions)
 
-    def begin(self, claimed: Claimed, startable: int) -> Sequence[Attempt]:
+    def begin(self, claimed: Claimed, startable: int, now: float) -> Sequence[Attempt]:
         """Begin what may be attempted of a claim, as everything is by now; note the rest.
 
         `startable` says how many attempts may start. What is returned is in flight from here on.
         """
-        claim, now = claimed.claim, self._clock()
+        claim = claimed.claim
         current = {
             name: self.subscriptions[name]
             for name in claimed.versions

@@ -61,21 +61,21 @@ class EndpointHealth:
         """The tokens in the bucket now."""
         return self._filled().tokens
 
-    def wait_s(self, under_way: int, due_at: float) -> float:
+    def wait_s(self, under_way: int, due_at: float, now: float) -> float:
         """Return how long nothing can start, as things are: 0 when something can.
 
-        `under_way` counts the attempts, `due_at` is when the first delivery is due, in Unix seconds.
+        `under_way` counts the attempts, `due_at` is when the first delivery is due. Both times are
+        Unix seconds.
         """
         if self._room(under_way) <= 0:
             return math.inf
-        now = self._clock()
         if (until := max(due_at, self.health.held_until)) > now:
             return until - now
         return self._filled().wait_s
 
-    def startable(self, under_way: int) -> int:
-        """Return how many attempts may start now, while so many are under way."""
-        if self.health.held_until > self._clock():
+    def startable(self, under_way: int, now: float) -> int:
+        """Return how many attempts may start at `now`, in Unix seconds, beside those under way."""
+        if self.health.held_until > now:
             return 0
         return max(0, min(self._room(under_way), self._filled().available, _MOST_AT_ONCE))
 
@@ -127,10 +127,9 @@ class EndpointHealth:
         """Begin with one attempt at a time, since many may have been released."""
         self.health = self.health.on_ramp()
 
-    @property
-    def recovers_in_s(self) -> float:
-        """The seconds until the endpoint has recovered; infinity while nothing says that it will."""
-        return self.health.recovers_at - self._clock()
+    def recovers_in_s(self, now: float) -> float:
+        """Return the seconds until the endpoint has recovered; infinity if nothing says that it will."""
+        return self.health.recovers_at - now
 
     async def recover(self) -> None:
         """Release what is waiting for an endpoint that has recovered, and report it."""

@@ -66,7 +66,7 @@ class EndpointTask:
         self.ended = False
         self._observer = observer = Observer(endpoint.url, lambda: self.serving)
         self._due = DueDeliveries(
-            subscriptions, queue=queue, in_flight=in_flight, observer=observer, clock=clock
+            subscriptions, queue=queue, in_flight=in_flight, observer=observer
         )
         self._health = EndpointHealth(
             endpoint, health, queue=queue, observer=observer, clock=clock, changed=self._wake
@@ -88,8 +88,9 @@ class EndpointTask:
             while self._under_way or not self._retired:
                 self._rounds += 1
                 # Looked at once more after each wait: anything may have changed by then.
-                recovers_in_s = math.inf if self._retired else self._health.recovers_in_s
-                wait_s = self._health.wait_s(len(self._under_way), self._due.next_at)
+                now = self._clock()
+                recovers_in_s = math.inf if self._retired else self._health.recovers_in_s(now)
+                wait_s = self._health.wait_s(len(self._under_way), self._due.next_at, now)
                 if recovers_in_s <= 0:
                     self._due.ask_for_all()
                     await self._health.recover()
@@ -97,27 +98,28 @@ class EndpointTask:
                     workers.end_idle()
                     await self._wait(min(wait_s, recovers_in_s))
                 else:
-                    for attempt in await self._begin():
+                    for attempt in await self._begin(now):
                         workers.start(self._deliver, attempt)
             self.ended = True
             workers.close()
 
-    async def _begin(self) -> Sequence[Attempt]:
+    async def _begin(self, now: float) -> Sequence[Attempt]:
         """Claim what is due, and return the attempts that may start now."""
-        count = self._health.tokens_promised = self._startable()
+        count = self._health.tokens_promised = self._startable(now)
         try:
-            claimed = await self._due.claim(count, self._health.health.release)
+            claimed = await self._due.claim(count, self._health.health.release, now)
         finally:
             self._health.tokens_promised = 0
         if claimed is None:
             return ()
-        begun = self._due.begin(claimed, self._startable())
+        now = self._clock()
+        begun = self._due.begin(claimed, self._startable(now), now)
         self._health.start(len(begun))
         self._under_way.update((each.delivery.seq, each) for each in begun)
         return begun
 
-    def _startable(self) -> int:
-        return 0 if self._retired else self._health.startable(len(self._under_way))
+    def _startable(self, now: float) -> int:
+        return 0 if self._retired else self._health.startable(len(self._under_way), now)
 
     async def _deliver(self, attempt: Attempt, limit: Limit) -> None:
         """Make one attempt, and see to what follows from it, which has no time limit."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from relayd.core.delivery import Hold
     from relayd.core.endpoint import Health
+    from relayd.core.hold import Hold
     from relayd.core.own_events import OwnEvent
     from relayd.queue.values import Claim, Recording, Want
 

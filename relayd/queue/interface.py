@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Overview,
         Page,
         RejectedInput,
+        RemovedInput,
     )
     from relayd.queue.values import (
         Changed,
@@ -139,8 +140,13 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int = ...
+    ) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it.
+
+        Of each source at most `most_bytes` are kept: beyond that its oldest are removed and counted.
+        """
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
@@ -271,6 +277,9 @@ class Snapshot(Protocol):
 
     def list_rejected(self, *, limit: int) -> list[ListedInput]:
         """Return rejected rows, the newest first."""
+
+    def removed_for_limit(self) -> list[RemovedInput]:
+        """Return what was removed of rejected input for its source's limit, by source and code."""
 
     def rejected(self, seq: int) -> RejectedInput | None:
         """Return one rejected row, or None where there is none."""

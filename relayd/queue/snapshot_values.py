@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.core.response_times import quantile_s
 
 if TYPE_CHECKING:
@@ -203,6 +204,18 @@ class ListedInput:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedInput:
+    """Rejected input of one source that was removed for the limit, by code. Times are Unix seconds."""
+
+    source: str
+    code: str
+    count: int
+    bytes: int
+    first_at: float
+    last_at: float
+
+
 @dataclass(slots=True)
 class Tally:
     """Attempts at one endpoint in some time. `response_classes` counts those that were answered."""
@@ -281,7 +294,7 @@ class EndpointStanding:
 class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
-    `contents` is what fills the file.
+    `contents` is what fills the file. `removed` is rejected input that went for its source's limit.
     `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
@@ -292,6 +305,7 @@ class QueueStanding:
     waiting: int
     rejected: int
     contents: Contents
+    removed: tuple[RemovedInput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

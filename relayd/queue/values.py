@@ -7,6 +7,7 @@ from typing import Final
 
 from relayd.core.delivery import AttemptRecord, Delivery
 from relayd.core.endpoint import Health
+from relayd.core.hold import Holds
 from relayd.core.own_events import OwnEvent
 
 MOST_ROWS: Final = 500
@@ -107,15 +108,10 @@ class HandoverStep:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One subscription's waiting deliveries. `paused` and `gone` are holds that a reload keeps.
-
-    `gone` ends with another URL than `url`. `held` says that something holds them now, the configuration too.
-    """
+    """One subscription's backlog, all that holds it, and the URL that the queue knows of it."""
 
     count: int
-    held: bool
-    paused: bool
-    gone: bool
+    holds: Holds
     url: str
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from relayd.core.body import SURROGATE_ESCAPE
 from relayd.core.framing import TooLong
+from relayd.core.js_json import SURROGATE_ESCAPE
 
 _LEAST_BYTES: Final = 8 * 1024
 """What a short line counts. It takes less, but this also bounds how many are under way, to 4,096 of

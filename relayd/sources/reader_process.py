@@ -146,8 +146,9 @@ class ReaderProcess:
         """
         head = frames.head_of(await self.receive(frames.HEAD.size), _FROM_READER)
         budget = self._budgets.rows if head.kind == Kind.REJECTED else self._budgets.events
-        async with budget.share(head.size):
-            raw = await self.receive(head.size, within_s=min(_FRAME_S, SILENCE_S))
+        size = head.size
+        async with budget.share(size):
+            raw = await self.receive(size, within_s=min(_FRAME_S, SILENCE_S))
             text = frames.text_of(bytes(raw[: head.text_bytes]))
             received = Frame(head.kind, head.number, text, memoryview(raw)[head.text_bytes :])
             del raw

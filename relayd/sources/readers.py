@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from relayd.child_process import inherited, start_child
+from relayd.program_files import EXIT_CHANGED, changed_in_words
 from relayd.sources.reader_process import END_S, SILENCE_S, Budgets, ReaderEndedError, ReaderProcess
 from relayd.spool.exit_status import PAGE_BYTES, how_it_ended
 from relayd.spool.frames import Kind
@@ -25,6 +26,7 @@ from relayd.spool.text_frames import Settings, settings_text
 _log = structlog.get_logger()
 
 _RETRY_S: Final = 1.0
+_CHANGED_RETRY_S: Final = 60.0  # after an upgrade: until the restart, or until it is taken back
 _CLOSE_S: Final = 1.0  # how long a reader has to close its file
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "TZ")
 """All that the template gets to know of the environment, in which there may be secrets."""
@@ -45,6 +47,7 @@ class Readers:
         self._readers: dict[int, ReaderProcess] = {}
         self._last = 0
         self._budgets = Budgets()
+        self._changed = False
 
     def children(self) -> list[int]:
         """Return the process numbers of this process's own children: the template, if it runs."""
@@ -55,11 +58,12 @@ class Readers:
         """Keep a template running, as soon as a reader is wanted, until cancelled."""
         await self._wanted.wait()
         while True:
+            self._changed = False
             try:
                 await self._run_template()
             except OSError as error:
                 _log.warning("reader_template_start_failed", detail=error.strerror)
-            await trio.sleep(_RETRY_S)
+            await trio.sleep(_CHANGED_RETRY_S if self._changed else _RETRY_S)
 
     @asynccontextmanager
     async def reader(self, settings: Settings) -> AsyncIterator[ReaderProcess]:
@@ -68,6 +72,8 @@ class Readers:
         Raises `OSError` when there is no room for it, and `ReaderEndedError`.
         """
         self._wanted.set()
+        if self._changed:
+            raise ReaderEndedError(changed_in_words())
         await self._up.wait()
         self._last += 1
         ours, theirs = socket.socketpair()
@@ -98,6 +104,8 @@ class Readers:
             raise ReaderEndedError("the template process has ended")
         with trio.move_on_after(SILENCE_S):
             await reader.started.wait()
+        if self._changed:
+            raise ReaderEndedError(changed_in_words())
         if reader.failed is not None:
             raise ReaderEndedError(f"no process could be started: {reader.failed}")
         if not reader.started.is_set():
@@ -176,6 +184,7 @@ class Readers:
         with trio.move_on_after(END_S):
             while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
                 await trio.sleep(0.005)
+        self._changed = process.returncode == EXIT_CHANGED
         for reader in self._readers.values():
             if not reader.started.is_set():
                 reader.failed = "the template process has ended"

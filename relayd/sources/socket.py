@@ -16,7 +16,7 @@ from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection
 from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.framing import TooLong
 from relayd.core.parts import Parts
-from relayd.core.poison import POISON, line_key
+from relayd.core.quarantine import POISON, line_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable
 from relayd.sources.line_memory import batches, takes_long

@@ -24,7 +24,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, RejectedRow, refusal
 from relayd.core.event import Event, EventDefaults
-from relayd.core.poison import NOTHING, obituary, reader_pause_s, recent_deaths
+from relayd.core.quarantine import NOTHING, obituary, reader_pause_s, recent_deaths
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable
 from relayd.sources.one_reader import other_owner

@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import quote
 
+from relayd.core.queue_files import sqlite_uri
 from relayd.file_identity import file_identity
 from relayd.spool.table import SpoolUnusableError
 from relayd.sqlite_errors import is_busy
@@ -55,7 +55,7 @@ class GuestConnection:
         self._deadline = float("inf")
         self._identity = file_identity(path)
         self.db = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=0
+            sqlite_uri(str(path), "rw"), uri=True, isolation_level=None, timeout=0
         )
         self.db.text_factory = bytes  # names in a schema may be anything
         try:

@@ -7,11 +7,13 @@ keeps new ones out: for some milliseconds, only when deletion is overdue, at mos
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
 from relayd.spool.connection import GuestConnection
 from relayd.spool.manners import MANY, Manners
+from relayd.spool.references import refusal_words, trigger_words
 from relayd.spool.rows import Found, Place, SpoolRows
 from relayd.sqlite_errors import NOT_UTF_8, is_busy
 
@@ -68,6 +70,7 @@ class Deletion:
         self._refused: dict[int, None] = {}
         """Keys of rows that may be deleted, and whose deletion was refused."""
         self._refused_until = float("inf")
+        self._refused_by: sqlite3.Error | None = None
         self._refusal = ""
         self._one_by_one = False
         self._pause_s = _FIRST_PAUSE_S
@@ -161,11 +164,12 @@ class Deletion:
                     done = []  # a trigger of another table has rolled it back
             except sqlite3.IntegrityError as error:
                 # A deferred foreign key: SQLite does not say for which row.
-                self._note_refusal(error)
+                self._refused_by = error
                 if len(done) > 1:
                     self._one_by_one = True
                     return False
                 done, refused = [], [*done, *refused]
+        self._explain_refusal()
         self._forget(done)
         self._put_aside(refused)
         now = self._clock()
@@ -198,7 +202,7 @@ class Deletion:
             except sqlite3.Error as error:
                 if not _is_about_the_row(error):
                     raise
-                self._note_refusal(error)
+                self._refused_by = error
                 refused.append(key)
                 if not connection.db.in_transaction:
                     break
@@ -222,12 +226,21 @@ class Deletion:
         if keys:
             self._refused_until = self._clock() + _REFUSED_S
 
-    def _note_refusal(self, error: sqlite3.Error) -> None:
+    def _explain_refusal(self) -> None:
+        """Put why a deletion was refused in words, when no lock is held any more."""
+        error, self._refused_by = self._refused_by, None
+        if error is None:
+            return
         self._refusal = f"accepted rows stay in the table, since deleting them fails: {error}"
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CONSTRAINT:
-            self._refusal += (
-                "; a table that refers to it needs ON DELETE CASCADE or ON DELETE SET NULL"
-            )
+        if hint := self._asked(lambda db: refusal_words(db, self._table.name, error)):
+            self._refusal += f"; {hint}"
+
+    def _asked(self, question: Callable[[sqlite3.Connection], str]) -> str:
+        """Return what the schema says, or nothing where it cannot be read now."""
+        with self._connection.transaction(), suppress(sqlite3.Error):
+            self._connection.set_deadline(_STATEMENT_S)
+            return question(self._connection.db)
+        return ""
 
     def _note_failure(self, error: sqlite3.Error | MemoryError) -> None:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOMEM)
@@ -254,6 +267,8 @@ class Deletion:
             hint = f"drop the index {', '.join(computing)}"
         else:
             hint = "tables that refer to it need an index on the reference"
+            if triggers := self._asked(lambda db: trigger_words(db, self._table.name)):
+                hint += f", and {triggers} must be quick"
         self._give_up_for_a_while(now, f"it takes longer than {_STATEMENT_S:g} s; {hint}")
 
     def _give_up_for_a_while(self, now: float, reason: str) -> None:

@@ -3,6 +3,8 @@
 import signal
 from typing import Final
 
+from relayd.program_files import EXIT_CHANGED, changed_in_words
+
 PAGE_BYTES: Final = 4096
 """The size of the page that says what the reader is at: its first 64 bits, a key."""
 
@@ -31,6 +33,7 @@ def how_it_ended(status: int | None) -> str:
         EXIT_MEMORY: "it needed more memory than its limit",
         EXIT_MOVED: "its folder is not the one that was there before",
         EXIT_BARRED: "this user may not write to the spool",
+        EXIT_CHANGED: changed_in_words(),
     }.get(status, f"exit status {status}")
 
 

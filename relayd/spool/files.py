@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from relayd.core.queue_files import sqlite_files
+from relayd.core.queue_files import sqlite_files, sqlite_uri
+from relayd.file_identity import not_a_file
 from relayd.permissions import NOBODY, group_name, identity_of, members_of, name_of, user_name
 from relayd.spool.super_journal import SuperJournalError, check_journal
 
@@ -42,7 +42,10 @@ def spool_problem(path: Path) -> str | None:
 
 def missing_words(path: Path) -> str:
     """Say that a spool is not there, and what makes it."""
-    return f"{path} is not there; `relayd spool create {path}` makes it"
+    return (
+        f"{path} is not there; `relayd spool create {shlex.quote(str(path))}` makes it, or where it is"
+        " your application's database, its migrations: `relayd spool sql` prints the table for them"
+    )
 
 
 def access_problem(path: Path) -> str | None:
@@ -72,14 +75,12 @@ def barred_places(path: Path) -> list[str]:
 
 
 def _not_a_file(path: Path) -> str | None:
-    # Opening a pipe would wait, and reading a device never end.
     try:
-        found = path.stat().st_mode
+        path.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
             return f"{path} is a link that leads back to itself; remove it"
-        return None
-    return None if stat.S_ISREG(found) else f"{path} is not a file"
+    return not_a_file(sqlite_files(str(path)))
 
 
 def _journal_problem(path: Path) -> str | None:
@@ -272,14 +273,13 @@ def _header(path: Path) -> bytes:
 
 
 def _looking_uri(path: Path) -> str:
-    uri = f"file:{quote(str(path))}?mode=ro"
     header = _header(path)
     # Bytes 18 and 19: 2 for WAL (SQLite's file format, 1.3.3).
     if header[18:20] != b"\2\2":
-        return uri
+        return sqlite_uri(str(path), "ro")
     if not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - Path.exists raises where it may not look
         # Nobody uses it. Opened in any other way, -wal and -shm would come into being.
-        return f"{uri}&immutable=1"
+        return sqlite_uri(str(path), "ro", immutable=True)
     if not os.path.exists(f"{path}-shm") and (problem := _unshared(path, _link_of_another(path))):  # noqa: PTH110 - as above
         raise SpoolBarredError(problem)
-    return uri
+    return sqlite_uri(str(path), "ro")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
+from relayd.core.queue_files import sqlite_uri
 from relayd.permissions import user_name
 from relayd.spool.files import limit_statements, missing_words
 from relayd.spool.shape import FIX, differences
@@ -41,7 +41,7 @@ def insert(path: Path, table: str, batches: Iterable[Sequence[Row]]) -> Iterator
     try:
         with closing(
             sqlite3.connect(
-                f"file:{quote(str(path))}?mode=rw",
+                sqlite_uri(str(path), "rw"),
                 uri=True,
                 isolation_level=None,
                 timeout=_LOCK_TIMEOUT_S,

@@ -39,7 +39,7 @@ def look_into_spool(path: Path, table: str) -> SpoolLook:
     """Count what waits in a spool, and say what is wrong with it, as this user. Changes nothing."""
     # SQLite keeps -wal and -shm beside the file that a link leads to.
     path = Path(os.path.realpath(path))
-    if not os.path.exists(path) and not path.is_symlink():  # noqa: PTH110 - Path.exists raises where it may not look
+    if not os.path.exists(path) and not os.path.islink(path):  # noqa: PTH110, PTH114 - Path's raise where they may not look
         return SpoolLook(None, None, _missing(path), [])
     used = _is_used(path)
     try:

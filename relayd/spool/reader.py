@@ -18,7 +18,7 @@ from typing import Any, Final
 from relayd.core.conditions import Parts, parts_of, values_at
 from relayd.core.event import Event, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
-from relayd.core.poison import NOTHING, POISON, row_key
+from relayd.core.quarantine import NOTHING, POISON, row_key
 from relayd.spool.confinement import UnconfinedError, confine, limit
 from relayd.spool.daemon_channel import DaemonChannel
 from relayd.spool.event_frames import EventFrames, refused_of
@@ -297,4 +297,4 @@ def _left_there(oversized: int) -> str | None:
     if not oversized:
         return None
     rows = "1 row is" if oversized == 1 else f"{oversized} rows are"
-    return f"{rows} larger than 16 MiB, and cannot be read; delete what is no event"
+    return f"{rows} larger than 16 MiB, and cannot be read; delete what is not an event"

@@ -59,7 +59,7 @@ class SpoolRows:
 
     def __init__(self, path: Path, name: str, db: sqlite3.Connection) -> None:
         self._path = path
-        self._name = name
+        self.name = name
         self._db = db
         self._known: Container[Place] = ()
         self.shape = Shape(True, (), ())
@@ -79,7 +79,7 @@ class SpoolRows:
 
         Within a read transaction, so that what is read afterwards has the shape that was checked.
         """
-        self.shape = shape_of(self._db, self._path, self._name)
+        self.shape = shape_of(self._db, self._path, self.name)
         self._write_statements()
         self._compile()
 
@@ -111,7 +111,7 @@ class SpoolRows:
         )
         fields = f"{digest}, {' + '.join(sizes)}, iif(typeof(t.seq) = 'integer', t.seq, NULL)"
         fields += f", t.data, {', '.join(small)}, {place}"
-        source = f"FROM main.{quoted(self._name)} AS t NOT INDEXED"
+        source = f"FROM main.{quoted(self.name)} AS t NOT INDEXED"
         fresh = f"{behind} AND NOT relayd_known({place})"
         part = f"ORDER BY {', '.join(keys)} LIMIT ?2 OFFSET ?3"
         # Names are quoted, and the rest is written here.
@@ -142,7 +142,7 @@ class SpoolRows:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
                 raise
             raise SpoolUnusableError(
-                f"{self._path}: relayd cannot read or delete rows of table {self._name} ({error}); "
+                f"{self._path}: relayd cannot read or delete rows of table {self.name} ({error}); "
                 "`relayd spool sql` prints it as it must be"
             ) from error
 

@@ -4,6 +4,7 @@ A row is found by its rowid or, in a table WITHOUT ROWID, by its primary key, wh
 `seq` is. What cannot be read is refused with a reason that says what to do.
 """
 
+import shlex
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Final, NoReturn
 
 ROW_BYTES: Final = 16 * 1024 * 1024
 """A larger row stays in the table: there is no event in it, and it would not fit in memory."""
+
+DEFAULT_TABLE: Final = "relayd_spool"
 
 COLUMNS: Final = ("seq", "id", "type", "data", "created", "market_id", "api_version")
 
@@ -75,43 +78,52 @@ def shape_of(db: sqlite3.Connection, path: Path, name: str) -> Shape:
         "SELECT type, name, rootpage FROM main.sqlite_schema WHERE tbl_name = ? COLLATE NOCASE",
         (name,),
     ):
-        found.setdefault(_word(kind), []).append((_word(item), page))
-    shown = _shown(name)
+        found.setdefault(word(kind), []).append((word(item), page))
+    table = shown(name)
     if "view" in found:
-        refuse(f"{shown} is a view; relayd needs a table, from which it deletes")
+        refuse(f"{table} is a view; relayd needs a table, from which it deletes")
     if "table" not in found:
-        refuse(f"there is no table {shown}; `relayd spool sql` prints it")
+        refuse(f"there is no table {table}; {_making_words(db, path, name)}")
     if triggers := found.get("trigger"):
         refuse(
-            f"table {shown} has a trigger, which would run whenever relayd deletes: "
-            f"DROP TRIGGER {_shown(triggers[0][0])}"
+            f"table {table} has a trigger, which would run whenever relayd deletes: "
+            f"DROP TRIGGER {shown(triggers[0][0])}"
         )
     if not found["table"][0][1]:
-        refuse(f"{shown} is a virtual table; relayd needs a plain one")
+        refuse(f"{table} is a virtual table; relayd needs a plain one")
     pragma = f"({quoted(name)})"
     # table_info would leave out generated columns.
     columns = db.execute(f"PRAGMA main.table_xinfo{pragma}").fetchall()
-    names = {_lower(_word(column)) for _, column, *_ in columns}
+    names = {_lower(word(column)) for _, column, *_ in columns}
     if missing := [column for column in COLUMNS if column not in names]:
         refuse(
-            f"table {shown} lacks {', '.join(missing)}; `relayd spool sql` prints it as it must be"
+            f"table {table} lacks {', '.join(missing)}; `relayd spool sql` prints it as it must be"
         )
     computing = tuple(
-        _shown(_word(index))
+        shown(word(index))
         for _, index, _, _, partial in db.execute(f"PRAGMA main.index_list{pragma}").fetchall()
-        if partial or _has_expression(db, _word(index))
+        if partial or _has_expression(db, word(index))
     )
     # Of a table WITHOUT ROWID this pragma gives the primary key, of any other nothing.
     primary = db.execute(f"PRAGMA main.index_xinfo{pragma}").fetchall()
-    if key := tuple(quoted(_word(column)) for _, _, column, _, _, is_key in primary if is_key):
+    if key := tuple(quoted(word(column)) for _, _, column, _, _, is_key in primary if is_key):
         return Shape(False, key, computing)
     rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in names), None)
     if rowid is None:
         refuse(
-            f"table {shown} has columns named rowid, _rowid_ and oid, which hide SQLite's own; "
+            f"table {table} has columns named rowid, _rowid_ and oid, which hide SQLite's own; "
             "rename one"
         )
     return Shape(True, (rowid,), computing)
+
+
+def _making_words(db: sqlite3.Connection, path: Path, name: str) -> str:
+    """Say how a database gets the table that it lacks."""
+    option = "" if name == DEFAULT_TABLE else f" --table {shlex.quote(shown(name))}"
+    sql = f"relayd spool sql{option}"
+    if db.execute("SELECT 1 FROM main.sqlite_schema LIMIT 1").fetchone() is None:
+        return f"`{sql} | sqlite3 {shlex.quote(str(path))}` makes it"
+    return f"if it is your application's database, run its migrations: `{sql}` prints the table for them"
 
 
 def quoted(name: str) -> str:
@@ -124,7 +136,7 @@ def _has_expression(db: sqlite3.Connection, index: str) -> bool:
     return any(number == _EXPRESSION for _, number, *_ in columns)
 
 
-def _word(text: bytes | str) -> str:
+def word(text: bytes | str) -> str:
     """Return a name of SQLite's or of a schema; what is not UTF-8 in it becomes a mark."""
     return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
@@ -134,7 +146,7 @@ def _lower(name: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Show a name that somebody else chose: without control characters, and not at any length."""
     cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
     return cut if cut.isprintable() else repr(cut)

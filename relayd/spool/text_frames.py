@@ -16,7 +16,7 @@ class Settings:
     """What a reader needs to know. `folder` is the real one, to which it is confined.
 
     `configured` is the path as configured, which must lead to `path`. `quarantined` has the keys
-    of rows that are not to be read (see `core.poison`).
+    of rows that are not to be read (see `core.quarantine`).
     """
 
     configured: str

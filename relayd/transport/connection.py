@@ -7,7 +7,6 @@ import os
 import re
 import ssl
 from functools import lru_cache
-from pathlib import Path
 
 import certifi
 import httpx
@@ -47,7 +46,7 @@ def tls_context() -> ssl.SSLContext:
         except OSError as error:
             raise _not_there(file, "SSL_CERT_FILE", error.strerror or "unreadable") from None
     for folder in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
             raise _not_there(folder, "SSL_CERT_DIR", "no such directory")
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -105,7 +105,8 @@ _TLS_WORDS = {
 }
 
 
-_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+) \(_ssl\.c")
+# From Python 3.14 on, with OpenSSL's number behind an error that OpenSSL has no words for.
+_OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+?)(?: \(0x[0-9a-f]+\))? \(_ssl\.c")
 
 
 def tls_words(error: BaseException | None, host: str) -> str:

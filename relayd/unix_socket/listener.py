@@ -70,7 +70,7 @@ def _remove_stale(path: Path) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(kind):
-        raise SocketPathError(f"{path}: a file that is no socket stands there; move it away")
+        raise SocketPathError(f"{path}: there is a file that is not a socket; move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

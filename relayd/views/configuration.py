@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from relayd.config.config import Config
-from relayd.core.conditions import Among, Condition, Glob, Operators
+from relayd.core.conditions import Among, Condition, Operators
 from relayd.core.endpoint import Endpoint
+from relayd.core.glob import Glob
 from relayd.core.order import longest_block_s
 from relayd.core.subscription import Subscription
 

@@ -7,7 +7,7 @@ with `_unix` in Unix seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relayd.core.body import Parsed, parse_json
+from relayd.core.js_json import Parsed, parse_json
 from relayd.queue.snapshot_values import Attempt, EventDetail, ListedDelivery, Page
 from relayd.views.moments import moment_fields
 

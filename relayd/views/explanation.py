@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.config.partial import PartialConfig
-from relayd.core.body import Parsed, parse_json
 from relayd.core.conditions import shown
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
+from relayd.core.hold import Hold
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.matching import Matcher
 from relayd.queue.snapshot_values import (
     Attempt,
@@ -26,8 +27,8 @@ from relayd.views.moments import about, clock_time, iso
 
 _HOLD_WORDS = {
     Hold.PAUSED: "it was paused: it waits until `relayd resume {name}`",
-    Hold.INACTIVE: "it has active: false: what waits for it goes on once that is changed",
-    Hold.REMOVED: "it is gone from the configuration: what waits for it goes on if its name is back",
+    Hold.INACTIVE: "it has active: false: its backlog goes on once that is changed",
+    Hold.REMOVED: "it is gone from the configuration: its backlog goes on if its name is back",
     Hold.GONE: "its receiver answered 410 Gone, which means never again: it waits until its url"
     " changes, or `relayd resume {name}`",
 }

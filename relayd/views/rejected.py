@@ -1,8 +1,8 @@
 """Rejected input, as the documents of `rejected list` and `rejected show`."""
 
 from relayd.core.event import Column
-from relayd.queue.snapshot_values import ListedInput, RejectedInput
-from relayd.views.moments import iso
+from relayd.queue.snapshot_values import ListedInput, RejectedInput, RemovedInput
+from relayd.views.moments import iso, moment_fields
 
 
 def listed_document(each: ListedInput | RejectedInput) -> dict[str, object]:
@@ -14,6 +14,18 @@ def listed_document(each: ListedInput | RejectedInput) -> dict[str, object]:
         "rejected_at_unix": each.rejected_at,
         "code": each.code,
         "reason": each.reason,
+    }
+
+
+def removed_document(each: RemovedInput) -> dict[str, object]:
+    """Return what was removed of one source's rejected input, since that took too much room."""
+    return {
+        "source": each.source,
+        "code": each.code,
+        "count": each.count,
+        "bytes": each.bytes,
+        **moment_fields("first_at", each.first_at),
+        **moment_fields("last_at", each.last_at),
     }
 
 

@@ -7,19 +7,38 @@ with `_unix` in Unix seconds.
 from collections.abc import Mapping
 from typing import Any
 
+from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
 from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
+from relayd.views.rejected import removed_document
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
 
 
-def status_document(overview: Overview, live: Live | None, path: str, now: float) -> object:
-    """Return how everything stands; what only a running daemon knows is null without one."""
+def is_running(absence: Absence | None) -> bool | None:
+    """Return whether the daemon runs; None where that is not known, since this user may not ask."""
+    if absence is Absence.NOT_PERMITTED:
+        return None
+    return absence is not Absence.NOT_RUNNING
+
+
+def status_document(
+    overview: Overview,
+    live: Live | None,
+    path: str,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
+) -> object:
+    """Return how everything stands; what only a daemon that answers knows is null without one.
+
+    `absence` says why nothing is `live`.
+    """
     queue = overview.queue
     return {
-        "running": live is not None,
+        "running": True if live is not None else is_running(absence),
         "daemon": None
         if live is None
         else {
@@ -47,6 +66,7 @@ def status_document(overview: Overview, live: Live | None, path: str, now: float
             "deliveries": queue.deliveries,
             "waiting": queue.waiting,
             "rejected": queue.rejected,
+            "rejected_removed": [removed_document(each) for each in queue.removed],
         },
     }
 

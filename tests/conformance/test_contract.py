@@ -4,8 +4,9 @@ import pytest
 from queue_file import FAILED, OK, URL
 from queues_under_test import NAMES, UnderTest, add, states
 
-from relayd.core.delivery import Delivery, Hold, State, decide
+from relayd.core.delivery import Delivery, State, decide
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.queue.values import Changed, Claim, Cursor, Declared, Horizon, Recording, Want

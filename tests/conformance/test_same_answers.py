@@ -158,7 +158,9 @@ class Driver:
 
     async def reject(self, number: int) -> object:
         row = SpoolRow(number, b"id", b"type", f"{number}".encode(), 1, None, None)
-        return await self.queue.reject([RejectedRow("spool", row, Rejection("bad", "it is bad"))])
+        rejected = [RejectedRow("spool", row, Rejection("bad", "it is bad"))]
+        # Three such rows take less.
+        return await self.queue.reject(rejected, most_bytes=1_000)
 
     async def resubmit(self, number: int, rejected: int) -> object:
         new = NewEvent(make_event(f"evt_{number}"), "cli", NAMES[:1])

@@ -183,7 +183,8 @@ async def test_a_reload_that_is_refused(tmp_path: Path) -> None:
             printed = await command("reload", config=config, status=78)
             assert "books.timeout" in printed
             assert "bad" in printed
-            document = json.loads(await command("reload", "--json", config=config, status=78))
+            shown = await command("reload", "--json", config=config, status=78)
+            document = json.loads(shown.splitlines()[0])  # the text follows on standard error
             assert document["ok"] is False
             assert len(document["problems"]) == 2
             # The old configuration goes on.
@@ -229,7 +230,7 @@ async def test_a_wrong_configuration_ends_with_78(tmp_path: Path) -> None:
         ("newer", "newer relayd"),
         ("no_directory", "there is no directory"),
         ("no_database", "not a database"),
-        ("file_at_socket", "no socket stands there"),
+        ("file_at_socket", "there is a file that is not a socket"),
     ],
 )
 async def test_a_start_that_fails_says_why_in_one_line(

@@ -8,19 +8,21 @@ from operating import Switch, asked, emit, logged
 from processes import command, running, write_config
 from receivers import answer, open_receiver
 
+PATIENT = {"retry": ["1h"], "timeout": "60s"}  # five commands run during one attempt
+
 
 async def test_an_attempt_at_a_url_that_the_subscription_has_left(tmp_path: Path) -> None:
     switch = Switch(500)
     switch.release = trio.Event()
     async with open_receiver(switch) as old, open_receiver(answer(200)) as new:
-        config = write_config(tmp_path, {"books": {"url": old.url, "retry": ["1h"]}})
+        config = write_config(tmp_path, {"books": {"url": old.url, **PATIENT}})
         async with running(config) as relayd:
             await emit(config, "evt_1")
             await until(lambda: old.acts_begun == 1)
             here = await asked("explain", "evt_1", config=config)
             assert here["subscriptions"][0]["in_flight"] is True
             assert here["subscriptions"][0]["in_flight_at_old_url"] is False
-            write_config(tmp_path, {"books": {"url": new.url, "retry": ["1h"]}})
+            write_config(tmp_path, {"books": {"url": new.url, **PATIENT}})
             await command("reload", config=config)
 
             explained = await command("explain", "evt_1", config=config)

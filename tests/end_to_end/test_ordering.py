@@ -1,6 +1,7 @@
 """`order_by` with the real process: what is behind another waits, across a kill, and commands say so."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ async def test_what_is_behind_an_exhausted_one_waits_across_a_kill_until_the_ope
             third = await emitted(config, "order_1")
             other = await emitted(config, "order_2")
             await logged(relayd, "attempt_succeeded", other)
-            relayd.signal(9)
+            relayd.signal(signal.SIGKILL)
             await relayd.wait()
         blocker = gave_up["delivery_id"]
         async with running(config) as relayd:

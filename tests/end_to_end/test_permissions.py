@@ -321,6 +321,23 @@ async def test_the_socket_is_the_groups(machine: Machine) -> None:
             await relayd.logged("event_accepted", source="socket")
 
 
+async def test_who_may_not_ask_is_not_told_that_relayd_is_not_running(machine: Machine) -> None:
+    """`test` sends nothing by itself then: it would be beside the daemon's rate limit."""
+    config = machine.configured()
+    config.chmod(0o644)
+    async with daemon(machine, config):
+        for line in ("reload", "test books", "pause books", "check --diff", "replay books -y"):
+            done = machine.people.stranger.relayd(*line.split(), "--json", "--config", str(config))
+            assert done.returncode == 1
+            assert json.loads(done.stdout)["code"] == "not_permitted", line
+            assert "may not ask the daemon" in done.stderr
+            assert "running" not in done.stderr.replace("the running daemon", "")
+        done = machine.people.stranger.relayd("spool", "status", "--json", "--config", str(config))
+        assert json.loads(done.stdout)["running"] is None
+        done = machine.people.stranger.relayd("status", "--config", str(config))
+        assert "may not ask the daemon" in done.stderr
+
+
 async def test_the_rest_is_relayds_alone(machine: Machine) -> None:
     config = machine.configured()
     async with daemon(machine, config) as relayd:

@@ -73,7 +73,7 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             assert "next attempt in 1h" in text or "next attempt in 5" in text
             assert "last hour: 4 attempts, 0 % succeeded" in text
             assert "shop: nothing waits" in text
-            assert "of 10 attempts left in the bucket (100/min), 0 of 1 under way" in text
+            assert "of 10 attempts left in the bucket (100/min), 0 of 1 in flight" in text
             assert "spool market waits for: " in text
             assert "socket: ready" in text
             long = [line for line in shown.splitlines() if len(line) > 80 and "/" not in line]
@@ -109,6 +109,16 @@ async def test_status_of_a_receiver_that_asked_for_time(tmp_path: Path) -> None:
             [books] = explained["subscriptions"]
             assert books["outcome"] == "waiting"
             assert "answered 429 or 503 and is held back" in books["reason"]
+            # A changed header releases the retry, and does not end what the receiver asked for.
+            config.write_text(config.read_text() + "    headers: {X-Key: another}\n")
+            printed = " ".join((await command("reload", config=config)).split())
+            assert "1 retry released: held back until" in printed
+            assert "now" not in printed
+            renamed = config.read_text().replace("books:", "shop:")
+            config.write_text(renamed.replace("X-Key: another", "X-Key: one more"))
+            printed = " ".join((await command("rename", "books", "shop", config=config)).split())
+            assert "1 retry released: held back until" in printed
+            assert len(receiver.requests) == 1
 
 
 async def test_watching(tmp_path: Path) -> None:
@@ -240,3 +250,37 @@ async def test_explaining_without_the_secrets_or_a_good_configuration(tmp_path: 
             assert completed.returncode == 78, "the queue's place is not known either"
             write_config(tmp_path, {"books": {"url": receiver.url}}, market_id=None)
             assert "books" in await command("explain", "evt_1", config=config)
+
+
+async def test_spool_status_says_what_the_running_daemon_waits_for(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path)
+
+    async def waits(status: int = 1) -> dict[str, str | None]:
+        printed = json.loads(
+            await command("spool", "status", "--json", config=config, status=status)
+        )
+        assert printed["running"]
+        assert not any(each["problem"] for each in printed["spools"])
+        return {each["name"]: each["waits_for"] for each in printed["spools"]}
+
+    async with running(config):
+        assert await waits(0) == {"market": None}
+        (tmp_path / "other").mkdir()
+        make_spool(tmp_path / "other" / "spool.db")
+        moved = {"market": {"path": "other/spool.db"}, "new": {"path": "spool.db"}}
+        write_config(tmp_path, spools=moved)
+        found = await waits()
+        assert f"in the configuration in force it is {tmp_path}/spool.db" in str(found["market"])
+        assert "the configuration in force does not have this spool" in str(found["new"])
+        text = await command("spool", "status", config=config, status=1)
+        assert "new waits for: a reload: the configuration in force" in " ".join(text.split())
+        with closing(sqlite3.connect(tmp_path / "other" / "spool.db")) as db, db:
+            db.execute("INSERT INTO relayd_spool (id, type, data) VALUES ('evt_1', 'a.b', '{}')")
+        text = await command("explain", "evt_1", config=config, status=1)
+        assert "relayd waits there for: a reload: in the configuration" in " ".join(text.split())
+        await command("reload", config=config)
+        assert await waits(0) == {"market": None, "new": None}
+    printed = json.loads(await command("spool", "status", "--json", config=config))
+    assert not printed["running"]
+    assert {each["waits_for"] for each in printed["spools"]} == {None}

@@ -25,7 +25,7 @@ import yaml
 from processes import command, running, started, write_config
 from service_manager import ServiceManager, environment, listening, passing, service_manager
 
-from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.command_error import WRONG_CONFIGURATION
 from relayd.daemon import GRACE_S
 from relayd.unix_socket.listener import BACKLOG
 

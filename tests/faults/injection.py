@@ -6,6 +6,7 @@ takes what `traced` and `limited` return; both keep the process number of relayd
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -47,6 +48,11 @@ needs_faketime = pytest.mark.skipif(
 )
 needs_prlimit = pytest.mark.skipif(
     shutil.which("prlimit") is None, reason="prlimit is missing (apt install util-linux)"
+)
+# Later versions delete nothing but a super-journal: by its name, and if it names the journal.
+SQLITE_DELETES_ANY_FILE = sqlite3.sqlite_version_info < (3, 53, 3)
+needs_deleting_sqlite = pytest.mark.skipif(
+    not SQLITE_DELETES_ANY_FILE, reason="this SQLite deletes no file that is not a super-journal"
 )
 long_form = pytest.mark.skipif(
     not os.environ.get("RELAYD_TORTURE"), reason="takes long: `make torture` runs it"

@@ -159,7 +159,7 @@ async def test_a_large_queue_is_checked_beside_deliveries_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(tmp_path, events=50)
-    monkeypatch.setattr(integrity, "CHECKED_BYTES", 10_000)
+    monkeypatch.setattr(integrity_check, "CHECKED_BYTES", 10_000)
     queue = tmp_path / "queue.db"
     async with sqlite_loop():
         assert not await integrity_check.check_at_start(queue), (

@@ -299,7 +299,7 @@ async def delivering(relayd: RelaydProcess, each: Producer, name: str, seen: int
 async def test_a_subscription_that_goes_is_told_and_its_backlog_waits(tmp_path: Path) -> None:
     make_spool(tmp_path / "spool.db")
     async with open_receiver(answer(500), answer(200)) as receiver:
-        books = {"url": receiver.url, "rate_limit": "1000/s", "retry": ["2s"] * 9}
+        books = {"url": receiver.url, "rate_limit": "1000/s", "retry": ["8s"] * 9}
         config = write_config(tmp_path, {"books": books})
         async with running(config) as relayd, producer(tmp_path) as each:
             assert (await each.hand_over("evt_1"))["ok"]
@@ -310,7 +310,7 @@ async def test_a_subscription_that_goes_is_told_and_its_backlog_waits(tmp_path: 
             with trio.fail_after(30):
                 line = await relayd.logged("configuration_reloaded")
             assert any("books" in change for change in line["changes"]), line
-            await trio.sleep(2.5)
+            await trio.sleep(8.9)
             assert len(receiver.requests) == 1, "it is held"
             assert "held" in await command("deliveries", config=config)
             write_config(tmp_path, {"books": books})

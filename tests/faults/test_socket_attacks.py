@@ -20,6 +20,8 @@ from faults.producing import Producer, cpu_s, peak_memory, until
 from processes import make_spool, running, write_config
 from receivers import open_receiver
 
+from relayd.control import CONNECTIONS
+
 MEMORY = 150_000_000
 
 LONGEST_CPU_S = 2.0
@@ -230,7 +232,7 @@ async def test_an_operator_gets_in_when_all_control_connections_are_idle(tmp_pat
     config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:9/hook"}})
     control = tmp_path / "queue.db.control"
     async with running(config):
-        idle = [await trio.open_unix_socket(control) for _ in range(20)]
+        idle = [await trio.open_unix_socket(control) for _ in range(CONNECTIONS)]
         await trio.sleep(1.5)
         async with await trio.open_unix_socket(control) as operator:
             await operator.send_all(b'{"command":"reload"}\n')

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from faults.injection import needs_root
+from faults.injection import needs_deleting_sqlite, needs_root
 from faults.producing import insert, states, until
 from processes import RelaydProcess, command, make_spool, running, write_config
 from receivers import Receiver, open_receiver
@@ -109,6 +109,7 @@ async def scene(
     make: bool = True,
     module: str = "relayd",
     env: dict[str, str] | None = None,
+    max_size: str = "unlimited",
 ) -> AsyncIterator[Scene]:
     for name in ("market", "sound"):
         (folder / name).mkdir()
@@ -119,7 +120,10 @@ async def scene(
     spools = {name: {"path": f"{name}/spool.db"} for name in ("market", "sound")}
     async with open_receiver() as receiver:
         config = write_config(
-            folder, {"books": {"url": receiver.url, "rate_limit": "1000/s"}}, spools=spools
+            folder,
+            {"books": {"url": receiver.url, "rate_limit": "1000/s"}},
+            spools=spools,
+            queue={"path": "queue.db", "max_size": max_size},
         )
         async with running(config, module=module, env=env) as relayd:
             it = Scene(relayd, receiver, config, spool, sound)
@@ -178,7 +182,14 @@ async def test_a_spool_replaced_by_a_link_to_another_markets(tmp_path: Path) -> 
         insert(other, "evt_of_another_market")
         it.spool.unlink()
         it.spool.symlink_to(other)
-        await it.waits(f"leads to {other} now", "relayd reload")
+        said = await it.waits(f"leads to {other} now", "relayd reload")
+        text = await command("spool", "status", config=it.config, status=1)
+        assert f"market waits for: {said}" in " ".join(text.split())
+        printed = json.loads(await command("spool", "status", "--json", config=it.config, status=1))
+        assert {each["name"]: each["waits_for"] for each in printed["spools"]} == {
+            "market": said,
+            "sound": None,
+        }
         await it.others_go_on()
         assert "evt_of_another_market" not in states(tmp_path / "queue.db")
 
@@ -323,6 +334,7 @@ def hot_journal(spool: Path, names: Path) -> bytes:
     return head + locking_page + name + struct.pack(">II", len(name), sum(name)) + magic
 
 
+@needs_deleting_sqlite
 def test_sqlite_deletes_the_file_that_a_hot_journal_names(tmp_path: Path) -> None:
     # The control: what the tests below exclude does happen without relayd.
     spool, victim = make_spool(tmp_path / "spool.db"), tmp_path / "victim"
@@ -363,6 +375,7 @@ def execute_quietly(path: Path) -> None:
     execute(path, "PRAGMA user_version")
 
 
+@needs_deleting_sqlite
 async def test_a_journal_whose_check_is_outrun_deletes_nothing_where_it_is_confined(
     tmp_path: Path,
 ) -> None:
@@ -448,6 +461,37 @@ async def test_values_that_escape_the_size_limits(tmp_path: Path) -> None:
         await it.delivered("evt_x", within_s=90)
         assert len(it.relayd.events("input_rejected")) == 40
         assert all(kib(pid) < 40 * 1024 for pid in it.readers())
+
+
+async def test_rejected_input_of_one_spool_fills_no_disk_and_costs_no_other_spool_its_own(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, max_size="200MB") as it:
+        insert_bad = (
+            "INSERT INTO relayd_spool (id, type, data) VALUES (?, 'no type', json_quote(?))"
+        )
+        execute(it.sound, insert_bad, "evt_mine", "m" * 500_000)
+        await it.relayd.logged("input_rejected", source="spool sound")
+        for number in range(60):
+            execute(it.spool, insert_bad, f"evt_{number}", "x" * 1_000_000)
+        await it.delivers("evt_after", within_s=60)
+        await until(lambda: len(it.relayd.events("input_rejected")) == 61)
+        removed = it.relayd.events("rejected_removed")
+        assert {each["source"] for each in removed} == {"spool market"}
+        assert {each["max_bytes"] for each in removed} == {10_000_000}
+        listed = json.loads(await command("rejected", "list", "--json", config=it.config))
+        sources = [each["source"] for each in listed["rejected"]]
+        assert sources.count("spool sound") == 1
+        assert sources.count("spool market") == 9
+        [counted] = listed["removed"]
+        assert (counted["source"], counted["count"]) == ("spool market", 51)
+        status = json.loads(await command("status", "--json", config=it.config))
+        assert status["queue"]["rejected_removed"] == listed["removed"]
+        assert status["queue"]["size_bytes"] < 40_000_000
+        for words in (("rejected", "list"), ("status",)):
+            text = " ".join((await command(*words, config=it.config)).split())
+            assert "spool market: rejected input took more room than one source may have" in text
+            assert "51 rows, 51 MB (invalid_type 51)" in text
 
 
 def kib(pid: int) -> int:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import relayd.config_loader
 from relayd.config.load import ConfigError, load_config
 from relayd.config.transfer import LoaderDefectError
 from relayd.config_loader import ConfigLoader, NotReadError
+from relayd.config_process import LARGE_BYTES
 
 
 def config_file(folder: Path, **more: Any) -> Path:
@@ -92,9 +95,9 @@ async def test_problems_are_in_the_same_words(tmp_path: Path) -> None:
 )
 async def test_a_process_that_fails(tmp_path: Path, what: str, reason: str) -> None:
     known = load_config(write_config(tmp_path), environ={})
-    loader, files = ConfigLoader("faulty_loader", deadline_s=1.5), open_files()
-    if what == "floods":
-        loader = ConfigLoader("faulty_loader")
+    loader, files = ConfigLoader("faulty_loader"), open_files()
+    if what == "hangs":
+        loader = ConfigLoader("faulty_loader", deadline_s=1.5)
     with pytest.raises(NotReadError, match=reason):
         await loader.load(tmp_path / what, known)
     assert loader.children() == []
@@ -116,6 +119,37 @@ async def test_a_defect_says_where_it_is(tmp_path: Path) -> None:
         await ConfigLoader("faulty_loader").load(tmp_path / "has a defect", known)
 
 
+def niceness_after(path: Path, work: str = "pass") -> int:
+    code = (
+        "import os, sys, time; from pathlib import Path; from relayd import config_process;"
+        f" config_process.give_way_to_deliveries(Path(sys.argv[1])); {work};"
+        " print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], check=True, capture_output=True, text=True
+    )
+    return int(done.stdout) - os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_only_a_file_that_takes_long_is_read_at_a_lower_priority(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.yaml", tmp_path / "large.yaml"
+    small.write_bytes(b"#" * (LARGE_BYTES - 1))
+    large.write_bytes(b"#" * LARGE_BYTES)
+    (tmp_path / "link.yaml").symlink_to(large)
+    assert niceness_after(small) == 0
+    assert niceness_after(tmp_path / "missing.yaml") == 0
+    assert niceness_after(large) == 7
+    assert niceness_after(tmp_path / "link.yaml") == 7
+
+
+def test_a_small_file_that_takes_long_gives_way_as_well(tmp_path: Path) -> None:
+    small = tmp_path / "small.yaml"
+    small.touch()
+    until = "exec('while time.process_time() < {}: pass')"
+    assert niceness_after(small, until.format(0.8)) == 0
+    assert niceness_after(small, until.format(2.6)) == 7
+
+
 async def test_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = load_config(write_config(tmp_path), environ={})
 
@@ -127,6 +161,18 @@ async def test_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(NotReadError, match=r"no process could be started .* temporarily"):
         await ConfigLoader().load(known.path, known)
     assert open_files() == files
+
+
+async def test_who_does_not_want_to_wait_hears_that_something_else_is_read(tmp_path: Path) -> None:
+    known = load_config(write_config(tmp_path), environ={})
+    loader = ConfigLoader("faulty_loader")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(loader.load, tmp_path / "hangs", known)
+        while not loader.children():
+            await trio.sleep(0.01)
+        with trio.fail_after(10), pytest.raises(NotReadError, match="for a reload, or for another"):
+            await loader.load(tmp_path / "config.yaml", known, turn_within_s=0.1)
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_cancelled_leaves_no_process(tmp_path: Path) -> None:

@@ -13,13 +13,12 @@ import pytest
 import trio
 import trio.testing
 
-from relayd.database import (
-    Database,
+from relayd.database import Database, sqlite_loop
+from relayd.sqlite_errors import (
     DatabaseBusyError,
     DatabaseDamagedError,
     DatabaseFailedError,
     DatabaseFullError,
-    sqlite_loop,
 )
 
 

@@ -102,17 +102,17 @@ async def _claim_and_remember(self: Any, *args: Any) -> Any:
     return await _claim(self, *args)
 
 
-def _begin_all(self: Any, claimed: Any, startable: int) -> Any:
-    now = self.subscriptions
-    self.subscriptions = {**self.remembered, **now}
+def _begin_all(self: Any, claimed: Any, startable: int, now: float) -> Any:
+    current = self.subscriptions
+    self.subscriptions = {**self.remembered, **current}
     try:
-        return _begin(self, claimed, startable)
+        return _begin(self, claimed, startable, now)
     finally:
-        self.subscriptions = now
+        self.subscriptions = current
 
 
-def _startable(self: Any) -> int:
-    return int(min(self._health.startable(len(self._under_way)), 256))
+def _startable(self: Any, now: float) -> int:
+    return int(min(self._health.startable(len(self._under_way), now), 256))
 
 
 def _start_whatever_is_claimed() -> None:

@@ -248,7 +248,7 @@ class Operator(threading.Thread):
             try:
                 with connected(self._control) as daemon:
                     before()
-                    answer = daemon.ask({"command": command, **arguments}, timeout_s=120.0)
+                    answer = daemon.answer({"command": command, **arguments}, timeout_s=120.0)
             except (NoDaemonError, OSError):
                 time.sleep(0.03)
                 continue

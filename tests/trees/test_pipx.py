@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trees.tree import SUITES, Tree, fresh
+from trees.tree import AUTHORITIES, SUITES, Tree, fresh
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,13 +26,10 @@ def test_pipx_installs_what_runs(tree: Tree) -> None:
             shutil.copytree(found, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(found, source / name)
-    # A host behind a proxy has authorities of its own.
-    authorities = Path("/etc/ssl/certs/ca-certificates.crt")
-    if authorities.exists():
-        shutil.copy(authorities, tree.path / "etc/ssl/certs/ca-certificates.crt")
+    tree.trust_as_here()
     tree.run("chown", "-R", "market:market", "/home/market")
     as_market = ("setpriv", "--reuid", "market", "--regid", "market", "--init-groups", "env")
-    home = ("HOME=/home/market", f"PIP_CERT={authorities}", "sh", "-c")
+    home = ("HOME=/home/market", f"PIP_CERT={AUTHORITIES}", "sh", "-c")
     tree.run(
         *as_market,
         *home,

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ PACKAGE = next(iter(sorted((Path(__file__).parents[2] / "dist").glob("relayd_*.d
 T = TypeVar("T")
 
 SUITES = ("bookworm", "trixie")
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 # In namespaces of its own, so that nothing of it is left outside when its process has ended.
 _ENTER = """
@@ -72,13 +73,8 @@ class Tree:
         self, *command: str, status: int | None = 0, stdin: str = "", timeout_s: float = 600
     ) -> str:
         """Run a command in the tree as root; check its exit status, and return what it printed."""
-        if self._init is not None:
-            into = ["nsenter", "--target", str(self._init), "--all", "--", *command]
-        else:
-            spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-            into = [*spaces, "sh", "-c", _ENTER, "sh", str(self.path), *command]
         done = subprocess.run(
-            into,
+            self._into(command),
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -93,6 +89,19 @@ class Tree:
                 f"{command} ended with {done.returncode}: {done.stdout}{self._log()}"
             )
         return done.stdout
+
+    def follow(self, *command: str, env: dict[str, str]) -> int:
+        """Run a command in the tree as root, and return its exit status; its output is not kept."""
+        done = subprocess.run(
+            self._into(command), stdin=subprocess.DEVNULL, check=False, cwd="/", env=_PLAIN | env
+        )
+        return done.returncode
+
+    def _into(self, command: Sequence[str]) -> list[str]:
+        if self._init is not None:
+            return ["nsenter", "--target", str(self._init), "--all", "--", *command]
+        spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        return [*spaces, "sh", "-c", _ENTER, "sh", str(self.path), *command]
 
     def _log(self) -> str:
         if self._init is None:
@@ -110,6 +119,11 @@ class Tree:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(mode)
+
+    def trust_as_here(self) -> None:
+        """Give the tree this host's certificate authorities: behind a proxy, it has its own."""
+        if AUTHORITIES.exists():
+            shutil.copy(AUTHORITIES, self.path / str(AUTHORITIES).lstrip("/"))
 
     def install(self) -> str:
         """Install the package that `make deb` made, with what it needs."""
@@ -172,7 +186,8 @@ def fresh(suite: str, *packages: str) -> Iterator[Tree]:
                 stdout=subprocess.DEVNULL,
             )
             made = Tree(tree)
-            made.run("apt-get", "update")
+            # A mirror may be weeks behind, as debootstrap lets it be.
+            made.run("apt-get", "--option=Acquire::Check-Valid-Until=false", "update")
             if packages:
                 made.run("apt-get", "install", "-y", "--no-install-recommends", *packages)
             tree.rename(base)

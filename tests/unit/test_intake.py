@@ -12,10 +12,11 @@ from processes import write_config
 from structlog.testing import capture_logs
 
 from relayd.config.load import load_config
-from relayd.core.acceptance import Acceptance, NewEvent, refusal
+from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.event import Event
+from relayd.core.parts import whole
 from relayd.crash_journal import AtWork
-from relayd.intake import Intake
+from relayd.intake import Intake, matcher_for
 from relayd.queue.interface import QueueError, QueueUnavailable
 from relayd.queue.sqlite.queue import Queue
 
@@ -28,6 +29,14 @@ class Refusing:
 
     error: Exception
     accepted: list[str] = field(default_factory=list)
+    most_bytes: list[int] = field(default_factory=list)
+
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int
+    ) -> Sequence[RejectedRow]:
+        await trio.lowlevel.checkpoint()
+        self.most_bytes.append(most_bytes)
+        return rejected
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         await trio.lowlevel.checkpoint()
@@ -40,6 +49,17 @@ class Refusing:
 def intake(folder: Path, queue: Refusing) -> Intake:
     config = load_config(write_config(folder, {"books": {"url": "https://a.example"}}), environ={})
     return Intake(cast("Queue", queue), config, lambda _: None, AtWork.unrecorded())
+
+
+async def test_the_limit_of_rejected_input_follows_a_reload(tmp_path: Path) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+    await taking.reject([])
+    path = write_config(tmp_path, queue={"path": "queue.db", "max_size": "100MB"})
+    config = load_config(path, environ={})
+    taking.apply(config, whole(matcher_for(config)))
+    await taking.reject([])
+    assert queue.most_bytes == [64_000_000, 5_000_000]
 
 
 def events() -> list[Event]:

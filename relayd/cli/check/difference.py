@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import running_daemon
+from relayd.cli.command_error import WRONG_CONFIGURATION
+from relayd.cli.daemon_client import refusal, running_daemon
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 
@@ -27,17 +27,15 @@ def show_difference(config_path: Path, *, as_json: bool) -> None:
     path = os.path.abspath(config_path)  # noqa: PTH100 - Path.absolute keeps `..`
     with running_daemon(queue_place(config_path)) as daemon:
         answer = daemon.answer("difference", config=path)
-    refused = list(answer.get("problems", ())) or [
-        f"{key}: changing it needs a restart" for key in answer.get("needs_restart", ())
-    ]
-    if not answer.get("ok") and not refused:
-        raise click.ClickException(str(answer.get("error", "relayd refused")))
+    if not answer.get("ok"):
+        raise refusal(answer)
+    needs = [f"{key}: changing it needs a restart" for key in answer["needs_restart"]]
     if as_json:
         print_json(answer)
     else:
-        for line in refused or _lines(answer, path):
-            click.echo(line, err=bool(refused))
-    if refused:
+        for line in needs or _lines(answer, path):
+            click.echo(line, err=bool(needs))
+    if needs:
         sys.exit(WRONG_CONFIGURATION)
 
 

@@ -27,7 +27,7 @@ def file_notes(config: Config) -> list[str]:
     if config.socket is not None:
         folders.setdefault(config.socket.path.parent, "the socket")
     for folder, what in folders.items():
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
             notes.append(f"{what} needs the directory {folder}, which does not exist")
     if (problem := _queue_problem(config.queue.path)) is not None:
         notes.append(f"queue {problem}")

@@ -31,7 +31,7 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
     FILE holds every event, delivery and attempt; only its owner may read it. It appears
     when it is complete; until then it is FILE.partial.
     """
-    queue = queue_place(config_path).path
+    queue = queue_place(config_path)
     with click.progressbar(
         length=1, label="Copying", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
@@ -41,8 +41,8 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
             bar.update(done - bar.pos)
 
         try:
-            with readable():
-                made = back_up(queue, target, replace=force, progress=progress)
+            with readable(queue):
+                made = back_up(queue.path, target, replace=force, progress=progress)
         except BackupError as error:
             raise click.ClickException(str(error)) from error
     if as_json:

@@ -2,25 +2,20 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import click
 
 from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
-from relayd.cli.filters import filter_options, market_option
-from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     Selection,
-    check_given,
-    dry_run_option,
+    Wanted,
     say_counts,
     say_what_is_left,
     select_targets,
-    targets_argument,
-    wanted_filter,
+    selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json
 from relayd.config.queue_place import queue_place
@@ -38,56 +33,33 @@ Examples:
   relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
 """,
 )
-@targets_argument
-@filter_options(_CANCELLABLE)
-@market_option
-@dry_run_option
-@yes_option
-@json_option
-@config_option
-def cancel(
-    *,
-    targets: tuple[str, ...],
-    subscription: tuple[str, ...],
-    state: tuple[str, ...],
-    types: tuple[str, ...],
-    since: float | None,
-    until: float | None,
-    market: str | None,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    config_path: Path,
-) -> None:
+@selection_options(_CANCELLABLE)
+def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
     that is in flight is still delivered if its attempt succeeds. One that is exhausted and holds others
     in their order (on_exhausted: hold) is given up, by its id.
     """
-    wanted = wanted_filter(subscription, state, types, since, until)
-    check_given(targets, wanted)
-    queue = queue_place(config_path)
+    queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
         with reading_queue(queue) as reading:
             selection = select_targets(
                 reading,
-                targets,
                 wanted,
                 unnamed=_CANCELLABLE,
                 named=_CANCELLABLE,
-                market=market,
             )
             selection = with_blocking(selection)
         change = Change("cancel", "deliveries", selection.seqs)
         total = len(change.rows)
-        if not as_json:
+        if not wanted.as_json:
             say_counts("to cancel", selection.counts)
             say_what_is_left(selection.others, _CANCELLABLE)
-        if total and not dry_run:
-            confirm(f"Cancel {deliveries_in_words(total)}?", yes=yes)
+        if total and not wanted.dry_run:
+            confirm(f"Cancel {deliveries_in_words(total)}?", yes=wanted.yes)
             apply_changes(daemon, [change], "Cancelling")
-    if as_json:
+    if wanted.as_json:
         print_json(
             {
                 "matched": total,
@@ -98,7 +70,7 @@ def cancel(
         )
     elif not total:
         click.echo("There is nothing to cancel.")
-    elif not dry_run:
+    elif not wanted.dry_run:
         click.echo(f"{deliveries_in_words(change.changed)} cancelled.")
         if change.in_flight:
             click.echo(

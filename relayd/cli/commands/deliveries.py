@@ -14,6 +14,7 @@ from relayd.cli.queue_reader import readable, reading_queue
 from relayd.cli.terminal import pause, print_json, print_json_line, print_lines
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.config.queue_place import queue_place
+from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State, delivery_seq
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.interface import Snapshot
@@ -87,7 +88,7 @@ def deliveries(
 
     queue = queue_place(config_path)
     if follow:
-        _follow(queue.path, wanted_of, limit or 0, as_json=as_json)
+        _follow(queue, wanted_of, limit or 0, as_json=as_json)
         return
     with reading_queue(queue) as reading:
         page = reading.list_deliveries(wanted_of(reading), limit or DEFAULT_LIMIT)
@@ -103,7 +104,11 @@ def deliveries(
 
 
 def _follow(
-    path: Path, wanted_of: Callable[[Snapshot], DeliveryFilter], first: int, *, as_json: bool
+    queue: QueueConfig,
+    wanted_of: Callable[[Snapshot], DeliveryFilter],
+    first: int,
+    *,
+    as_json: bool,
 ) -> None:
     lines = ChangeLines()
 
@@ -115,7 +120,7 @@ def _follow(
                 click.echo(lines.line(each, time.time()))
 
     try:
-        with readable(), SQLiteReader(path).changes() as following:
+        with readable(queue), SQLiteReader(queue.path).changes() as following:
             with following.snapshot() as reading:
                 wanted = wanted_of(reading)
                 if first:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from relayd.cli.event_data import file_data, object_data, sample_data
-from relayd.cli.moments import parse_seconds
+from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
 from relayd.cli.terminal import print_json
@@ -35,7 +35,7 @@ Examples:
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
 @click.option("--sample", "use_sample", is_flag=True, help="The catalogue's sample of this type.")
 @click.option("--id", "event_id", metavar="ID", help="The event's id. Default: a new one.")
-@click.option("--created", metavar="TIME", help="Unix seconds, ISO 8601, or 2h for that long ago.")
+@click.option("--created", metavar="TIME", help=f"The event's time: {MOMENT_FORMS}.")
 @click.option(
     "--count",
     type=click.IntRange(1, MAX_COUNT),
@@ -116,8 +116,7 @@ def _created(text: str | None) -> int:
     seconds = int(now) if text is None else parse_seconds(text, now)
     if seconds is None:
         raise click.BadParameter(
-            "give Unix seconds, an ISO 8601 time or 2h for that long ago",
-            param_hint="--created",
+            f"{text!r} is not a time: give {MOMENT_FORMS}", param_hint="--created"
         )
     return seconds
 

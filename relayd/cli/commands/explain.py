@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_client import absence_of
 from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
+from relayd.cli.source_waits import ask_sources, waits_for
 from relayd.cli.terminal import print_json, print_lines, printable
 from relayd.cli.text.events import table_lines
 from relayd.cli.text.explanation import explanation_lines
@@ -17,7 +19,7 @@ from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
-from relayd.control import NoDaemonError, connected
+from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.interface import Snapshot
@@ -56,7 +58,8 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
         config = read_partial_config(config_path)
     except ConfigError:
         click.echo("Note: the configuration cannot be read; `relayd check` shows why.", err=True)
-    running = _running(queue)
+    # Who may not ask can at least see that somebody listens.
+    running = absence_of(queue) is not Absence.NOT_RUNNING
     now = time.time()
     with reading_queue(queue) as reading:
         with one_market():
@@ -70,7 +73,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             event = reading.find(newest.id, newest.market_id)
         if event is None:
             raise click.ClickException(
-                _unknown(reading, identifier, market, config, running=running)
+                _unknown(reading, identifier, market, config, queue, running=running)
             )
         circumstances = Circumstances(
             running=running,
@@ -107,20 +110,12 @@ def _several(identifier: str, about: EventPage, now: float) -> Iterator[str]:
     yield ""
 
 
-def _running(queue: QueueConfig) -> bool:
-    try:
-        with connected(queue.control_path):
-            return True
-    except NoDaemonError as error:
-        # Who may not ask can at least see that somebody listens.
-        return error.refused
-
-
 def _unknown(
     reading: Snapshot,
     identifier: str,
     market: str | None,
     config: PartialConfig | None,
+    queue: QueueConfig,
     *,
     running: bool,
 ) -> str:
@@ -136,6 +131,9 @@ def _unknown(
     for spool in () if config is None else config.spools:
         if _waits_in(spool, identifier):
             why = "relayd will take it in" if running else "relayd is not running"
+            _, sources = ask_sources(queue.control_path)
+            if (reason := waits_for(spool, sources)) is not None:
+                why = f"relayd waits there for: {reason}"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
     return (
         f"there is no event {identifier!r} in the queue, and none about an object with this id"

@@ -55,7 +55,7 @@ def init(directory: Path) -> None:
     click.echo(f"Wrote {printable(str(config))}, one subscription to a receiver on this machine,")
     click.echo(f"and {printable(str(spool))}, the spool from which it takes events.")
     click.echo()
-    here = directory.resolve() == Path.cwd()
+    here = os.path.realpath(directory) == os.path.realpath(os.curdir)
     click.echo("Now, each in its own terminal" + (":" if here else ", in that folder:"))
     click.echo()
     if not here:

@@ -10,7 +10,7 @@ import trio
 from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines
 from relayd.cli.dev_receiver.receiver import Answer
 from relayd.cli.dev_receiver.session import Script, Session
-from relayd.cli.options import json_option
+from relayd.cli.options import FiniteRange, json_option
 from relayd.cli.secret_options import Key, secret_options
 from relayd.cli.terminal import print_json_line
 from relayd.config.values import parse_duration
@@ -51,7 +51,7 @@ Examples:
 @click.option("--fail", type=click.IntRange(0), metavar="N", help="Fail the first N requests.")
 @click.option(
     "--fail-rate",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="PART",
     help="Fail this share of the requests, at random: 0.3.",
 )
@@ -108,6 +108,10 @@ def listen(
     host, port = host or there[0], there[1] if port is None else port
     try:
         trio.run(_listen, session, host, port, printer.listening)
+    except UnicodeError:  # the resolver's encoding of names
+        raise click.BadParameter(
+            f"{host!r} is neither an address nor a host's name.", param_hint="--host"
+        ) from None
     except OSError as error:
         raise click.ClickException(
             f"cannot listen at {host}, port {port}: {error.strerror}; --port 0 picks a free one"

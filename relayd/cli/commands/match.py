@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from relayd.cli.event_data import object_data, sample_data
+from relayd.cli.event_data import file_bytes, object_data, sample_data
 from relayd.cli.options import complete_event_types, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
 from relayd.config.config import Config
@@ -71,7 +71,7 @@ def match(
     now = int(time.time())
     what = "the event on standard input"
     if event_type == "-":
-        raw = sys.stdin.buffer.read()
+        raw = file_bytes(sys.stdin.buffer)
         event = event_from_line(raw, defaults, new_id=_ID, now=now)
     else:
         what, text = _data(event_type, data, object_text, file, use_sample=use_sample)
@@ -100,7 +100,7 @@ def _data(
     if object_text is not None:
         return "with this object", _encoded(object_data(object_text))
     if file is not None:
-        return "with the data in the file", file.read()
+        return "with the data in the file", file_bytes(file)
     if use_sample or event_type in SAMPLES:
         return "with the catalogue's sample", _encoded(sample_data(event_type))
     return "with no data", b"{}"

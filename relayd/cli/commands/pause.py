@@ -10,7 +10,7 @@ from relayd.cli.options import complete_subscriptions, config_option, json_optio
 from relayd.cli.terminal import print_json, wrapped
 from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 
 _names = click.argument(
     "subscriptions",
@@ -34,7 +34,7 @@ Example:
 def pause(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
     """Hold a subscription's deliveries until `relayd resume`.
 
-    It goes on taking new events, which wait with the others. Attempts that are under way finish.
+    It goes on taking new events, which wait with the others. Attempts in flight finish.
     """
     for name, answer in _ask_each("pause", subscriptions, config_path, as_json=as_json).items():
         said = "is paused" if answer["changed"] else "was paused already"

@@ -11,14 +11,20 @@ import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.event_data import file_data
-from relayd.cli.moments import parse_seconds
+from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, print_json, printable, wrapped
+from relayd.cli.text.rejected import removed_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.views.moments import clock_time, short_time
-from relayd.views.rejected import columns_of, listed_document, rejected_document
+from relayd.views.rejected import (
+    columns_of,
+    listed_document,
+    rejected_document,
+    removed_document,
+)
 
 _ALL = 1_000_000
 _AT_ONCE = 500
@@ -76,17 +82,26 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
     """List rejected input, newest first, with the reason."""
     with reading_queue(queue_place(config_path)) as reading:
         found = reading.list_rejected(limit=limit)
+        removed = reading.removed_for_limit()
     if as_json:
-        print_json({"rejected": [listed_document(each) for each in found]})
-    elif not found:
+        print_json(
+            {
+                "rejected": [listed_document(each) for each in found],
+                "removed": [removed_document(each) for each in removed],
+            }
+        )
+        return
+    if not found:
         click.echo("Nothing was rejected.")
     now = time.time()
-    for each in () if as_json else found:
+    for each in found:
         click.echo(
             f"{each.seq:>6}  {short_time(each.rejected_at, now):8}  {printable(each.source)}"
             f"  {each.code}"
         )
         click.echo(wrapped(each.reason, " " * 8))
+    for line in removed_lines(removed):
+        click.echo(line)
 
 
 @rejected.command(
@@ -132,8 +147,7 @@ Examples:
 @click.option(
     "--created",
     metavar="TIME",
-    help="Replace the event's time: Unix seconds, ISO 8601, 2h for that long ago, or"
-    " ms where its own is in milliseconds.",
+    help=f"Replace the event's time: {MOMENT_FORMS}; or ms where its own is in milliseconds.",
 )
 @_all_option
 @json_option
@@ -224,8 +238,7 @@ def _created(text: str) -> int:
     seconds = parse_seconds(text, time.time())
     if seconds is None or seconds < 0:
         raise click.BadParameter(
-            "give Unix seconds, an ISO 8601 time, 2h for that long ago, or ms",
-            param_hint="--created",
+            f"{text!r} is not a time: give {MOMENT_FORMS}, or ms", param_hint="--created"
         )
     return seconds
 

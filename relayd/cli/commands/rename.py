@@ -1,6 +1,5 @@
 """`rename`: hands a subscription's backlog and history over to its new name in the file."""
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli import WRONG_CONFIGURATION
-from relayd.cli.daemon_client import DaemonClient, running_daemon
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, refusal, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
+from relayd.views.moments import clock_time
 
 _PATIENCE_S: Final = 75.0
 """How long attempts under way are waited for: the longest may take 60 s."""
@@ -31,6 +30,7 @@ class _Total:
     kept: int = 0
     in_flight: int = 0
     hold: str | None = None
+    held_until: float | None = None
 
     def add(self, step: Mapping[str, Any]) -> None:
         """Add what a step did."""
@@ -40,6 +40,7 @@ class _Total:
         self.kept += step["kept"]
         self.in_flight += step["in_flight"]
         self.hold = step["hold"]
+        self.held_until = step.get("held_until")  # an older relayd does not say
 
 
 @click.command(
@@ -88,16 +89,11 @@ def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
     answer = daemon.answer("rename", old=old, new=new, check=True)
     if answer.get("ok"):
         return []
-    if answer.get("code") == "configuration":
-        click.echo(answer["error"], err=True)
-        sys.exit(WRONG_CONFIGURATION)
     if answer.get("code") != "reload":
-        raise click.ClickException(str(answer.get("error", "relayd refused")))
-    reloaded = daemon.answer("reload")
+        raise refusal(answer)
+    reloaded = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
     if not reloaded.get("ok"):
-        for problem in reloaded.get("problems") or [reloaded.get("error", "refused")]:
-            click.echo(problem, err=True)
-        sys.exit(1 if reloaded.get("code") == "failed" else WRONG_CONFIGURATION)
+        raise refusal(reloaded)
     return list(reloaded["changes"])
 
 
@@ -124,7 +120,11 @@ def _lines(old: str, new: str, total: _Total) -> list[str]:
         moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
         lines = [f"{moved}; {total.waiting:,} of them pending."]
     if total.released:
-        when = "attempted now, beside the schedule" if total.hold is None else "and held"
+        when = "attempted now, beside the schedule"
+        if total.hold is not None:
+            when = "and held"
+        elif total.held_until is not None:
+            when = f"held back until {clock_time(total.held_until)} (429 or 503)"
         retries = "retry" if total.released == 1 else "retries"
         lines.append(f"{total.released:,} {retries} released: {when}.")
     if total.kept:

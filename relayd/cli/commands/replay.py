@@ -1,29 +1,25 @@
 """`replay`: finds deliveries in the queue, and has the daemon send them again."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Final
 
 import click
 
 from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
-from relayd.cli.filters import filter_options, market_option
-from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    check_given,
-    dry_run_option,
+    Wanted,
     say_counts,
     say_what_is_left,
     select_targets,
-    targets_argument,
-    wanted_filter,
+    selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 
@@ -37,8 +33,6 @@ Examples:
   relayd replay --backfill new-shop --since 30d --type 'product.*'
 """,
 )
-@targets_argument
-@filter_options(_REPLAYABLE)
 @click.option(
     "--backfill",
     is_flag=True,
@@ -46,52 +40,30 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@market_option
-@dry_run_option
-@yes_option
-@json_option
-@config_option
-def replay(
-    *,
-    targets: tuple[str, ...],
-    subscription: tuple[str, ...],
-    state: tuple[str, ...],
-    types: tuple[str, ...],
-    since: float | None,
-    until: float | None,
-    market: str | None,
-    backfill: bool,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    config_path: Path,
-) -> None:
+@selection_options(_REPLAYABLE)
+def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 
     Name them by id, of a delivery or an event; or give a subscription, types and times for all that
     are exhausted (--state cancelled for what was cancelled). They go out within the rate limit, in
     turn with new ones.
     """
-    wanted = wanted_filter(subscription, state, types, since, until)
-    check_given(targets, wanted)
-    queue = queue_place(config_path)
+    queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
         lacking: dict[str, list[int]] = {}
         with reading_queue(queue) as reading:
             selection = select_targets(
                 reading,
-                targets,
                 wanted,
                 unnamed=_REPLAYABLE[:1],
                 named=_REPLAYABLE,
-                market=market,
             )
             holds = {name: each.hold for name, each in reading.subscriptions.items()}
             if backfill:
                 if not selection.subscriptions:
                     raise click.UsageError("--backfill needs the name of a subscription.")
                 lacking = {
-                    name: reading.lacking_events(name, wanted, selection.named)
+                    name: reading.lacking_events(name, wanted.filter, selection.named)
                     for name in selection.subscriptions
                 }
         searches = [Change.backfill(name, events, dry_run=True) for name, events in lacking.items()]
@@ -103,18 +75,18 @@ def replay(
         ]
         total = sum(len(change.rows) for change in changes)
         held = {name: str(holds[name]) for name in (*selection.counts, *to_make) if holds[name]}
-        if not as_json:
+        if not wanted.as_json:
             say_counts("to send again", selection.counts)
             say_counts("to make", {name: len(events) for name, events in to_make.items()})
             _say_held(held)
             say_what_is_left(selection.others, _REPLAYABLE)
-        if total and not dry_run:
-            confirm(f"Send {deliveries_in_words(total)}?", yes=yes)
+        if total and not wanted.dry_run:
+            confirm(f"Send {deliveries_in_words(total)}?", yes=wanted.yes)
             apply_changes(daemon, changes, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
             held = {name: hold for change in changes for name, hold in change.held.items()}
     changed = sum(change.changed for change in changes)
-    if as_json:
+    if wanted.as_json:
         print_json(
             {
                 "matched": total,
@@ -126,7 +98,7 @@ def replay(
         )
     elif not total:
         click.echo("There is nothing to send again.")
-    elif not dry_run:
+    elif not wanted.dry_run:
         _say_replayed(changed, held, {*selection.counts, *to_make})
 
 

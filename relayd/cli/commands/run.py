@@ -15,7 +15,7 @@ import click
 import structlog
 import trio
 
-from relayd.cli import WRONG_CONFIGURATION
+from relayd.cli.command_error import WRONG_CONFIGURATION
 from relayd.cli.options import config_option
 from relayd.cli.standard_streams import abandon_output
 from relayd.config.config import Config
@@ -24,6 +24,7 @@ from relayd.config.problem import ConfigError
 from relayd.daemon import run_daemon
 from relayd.log import Log
 from relayd.permissions import user_name
+from relayd.program_files import ProgramChangedError
 from relayd.queue.interface import QueueError
 from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.queue.sqlite.schema import SchemaMismatchError
@@ -56,6 +57,8 @@ def run(config_path: Path) -> None:
     except ConfigError:
         _turn_away(service)
         raise
+    except ProgramChangedError as error:
+        raise click.ClickException(str(error)) from error
     with suppress(RuntimeError, OSError, ValueError):  # a standard error that is no file
         # A crash, and systemd's watchdog, leave on it where each thread was; no variables.
         faulthandler.enable()
@@ -150,7 +153,7 @@ def reason_of(error: BaseException) -> str | None:
         ):
             return str(error)
         case OSError(filename=str() | Path() as name):
-            if isinstance(error, FileNotFoundError) and not Path(name).parent.exists():
+            if isinstance(error, FileNotFoundError) and not os.path.exists(Path(name).parent):  # noqa: PTH110 - Path.exists raises where it may not look
                 return f"cannot write {name}: there is no directory {Path(name).parent}"
             return f"cannot write {name} as user {user_name()}: {error.strerror}"
         case OSError():

@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 import click
 
+from relayd.cli.event_data import file_bytes
 from relayd.cli.options import json_option
 from relayd.cli.secret_options import Key, needed, secret_options, standard_needed
 from relayd.cli.terminal import print_json
@@ -54,7 +55,7 @@ def sign(
     The bytes are signed as they are, including a line break at the end.
     """
     secret = needed(key).secret
-    body = body_file.read()
+    body = file_bytes(body_file)
     if scheme == "locallygrown":
         if message_id is not None or timestamp is not None:
             raise click.UsageError("--id and --timestamp need --scheme standard.")

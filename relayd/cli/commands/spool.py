@@ -2,14 +2,15 @@
 
 import grp
 import re
-import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from relayd.cli.options import config_option, json_option
+from relayd.cli.source_waits import ask_sources, waits_for
 from relayd.cli.spool_files import (
     SpoolFileError,
     create_spool,
@@ -22,10 +23,9 @@ from relayd.config.partial import read_places
 from relayd.config.sections import SpoolConfig
 from relayd.config.values import parse_mode
 from relayd.spool.look import SpoolLook
-from relayd.spool.table import SPOOL_TABLE
+from relayd.spool.table import DEFAULT_TABLE, SPOOL_TABLE
 from relayd.views.moments import about, iso
 
-DEFAULT_TABLE = "relayd_spool"
 DEFAULT_MODE = "0660"
 
 
@@ -153,23 +153,26 @@ def status(as_json: bool, config_path: Path) -> None:
     """Count the pending rows of each spool, and report what is wrong with it.
 
     Rows stay here only until relayd has accepted them: a count that does not fall means that it is
-    not running. The table is compared with `relayd spool sql`. Exit status 1 if a spool
-    cannot be read, or admits rows that relayd cannot accept.
+    not running, or waits for something, which is shown as in `relayd status`. The table is compared
+    with `relayd spool sql`. Exit status 1 if a spool cannot be read, or admits rows that relayd
+    cannot accept, or if relayd waits.
     """
     places = read_places(config_path, "spools", "queue")
     looks = [(each, look_into(each, places.queue)) for each in places.spools]
-    runs = _runs(places.queue.control_path)
+    runs, sources = ask_sources(places.queue.control_path)
+    waits = {each.name: waits_for(each, sources) for each in places.spools}
     if as_json:
-        print_json({"running": runs, "spools": [_document(each, look) for each, look in looks]})
+        documents = [_document(each, look, waits[each.name]) for each, look in looks]
+        print_json({"running": runs, "spools": documents})
     elif not looks:
         click.echo("The configuration has no spool.")
     else:
-        _print(looks, runs)
-    if any(look.problem for _, look in looks):
+        _print(looks, waits, runs)
+    if any(waits.values()) or any(look.problem for _, look in looks):
         sys.exit(1)
 
 
-def _document(each: SpoolConfig, look: SpoolLook) -> dict[str, object]:
+def _document(each: SpoolConfig, look: SpoolLook, waits: str | None) -> dict[str, object]:
     return {
         "name": each.name,
         "path": str(each.path),
@@ -178,11 +181,16 @@ def _document(each: SpoolConfig, look: SpoolLook) -> dict[str, object]:
         "oldest_created": iso(look.oldest),
         "oldest_created_unix": look.oldest,
         "problem": look.problem,
+        "waits_for": waits,
         "differences": look.differences,
     }
 
 
-def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> None:
+def _print(
+    looks: list[tuple[SpoolConfig, SpoolLook]],
+    waits: Mapping[str, str | None],
+    runs: bool | None,
+) -> None:
     now = time.time()
     rows = [
         (
@@ -197,20 +205,10 @@ def _print(looks: list[tuple[SpoolConfig, SpoolLook]], runs: bool | None) -> Non
     for each, look in looks:
         if look.problem is not None:
             click.echo(wrapped(look.problem, "  ", first=f"{each.name}: "))
+        what = waits[each.name]
+        if what is not None and not (look.problem and look.problem in what):
+            click.echo(wrapped(f"waits for: {what}", "  ", first=f"{each.name} "))
         for words in table_words(look):
             click.echo(wrapped(words, "  ", first=f"{each.name}: "))
     if runs is False:
         click.echo("relayd is not running with this configuration, and accepts no rows.")
-
-
-def _runs(control: Path) -> bool | None:
-    """Tell whether the daemon answers; None where this user may not ask it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(str(control))
-        except PermissionError:
-            return None
-        except OSError:
-            return False
-    return True

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from relayd.cli.daemon_client import DaemonClient
+from relayd.cli.daemon_client import DaemonClient, daemon_if_running
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
@@ -20,8 +20,7 @@ from relayd.cli.options import (
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
-from relayd.control import NoDaemonError, connected
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
 
 _TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
@@ -53,13 +52,14 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
     receiver accepted it, 1 if not.
     """
-    try:
-        with connected(queue_place(config_path).control_path) as connection:
+    with daemon_if_running(queue_place(config_path)) as daemon:
+        sent: Mapping[str, Any]
+        if isinstance(daemon, DaemonClient):
             arguments = {"subscription": subscription, "type": event_type}
-            sent = DaemonClient(connection).ask("test", timeout_s=_TIMEOUT_S, **arguments)
-    except NoDaemonError:
-        click.echo("Note: relayd is not running; this command sends it itself.", err=True)
-        sent = _send_by_itself(config_path, subscription, event_type)
+            sent = daemon.ask("test", timeout_s=_TIMEOUT_S, **arguments)
+        else:
+            click.echo("Note: relayd is not running; this command sends it itself.", err=True)
+            sent = _send_by_itself(config_path, subscription, event_type)
     if as_json:
         print_json({key: value for key, value in sent.items() if key != "ok"})
     else:

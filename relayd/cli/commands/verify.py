@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import click
 
+from relayd.cli.event_data import file_bytes
 from relayd.cli.options import json_option
 from relayd.cli.secret_options import Key, needed, secret_options, standard_needed
 from relayd.cli.terminal import print_json, wrapped
@@ -74,7 +75,7 @@ def verify(
     Exit status: 0 if it is valid, 1 if it is not.
     """
     secrets = needed(key)
-    body = body_file.read()
+    body = file_bytes(body_file)
     if scheme is None:
         scheme = "standard" if signature.startswith("v1,") else "locallygrown"
     if scheme == "locallygrown":

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 
 HOLD_REASONS: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",

@@ -1,12 +1,15 @@
 """How everything stands, for people."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
 from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.holds import HOLD_STATES
+from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
+from relayd.core.absence import Absence
 from relayd.core.endpoint import Health, endpoint_name
 from relayd.queue.snapshot_values import (
     Contents,
@@ -18,14 +21,27 @@ from relayd.queue.snapshot_values import (
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state
 
+_ABSENT: Final = {
+    Absence.NOT_RUNNING: "relayd is not running: this is what its queue says.",
+    Absence.NOT_PERMITTED: "This is what relayd's queue says; whether it runs is not known.",
+    Absence.NOT_ANSWERING: "relayd runs, but did not answer: this is what its queue says.",
+}
 
-def status_lines(overview: Overview, live: Live | None, path: str, now: float) -> Iterator[str]:
-    """Yield how everything stands, for a person."""
+
+def status_lines(
+    overview: Overview,
+    live: Live | None,
+    path: str,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
+) -> Iterator[str]:
+    """Yield how everything stands, for a person. `absence` says why nothing is `live`."""
     if live is None:
-        yield click.style("relayd is not running: this is what its queue says.", fg="red")
+        yield click.style(_ABSENT[absence], fg="red")
     else:
         since = about(live["uptime_s"])
-        yield f"relayd {live['version']} runs since {since} (process {live['pid']})"
+        yield f"relayd {live['version']}, up {since} (pid {live['pid']})"
     for endpoint in overview.endpoints:
         yield ""
         yield from _endpoint_lines(endpoint, live, now)
@@ -58,7 +74,7 @@ def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -
         yield (
             f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
-            f" {bucket['allowed_in_flight']} under way"
+            f" {bucket['allowed_in_flight']} in flight"
         )
     tallies = endpoint.tallies
     yield wrapped(_tally_words(tallies.last_hour), "    ", first="  last hour: ")
@@ -165,3 +181,5 @@ def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[s
     if queue.rejected:
         text = f"rejected input: {queue.rejected:,} (see `relayd rejected list`)"
         yield click.style(text, fg="yellow")
+    for line in removed_lines(queue.removed):
+        yield click.style(line, fg="yellow")

@@ -9,8 +9,8 @@ from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
 from relayd.queue.sqlite import order
-from relayd.queue.sqlite.schema import UNKNOWN_MARKET
 from relayd.queue.sqlite.sequences import last_sequence
+from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
 _INSERT_EVENT = """
 INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body,

@@ -15,9 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from relayd.core.queue_files import queue_files
+from relayd.core.queue_files import queue_files, sqlite_uri
 from relayd.queue.sqlite.read_only import begin_reading, open_file
 from relayd.queue.sqlite.schema import is_queue_file
 
@@ -73,7 +72,7 @@ def back_up(queue: Path, target: Path, *, replace: bool, progress: Progress) -> 
 
 
 def _check_target(queue: Path, target: Path, *, replace: bool) -> None:
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises where it may not look
         raise BackupError(f"{target} is a folder; name a file in it")
     for path in (target, _partial(target)):
         if _is_of_queue(path, queue):
@@ -100,7 +99,7 @@ def _partial(target: Path) -> Path:
 
 def _is_of_queue(path: Path, queue: Path) -> bool:
     """Tell whether a path is, or leads to, the queue or what belongs to it, there or not."""
-    names = {name for base in (queue, queue.resolve()) for name in queue_files(str(base))}
+    names = {name for base in (str(queue), os.path.realpath(queue)) for name in queue_files(base)}
     if os.path.realpath(path) in {os.path.realpath(name) for name in names}:
         return True
     with suppress(OSError):
@@ -129,7 +128,7 @@ def _copy(queue: Path, partial: Path, progress: Progress) -> None:
     def tell(_: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
-    uri = f"file:{quote(str(partial))}?mode=rw"
+    uri = sqlite_uri(str(partial), "rw")
     with (
         open_file(queue) as source,
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy,
@@ -146,7 +145,7 @@ def _copy(queue: Path, partial: Path, progress: Progress) -> None:
 
 def _examine(partial: Path) -> Backup:
     # As it is: SQLite would make a -wal and a -shm beside it.
-    uri = f"file:{quote(str(partial))}?mode=ro&immutable=1"
+    uri = sqlite_uri(str(partial), "ro", immutable=True)
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
 
         def first(sql: str) -> str | int:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from relayd.core.delivery import Hold, State, delivery_id, shown_state
+from relayd.core.delivery import State, delivery_id, shown_state
+from relayd.core.hold import Hold
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot_values import ListedDelivery, Page, Place
 from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from relayd.database import (
+from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
+from relayd.sqlite_errors import (
     DatabaseBusyError,
     DatabaseError,
     DatabaseFailedError,
     DatabaseFullError,
 )
-from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
 
 
 def queue_error(error: DatabaseError) -> QueueError:

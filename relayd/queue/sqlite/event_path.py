@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
+import structlog
 import trio
 
+from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
-from relayd.core.delivery import Hold, delivery_id
+from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.core.own_events import (
     EXHAUSTED,
     OutboxRow,
@@ -23,18 +26,23 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
-from relayd.database import Database, DatabaseError, Work
-from relayd.queue.sqlite import accept, claim, operate, outbox, record
+from relayd.database import Database, Work
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.sqlite import accept, claim, outbox, record, subscriptions
 from relayd.queue.sqlite.errors import queue_error
 from relayd.queue.sqlite.group_commit import Group
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
+from relayd.queue.sqlite.rejected_limit import remove_oldest, takes_too_much
 from relayd.queue.sqlite.releases import Releases
 from relayd.queue.values import (
     Claim,
     Recording,
     Want,
 )
+from relayd.sqlite_errors import DatabaseError
+
+_log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -125,8 +133,14 @@ class EventPath:
         )
         return [[next(results) for _ in call] for call in calls]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events in the rejected list; return those that are new to it."""
+    async def reject(
+        self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
+    ) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events in the rejected list; return those that are new to it.
+
+        Of each source at most `most_bytes` are kept: beyond that its oldest are removed, before this
+        returns, so that whoever brings too much waits for that.
+        """
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
@@ -136,7 +150,33 @@ class EventPath:
         new, told = await self._write(work, grows=True)
         if told:
             self._outbox_filled.set()
+        for source in dict.fromkeys(each.source for each in new):
+            await self._keep_rejected_within(source, most_bytes)
         return new
+
+    async def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
+        rows = size = 0
+        try:
+            more = await self._read(lambda db: takes_too_much(db, source, most_bytes))
+            while more:
+                removal = await self._write(
+                    lambda db: remove_oldest(db, source, most_bytes=most_bytes, now=self._clock())
+                )
+                rows, size, more = rows + removal.count, size + removal.bytes, removal.more
+        except QueueUnavailable:
+            pass  # what was brought is durable, and the next that is brought goes on here
+        finally:
+            if rows:
+                _log.warning(
+                    "rejected_removed",
+                    source=source,
+                    rows=rows,
+                    bytes=size,
+                    reason="source_limit",
+                    max_bytes=most_bytes,
+                    detail="its rejected input took more room than one source may have, and the"
+                    " oldest of it was removed: `relayd rejected list` shows the newest",
+                )
 
     async def claim(self, want: Want) -> Claim:
         """Find deliveries that are due."""
@@ -164,7 +204,7 @@ class EventPath:
                 if as_decided or event.type != EXHAUSTED
             ]
             told = outbox.put(db, own_events, self._own_types) if own_events else 0
-            return results, told, operate.read_holds(db) if gone else self._holds
+            return results, told, subscriptions.read_holds(db) if gone else self._holds
 
         results, told, holds = await self._write(work)
         if gone:

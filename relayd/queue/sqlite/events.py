@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from relayd.core.delivery import Hold, State, shown_state
+from relayd.core.delivery import State, shown_state
+from relayd.core.hold import Hold
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot_values import EventPage, ListedEvent
 from relayd.queue.sqlite.query_plan import conditions_on_events

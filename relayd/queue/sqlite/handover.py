@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from relayd.queue.sqlite import order
+from relayd.queue.sqlite.subscriptions import hand_over_holds
 from relayd.queue.values import HandoverStep
 
 WINDOW: Final = 2_000
@@ -48,21 +49,6 @@ WHERE o.id = :old AND n.id = :new"""
 _RELEASE = """
 UPDATE subscriptions SET release = max(release, 1), released_at = :now WHERE id = :new"""
 
-_HELD = """
-SELECT 1 FROM subscriptions WHERE id = :old AND (paused_at IS NOT NULL OR gone_at IS NOT NULL)"""
-
-# A pause moves along once: where the operator takes it back in between, it does not come again.
-# A 410 is about a URL.
-_MOVE_HOLDS = (
-    """
-UPDATE subscriptions SET paused_at = (SELECT paused_at FROM subscriptions WHERE id = :old)
-WHERE id = :new AND paused_at IS NULL""",
-    """
-UPDATE subscriptions SET gone_at = (SELECT gone_at FROM subscriptions WHERE id = :old)
-WHERE id = :new AND gone_at IS NULL AND url = (SELECT url FROM subscriptions WHERE id = :old)""",
-    "UPDATE subscriptions SET paused_at = NULL, gone_at = NULL WHERE id = :old",
-)
-
 
 def hand_over(
     db: sqlite3.Connection,
@@ -97,9 +83,7 @@ def hand_over(
     [(release, another, newest)] = db.execute(_OLD, values)
     values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
-    holds_moved = db.execute(_HELD, values).fetchone() is not None
-    for statement in _MOVE_HOLDS if holds_moved else ():
-        db.execute(statement, values)
+    holds_moved = hand_over_holds(db, old, new)
     moved = db.execute(_MOVE, values).fetchall()
     keys = dict.fromkeys(key for *_, key in moved if key is not None)
     order.settle(db, ((number, key) for number in (old, new) for key in keys))

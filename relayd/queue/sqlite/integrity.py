@@ -14,9 +14,10 @@ from typing import Final
 
 import trio
 
-from relayd.database import Database, DatabaseDamagedError
+from relayd.database import Database
 from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite.errors import as_queue_errors
+from relayd.sqlite_errors import DatabaseDamagedError
 
 CHECKED_BYTES: Final = 256 * 1024 * 1024
 """Takes 0.3 s. A queue of 300,000 events of 1 KB waiting is 470 MB."""

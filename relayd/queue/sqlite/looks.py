@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from relayd.core.expiry import Evidence
-from relayd.database import Database, DatabaseError
+from relayd.database import Database
 from relayd.queue.snapshot_values import Contents, RejectedInput
 from relayd.queue.sqlite import prune, shift_times
-from relayd.queue.sqlite.backlog import read_waiting
 from relayd.queue.sqlite.clock_marks import read_evidence, read_seen_at
 from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.errors import as_queue_errors, queue_error
 from relayd.queue.sqlite.operate import read_bodies
 from relayd.queue.sqlite.rejected import read_rejected
+from relayd.queue.sqlite.subscriptions import read_waiting
 from relayd.queue.values import Cursor, Horizon, PruneStep, Retries, Waiting
+from relayd.sqlite_errors import DatabaseError
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """Brings the events of an older queue to this version, in steps of a bounded size.
 
-Version 1 had another table, from which its events are moved; version 2 had no sequence numbers and
+Version 1 had another table, from which its events are moved; versions 2 and 3 had no sequence numbers and
 object ids, which its events are given. A queue may hold gigabytes. One transaction would write all of
 it to the -wal before a byte of the old table is free: it would need three times the room, and a kill
 would lose an hour's work. So each step takes a few thousand events, in their order, and what is moved
@@ -21,12 +21,13 @@ from typing import Any, Final
 
 import structlog
 
-from relayd.core.body import Parsed, parse_json
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.object_id import id_text
 from relayd.core.sequence import next_sequence
 from relayd.database import Database
-from relayd.queue.sqlite.schema import OLD_TABLE, UNKNOWN_MARKET, is_unfinished
+from relayd.queue.sqlite.schema import is_unfinished
 from relayd.queue.sqlite.sequences import first_unnumbered, last_sequence
+from relayd.queue.sqlite.tables import OLD_TABLE, UNKNOWN_MARKET
 
 _log = structlog.get_logger()
 

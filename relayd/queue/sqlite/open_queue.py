@@ -9,14 +9,16 @@ from pathlib import Path
 
 import structlog
 
-from relayd.database import Database, DatabaseFailedError
+from relayd.database import Database
 from relayd.queue.sqlite import accept
 from relayd.queue.sqlite.errors import as_queue_errors
 from relayd.queue.sqlite.looks import open_looks
 from relayd.queue.sqlite.migration import finish_migration
+from relayd.queue.sqlite.place import check_place
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
+from relayd.sqlite_errors import DatabaseFailedError
 
 _log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     `clock` gives Unix seconds. Raises `SchemaMismatchError` for a file that is no queue, or a
     newer one, `QueueError` for one that cannot be read; neither changes the file.
     """
+    check_place(path)
     with as_queue_errors():
         # SQLite would make it readable for others; its -wal and -shm take the file's mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -1,4 +1,4 @@
-"""What the operator does to the queue: replay, cancel, backfill, pause, resume.
+"""What the operator does to deliveries: replay, cancel, backfill.
 
 Each is a function of one transaction over a bounded number of rows, and looks at the rows anew: it
 changes only what is still as it must be. So a command that was cut off half-way can be given again,
@@ -10,10 +10,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from relayd.core.admission import FRESH_FOR_S
-from relayd.core.delivery import TRANSITIONS, Change, Hold, State, origins
+from relayd.core.delivery import TRANSITIONS, Change, State, origins
 from relayd.queue.sqlite import order
 from relayd.queue.sqlite.accept import Numbers
-from relayd.queue.sqlite.record import count_released, set_release
 from relayd.queue.values import Changed
 
 
@@ -112,41 +111,3 @@ def read_bodies(
             break
         read.append((seq, body))
     return read
-
-
-def pause(db: sqlite3.Connection, name: str, *, now: float) -> bool:
-    """Hold a subscription's deliveries; say whether it was not paused before."""
-    return (
-        db.execute(
-            "UPDATE subscriptions SET paused_at = ? WHERE name = ? AND paused_at IS NULL",
-            (now, name),
-        ).rowcount
-        > 0
-    )
-
-
-def resume(db: sqlite3.Connection, name: str) -> bool:
-    """Take back a pause, and a receiver's 410; say whether there was either."""
-    return (
-        db.execute(
-            "UPDATE subscriptions SET paused_at = NULL, gone_at = NULL"
-            " WHERE name = ? AND (paused_at IS NOT NULL OR gone_at IS NOT NULL)",
-            (name,),
-        ).rowcount
-        > 0
-    )
-
-
-def release_retries(db: sqlite3.Connection, name: str, *, release: int, now: float) -> int:
-    """Release the retries that wait for a subscription; return how many.
-
-    Each gets an attempt before its time, once the subscription is not held.
-    """
-    set_release(db, [name], release=release, now=now)
-    return count_released(db, release).get(name, 0)
-
-
-def read_holds(db: sqlite3.Connection) -> dict[str, Hold | None]:
-    """Return each subscription's hold by its name."""
-    rows = db.execute("SELECT name, hold FROM subscriptions")
-    return {name: None if hold is None else Hold(hold) for name, hold in rows}

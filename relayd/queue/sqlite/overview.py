@@ -6,8 +6,8 @@ It reads what waits and a few counts, never what has ended, however much that is
 from collections import defaultdict
 from pathlib import Path
 
-from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import (
     EndpointStanding,
     Overview,
@@ -20,6 +20,7 @@ from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.effective_due import HELD_UNTIL
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.read_only import Reading
+from relayd.queue.sqlite.rejected_limit import read_removed
 from relayd.queue.sqlite.statistics import read_tallies
 
 # What waits is counted in an index that does not hold the releases: whether some of it is released
@@ -139,6 +140,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         waiting=waiting,
         rejected=number("SELECT count(*) FROM rejected"),
         contents=read_contents(reading.db),
+        removed=tuple(read_removed(reading.db)),
     )
 
 

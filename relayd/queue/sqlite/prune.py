@@ -12,7 +12,7 @@ from typing import Final
 from relayd.core.expiry import Expiry
 from relayd.queue.sqlite import statistics
 from relayd.queue.sqlite.clock_marks import mark_expired, mark_seen
-from relayd.queue.sqlite.rejected import drop_rejected, forget_left
+from relayd.queue.sqlite.rejected import forget_left, remove_rows
 from relayd.queue.values import Cursor, Horizon, PruneStep
 
 STEP_EVENTS: Final = 200
@@ -110,7 +110,7 @@ FROM rejected INDEXED BY rejected_listed WHERE rejected_at < ?
 ORDER BY rejected_at LIMIT {REJECTED_STEP_ROWS}"""  # noqa: S608 - a constant of our own
 
 
-def remove_rejected(db: sqlite3.Connection, before: float, *, now: float) -> int:
+def remove_rejected(db: sqlite3.Connection, before: float) -> int:
     """Remove the oldest rejected input of before this time, in the caller's transaction.
 
     Returns how much; 0 where there is none. At most about `STEP_BYTES` at once.
@@ -122,7 +122,8 @@ def remove_rejected(db: sqlite3.Connection, before: float, *, now: float) -> int
         if seqs and size > STEP_BYTES:
             break
         seqs.append(seq)
-    return drop_rejected(db, seqs, now=now)
+    # Without their fingerprints, which would be kept for 30 days: a producer could fill the disk.
+    return remove_rows(db, json.dumps(seqs))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:

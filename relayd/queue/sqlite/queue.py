@@ -7,7 +7,7 @@ from typing import TypeVar
 from relayd.core.acceptance import Acceptance, NewEvent, refusal
 from relayd.core.expiry import Expiry
 from relayd.database import Work
-from relayd.queue.sqlite import accept, operate, prune, record, shift_times
+from relayd.queue.sqlite import accept, operate, prune, shift_times, subscriptions
 from relayd.queue.sqlite.event_path import EventPath
 from relayd.queue.sqlite.handover import hand_over
 from relayd.queue.sqlite.rejected import drop_rejected, is_rejected
@@ -32,8 +32,8 @@ class Queue(EventPath):
         with self._releases.being_written() as release:
             found, released = await self._write(
                 lambda db: (
-                    record.declare(db, wanted, release=release, now=self._clock()),
-                    record.count_released(db, release),
+                    subscriptions.declare(db, wanted, release=release, now=self._clock()),
+                    subscriptions.count_released(db, release),
                 )
             )
         self._subscription_ids = {name: number for name, (number, _) in found.items()}
@@ -44,7 +44,7 @@ class Queue(EventPath):
     async def pause(self, subscription: str) -> bool:
         """Hold a subscription's deliveries; return whether it was not paused before."""
         now = self._clock()
-        return await self._change_hold(lambda db: operate.pause(db, subscription, now=now))
+        return await self._change_hold(lambda db: subscriptions.pause(db, subscription, now=now))
 
     async def resume(self, subscription: str) -> tuple[bool, int]:
         """Take back a pause, and a receiver's 410, and release the retries that wait.
@@ -55,8 +55,8 @@ class Queue(EventPath):
         with self._releases.being_written() as release:
             return await self._change_hold(
                 lambda db: (
-                    operate.resume(db, subscription),
-                    operate.release_retries(db, subscription, release=release, now=now),
+                    subscriptions.resume(db, subscription),
+                    subscriptions.release_retries(db, subscription, release=release, now=now),
                 )
             )
 
@@ -65,7 +65,7 @@ class Queue(EventPath):
         now = self._clock()
         with self._releases.being_written() as release:
             return await self._write(
-                lambda db: operate.release_retries(db, subscription, release=release, now=now)
+                lambda db: subscriptions.release_retries(db, subscription, release=release, now=now)
             )
 
     async def hand_over(
@@ -76,13 +76,15 @@ class Queue(EventPath):
         step, self._holds = await self._write(
             lambda db: (
                 hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
-                operate.read_holds(db),
+                subscriptions.read_holds(db),
             )
         )
         return step
 
     async def _change_hold(self, change: Work[T]) -> T:
-        changed, self._holds = await self._write(lambda db: (change(db), operate.read_holds(db)))
+        changed, self._holds = await self._write(
+            lambda db: (change(db), subscriptions.read_holds(db))
+        )
         return changed
 
     async def resubmit(self, new: NewEvent, rejected: int) -> Acceptance | None:
@@ -146,7 +148,7 @@ class Queue(EventPath):
 
     async def prune_rejected(self, before: float) -> int:
         """Remove some of the oldest rejected input of before this time; return how much."""
-        return await self._write(lambda db: prune.remove_rejected(db, before, now=self._clock()))
+        return await self._write(lambda db: prune.remove_rejected(db, before))
 
     async def shift_retries(self, retries: Retries, step: float) -> None:
         """Move these retries' times, of those that did not change since they were found."""

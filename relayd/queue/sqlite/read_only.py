@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
+from relayd.core.queue_files import sqlite_files, sqlite_uri
+from relayd.file_identity import not_a_file
 from relayd.permissions import user_name
 from relayd.queue.snapshot_values import KnownSubscription, QueueUnreadableError
-from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION, is_unfinished
+from relayd.queue.sqlite.place import something_else
+from relayd.queue.sqlite.schema import APPLICATION_ID, FOREIGN, is_unfinished
+from relayd.queue.sqlite.tables import VERSION
 from relayd.sqlite_errors import file_in_words
 
 _BUSY_TIMEOUT_S = 5.0
@@ -47,9 +50,13 @@ def open_file(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
         raise QueueUnreadableError(path, _missing(path))
+    if (problem := not_a_file(sqlite_files(os.path.realpath(path)))) is not None:
+        raise QueueUnreadableError(path, problem.removeprefix(f"{path} "))
+    if words := something_else(path):
+        raise QueueUnreadableError(path, f"{words}; queue.path names relayd's own file")
     try:
         db = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro",
+            sqlite_uri(str(path), "ro"),
             uri=True,
             isolation_level=None,
             timeout=_BUSY_TIMEOUT_S,
@@ -83,9 +90,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     if tables == 0 and application_id == 0:
         raise QueueUnreadableError(path, "the queue is empty: `relayd run` has not used it yet")
     if application_id != APPLICATION_ID:
-        raise QueueUnreadableError(
-            path, "this is a SQLite file of another program; queue.path names relayd's own file"
-        )
+        raise QueueUnreadableError(path, f"{FOREIGN}; queue.path names relayd's own file")
     if version > VERSION:
         raise QueueUnreadableError(
             path,

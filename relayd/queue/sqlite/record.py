@@ -1,16 +1,16 @@
-"""Writes what came of attempts, and what is known of subscriptions."""
+"""Writes the outcomes of attempts."""
 
-import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from relayd.core.delivery import AttemptRecord, Change, Hold, State, origins
+from relayd.core.delivery import AttemptRecord, Change, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
 from relayd.queue.sqlite import order, statistics
 from relayd.queue.sqlite.health import write_health
-from relayd.queue.values import Declared, Recording
+from relayd.queue.sqlite.subscriptions import note_gone
+from relayd.queue.values import Recording
 
 _INSERT_ATTEMPT = """
 INSERT INTO attempts
@@ -52,37 +52,6 @@ SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
 WHERE d.seq = :seq"""
 
-# A receiver's 410 holds until its URL changes; what the operator paused stays paused. One statement
-# for all, since Python's lock is given up at each, and got back late under load: thousands would
-# keep others from writing for a second. `made_with` is in `:marks`, as JSON has no bytes.
-_UPSERT_SUBSCRIPTIONS = """
-INSERT INTO subscriptions (name, url, presence, made_with)
-SELECT value ->> 0, value ->> 1, value ->> 2, substr(:marks, 1 + (value ->> 3), value ->> 4)
-FROM json_each(:declared) WHERE true ORDER BY key
-ON CONFLICT (name) DO UPDATE SET
-  gone_at = CASE WHEN url = excluded.url THEN gone_at END,
-  release = CASE WHEN url = excluded.url
-    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN release ELSE :release END,
-  released_at = CASE WHEN url = excluded.url
-    AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN released_at ELSE :now END,
-  url = excluded.url,
-  made_with = excluded.made_with,
-  presence = excluded.presence
-WHERE (url, presence) <> (excluded.url, excluded.presence) OR made_with IS NOT excluded.made_with"""
-
-_REMOVE_OTHERS = """
-UPDATE subscriptions SET presence = 'removed'
-WHERE presence <> 'removed' AND name NOT IN (SELECT value ->> 0 FROM json_each(:declared))"""
-
-_SUBSCRIPTIONS = "SELECT json_group_array(json_array(name, id, hold)) FROM subscriptions"
-
-
-_RELEASED = """
-SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
-  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
-    AND release_seen < :release)
-FROM subscriptions WHERE release = :release"""
-
 
 def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
@@ -115,10 +84,10 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
         results = [not _count_attempt(db, each) for each in records]
     statistics.count(
         db,
-        (
+        [
             (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
             for each, stands in zip(recordings, results, strict=True)
-        ),
+        ],
     )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
@@ -128,8 +97,7 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
         if each.record.outcome.gone
     ]
     if gone:
-        # Not where a reload has led the subscription to another URL meanwhile.
-        db.executemany("UPDATE subscriptions SET gone_at = ? WHERE name = ? AND url = ?", gone)
+        note_gone(db, gone)
     return results
 
 
@@ -199,50 +167,4 @@ def _delivery_values(record: AttemptRecord, release: int) -> tuple[object, ...]:
         # Cancelled and replayed during its first attempt, it is pending again, at another time.
         record.delivery.due_at,
         record.outcome.succeeded,
-    )
-
-
-def declare(
-    db: sqlite3.Connection, declared: Iterable[Declared], *, release: int, now: float
-) -> dict[str, tuple[int, Hold | None]]:
-    """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
-
-    Exhausted deliveries of those that do not keep their place block nothing any more. What waits for one
-    whose URL or `made_with` changed is released by the number `release`.
-    Returns each subscription's number and hold by its name.
-    """
-    rows, marks = [], bytearray()
-    skipping = []
-    for each in declared:
-        if not each.keeps_place:
-            skipping.append(each.name)
-        presence = "active" if each.active else "inactive"
-        rows.append((each.name, each.url, presence, len(marks), len(each.made_with)))
-        marks += each.made_with
-    marks += b"\0"  # of nothing at all, substr() would make NULL
-    values = {"declared": json.dumps(rows), "marks": bytes(marks), "release": release, "now": now}
-    db.execute(_REMOVE_OTHERS, values)
-    db.execute(_UPSERT_SUBSCRIPTIONS, values)
-    order.leave(db, order.blocking(db, json.dumps(skipping)))
-    (found,) = db.execute(_SUBSCRIPTIONS).fetchone()
-    return {
-        name: (number, None if hold is None else Hold(hold))
-        for name, number, hold in json.loads(found)
-    }
-
-
-def count_released(db: sqlite3.Connection, release: int) -> dict[str, int]:
-    """Return how many retries the release `release` of the operator's released, by subscription.
-
-    Those of which it released none are not in it.
-    """
-    rows = db.execute(_RELEASED, {"release": release})
-    return {name: count for name, count in rows if count}
-
-
-def set_release(db: sqlite3.Connection, names: Iterable[str], *, release: int, now: float) -> None:
-    """Release what waits for these subscriptions, whenever they are not held."""
-    db.executemany(
-        "UPDATE subscriptions SET release = ?, released_at = ? WHERE name = ?",
-        [(release, now, name) for name in names],
     )

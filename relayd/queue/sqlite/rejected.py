@@ -48,8 +48,9 @@ def find_rejected(db: sqlite3.Connection, event_id: str) -> ListedInput | None:
 def drop_rejected(db: sqlite3.Connection, seqs: Iterable[int], *, now: float) -> int:
     """Take rows off the list for good; return how many there were.
 
-    Their fingerprints are remembered until `forget_left`, so that a row that is still in its spool
-    does not come back. `now` is in Unix seconds.
+    The operator took them. Their fingerprints are remembered until `forget_left`, so that a row that
+    is still in its spool does not come back; and what was removed of a source before, for its limit,
+    is forgotten with its last row. `now` is in Unix seconds.
     """
     numbers = json.dumps(list(seqs))
     db.execute(
@@ -57,11 +58,25 @@ def drop_rejected(db: sqlite3.Connection, seqs: Iterable[int], *, now: float) ->
         " FROM rejected WHERE seq IN (SELECT value FROM json_each(?))",
         (now, numbers),
     )
+    dropped = remove_rows(db, numbers)
+    db.execute(
+        "DELETE FROM rejected_removed"
+        " WHERE source NOT IN (SELECT source FROM rejected_kept WHERE count > 0)"
+    )
+    return dropped
+
+
+def remove_rows(db: sqlite3.Connection, numbers: str) -> int:
+    """Remove rows, whose numbers are a JSON array, and return how many there were.
+
+    Nothing remembers them: one that is still in its spool may be rejected again.
+    """
     return db.execute(
         "DELETE FROM rejected WHERE seq IN (SELECT value FROM json_each(?))", (numbers,)
     ).rowcount
 
 
 def forget_left(db: sqlite3.Connection, before: float) -> None:
-    """Forget the fingerprints of rows that left the list before this time, in Unix seconds."""
+    """Forget what left the list before this time, in Unix seconds: fingerprints and counts."""
     db.execute("DELETE FROM rejected_before WHERE left_at < ?", (before,))
+    db.execute("DELETE FROM rejected_removed WHERE last_at < ?", (before,))

@@ -16,6 +16,7 @@ from relayd.queue.snapshot_values import (
     Overview,
     Page,
     RejectedInput,
+    RemovedInput,
 )
 from relayd.queue.sqlite import deliveries, details, overview, selection
 from relayd.queue.sqlite.health import read_health
@@ -97,6 +98,12 @@ class SQLiteSnapshot:
         from relayd.queue.sqlite import rejected  # noqa: PLC0415 - few commands need it
 
         return rejected.list_rejected(self._reading.db, limit=limit)
+
+    def removed_for_limit(self) -> list[RemovedInput]:
+        """Return what was removed of rejected input for its source's limit, by source and code."""
+        from relayd.queue.sqlite import rejected_limit  # noqa: PLC0415 - as above
+
+        return rejected_limit.read_removed(self._reading.db)
 
     def rejected(self, seq: int) -> RejectedInput | None:
         """Return one rejected row, or None where there is none."""

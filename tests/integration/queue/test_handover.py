@@ -19,9 +19,9 @@ from queue_file import (
     seen,
 )
 
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold
 from relayd.core.release import Extra
-from relayd.queue.sqlite import handover, operate
+from relayd.queue.sqlite import handover, subscriptions
 from relayd.queue.sqlite.handover import hand_over
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Declared, HandoverStep
@@ -129,7 +129,7 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
     async with opened(path) as queue:
         url = URL if same_url else "https://new.example/"
         await accept(queue, "evt_1")
-        await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW))
+        await inside(queue, lambda db, *_: subscriptions.pause(db, "books", now=NOW))
         await inside(
             queue,
             lambda db, *_: db.execute("UPDATE subscriptions SET gone_at = 5 WHERE name = 'books'"),
@@ -140,9 +140,9 @@ async def test_holds_move_along_once(tmp_path: Path, *, same_url: bool) -> None:
             path, "SELECT paused_at, gone_at FROM subscriptions WHERE name = 'mail'"
         ) == [(NOW, 5.0 if same_url else None)]
         # The operator lets it go on while the command still works.
-        await inside(queue, lambda db, *_: operate.resume(db, "mail"))
+        await inside(queue, lambda db, *_: subscriptions.resume(db, "mail"))
         assert not (await step(queue)).holds_moved
-        holds = await seen(queue, operate.read_holds)
+        holds = await seen(queue, subscriptions.read_holds)
         assert holds == {"books": Hold.REMOVED, "mail": None}
 
 

@@ -8,7 +8,8 @@ from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.database import sqlite_loop
 from relayd.queue.sqlite.open_queue import open_queue
-from relayd.queue.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from relayd.queue.sqlite.schema import APPLICATION_ID
+from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
 from relayd.queue.values import Declared, Want
 
 NOW = 1_700_000_000.0

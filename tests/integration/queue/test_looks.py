@@ -9,6 +9,7 @@ import pytest
 import trio
 from queue_file import FAILED, accept, claimed, opened, record
 
+from relayd.core.hold import FREE
 from relayd.queue.sqlite import looks
 from relayd.queue.values import Waiting
 
@@ -21,7 +22,7 @@ async def test_a_slow_look_holds_up_neither_a_claim_nor_a_record_nor_retention(
     def slow(_: sqlite3.Connection, names: Iterable[str]) -> dict[str, Waiting]:
         began.set()
         assert go_on.wait(30)
-        return dict.fromkeys(names, Waiting(1, held=False, paused=False, gone=False, url=""))
+        return dict.fromkeys(names, Waiting(1, FREE, ""))
 
     monkeypatch.setattr(looks, "read_waiting", slow)
     async with opened(tmp_path / "queue.db") as queue:

@@ -15,23 +15,27 @@ from queue_file import NOW, rows_of
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import event_from_line
-from relayd.database import DatabaseFullError, sqlite_loop
+from relayd.database import sqlite_loop
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite import migration
 from relayd.queue.sqlite.migration import market_of, move_step
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.read_only import open_reading
-from relayd.queue.sqlite.schema import MIGRATIONS, VERSION, migrate
+from relayd.queue.sqlite.schema import migrate
+from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
+from relayd.sqlite_errors import DatabaseFullError
 
 QUEUES = Path(__file__).parents[2] / "queues"
 VERSION_1 = QUEUES / "version_1.sql"
-VERSION_2 = QUEUES / "version_2.sql"
+NUMBERED_SINCE = 4
+"""The version that gave events their numbers."""
 
 SCHEMAS = {
     1: "f45fcc5d05d388fc",
     2: "d8e26fc4317a3652",
-    3: "edf6ed5fc7a7c49f",
+    3: "fe185192bc174178",
+    4: "02e61be092f9cd6d",
 }
 """What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
 and its line here. A version that was released keeps its own."""
@@ -232,10 +236,10 @@ def test_the_market_of_what_relayd_wrote_is_found_again(
     assert market_of(of_market(market, "evt_1", ',\\"market_id\\":\\"n\\"').body) == market
 
 
-def write_version_2(path: Path, *more: tuple[float, bytes | None]) -> None:
-    """Make the file that version 2 wrote, with `more` events: when each was accepted, and its body."""
+def write_version(version: int, path: Path, *more: tuple[float, bytes | None]) -> None:
+    """Make the file that a version wrote, with `more` events: when each was accepted, and its body."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(VERSION_2.read_text(encoding="utf-8"))
+        db.executescript((QUEUES / f"version_{version}.sql").read_text(encoding="utf-8"))
         for number, (accepted_at, body) in enumerate(more):
             db.execute(
                 "INSERT INTO events (market_id, id, type, created, accepted_at, source, digest, body)"
@@ -249,11 +253,12 @@ def body_about(object_json: str) -> bytes:
     return f'{{"id":"evt_1","type":"order.created","created":1,"data":{object_json},"market_id":"m"}}'.encode()
 
 
-async def test_a_queue_of_version_2_is_the_same_afterwards_and_its_events_have_numbers(
-    tmp_path: Path,
+@pytest.mark.parametrize("version", range(2, NUMBERED_SINCE))
+async def test_a_queue_without_numbers_is_the_same_afterwards_and_its_events_have_numbers(
+    tmp_path: Path, version: int
 ) -> None:
     path = tmp_path / "queue.db"
-    write_version_2(path)
+    write_version(version, path)
     columns = "seq, market_id, id, type, created, accepted_at, source, digest, body"
     before = rows_of(path, f"SELECT {columns} FROM events ORDER BY seq")
     others = ("deliveries", "attempts", "subscriptions", "endpoints", "rejected", "attempt_counts")
@@ -303,7 +308,7 @@ async def test_a_kill_between_two_steps_of_numbering_loses_nothing_and_repeats_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
 ) -> None:
     path = tmp_path / "queue.db"
-    write_version_2(path, *MORE)
+    write_version(3, path, *MORE)
     before = rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")
     monkeypatch.setattr(migration, "STEP_BYTES", 1)  # one event with a body a step
     done = 0

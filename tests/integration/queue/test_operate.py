@@ -26,10 +26,11 @@ from queue_file import (
 )
 
 from relayd.core.acceptance import RejectedRow
-from relayd.core.delivery import Hold, State, decide
+from relayd.core.delivery import State, decide
 from relayd.core.event import Rejection, SpoolRow
+from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
-from relayd.queue.sqlite import operate
+from relayd.queue.sqlite import operate, subscriptions
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.record import record as record_all
@@ -224,17 +225,17 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
 
     async def holds(queue: Queue) -> dict[str, Hold | None]:
-        return await seen(queue, operate.read_holds)
+        return await seen(queue, subscriptions.read_holds)
 
     async with opened(path) as queue:
-        assert await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW))
-        assert not await inside(queue, lambda db, *_: operate.pause(db, "books", now=NOW + 9))
+        assert await inside(queue, lambda db, *_: subscriptions.pause(db, "books", now=NOW))
+        assert not await inside(queue, lambda db, *_: subscriptions.pause(db, "books", now=NOW + 9))
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
     async with opened(path) as queue:
         assert await holds(queue) == {"books": Hold.PAUSED, "mail": None}
-        assert await inside(queue, lambda db, *_: operate.resume(db, "books"))
-        assert not await inside(queue, lambda db, *_: operate.resume(db, "books"))
-        assert not await inside(queue, lambda db, *_: operate.pause(db, "nobody", now=NOW))
+        assert await inside(queue, lambda db, *_: subscriptions.resume(db, "books"))
+        assert not await inside(queue, lambda db, *_: subscriptions.resume(db, "books"))
+        assert not await inside(queue, lambda db, *_: subscriptions.pause(db, "nobody", now=NOW))
         assert await holds(queue) == {"books": None, "mail": None}
 
 
@@ -243,9 +244,9 @@ async def test_resume_takes_back_a_410(tmp_path: Path) -> None:
         await accept(queue, "evt_1")
         [delivery] = await claimed(queue)
         await record(queue, delivery, Outcome(0.1, status=410, failure=Failure.STATUS))
-        assert (await seen(queue, operate.read_holds))["books"] is Hold.GONE
-        await inside(queue, lambda db, *_: operate.resume(db, "books"))
-        assert (await seen(queue, operate.read_holds))["books"] is None
+        assert (await seen(queue, subscriptions.read_holds))["books"] is Hold.GONE
+        await inside(queue, lambda db, *_: subscriptions.resume(db, "books"))
+        assert (await seen(queue, subscriptions.read_holds))["books"] is None
         assert len(await claimed(queue)) == 1
 
 

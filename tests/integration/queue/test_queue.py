@@ -13,10 +13,11 @@ from events import make_event
 from queue_file import inside
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
-from relayd.core.delivery import Delivery, Hold, State, decide
+from relayd.core.delivery import Delivery, State, decide
 from relayd.core.endpoint import Health
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line
+from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.database import sqlite_loop
@@ -24,7 +25,8 @@ from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite.claim import _DUE, _NEXT_DUE, _RELEASED
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.queue import Queue
-from relayd.queue.sqlite.schema import VERSION, SchemaMismatchError
+from relayd.queue.sqlite.schema import SchemaMismatchError
+from relayd.queue.sqlite.tables import VERSION
 from relayd.queue.values import Claim, Declared, Recording, Want
 
 URL = "https://app.example/hook"

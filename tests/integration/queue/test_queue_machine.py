@@ -21,7 +21,7 @@ from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origins
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra, released_by
-from relayd.queue.sqlite import accept, claim, operate, record
+from relayd.queue.sqlite import accept, claim, operate, record, subscriptions
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.schema import migrate, read_version
 from relayd.queue.values import Declared, Recording, Want
@@ -89,7 +89,7 @@ class QueueMachine(RuleBasedStateMachine):
     def reload(self, names: set[str]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         declared = [Declared(name, URLS[name], active=True) for name in sorted(names)]
-        found = record.declare(self.db, declared, release=self.numbers.release, now=self.now)
+        found = subscriptions.declare(self.db, declared, release=self.numbers.release, now=self.now)
         self.db.execute("COMMIT")
         self.ids = {name: number for name, (number, _) in found.items()}
         self.active = names
@@ -145,7 +145,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.numbers.release += 1
         self.operator[name] = self.numbers.release
         self.db.execute("BEGIN IMMEDIATE")
-        released = operate.release_retries(
+        released = subscriptions.release_retries(
             self.db, name, release=self.numbers.release, now=self.now
         )
         self.db.execute("COMMIT")
@@ -295,7 +295,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(URLS)))
     def resume(self, name: str) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        resumed = operate.resume(self.db, name)
+        resumed = subscriptions.resume(self.db, name)
         self.db.execute("COMMIT")
         assert resumed == (name in self.gone)
         self.gone.discard(name)

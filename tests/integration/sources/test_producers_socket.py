@@ -114,7 +114,7 @@ async def test_one_that_is_never_run_listens_no_longer(tmp_path: Path) -> None:
     made(path, surroundings(Intake())).give_up()
     with pytest.raises(ConnectionRefusedError):
         await trio.open_unix_socket(path)
-    with pytest.raises(SourceError, match="a file that is no socket"):
+    with pytest.raises(SourceError, match="a file that is not a socket"):
         made(Path(__file__), surroundings(Intake()))
 
 

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.core.poison import line_key
+from relayd.core.quarantine import line_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueBroken, QueueUnavailable
 from relayd.sources.socket import LINE_BYTES, EventLines
@@ -345,7 +345,7 @@ async def test_the_socket_has_its_mode_and_a_stale_one_is_replaced(tmp_path: Pat
 def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(SocketPathError, match="no socket"):
+    with pytest.raises(SocketPathError, match="is not a socket"):
         bind_unix(path, 0o660)
     assert path.read_text() == "data"
     with pytest.raises(SocketPathError, match="cannot listen"):

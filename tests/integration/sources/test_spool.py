@@ -19,7 +19,7 @@ from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
-from relayd.core.poison import NOTHING
+from relayd.core.quarantine import NOTHING
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable
 from relayd.sources.pace import Pace

@@ -441,7 +441,7 @@ async def test_a_large_body_arrives_whole_and_the_connection_is_kept() -> None:
             "the answer's headers are longer than 64 KiB",
         ),
         (
-            receivers.endless(b"X-Filler: filler\r\n", after=b"HTTP/1.1 200 OK\r\n"),
+            receivers.endless(b"X-Filler: filler\r\n" * 16, after=b"HTTP/1.1 200 OK\r\n"),
             Failure.PROTOCOL,
             "the answer's headers are longer than 64 KiB",
         ),
@@ -496,7 +496,7 @@ async def test_a_large_body_arrives_whole_and_the_connection_is_kept() -> None:
             None,
         ),
         (
-            receivers.endless(b" folded\n", after=b"HTTP/1.1 200 OK\nX: y\n"),
+            receivers.endless(b" folded\n" * 64, after=b"HTTP/1.1 200 OK\nX: y\n"),
             Failure.PROTOCOL,
             None,
         ),

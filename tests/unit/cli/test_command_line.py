@@ -265,3 +265,17 @@ def test_each_command_is_found_under_its_name() -> None:
         callback = load(name).callback
         assert callback is not None
         assert callback.__module__ in {f"relayd.cli.commands.{name}", "relayd.cli.commands.pause"}
+
+
+def test_replay_and_cancel_choose_deliveries_by_the_same_options() -> None:
+    def options(name: str) -> dict[str, str | None]:
+        shown = {each.name or "": each for each in load(name).params if each.name != "state"}
+        return {
+            name: each.help if isinstance(each, click.Option) else each.metavar
+            for name, each in shown.items()
+        }
+
+    cancel, replay = options("cancel"), options("replay")
+    assert replay.pop("backfill") is not None
+    assert cancel == replay
+    assert next(iter(cancel)) == "targets"

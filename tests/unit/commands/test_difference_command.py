@@ -1,5 +1,6 @@
 """What becomes of the deliveries that wait for a subscription when the configuration changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,16 @@ from relayd.commands.difference import what_becomes
 from relayd.config.config import Config
 from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
-from relayd.core.delivery import Hold
+from relayd.core.hold import Hold, Holds
 from relayd.queue.values import Waiting
+from relayd.views.moments import clock_time
 
 URL = "https://books.example/"
 PLAIN: dict[str, object] = {"url": URL, "events": ["*"], "secret": "4f1c9a7d2be84d6fa5c0"}
-FREE = Waiting(3, held=False, paused=False, gone=False, url=URL)
-PAUSED = Waiting(3, held=True, paused=True, gone=False, url=URL)
-GONE = Waiting(3, held=True, paused=False, gone=True, url=URL)
-HELD = Waiting(3, held=True, paused=False, gone=False, url=URL)
+FREE = Waiting(3, Holds(), URL)
+PAUSED = Waiting(3, Holds({Hold.PAUSED}), URL)
+GONE = Waiting(3, Holds({Hold.GONE}), URL)
+HELD = Waiting(3, Holds({Hold.INACTIVE}), URL)
 
 
 def config(books: dict[str, object] | None) -> Config:
@@ -68,13 +70,13 @@ def test_what_becomes_of_what_waits(
     assert what_becomes("books", waiting, difference(before, after), after) == expected
 
 
-IDLE = Waiting(0, held=True, paused=True, gone=False, url=URL)
+IDLE = Waiting(0, Holds({Hold.PAUSED}), URL)
 STILL = "3 waiting deliveries still held"
 RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `", "`")
 
 
 def notes_of(found: Difference, waiting: dict[str, Waiting], after: Config) -> dict[str, str]:
-    return Consequences(found, waiting, after, {}, {}).notes()
+    return Consequences(found, waiting, after, {}, {}, {}).notes()
 
 
 @pytest.mark.parametrize(
@@ -140,9 +142,14 @@ def test_what_a_reload_says_of_what_waits(
 def test_a_reload_says_what_it_releases(waiting: Waiting, hold: Hold | None, note: str) -> None:
     before, after = config(PLAIN), config(PLAIN | {"url": "https://new.example/"})
     done = Consequences(
-        difference(before, after), {"books": waiting}, after, {"books": 2}, {"books": hold}
+        difference(before, after), {"books": waiting}, after, {"books": 2}, {"books": hold}, {}
     )
     assert done.notes() == {"books": note}
+    throttled = replace(done, held_until={"books": 1_700_000_000.0})
+    held = f"held back until {clock_time(1_700_000_000.0)} (429 or 503)"
+    assert throttled.notes() == {
+        "books": note.replace("attempted now, beside the schedule", held)
+    }, "it is not attempted before"
     assert done.document() == {
         "released": {"books": 2},
         "no_longer_held": {"books": 3} if waiting is GONE else {},

@@ -41,8 +41,11 @@ def section(name: str) -> str:
 
 def test_the_example_loads_as_it_is() -> None:
     config = parse(EXAMPLE)
-    assert config.warnings == ()
     assert list(config.subscriptions) == ["bookkeeping", "large-orders"]
+    warnings = {each.key.split(".", 2)[2]: each.message for each in config.warnings}
+    expected = "is the text of an example, which everybody knows"
+    assert len(config.warnings) == 3, "each secret in it, and nothing else"
+    assert warnings == {"secret": expected, "previous_secret": expected}
 
 
 @pytest.mark.parametrize(

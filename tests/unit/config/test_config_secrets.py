@@ -111,6 +111,14 @@ def test_weaknesses_are_told_without_the_secret() -> None:
     assert "hunter2" not in str(found)
 
 
+def test_json_is_hardly_a_secret_but_may_be_a_header() -> None:
+    sourced = SourcedSecret(Secret(f'{{"secret": "{GOOD}"}}'), "text")
+    assert mistakes(sourced) == []
+    [found] = weaknesses(sourced)
+    assert found.message == "is JSON as a whole"
+    assert weaknesses(SourcedSecret(Secret(f"{{{GOOD}}}"), "text")) == []
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -121,6 +129,16 @@ def test_weaknesses_are_told_without_the_secret() -> None:
         (f"SECRET={GOOD}", ["a name and ="]),
         (f"export WEBHOOK_SECRET='{GOOD}'", ["a name and ="]),
         (f"\ufeffSECRET={GOOD}", ["byte order mark", "a name and ="]),
+        (f"secret: {GOOD}", ["begins with a name and a colon"]),
+        (f"bookkeeping:  {GOOD}", ["begins with a name and a colon"]),
+        (f"webhook_secret: '{GOOD} and more'", ["begins with a name and a colon"]),
+        (f"{GOOD}\\n", ["ends with a backslash and n"]),
+        (f"{GOOD}\\r\\n", ["ends with a backslash and n"]),
+        (f"{GOOD}\\r", ["ends with a backslash and r"]),
+        (f"replace-me-{GOOD}", ["an example, which everybody knows"]),
+        (f"CHANGEME {GOOD}", ["an example"]),
+        (f"your_webhook_secret {GOOD}", ["an example"]),
+        ("whsec_cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==", ["an example"]),
         (f"{GOOD}\0", ["U+0000 (NUL)"]),
         (f"{GOOD[:9]}\u200b{GOOD[9:]}", ["U+200B (zero width space)"]),
         (f"{GOOD[:9]}\xa0{GOOD[9:]}", ["U+00A0 (no-break space)"]),
@@ -147,7 +165,12 @@ def test_what_was_surely_not_meant_is_warned_of(text: str, said: list[str]) -> N
     "text",
     [
         GOOD,
-        "whsec_cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==",
+        "whsec_aHVuZHJlZC1hbmQtdHdlbnR5LXJhbmRvbS1iaXRz",
+        "user:a-password-of-some-length",
+        "replacement-of-the-one-before",
+        "keys \\ and \\nodes",
+        f"{{{GOOD}}}",
+        "chapter:verse: one",
         "cmVwbGFjZS1tZS13aXRoLXJhbmRvbS1ieXRlcw==",
         "abcdefghijklmnop=",
         "correct horse battery staple",

@@ -109,6 +109,19 @@ def test_another_users_folder_is_refused(place: Place) -> None:
     assert "/etc/relayd/secrets" in found.hint
 
 
+def test_a_file_named_without_a_configuration_may_be_any_users(place: Place) -> None:
+    # As with `sudo relayd listen --secret-file FILE`: nothing says who relayd's user is.
+    place.secret(RELAYD, RELAYD, 0o400)
+    os.chown(place.secrets, RELAYD, RELAYD)
+    path = place.secrets / "shop"
+    assert isinstance(file_secret(path), SourcedSecret)
+    path.chmod(0o404)
+    refused(file_secret(path), "by everybody")
+    path.chmod(0o400)
+    place.secrets.chmod(0o777)
+    refused(file_secret(path), "in which everybody may write")
+
+
 def test_who_owns_the_configuration_may_own_its_secrets(place: Place, tmp_path: Path) -> None:
     # As in a container whose files are the host user's, while relayd runs as root there.
     file = tmp_path / "config.yaml"

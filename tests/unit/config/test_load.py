@@ -679,6 +679,14 @@ def test_a_list_with_a_star_is_not_taken_for_any_market(section: str, place: str
 WITH_SOCKET = f"socket: {{path: a.sock}}\n{BASE}"
 
 
+def test_spools_have_a_limit_since_each_has_a_process() -> None:
+    spools = "".join(f"  s{number}: {{path: {number}.db}}\n" for number in range(201))
+    text = BASE.replace("  market: {path: spool.db}\n", spools)
+    [problem] = problems(text)[:1]
+    assert problem.endswith("spools: holds more than 200")
+    assert len(parse(text.replace("  s200: {path: 200.db}\n", "")).spools) == 200
+
+
 @pytest.mark.parametrize("side", QUEUE_SIDES)
 def test_no_file_of_the_queues_is_a_spool_or_the_socket(side: str) -> None:
     for old, key in (("path: spool.db", "spools.market.path"), ("path: a.sock", "socket.path")):

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from processes import write_config
 
+from relayd import program_files
 from relayd.config import load_in_child
 from relayd.config.load import load_config
 from relayd.config.load_in_child import load_config_in_child
 from relayd.config.problem import ConfigError
+from relayd.program_files import ProgramChangedError
 
 # From Python 3.12 on, a fork where there are threads warns; pytest's process may have some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -89,6 +91,16 @@ def test_a_defect_is_met_here(
     with pytest.raises(ZeroDivisionError):
         load_config_in_child(good, environ=ENVIRON)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fork", [os.fork, _no_room])
+def test_files_that_were_replaced_since_the_start_are_not_mixed_in(
+    good: Path, monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr(program_files, "digest_at_start", lambda: "that of the files before")
+    with pytest.raises(ProgramChangedError, match="restart it"):
+        load_config_in_child(good, environ=ENVIRON)
 
 
 def test_a_secret_goes_through_no_other_pickle(good: Path) -> None:

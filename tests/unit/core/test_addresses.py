@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.addresses import literal_address, refusal
+from relayd.core.addresses import ipv6_text, literal_address, refusal
 
 REFUSED = [
     "0.0.0.0",
@@ -196,3 +196,17 @@ def test_odd_forms_are_read_as_the_system_reads_them(host: str) -> None:
         assert literal_address(host) is None
     else:
         assert literal_address(host) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hexadecimal"),
+    [
+        ("::ffff:127.0.0.1", "::ffff:7f00:1"),
+        ("::ffff:0:0", "::ffff:0:0"),
+        ("::ffff:255.255.255.255", "::ffff:ffff:ffff"),
+        ("64:ff9b::7f00:1", "64:ff9b::7f00:1"),
+        ("::", "::"),
+    ],
+)
+def test_an_ipv6_address_is_written_alike_by_every_python(text: str, hexadecimal: str) -> None:
+    assert ipv6_text(IPv6Address(text)) == hexadecimal

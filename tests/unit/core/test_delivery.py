@@ -13,7 +13,6 @@ from relayd.core.delivery import (
     AttemptRecord,
     Change,
     Delivery,
-    Hold,
     State,
     decide,
     delivery_id,
@@ -21,6 +20,7 @@ from relayd.core.delivery import (
     origins,
     shown_state,
 )
+from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.core.retry import JITTER

@@ -1,5 +1,6 @@
 """An endpoint's health: when it is failing, when it has recovered, what holds it back, its ramp."""
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -175,6 +176,55 @@ def test_a_receiver_that_fails_every_second_time_is_failing_once(every_s: float)
     if every_s < 60:
         assert changes == ["failing"]
     assert changes[:1] == ["failing"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [(0.0, FAILED), (1.0, OK), (2.0, OK)],
+        [(0.0, FAILED), (1.0, OK)],
+        [(0.0, FAILED), (1.0, FAILED), (1.0, FAILED), (120.0, OK), (121.0, OK), (121.0, OK)],
+        [(0.0, FAILED), *((3600.0 * hour, OK) for hour in range(1, 10))],
+    ],
+)
+def test_a_failure_of_yesterday_is_not_of_the_present_spell(
+    before: list[tuple[float, Outcome]],
+) -> None:
+    """Ten failures in a second are not failing for a minute, whatever was before a success."""
+    day, health = 86_400.0, Health()
+    for moment, outcome in before:
+        health = health.after(outcome, ENDPOINT, moment + 1000.0)
+    for index in range(10):
+        health = health.after(FAILED, ENDPOINT, day + 0.1 * index)
+        assert not health.failing
+    assert health.failed_since == day
+    assert not after([FAILED], health, begins_at=day + 59.0).failing
+    health = after([FAILED], health, begins_at=day + 60.0)
+    assert health.failing_since == day
+
+
+def test_lone_failures_on_three_occasions_are_failing_where_they_are_half() -> None:
+    health = after([FAILED, OK, FAILED, OK, FAILED], every_s=3600.0)
+    assert health.failing_since == 1000.0
+    # Each occasion counts once: a burst is one of them.
+    rare = [FAILED, *[OK] * 4]
+    assert not after([*rare, *rare, *rare, FAILED], every_s=3600.0).failing
+    burst = after([FAILED] * 15, after([*rare, *rare], every_s=3600.0), begins_at=90_000.0)
+    assert not burst.failing
+
+
+def test_a_false_beginning_that_was_noted_is_put_right_by_the_attempts() -> None:
+    noted = Health(recent=(1, 0, 86_400), failed_since=1.0)
+    health = after([FAILED] * 2, noted, begins_at=86_401.0)
+    assert not health.failing
+    assert health.failed_since == 86_400.0
+
+
+def test_a_spell_longer_than_the_window_keeps_its_beginning() -> None:
+    health = after([FAILED] * 590, every_s=0.1)
+    assert not health.failing
+    assert health.failed_since == 1000.0
+    assert after([FAILED], health, begins_at=1060.0).failing_since == 1000.0
 
 
 # Recovered
@@ -362,6 +412,40 @@ def test_whatever_happens(outcomes: list[tuple[Outcome, float]], max_in_flight: 
         assert allowed <= 2 * before.allowed_in_flight(endpoint)
         if row >= ONE_AT_A_TIME_AFTER:
             assert allowed == 1
+
+
+@given(outcomes)
+def test_failing_is_said_of_a_spell_that_lasts(outcomes: list[tuple[Outcome, float]]) -> None:
+    """Since a failure of the present spell, a minute ago or more; or three spells are half of it."""
+    health, now = Health(), 1000.0
+    history: list[tuple[int, bool]] = []
+    for number, (outcome, wait_s) in enumerate(outcomes):
+        now += wait_s
+        if health.recovers_at <= now:
+            health = health.recovered(number + 1, now)
+        before = health
+        health = health.after(outcome, ENDPOINT, now)
+        history.append((int(now), not outcome.succeeded))
+        if before.failing or not health.failing:
+            continue
+        since = health.failing_since
+        assert since is not None
+        assert now - since >= 60.0
+        assert (int(since), True) in history
+        began = history.index((int(since), True))
+        breaks = _quiet_minutes(history[began:])
+        if breaks:
+            assert breaks >= FAILING_AFTER - 1
+            assert breaks + 1 >= sum(not failed for _, failed in history[began:])
+
+
+def _quiet_minutes(history: list[tuple[int, bool]]) -> int:
+    """Return how often a success and a minute without a failure lie between two failures."""
+    failures = [index for index, (_, failed) in enumerate(history) if failed]
+    return sum(
+        history[later][0] - history[earlier][0] >= 60 and later > earlier + 1
+        for earlier, later in itertools.pairwise(failures)
+    )
 
 
 @given(outcomes, st.integers(1, 64))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.body import MAX_DEPTH, parse_json
 from relayd.core.event import (
     MAX_BODY_BYTES,
     MAX_INPUT_BYTES,
@@ -21,6 +20,7 @@ from relayd.core.event import (
 )
 from relayd.core.event_fields import MAX_CREATED
 from relayd.core.event_input import event_from_line, event_from_row, own_event
+from relayd.core.js_json import MAX_DEPTH, parse_json
 from relayd.core.json_text import stringify
 
 DEFAULTS = EventDefaults("market_123", "2024-01-01", None)

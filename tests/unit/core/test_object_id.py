@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.body import Parsed, parse_json
+from relayd.core.js_json import Parsed, parse_json
 from relayd.core.object_id import LONGEST, id_text, object_id_of
 
 

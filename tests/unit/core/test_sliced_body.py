@@ -1,4 +1,4 @@
-"""Large texts read and printed in slices give what `core.body` gives, and no slice is long."""
+"""Large texts read and printed in slices give what `core.js_json` gives, and no slice is long."""
 
 import gc
 import json
@@ -10,9 +10,9 @@ from events import DEFAULTS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relayd.core.body import JsonProblem, Parsed, parse_json
 from relayd.core.event import MAX_BODY_BYTES, Event
 from relayd.core.event_input import event_from_line, event_from_line_in_slices
+from relayd.core.js_json import JsonProblem, Parsed, parse_json
 from relayd.core.json_text import stringify
 from relayd.core.parts import Parts
 from relayd.core.sliced_body import parse_in_slices, stringify_in_slices

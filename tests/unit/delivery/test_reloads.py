@@ -21,7 +21,8 @@ from trio.testing import MockClock
 
 from relayd.config.config import Config
 from relayd.config.load import load_config
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.values import Claim, Recording, Want

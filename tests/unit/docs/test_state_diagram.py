@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from relayd.core.delivery import TRANSITIONS
+from relayd.core.hold import HOLD_TRANSITIONS
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -24,9 +25,10 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_the_diagram_has_each_transition() -> None:
     page = PAGE.read_text()
-    for (origin, change), target in TRANSITIONS.items():
+    for (origin, change), target in [*TRANSITIONS.items(), *HOLD_TRANSITIONS.items()]:
+        arrow = f"    {origin or '[*]'} --> {target or '[*]'}: "
         assert any(
-            line.startswith(f"    {origin} --> {target}: ") and change in line.split(": ")[1]
+            line.startswith(arrow) and change in line.removeprefix(arrow).split(", ")
             for line in page.splitlines()
         ), (origin, change)
 

@@ -48,20 +48,6 @@ PHRASES = {
 }
 """What not to write, as regular expressions of whole words, and what to write."""
 
-REMAINING = [
-    ("relayd/cli/text/status.py", "… under way"),
-    ("relayd/cli/text/status.py", "relayd … runs since … (process …)"),
-    ("relayd pause --help", "Attempts that are under way finish"),
-    ("relayd status --help", "what waits for them and until when"),
-    ("relayd/views/explanation.py", "what waits for it goes on once that is changed"),
-    ("relayd/views/explanation.py", "what waits for it goes on if its name is back"),
-    ("relayd/unix_socket/listener.py", "a file that is no socket stands there"),
-    ("relayd/spool/reader.py", "delete what is no event"),
-    ("docs/outage-drill.md", "of 1 under way"),
-    ("docs/reliability.md", "while a request into it is under way"),
-]
-"""Where such a phrase still is, and text around it. This list may only get shorter."""
-
 
 @dataclass(frozen=True)
 class Text:
@@ -139,15 +125,7 @@ def found() -> list[Finding]:
 
 
 def test_text_that_users_see_is_plain_english() -> None:
-    new = [str(each) for each in found() if not any(text in each.around for _, text in REMAINING)]
-    assert not new, "\n".join(["write otherwise:", *new])
-
-
-@pytest.mark.parametrize(("file", "text"), REMAINING)
-def test_what_remains_is_still_there(file: str, text: str) -> None:
-    assert any(text in each.around for each in found()), (
-        f"“{text}” (last seen in {file}) was fixed: remove it from REMAINING"
-    )
+    assert not found(), "\n".join(["write otherwise:", *map(str, found())])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relayd.database import (
+from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
+from relayd.queue.sqlite.errors import as_queue_errors
+from relayd.sqlite_errors import (
     DatabaseBusyError,
     DatabaseDamagedError,
     DatabaseError,
@@ -12,8 +14,6 @@ from relayd.database import (
     DatabaseFullError,
     DatabaseRefusedError,
 )
-from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
-from relayd.queue.sqlite.errors import as_queue_errors
 
 QUEUE = Path("queue.db")
 

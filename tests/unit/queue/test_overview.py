@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from written_queue import START, change
 
-from relayd.core.delivery import Hold
 from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import SubscriptionStanding
 from relayd.queue.sqlite import contents, overview, statistics
 from relayd.queue.sqlite.overview import count_due, read_overview

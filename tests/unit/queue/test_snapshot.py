@@ -12,7 +12,8 @@ from events import make_event
 from written_queue import START, Clock, change
 
 from relayd.core.acceptance import NewEvent
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 from relayd.database import sqlite_loop
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot_values import QueueUnreadableError
@@ -21,7 +22,8 @@ from relayd.queue.sqlite.details import find
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.query_plan import query_for
 from relayd.queue.sqlite.read_only import Reading, open_reading
-from relayd.queue.sqlite.schema import APPLICATION_ID, VERSION
+from relayd.queue.sqlite.schema import APPLICATION_ID
+from relayd.queue.sqlite.tables import VERSION
 from relayd.queue.values import Declared
 
 

@@ -314,6 +314,102 @@ def test_a_trigger_behind_a_foreign_key_that_refuses_stalls_nothing(
     assert guest.undeleted == 1
 
 
+CASCADE = "event TEXT REFERENCES relayd_spool(id) ON DELETE CASCADE"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (
+            ["CREATE TABLE child (event TEXT REFERENCES relayd_spool(id))"],
+            (
+                "FOREIGN KEY constraint failed; table child, which refers to relayd_spool, needs ON DELETE"
+                " CASCADE or ON DELETE SET NULL"
+            ),
+        ),
+        (
+            [
+                "CREATE TABLE child (event TEXT REFERENCES Relayd_Spool(id) DEFERRABLE INITIALLY DEFERRED)"
+            ],
+            (
+                "FOREIGN KEY constraint failed; table child, which refers to relayd_spool, needs ON DELETE"
+                " CASCADE or ON DELETE SET NULL"
+            ),
+        ),
+        (
+            [
+                f"CREATE TABLE child ({CASCADE})",
+                "CREATE TRIGGER keep BEFORE DELETE ON child BEGIN SELECT RAISE ( ignore ); END",
+            ],
+            (
+                "FOREIGN KEY constraint failed; change or drop trigger keep of table child, which keeps"
+                " rows that refer to it"
+            ),
+        ),
+        (
+            [
+                "CREATE TABLE child (event TEXT REFERENCES relayd_spool(id) ON DELETE SET NULL)",
+                "CREATE TRIGGER not_it BEFORE DELETE ON child BEGIN SELECT RAISE(IGNORE); END",
+                'CREATE TRIGGER "keep it" BEFORE UPDATE ON child BEGIN SELECT RAISE(IGNORE); END',
+            ],
+            "FOREIGN KEY constraint failed; change or drop trigger keep it of table child, which",
+        ),
+        (
+            [
+                f"CREATE TABLE child ({CASCADE})",
+                (
+                    "CREATE TRIGGER again AFTER DELETE ON child BEGIN INSERT INTO child VALUES (OLD.event);"
+                    " END"
+                ),
+            ],
+            "FOREIGN KEY constraint failed; change or drop trigger again of table child, which",
+        ),
+        (
+            [
+                f"CREATE TABLE child ({CASCADE} UNIQUE)",
+                "CREATE TABLE grandchild (child TEXT REFERENCES child(event))",
+                "INSERT INTO grandchild VALUES ('b')",
+            ],
+            "FOREIGN KEY constraint failed; table grandchild, which refers to child, needs ON DELETE",
+        ),
+        (
+            [
+                f"CREATE TABLE child ({CASCADE})",
+                "CREATE TRIGGER harmless AFTER DELETE ON child BEGIN SELECT 1; END",
+                "CREATE TRIGGER audit AFTER DELETE ON child BEGIN SELECT RAISE(ABORT, 'keep them'); END",
+            ],
+            "fails: keep them; change or drop trigger audit of table child",
+        ),
+        (
+            [
+                f"CREATE TABLE child ({CASCADE})",
+                "CREATE TRIGGER log AFTER DELETE ON child BEGIN INSERT INTO missing VALUES (1); END",
+            ],
+            "no such table: main.missing; change or drop trigger log of table child",
+        ),
+        (
+            [
+                "CREATE TABLE child (event TEXT NOT NULL REFERENCES relayd_spool(id) ON DELETE SET NULL)"
+            ],
+            "NOT NULL constraint failed: child.event; ON DELETE SET NULL needs a column that may be NULL",
+        ),
+    ],
+)
+def test_what_keeps_a_row_is_named(
+    db: sqlite3.Connection, guest: Guest, clock: Clock, schema: list[str], words: str
+) -> None:
+    db.execute("PRAGMA foreign_keys = OFF")
+    for statement in schema:
+        db.execute(statement)
+    insert(db, *"abc")
+    db.execute("INSERT INTO child VALUES ('b')")
+    guest.confirm(list(look(guest).values()))
+    delete_all(guest, clock)
+    assert "b" in left(db)
+    assert words in str(guest.waits_for)
+    assert not ("trigger" in str(guest.waits_for) and "CASCADE" in str(guest.waits_for))
+
+
 def test_a_trigger_that_is_made_after_opening_never_runs(
     db: sqlite3.Connection, guest: Guest, clock: Clock
 ) -> None:
@@ -389,6 +485,7 @@ def test_an_endless_trigger_of_another_table_ends(
     assert time.monotonic() - began < 5
     assert guest.undeleted == 2
     assert "cannot be deleted: it takes longer than" in str(guest.waits_for)
+    assert "trigger slow of table child must be quick" in str(guest.waits_for)
     # It does not hold the lock again at once, and reading goes on.
     insert(db, "c")
     assert set(look(guest)) == {"c"}

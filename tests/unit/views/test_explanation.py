@@ -8,8 +8,9 @@ import pytest
 from processes import write_config
 
 from relayd.config.partial import read_partial_config
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
+from relayd.core.hold import Hold
 from relayd.core.token_bucket import Rate
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight

@@ -167,7 +167,14 @@ def test_a_link_that_leads_to_itself_is_not_called_a_missing_file(tmp_path: Path
     ("make", "problem"),
     [
         (None, "is not there; `relayd spool create"),
-        ("CREATE TABLE orders (id)", "there is no table relayd_spool"),
+        (None, "or where it is your application's database, its migrations: `relayd spool sql`"),
+        (
+            "CREATE TABLE orders (id)",
+            (
+                "there is no table relayd_spool; if it is your application's database, run its"
+                " migrations: `relayd spool sql` prints the table for them"
+            ),
+        ),
         (
             "CREATE TABLE relayd_spool (id, type, data)",
             "lacks seq, created, market_id, api_version",
@@ -190,6 +197,18 @@ def test_status_says_what_is_wrong(tmp_path: Path, make: str | None, problem: st
     human = run("spool", "status", "--config", str(config))
     assert human.exit_code == 1
     assert " ".join(problem.split()[:4]) in " ".join(human.stdout.split())
+
+
+def test_an_empty_database_is_filled_by_the_command_that_is_printed(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    path = folder / "spool.db"
+    path.touch()
+    spools = {"market": {"path": str(path), "table": "our_events"}}
+    [found] = status(write_config(tmp_path, spools=spools), expected=1)["spools"]
+    assert found["problem"].endswith(
+        f"`relayd spool sql --table our_events | sqlite3 '{path}'` makes it"
+    )
 
 
 def test_status_works_while_a_subscription_is_wrong(tmp_path: Path) -> None:
@@ -416,7 +435,8 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: st
             listener.bind(str(path))
     config = write_config(tmp_path)
     [found] = status(config, expected=1)["spools"]
-    assert found["problem"].endswith("is not a file")
+    what = {"pipe": "a FIFO", "folder": "a directory", "socket": "a socket"}[kind]
+    assert found["problem"] == f"{path} is {what}, not a file"
     emitted = run("emit", "order.created", "--sample", "--config", str(config))
-    assert (emitted.exit_code, "is not a file" in emitted.stderr) == (1, True)
+    assert (emitted.exit_code, f"is {what}, not a file" in emitted.stderr) == (1, True)
     assert run("spool", "create", f"{path}.reserve").exit_code == 0

@@ -12,7 +12,8 @@ from relayd.cli.terminal import json_printable
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
-from relayd.core.delivery import Hold, State
+from relayd.core.delivery import State
+from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import DeliveryDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, delivery_document, event_document
 

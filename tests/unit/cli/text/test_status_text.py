@@ -3,6 +3,7 @@
 import pytest
 
 from relayd.cli.text.status import status_lines
+from relayd.core.absence import Absence
 from relayd.core.endpoint import Health
 from relayd.queue.snapshot_values import (
     Contents,
@@ -69,7 +70,7 @@ def test_a_reader_that_is_not_confined_is_reported() -> None:
 def test_how_long_it_has_run_is_the_daemons_word() -> None:
     # The clock was set by a day since: the daemon's times may be a second behind that.
     stepped = {**live(None, too_large=False), "started_at": NOW - 86_400 - 7_200}
-    assert "relayd 1 runs since 2h (process 1)" in said(stepped)
+    assert "relayd 1, up 2h (pid 1)" in said(stepped)
     document = status_document(OVERVIEW, stepped, "queue.db", NOW)
     assert isinstance(document, dict)
     assert document["daemon"]["uptime_s"] == 7_200.0
@@ -99,3 +100,19 @@ def test_an_outage_that_an_older_relayd_saw_is_told_without_its_last_attempts() 
     endpoint = EndpointStanding("https://a.example/hook", health, (), tallies)
     lines = " ".join(status_lines(Overview((endpoint,), QUEUE), None, "queue.db", NOW))
     assert "7 attempts in a row failed, the latest: answered 503" in " ".join(lines.split())
+
+
+@pytest.mark.parametrize(
+    ("absence", "running", "words"),
+    [
+        (Absence.NOT_RUNNING, False, "relayd is not running"),
+        (Absence.NOT_PERMITTED, None, "whether it runs is not known"),
+        (Absence.NOT_ANSWERING, True, "relayd runs, but did not answer"),
+    ],
+)
+def test_why_the_daemon_says_nothing(absence: Absence, running: bool | None, words: str) -> None:
+    lines = " ".join(status_lines(OVERVIEW, None, "queue.db", NOW, absence=absence))
+    assert words in lines
+    document = status_document(OVERVIEW, None, "queue.db", NOW, absence=absence)
+    assert isinstance(document, dict)
+    assert document["running"] is running

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd.core import body
-from relayd.core.body import MAX_DEPTH, JsonProblem, Parsed, parse_json
+from relayd.core import js_json
+from relayd.core.js_json import MAX_DEPTH, JsonProblem, Parsed, parse_json
 from relayd.core.json_text import HugeNumber, JsonValue, encoded, plain_text, stringify
 from relayd.core.unfaithful import MAX_NAMED
 
@@ -352,7 +352,7 @@ def test_what_is_printed_is_a_fixed_point(text: str) -> None:
 def test_what_is_plain_is_printed_as_all_else_is(text: str) -> None:
     found = parsed(text)
     if found.plain:
-        slow = body._parsed(text, text.encode())
+        slow = js_json._parsed(text, text.encode())
         assert isinstance(slow, Parsed)
         assert (as_doubles(slow.value), slow.unfaithful) == (as_doubles(found.value), ())
         assert plain_text(found.value) == stringify(slow.value) == stringify(found.value)

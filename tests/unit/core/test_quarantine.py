@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from relayd.core.event import Event, EventDefaults, SpoolRow
 from relayd.core.event_input import event_from_line
-from relayd.core.poison import (
+from relayd.core.quarantine import (
     DEATHS,
     FREE_DEATHS,
     LONGEST_READER_PAUSE_S,
