@@ -12,7 +12,7 @@ from relayd.containment import is_defect
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event
-from relayd.core.matching import Matcher
+from relayd.core.matching import Matcher, Matches
 from relayd.core.parts import Parts, whole
 from relayd.core.quarantine import event_key
 from relayd.crash_journal import AtWork
@@ -33,6 +33,11 @@ def matcher_for(config: Config) -> Parts[Matcher]:
             if subscription.active
         }
     )
+
+
+def new_event(event: Event, source: str, found: Matches) -> NewEvent:
+    """Return an event as the queue takes it, for the subscriptions that were found to want it."""
+    return NewEvent(event, source, found.names, found.order_keys)
 
 
 class Intake:
@@ -81,7 +86,7 @@ class Intake:
 
     async def resubmit(self, event: Event, source: str, rejected: int) -> Acceptance | None:
         """Accept rejected input, and take it off the list, at once; None where it is not on it."""
-        new = NewEvent(event, source, tuple(self._matcher.match(event.envelope)))
+        new = new_event(event, source, self._matcher.matches(event.envelope))
         result = await self._queue.resubmit(new, rejected)
         if result is Acceptance.ACCEPTED:
             self._wake(new.subscriptions)
@@ -93,7 +98,7 @@ class Intake:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         news = [
-            NewEvent(event, source, tuple(await self._matched(key, event)))
+            new_event(event, source, await self._matched(key, event))
             for key, event in zip(keys, events, strict=True)
             if key not in poison
         ]
@@ -125,25 +130,25 @@ class Intake:
         """The paths below `data` at which conditions look."""
         return self._matcher.paths
 
-    async def _matched(self, key: int, event: Event) -> list[str]:
+    async def _matched(self, key: int, event: Event) -> Matches:
         """Return who wants an event. Not a checkpoint where its values are known already."""
         if event.data is not None:
-            return self._at_work.call(key, self._matcher.match, event.envelope)
+            return self._at_work.call(key, self._matcher.matches, event.envelope)
         if event.values.keys() >= self._matcher_paths:
-            return self._at_work.call(key, self._matcher.match, event.head, event.values)
+            return self._at_work.call(key, self._matcher.matches, event.head, event.values)
         # Its values are long, or a reload brought further paths. It may take a second, and 45 MB:
         # one at a time, and all else goes on meanwhile.
         async with self._reading_body:
             return await self._at_work.drive(key, self._match_body(event))
 
-    async def _match_body(self, event: Event) -> list[str]:
+    async def _match_body(self, event: Event) -> Matches:
         reading = event.envelope_in_slices()
         began = time.perf_counter()
         while True:
             try:
                 next(reading)
             except StopIteration as end:
-                return self._matcher.match(end.value)
+                return self._matcher.matches(end.value)
             if time.perf_counter() - began >= _SLICE_S:
                 await trio.lowlevel.checkpoint()
                 began = time.perf_counter()

@@ -186,8 +186,10 @@ def declarations(config: Config, tag: str) -> Parts[Declarations]:
     key = tag.encode()
     declared = []
     for each in config.subscriptions.values():
+        order_by = each.selection.order_by
+        keeps_place = order_by is not None and order_by.hold
         made_with = each.made_with(key, config.endpoints[each.url])
-        declared.append(Declared(each.name, each.url, each.active, made_with))
+        declared.append(Declared(each.name, each.url, each.active, made_with, keeps_place))
         yield
     wanted = (each.selection for each in config.subscriptions.values() if each.active)
     return declared, wanted_types(wanted)

@@ -24,6 +24,8 @@ RETRYING = ListedDelivery(
     last_started_at=NOW - 59.5,
     last_status=None,
     last_failure="timeout",
+    object_id="order_456",
+    sequence=1_700_000_000_000_000,
 )
 DELIVERED = replace(
     RETRYING, state=State.DELIVERED, due_at=None, ended_at=NOW, last_status=204, last_failure=None

@@ -14,7 +14,10 @@ from relayd.queue.values import Claim, Recording, Want
 
 @dataclass(slots=True)
 class Row:
-    """A delivery. `scheduled_at` is when its due time was decided, `event` its event's number."""
+    """A delivery. `scheduled_at` is when its due time was decided, `event` its event's number.
+
+    `order_key` is None once it has left its order.
+    """
 
     delivery: Delivery
     due_at: float | None
@@ -23,6 +26,7 @@ class Row:
     event: int = 0
     scheduled_at: float = 0.0
     ended_at: float | None = None
+    order_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -42,7 +46,11 @@ class MemoryQueue:
     _recorded: set[tuple[int, int]] = field(default_factory=set)
 
     def add(
-        self, now: float, subscription: str = "books", event_type: str = "order.created"
+        self,
+        now: float,
+        subscription: str = "books",
+        event_type: str = "order.created",
+        order_key: str | None = None,
     ) -> int:
         """Add a pending delivery, due now, and return its number."""
         seq = len(self.rows) + 1
@@ -58,8 +66,24 @@ class MemoryQueue:
             due_at=now,
             body=b'{"id":"evt"}',
         )
-        self.rows[seq] = Row(delivery, now)
+        self.rows[seq] = Row(delivery, now, order_key=order_key)
         return seq
+
+    def is_behind(self, seq: int) -> bool:
+        """Tell whether another delivery is ahead of this one in its order."""
+        row = self.rows[seq]
+        return row.order_key is not None and any(
+            number < seq
+            and other.order_key == row.order_key
+            and other.delivery.subscription == row.delivery.subscription
+            for number, other in self.rows.items()
+        )
+
+    def leave_order(self, row: Row, *, keeps_place: bool = False) -> None:
+        """Take a delivery out of its order if it has ended, and does not block the others."""
+        exhausted = row.delivery.state is State.EXHAUSTED
+        if row.due_at is None and not (exhausted and keeps_place):
+            row.order_key = None
 
     def states(self) -> dict[int, State]:
         """Return each delivery's state by its number."""
@@ -99,7 +123,7 @@ class MemoryQueue:
             delivery = row.delivery
             if row.due_at is None or delivery.subscription not in want.subscriptions:
                 continue
-            if seq in want.busy:
+            if seq in want.busy or self.is_behind(seq):
                 continue
             released = self._extra(row, want) is not None
             if delivery.state is State.PENDING and row.due_at > want.now - FRESH_FOR_S:
@@ -116,7 +140,12 @@ class MemoryQueue:
         more = {self.rows[seq].delivery.subscription: want.now for seq in left}
         return Claim(
             deliveries=tuple(
-                replace(row.delivery, due_at=row.due_at or 0.0, extra=self._extra(row, want))
+                replace(
+                    row.delivery,
+                    due_at=row.due_at or 0.0,
+                    extra=self._extra(row, want),
+                    order_key=row.order_key,
+                )
                 for row in (self.rows[seq] for _, seq in chosen)
             ),
             next_due={**later, **more},
@@ -131,7 +160,7 @@ class MemoryQueue:
         self.healths[url] = health()
         self.told += own_events
 
-    async def quarantine(self, seq: int, detail: str) -> bool:
+    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
         self.quarantined[seq] = detail
         row = self.rows[seq]
         if row.due_at is None:
@@ -139,6 +168,7 @@ class MemoryQueue:
         attempts = row.delivery.attempts + 1
         row.delivery = replace(row.delivery, state=State.EXHAUSTED, attempts=attempts)
         row.due_at = None
+        self.leave_order(row, keeps_place=keeps_place)
         return True
 
     async def record(self, recording: Recording) -> bool:
@@ -166,6 +196,7 @@ class MemoryQueue:
         elif record.delivery.extra is Extra.RECOVERY:
             row.recovery_used = True
         row.delivery = replace(row.delivery, state=record.state, step=record.step)
+        self.leave_order(row, keeps_place=recording.keeps_place)
         return True
 
     def keep_own_events(self, events: Sequence[OwnEvent]) -> None:

@@ -32,6 +32,7 @@ from relayd.core.own_events import (
     after_exhaustion,
     after_rejection,
 )
+from relayd.core.sequence import next_sequence
 from relayd.queue.snapshot_values import Contents, RejectedInput
 from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
@@ -80,6 +81,7 @@ class Kept:
     event: Event
     accepted_at: float
     body: bytes | None
+    sequence: int
 
 
 @dataclass
@@ -94,6 +96,7 @@ class MemoryWriter(MemoryQueue):
     own_types: frozenset[str] = frozenset()
     own_events: list[OutboxRow] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    sequence: int = 0
     seen_at: float | None = None
     expired_at: float | None = None
 
@@ -136,12 +139,20 @@ class MemoryWriter(MemoryQueue):
                 same = kept.event.digest == event.digest
                 return Acceptance.DUPLICATE if same else Acceptance.CONFLICT
         number = self._next("event")
-        self.events[number] = Kept(event, now, event.body)
+        self.sequence = next_sequence(self.sequence, now)
+        self.events[number] = Kept(event, now, event.body, self.sequence)
         for name in new.subscriptions:
-            self._make(number, name, now, now)
+            self._make(number, name, now, now, dict(new.order_keys).get(name))
         return Acceptance.ACCEPTED
 
-    def _make(self, number: int, subscription: str, now: float, due_at: float) -> None:
+    def _make(
+        self,
+        number: int,
+        subscription: str,
+        now: float,
+        due_at: float,
+        order_key: str | None = None,
+    ) -> None:
         seq, event = self._next("delivery"), self.events[number].event
         delivery = Delivery(
             seq=seq,
@@ -154,8 +165,9 @@ class MemoryWriter(MemoryQueue):
             step=0,
             due_at=due_at,
             body=event.body,
+            sequence=self.events[number].sequence,
         )
-        self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now)
+        self.rows[seq] = Row(delivery, due_at, event=number, scheduled_at=now, order_key=order_key)
 
     async def reject(
         self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
@@ -203,8 +215,8 @@ class MemoryWriter(MemoryQueue):
             found.change(HoldChange.ANSWER_GONE)
             self._hold()
 
-    async def quarantine(self, seq: int, detail: str) -> bool:
-        ended = await super().quarantine(seq, detail)
+    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+        ended = await super().quarantine(seq, detail, keeps_place=keeps_place)
         delivery = self.rows[seq].delivery
         if ended:
             self._tell(
@@ -255,6 +267,10 @@ class MemoryWriter(MemoryQueue):
             if (known.url, known.made_with) != (each.url, each.made_with):
                 known.release, known.released_at = release, now
             known.url, known.made_with = each.url, each.made_with
+        for row in self.rows.values():
+            declared_now = wanted.get(row.delivery.subscription)
+            if declared_now is not None and not declared_now.keeps_place:
+                self.leave_order(row)
         self.own_types = own_types
         self._hold()
         released = {
@@ -294,12 +310,18 @@ class MemoryWriter(MemoryQueue):
         def end(row: Row) -> None:
             row.delivery = replace(row.delivery, state=State.CANCELLED)
             row.due_at, row.ended_at = None, self.clock()
+            self.leave_order(row)
 
         return self._change(seqs, Change.CANCEL, end)
 
     def _change(self, seqs: Sequence[int], change: Change, apply: Callable[[Row], None]) -> Changed:
         found = [self.rows[seq] for seq in seqs if seq in self.rows]
         changed = [row for row in found if row.delivery.state in origins(change)]
+        if change is Change.CANCEL:
+            given_up = origins(Change.GIVE_UP)
+            changed += [
+                r for r in found if r.order_key is not None and r.delivery.state in given_up
+            ]
         for row in changed:
             apply(row)
         return Changed(len(changed), frozenset(row.delivery.subscription for row in changed))
@@ -343,11 +365,12 @@ class MemoryWriter(MemoryQueue):
             for seq, row in self.rows.items()
             if seq > after and row.delivery.subscription == old
         }
-        moved = [
-            row
-            for seq, row in rows.items()
-            if row.event not in there and (row.due_at is None or seq not in busy)
-        ]
+        busy_keys = {row.order_key for seq, row in rows.items() if seq in busy} - {None}
+
+        def stays(seq: int, row: Row) -> bool:
+            return (row.due_at is not None and seq in busy) or row.order_key in busy_keys
+
+        moved = [row for seq, row in rows.items() if row.event not in there and not stays(seq, row)]
         for row in moved:
             row.delivery = replace(row.delivery, subscription=new)
             if another or row.release_seen < source.release:
@@ -357,7 +380,7 @@ class MemoryWriter(MemoryQueue):
             target.released_at = self.clock()
         self._hold()
         left = {seq: row for seq, row in rows.items() if row.delivery.subscription == old}
-        waits = sum(row.due_at is not None and seq in busy for seq, row in left.items())
+        waits = sum(stays(seq, row) for seq, row in left.items())
         last = max(self.rows, default=0)
         return HandoverStep(
             moved=len(moved),
@@ -394,11 +417,20 @@ class MemoryWriter(MemoryQueue):
         self.left = {mark: left_at for mark, left_at in self.left.items() if left_at >= known}
 
     def ended(self, number: int, before: float) -> bool:
-        """Say whether all of an event's deliveries ended before this time."""
+        """Say whether all of an event's deliveries ended before this time, and block no other."""
         return all(
-            row.ended_at is not None and row.ended_at < before
-            for row in self.rows.values()
+            row.ended_at is not None and row.ended_at < before and not self._blocks(seq)
+            for seq, row in self.rows.items()
             if row.event == number
+        )
+
+    def _blocks(self, seq: int) -> bool:
+        row = self.rows[seq]
+        return row.order_key is not None and any(
+            number > seq
+            and other.order_key == row.order_key
+            and other.delivery.subscription == row.delivery.subscription
+            for number, other in self.rows.items()
         )
 
     async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:

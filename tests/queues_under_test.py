@@ -22,8 +22,8 @@ START = 1_700_000_000.0
 NAMES = ("books", "mail")
 OWN_TYPES = frozenset({"relayd.delivery.exhausted", "relayd.input.rejected"})
 
-Row = tuple[State, int, int, float | None, str]
-"""A delivery's state, attempts, step, due time and subscription."""
+Row = tuple[State, int, int, float | None, str, str | None, bool]
+"""A delivery's state, attempts, step, due time, subscription, order key, and whether it is behind."""
 
 
 class UnderTest(Protocol):
@@ -44,13 +44,16 @@ async def states(under_test: UnderTest) -> dict[int, State]:
     return {seq: row[0] for seq, row in (await under_test.rows()).items()}
 
 
-async def add(under_test: UnderTest, *subscriptions: str) -> int:
-    """Accept an event for these subscriptions; return its first delivery's number."""
+async def add(under_test: UnderTest, *subscriptions: str, key: str | None = None) -> int:
+    """Accept an event for these subscriptions; return its first delivery's number.
+
+    With `key`, they order it by that.
+    """
     seqs = await under_test.rows()
     event = make_event(f"evt_added_{len(seqs)}")
-    assert await under_test.queue.accept([NewEvent(event, "socket", subscriptions)]) == [
-        Acceptance.ACCEPTED
-    ]
+    keys = () if key is None else tuple((name, key) for name in subscriptions)
+    new = NewEvent(event, "socket", subscriptions, keys)
+    assert await under_test.queue.accept([new]) == [Acceptance.ACCEPTED]
     return min((await under_test.rows()).keys() - seqs.keys())
 
 
@@ -69,6 +72,8 @@ class InMemory:
                 row.delivery.step,
                 row.due_at,
                 row.delivery.subscription,
+                row.order_key,
+                self.queue.is_behind(seq),
             )
             for seq, row in self.queue.rows.items()
         }
@@ -97,11 +102,12 @@ class InSQLite:
         found = await seen(
             self.queue,
             lambda db: db.execute(
-                "SELECT seq, state, attempts, step, due_at, name FROM deliveries"
+                "SELECT seq, state, attempts, step, due_at, name, order_key, behind IS NOT NULL"
+                " FROM deliveries"
                 " JOIN subscriptions ON id = subscription_id"
             ).fetchall(),
         )
-        return {seq: (State(state), *rest) for seq, state, *rest in found}
+        return {seq: (State(state), *rest, bool(behind)) for seq, state, *rest, behind in found}
 
 
 async def declare(under_test: UnderTest) -> None:

@@ -43,7 +43,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "Events in": {
             "emit": "Hand over an event.",
             "spool": "Create spools and show their backlog.",
-            "events": "List the event types, with samples.",
+            "types": "List the event types, with samples.",
+            "events": "List accepted events.",
             "match": "Show where an event would go, and why.",
             "rejected": "Fix and resubmit, or drop, rejected input.",
         },

@@ -39,5 +39,5 @@ def sample_data(event_type: str) -> str:
         return json.dumps(sample(event_type), ensure_ascii=False)
     except KeyError:
         near = suggest(event_type, EVENT_TYPES)
-        hint = f"did you mean {near}?" if near else "`relayd events` lists those that have one"
+        hint = f"did you mean {near}?" if near else "`relayd types` lists those that have one"
         raise click.ClickException(f"there is no sample of {event_type}; {hint}") from None

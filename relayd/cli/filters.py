@@ -81,6 +81,13 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
     return decorate
 
 
+object_option = click.option(
+    "--object",
+    "object_id",
+    metavar="ID",
+    help="Only of events about this object: data.object.id, such as order_456.",
+)
+
 market_option = click.option(
     "--market",
     metavar="MARKET",

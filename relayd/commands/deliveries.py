@@ -67,6 +67,8 @@ class DeliveryCommands:
         changed = await self._queue.cancel(seqs)
         # A claim that was under way may have found them due.
         self._dispatch.outdate(changed.subscriptions)
+        # What was behind one of them in its order may have its turn.
+        self._dispatch.wake(changed.subscriptions)
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.warning("deliveries_cancelled", deliveries=changed.count, subscriptions=names)

@@ -34,6 +34,7 @@ from relayd.core.matching import (
     Selection,
     compile_where,
 )
+from relayd.core.order import OrderBy, order_by, order_problem
 from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
@@ -115,6 +116,7 @@ class SubscriptionBuilder:
             selection=Selection(
                 self._events(section.events, (*path, "events")),
                 self._where(section.where, (*path, "where")),
+                self._order_by(section, path),
             ),
             active=section.active,
             secret=secret or _NO_SECRET,
@@ -279,6 +281,22 @@ class SubscriptionBuilder:
             for location, message in errors.problems:
                 self._findings.error((*path, *location), message)
             return ()
+
+    def _order_by(self, section: SubscriptionSection, path: KeyPath) -> OrderBy | None:
+        if section.order_by is None:
+            if section.on_exhausted is not None:
+                self._findings.error(
+                    (*path, "on_exhausted"),
+                    "is about events in order, and this subscription has no order_by",
+                    "add `order_by: data.object.id`, or remove it",
+                    at_key=True,
+                )
+            return None
+        problem = order_problem(section.order_by)
+        if problem is not None:
+            self._findings.error((*path, "order_by"), problem)
+            return None
+        return order_by(section.order_by, hold=section.on_exhausted == "hold")
 
     def _merged_headers(
         self,

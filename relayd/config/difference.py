@@ -150,10 +150,13 @@ def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[st
 
 def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
     """Return a subscription's values by the configuration's keys; only ever compared."""
+    order_by = subscription.selection.order_by
     return {
         "url": subscription.url,
         "events": subscription.selection.events,
         "where": subscription.selection.where,
+        "order_by": None if order_by is None else order_by.path,
+        "on_exhausted": order_by is not None and order_by.hold,
         "active": subscription.active,
         "secret": subscription.secret,
         "previous_secret": subscription.previous_secret,

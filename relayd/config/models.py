@@ -261,6 +261,14 @@ class SubscriptionSection(_Delivering):
     where: Where | None = Field(
         default=None, description="Conditions on the event's fields, all of which must hold."
     )
+    order_by: str | None = Field(
+        default=None,
+        description="Events with the same value at this path are sent one after the other.",
+    )
+    on_exhausted: Literal["skip", "hold"] | None = Field(
+        default=None,
+        description="With order_by: skip an exhausted event, or hold those behind it (skip).",
+    )
     active: bool = Field(
         default=True, description="false: it gets no new events, and its backlog is held."
     )

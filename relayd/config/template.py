@@ -22,7 +22,7 @@ subscriptions:
   first:
     # `relayd listen` is a receiver that prints what arrives here.
     url: http://127.0.0.1:8080/webhooks
-    events: ["*"]            # or [order.created, payment.*]; `relayd events` lists them
+    events: ["*"]            # or [order.created, payment.*]; `relayd types` lists them
     secret: $secret
 """)
 

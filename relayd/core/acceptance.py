@@ -25,11 +25,15 @@ class Acceptance(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A valid event with the names of the subscriptions that it goes to."""
+    """A valid event with the names of the subscriptions that it goes to.
+
+    `order_keys` has its key for each of these that orders its events: see `core.order`.
+    """
 
     event: Event
     source: str
     subscriptions: tuple[str, ...]
+    order_keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

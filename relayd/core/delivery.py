@@ -62,6 +62,8 @@ class Change(StrEnum):
     """An attempt failed, and its schedule has no other; or the delivery is quarantined."""
     CANCEL = "cancel"
     """The operator: `relayd cancel`."""
+    GIVE_UP = "give up"
+    """The operator: `relayd cancel`, of a delivery that blocks others in their order (`on_exhausted: hold`)."""
     REPLAY = "replay"
     """The operator: `relayd replay`. The retry schedule begins again; attempts are counted on."""
 
@@ -79,6 +81,7 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         # It was cancelled while an attempt was in flight, and that attempt succeeded.
         (State.CANCELLED, Change.SUCCEED): State.DELIVERED,
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
+        (State.EXHAUSTED, Change.GIVE_UP): State.CANCELLED,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
     }
 )
@@ -101,7 +104,8 @@ class Delivery:
 
     `attempts` counts those made before, and `step` the retries scheduled since it was made or last
     replayed. `due_at` is its scheduled time in Unix seconds; `extra` says why it is attempted
-    before that.
+    before that. `sequence` is its event's number (see `core.sequence`), None for a sample; events with the
+    same `order_key` are sent one after the other, and None is unordered.
     """
 
     seq: int
@@ -115,6 +119,8 @@ class Delivery:
     due_at: float
     body: bytes = field(repr=False)
     extra: Extra | None = None
+    sequence: int | None = None
+    order_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

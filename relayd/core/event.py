@@ -30,7 +30,7 @@ class Event:
     that conditions need, by path. `unfaithful` names the fields that not every receiver can carry
     unchanged, as `Parsed` does. `digest` is the SHA-256 of the type, NUL
     and the data as it stands in the body: it tells the same id with the same content from the
-    same id with other content.
+    same id with other content. `object_id` is what is at `data.object.id`: see `core.object_id`.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Event:
     unfaithful: tuple[str, ...]
     digest: bytes = field(repr=False)
     values: Mapping[str, list[object]] = field(default_factory=dict, repr=False, compare=False)
+    object_id: str | None = field(default=None, repr=False)
 
     @property
     def envelope(self) -> dict[str, JsonValue]:

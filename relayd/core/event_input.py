@@ -29,6 +29,7 @@ from relayd.core.event_fields import (
 )
 from relayd.core.js_json import MAX_DEPTH, JsonProblem, Parsed, parse_json
 from relayd.core.json_text import JsonValue, encoded, plain_text, stringify
+from relayd.core.object_id import object_id_of
 from relayd.core.parts import Parts
 from relayd.core.sliced_body import parse_in_slices, stringify_in_slices
 
@@ -182,7 +183,18 @@ def _event(
             f"the event's body has {len(body)} bytes; it may have {MAX_BODY_BYTES} (1 MiB)",
         )
     digest = hashlib.sha256(encoded(f"{kind}\0{data_text}")).digest()
-    return Event(event_id, kind, created, data, market, version, body, unfaithful, digest)
+    return Event(
+        id=event_id,
+        type=kind,
+        created=created,
+        data=data,
+        market_id=market,
+        api_version=version,
+        body=body,
+        unfaithful=unfaithful,
+        digest=digest,
+        object_id=object_id_of(data),
+    )
 
 
 def _parsed(raw: bytes, what: str, max_depth: int) -> Parsed:

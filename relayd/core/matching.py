@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relayd.core.conditions import Among, Condition, Operators, distinct, key_of, listing
+from relayd.core.order import OrderBy
 from relayd.core.parts import Parts, whole
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.where import ConditionErrors, compile_where
@@ -30,10 +31,22 @@ _KEYS_AT_ONCE: Final = 500  # 0.2 ms
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events a subscription wants: one of its patterns matches, and all conditions hold."""
+    """Which events a subscription wants: one of its patterns matches, and all conditions hold.
+
+    `order_by` says which of them are sent one after the other; None: in any order.
+    """
 
     events: tuple[str, ...]
     where: tuple[Condition, ...] = ()
+    order_by: OrderBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The names of the selections that want an event, and its key in those that order it."""
+
+    names: tuple[str, ...]
+    order_keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,9 @@ class Matcher:
         self._selections = dict(selections)
         self._names = tuple(self._selections)
         self._groups: dict[str, _Group] = {}
+        self._orders: dict[str, OrderBy] = {}
         self.paths: tuple[str, ...] = ()
-        """The paths below `data` at which conditions look."""
+        """The paths below `data` at which conditions and orders look."""
         whole(self._arrange())
 
     @classmethod
@@ -79,6 +93,10 @@ class Matcher:
             paths.update(
                 condition.path for condition in selection.where if condition.parts[0][0] == "data"
             )
+            if selection.order_by is not None:
+                self._orders[self._names[position]] = selection.order_by
+                if selection.order_by.parts[0][0] == "data":
+                    paths.add(selection.order_by.path)
             yield
         for pattern, group in members.items():
             self._groups[pattern] = _Group()
@@ -99,6 +117,20 @@ class Matcher:
             if group is not None:
                 group.collect(content, found)
         return [self._names[position] for position in sorted(found)]
+
+    def matches(
+        self, envelope: Mapping[str, Any], values: Mapping[str, list[object]] | None = None
+    ) -> Matches:
+        """Return the selections that want an event, as `match` does, and its keys in their orders."""
+        names = self.match(envelope, values)
+        if not self._orders:
+            return Matches(tuple(names))
+        keys = [
+            (name, order.key(envelope, values or {}))
+            for name in names
+            if (order := self._orders.get(name)) is not None
+        ]
+        return Matches(tuple(names), tuple((name, key) for name, key in keys if key is not None))
 
     def explain(self, envelope: Mapping[str, Any]) -> list[Verdict]:
         """Return a verdict for each selection, in the configuration's order.

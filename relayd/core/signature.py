@@ -16,6 +16,7 @@ SIGNATURE_PREVIOUS = "X-LocallyGrown-Signature-Previous"
 EVENT = "X-LocallyGrown-Event"
 DELIVERY = "X-LocallyGrown-Delivery"
 ATTEMPT = "X-LocallyGrown-Attempt"
+SEQUENCE = "X-LocallyGrown-Sequence"
 STANDARD_ID = "webhook-id"
 STANDARD_TIMESTAMP = "webhook-timestamp"
 STANDARD_SIGNATURE = "webhook-signature"
@@ -28,6 +29,7 @@ RESERVED_HEADERS = frozenset(
         EVENT,
         DELIVERY,
         ATTEMPT,
+        SEQUENCE,
         STANDARD_ID,
         STANDARD_TIMESTAMP,
         STANDARD_SIGNATURE,
@@ -126,6 +128,8 @@ def signed_headers(
         (DELIVERY, delivery.id),
         (ATTEMPT, str(attempt)),
     ]
+    if delivery.sequence is not None:
+        headers.append((SEQUENCE, str(delivery.sequence)))
     if previous is not None:
         headers.append((SIGNATURE_PREVIOUS, sign(body, previous.secret)))
     scheme = subscription.signature

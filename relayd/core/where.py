@@ -79,7 +79,7 @@ def compile_where(where: Mapping[str, object]) -> tuple[Condition, ...]:
     written: Mapping[Any, object] = where
     for path, wanted in written.items():
         location = (_key(path),)
-        problem = _path_problem(path)
+        problem = path_problem(path)
         if problem is not None:
             reader.problems.append((location, problem))
         test = reader.test(wanted, location)
@@ -169,7 +169,7 @@ class _Reader:
         self.problems.append((location, problem))
 
 
-def _path_problem(path: object) -> str | None:
+def path_problem(path: object) -> str | None:
     """Say why no event has anything at this path, or return None."""
     if not isinstance(path, str):
         return "a path is text, such as data.object.total"

@@ -161,8 +161,9 @@ class DueDeliveries:
                 continue
             if len(begun) == startable:
                 self._agenda.note(name, NOW)
-            elif not self._in_flight.begin(name, delivery.seq):
-                # It was handed over to this subscription while another one's attempt went on.
+            elif not self._in_flight.begin(name, delivery.seq, delivery.order_key):
+                # It was handed over to this subscription while another one's attempt went on, or the
+                # one before it in its order was cancelled while its attempt goes on.
                 self._agenda.note(name, now + STORAGE_RETRY_S)
             else:
                 begun.append(Attempt(delivery, current[name], release, moment))

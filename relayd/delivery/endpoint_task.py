@@ -174,6 +174,8 @@ class EndpointTask:
         # Replayed or released while this attempt was under way, it may be due now.
         unchanged = as_decided and attempt.release == self._queue.newest_release
         due_at = record.due_at if unchanged else NOW
+        if due_at is None and record.delivery.order_key is not None:
+            due_at = NOW  # the next one in its order has its turn
         if due_at is not None and not self.note(name, due_at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(name, due_at)

@@ -20,12 +20,23 @@ class InFlight:
     def __init__(self) -> None:
         self._by_subscription: defaultdict[str, set[int]] = defaultdict(set)
         self._all: set[int] = set()
+        self._keys: dict[int, tuple[str, str]] = {}
+        self._busy_keys: set[tuple[str, str]] = set()
         self._versions: defaultdict[str, int] = defaultdict(int)
 
-    def begin(self, subscription: str, seq: int) -> bool:
-        """Take a delivery, by its number; False when it is being attempted already."""
+    def begin(self, subscription: str, seq: int, order_key: str | None = None) -> bool:
+        """Take a delivery, by its number; False when it is being attempted already.
+
+        Also when another one with its `order_key` is: it was cancelled, and its attempt goes on.
+        """
         if seq in self._all:
             return False
+        if order_key is not None:
+            place = (subscription, order_key)
+            if place in self._busy_keys:
+                return False
+            self._busy_keys.add(place)
+            self._keys[seq] = place
         self._all.add(seq)
         self._by_subscription[subscription].add(seq)
         return True
@@ -33,6 +44,8 @@ class InFlight:
     def end(self, subscription: str, seq: int) -> None:
         """Give back a delivery that `begin` took."""
         self._all.discard(seq)
+        if self._keys and seq in self._keys:
+            self._busy_keys.discard(self._keys.pop(seq))
         self._by_subscription[subscription].discard(seq)
 
     def of(self, subscriptions: Iterable[str]) -> frozenset[int]:

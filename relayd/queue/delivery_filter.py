@@ -14,7 +14,8 @@ class DeliveryFilter:
     `subscriptions` are names that the queue knows. `states` are shown ones: `held` is for what
     waits for its subscription, `pending` and `retrying` then leave that out. `types` are patterns
     of event types. The event was accepted at `since` or later, and before `until` (Unix seconds).
-    `before` is a delivery's number: only older ones are listed.
+    `before` is a delivery's number: only older ones are listed. `object_id` is the event's: see
+    `core.object_id`.
     """
 
     subscriptions: tuple[str, ...] = ()
@@ -23,6 +24,7 @@ class DeliveryFilter:
     since: float | None = None
     until: float | None = None
     before: int | None = None
+    object_id: str | None = None
 
     def matches(self, delivery: ListedDelivery) -> bool:
         """Tell whether a delivery is one that would be listed; `before` is not looked at."""
@@ -32,6 +34,7 @@ class DeliveryFilter:
             and (not self.types or any(_is_type(each, delivery) for each in self.types))
             and (self.since is None or delivery.accepted_at >= self.since)
             and (self.until is None or delivery.accepted_at < self.until)
+            and (self.object_id is None or delivery.object_id == self.object_id)
         )
 
 

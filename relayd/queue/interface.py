@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from relayd.core.expiry import Evidence, Expiry
     from relayd.core.own_events import OutboxRow
     from relayd.queue.delivery_filter import DeliveryFilter
+    from relayd.queue.event_filter import EventFilter
     from relayd.queue.snapshot_values import (
         Contents,
         EventDetail,
+        EventPage,
         KnownSubscription,
         ListedDelivery,
         ListedInput,
@@ -227,6 +229,15 @@ class Snapshot(Protocol):
         """Return the newest deliveries that match, at most `limit` of them.
 
         Raises KeyError for a subscription that the queue does not know.
+        """
+
+    def list_events(self, wanted: EventFilter, limit: int) -> EventPage:
+        """Return the newest events that match, at most `limit` of them."""
+
+    def event_number(self, identifier: str, market: str | None = None) -> int | None:
+        """Return an event's number, by which it is listed, or None where there is none.
+
+        Raises `SeveralMarketsError`, as `find` does.
         """
 
     def described(self, seqs: Sequence[int]) -> list[ListedDelivery]:

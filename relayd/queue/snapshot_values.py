@@ -1,6 +1,7 @@
 """The values that a snapshot of the queue returns. Times are Unix seconds."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,8 @@ class ListedDelivery:
     attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
     fields are those of the latest attempt, None where there was none; `last_status` and
     `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
-    releases it no more before its scheduled time: see `core.release`.
+    releases it no more before its scheduled time: see `core.release`. `object_id` and `sequence` are its
+    event's. `place` is its place in its subscription's order, None where it is in none.
     """
 
     seq: int
@@ -61,6 +63,50 @@ class ListedDelivery:
     last_status: int | None
     last_failure: str | None
     recovery_used: bool = False
+    object_id: str | None = field(default=None, repr=False)
+    sequence: int = 0
+    place: "Place | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A delivery's place among those with the same key, which are sent one after the other.
+
+    `behind` is the id of the delivery before it, and `first` that of the first of them, whose turn
+    it is; None where it is its own turn.
+    """
+
+    key: str = field(repr=False)
+    behind: str | None
+    first: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEvent:
+    """An event as it is listed. `accepted_at` is in Unix seconds.
+
+    `market_id` is "" where an older relayd kept the id alone. `kept` is False once the retention
+    has left its id alone. `states` counts its deliveries by their states as they are shown.
+    """
+
+    seq: int
+    id: str
+    type: str
+    market_id: str
+    accepted_at: float
+    source: str
+    sequence: int
+    object_id: str | None = field(repr=False)
+    kept: bool
+    states: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """The events of one page, newest first, and whether there are older ones that match."""
+
+    events: tuple[ListedEvent, ...]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +158,8 @@ class EventDetail:
     source: str
     body: bytes | None = field(repr=False)
     deliveries: tuple[DeliveryDetail, ...]
+    sequence: int = 0
+    object_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +266,8 @@ class Contents:
 class SubscriptionStanding:
     """What waits for one subscription. Times are Unix seconds, None where nothing waits.
 
-    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held.
+    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held. Of
+    `waiting`, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
     """
 
     name: str
@@ -227,6 +276,8 @@ class SubscriptionStanding:
     waiting: int
     oldest_accepted_at: float | None
     next_due_at: float | None
+    behind: int = 0
+    blocking: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class Recording:
 
     The health is asked for when it is written: an older one never replaces a newer one, however
     long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
-    newest release when the attempt began: one that came after it still applies to its delivery.
+    newest release when the attempt began: one that came after it still applies to its delivery. With
+    `keeps_place` the delivery, once it is exhausted, blocks those behind it in their order.
     """
 
     record: AttemptRecord
@@ -57,6 +58,7 @@ class Recording:
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
     release: int = 0
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,14 @@ class Declared:
     """What the configuration says of a subscription, as far as the queue needs it.
 
     `made_with` is a mark of what its requests are made with, such as its secret: with another one,
-    what waits may succeed.
+    what waits may succeed. `keeps_place`: its exhausted deliveries block those behind them in their order.
     """
 
     name: str
     url: str = field(repr=False)  # its path may be a secret
     active: bool
     made_with: bytes = b""
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

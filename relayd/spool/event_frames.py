@@ -14,6 +14,7 @@ from relayd.core.event_fields import (
     checked_type,
 )
 from relayd.core.json_text import HugeNumber, JsonValue, encoded, stringify
+from relayd.core.object_id import id_text
 from relayd.spool.frames import (
     DIGEST_BYTES,
     EVENTS_BYTES,
@@ -64,7 +65,8 @@ class EventFrames:
         market = None if event.market_id == defaults.market_id else event.market_id
         version = None if event.api_version == defaults.api_version else event.api_version
         flaws = [cut(each, NAME) for each in event.unfaithful] or None
-        entry = [event.id, event.type, event.created, market, version, len(event.body), flaws]
+        size, object_id = len(event.body), event.object_id
+        entry = [event.id, event.type, event.created, market, version, size, flaws, object_id]
         return f"[{_ENTRY_ENCODER.encode(entry)[1:-1]},{_values_text(values)}]"
 
     def add(self, text: str, event: Event) -> None:
@@ -132,7 +134,7 @@ class EventChecks:
             raise BadFrameError("more events than one frame has")
         events: list[Event] = []
         start = 0
-        for event_id, kind, created, market, version, size, flaws, values in entries:
+        for event_id, kind, created, market, version, size, flaws, object_id, values in entries:
             middle = start + DIGEST_BYTES
             if type(size) is not int or not 0 < size <= MAX_BODY_BYTES:
                 raise BadFrameError("a body of another size")
@@ -150,6 +152,7 @@ class EventChecks:
                 unfaithful=() if flaws is None else _flaws(flaws),
                 digest=bytes(blob[start:middle]),
                 values=_values(values, paths),
+                object_id=_object_id(object_id),
             )
             self._check_body(event)
             events.append(event)
@@ -180,6 +183,12 @@ def _created(value: object) -> int:
     if type(value) is not int:
         raise BadFrameError("a time in another form")
     return checked_created(value)
+
+
+def _object_id(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or id_text(value) is None):
+        raise BadFrameError("an object's id in another form")
+    return value
 
 
 def _flaws(value: object) -> tuple[str, ...]:

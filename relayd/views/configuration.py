@@ -7,6 +7,7 @@ from relayd.config.config import Config
 from relayd.core.conditions import Among, Condition, Operators
 from relayd.core.endpoint import Endpoint, endpoint_name
 from relayd.core.glob import Glob
+from relayd.core.order import longest_block_s
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.tls import Tls
 
@@ -59,12 +60,16 @@ def _subscription_document(
 ) -> dict[str, object]:
     endpoint = endpoints[subscription.url]
     previous = subscription.previous_secret
+    order_by = subscription.selection.order_by
     return {
         "name": subscription.name,
         "url": shown_url(subscription),
         "url_from": subscription.url_source,
         "events": list(subscription.selection.events),
         "where": conditions_as_written(subscription.selection.where),
+        "order_by": None if order_by is None else order_by.path,
+        "on_exhausted": None if order_by is None else "hold" if order_by.hold else "skip",
+        "longest_block_s": None if order_by is None else round(_longest_block_s(subscription), 1),
         "active": subscription.active,
         "secret_from": subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
@@ -78,6 +83,10 @@ def _subscription_document(
         "retry_s": list(subscription.retry),
         "attempts": len(subscription.retry) + 1,
     }
+
+
+def _longest_block_s(subscription: Subscription) -> float:
+    return longest_block_s(subscription.retry, subscription.timeout_s)
 
 
 def _signature_document(scheme: SignatureScheme | HeaderSignature) -> object:

@@ -47,6 +47,8 @@ def event_document(
         "id": event.id,
         "type": event.type,
         "market_id": event.market_id,
+        "object_id": event.object_id,
+        "sequence": event.sequence,
         **moment_fields("created_at", float(event.created)),
         **moment_fields("accepted_at", event.accepted_at),
         "source": event.source,
@@ -71,6 +73,8 @@ def delivery_document(
         "event_id": delivery.event_id,
         "event_type": delivery.event_type,
         "market_id": delivery.market_id,
+        "object_id": delivery.object_id,
+        "sequence": delivery.sequence,
         "subscription": delivery.subscription,
         "state": delivery.state,
         "hold": delivery.hold,
@@ -82,7 +86,18 @@ def delivery_document(
         **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
+        **place_document(delivery),
         **in_flight_document(delivery, in_flight),
+    }
+
+
+def place_document(delivery: ListedDelivery) -> dict[str, object]:
+    """Return a delivery's place in its order: what it is behind, and which one has its turn."""
+    place = delivery.place
+    return {
+        "order_key": None if place is None else place.key,
+        "behind": None if place is None else place.behind,
+        "behind_first": None if place is None else place.first,
     }
 
 

@@ -4,13 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.config.partial import PartialConfig
+from relayd.core.conditions import shown
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.hold import Hold
 from relayd.core.js_json import Parsed, parse_json
 from relayd.core.matching import Matcher
-from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
-from relayd.views.deliveries import InFlight, in_flight_document, unfaithful_fields
+from relayd.queue.snapshot_values import (
+    Attempt,
+    DeliveryDetail,
+    EventDetail,
+    ListedDelivery,
+    Place,
+)
+from relayd.views.deliveries import (
+    InFlight,
+    in_flight_document,
+    place_document,
+    unfaithful_fields,
+)
 from relayd.views.moments import about, clock_time, iso
 
 _HOLD_WORDS = {
@@ -115,6 +127,11 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
                 f"given up at {ended} after {count}; {_failed(last)}."
                 f" `relayd replay {delivery.id}` sends it again"
             )
+            if delivery.place is not None:
+                reason += (
+                    f". Events with the same {_key_words(delivery.place)} wait behind it until that"
+                    f" succeeds (on_exhausted: hold), or until `relayd cancel {delivery.id}`"
+                )
             return Explanation(name, "exhausted", reason, detail)
         case State.CANCELLED:
             tried = f"; {_failed(last)}" if last is not None else ", before any attempt"
@@ -152,6 +169,8 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
     health = circumstances.health.get(url, Health())
     if not circumstances.running:
         return "relayd is not running, so nothing is sent"
+    if delivery.place is not None and delivery.place.behind is not None:
+        return _turn_words(delivery.place)
     # Due later than that, it waits for its own time, which is what comes next.
     if health.held_until > now and (delivery.due_at or 0.0) <= health.held_until:
         return (
@@ -187,6 +206,18 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
     return words
 
 
+def _turn_words(place: Place) -> str:
+    """Return what a delivery is behind, and which one has its turn."""
+    words = f"its turn comes after {place.behind}, with the same {_key_words(place)}"
+    if place.first != place.behind:
+        words += f"; the first of them is {place.first}"
+    return f"{words}: `relayd explain {place.first}` says what that waits for"
+
+
+def _key_words(place: Place) -> str:
+    return f"order_by value, {shown(place.key)}"
+
+
 def _recovery_releases(delivery: ListedDelivery, health: Health) -> bool:
     """Tell whether the recovery of its endpoint would give a retry an attempt before its time."""
     retrying = delivery.state is State.RETRYING
@@ -201,6 +232,8 @@ def explanation_document(
         "id": event.id,
         "type": event.type,
         "market_id": event.market_id,
+        "object_id": event.object_id,
+        "sequence": event.sequence,
         "unfaithful": list(unfaithful_fields(event)),
         "accepted_at": iso(event.accepted_at),
         "accepted_at_unix": event.accepted_at,
@@ -225,5 +258,6 @@ def _subscription_document(
         "attempts": None if delivery is None else delivery.attempts,
         "until": iso(each.until),
         "until_unix": each.until,
+        **({} if delivery is None else place_document(delivery)),
         **({} if delivery is None else in_flight_document(delivery, in_flight)),
     }

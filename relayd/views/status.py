@@ -102,6 +102,8 @@ def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
         "name": each.name,
         "hold": each.hold,
         "waiting": each.waiting,
+        "behind": each.behind,
+        "blocking": each.blocking,
         **moment_fields("oldest_waiting_at", each.oldest_accepted_at),
         **moment_fields("next_attempt_at", each.next_due_at),
     }

@@ -9,7 +9,7 @@ from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
-from relayd.queue.values import Changed, Claim, Recording, Want
+from relayd.queue.values import Changed, Claim, Cursor, Declared, Horizon, Recording, Want
 
 GONE = Outcome(0.1, status=410, failure=Failure.STATUS)
 SCHEDULE = (100.0,)
@@ -27,11 +27,21 @@ async def claim(
 
 
 async def record(
-    queue: UnderTest, delivery: Delivery, outcome: Outcome, health: Health | None = None
+    queue: UnderTest,
+    delivery: Delivery,
+    outcome: Outcome,
+    health: Health | None = None,
+    *,
+    schedule: tuple[float, ...] = SCHEDULE,
+    keeps_place: bool = False,
 ) -> bool:
-    decided = decide(delivery, outcome, SCHEDULE, started_at=queue.now, now=queue.now, jitter=0.0)
+    decided = decide(delivery, outcome, schedule, started_at=queue.now, now=queue.now, jitter=0.0)
     made = Recording(
-        decided, URL, None if health is None else lambda: health, release=queue.queue.newest_release
+        decided,
+        URL,
+        None if health is None else lambda: health,
+        release=queue.queue.newest_release,
+        keeps_place=keeps_place,
     )
     return await queue.queue.record(made)
 
@@ -178,7 +188,7 @@ async def test_an_attempt_that_fails_changes_nothing_of_what_was_replayed_meanwh
     assert await queue.queue.replay([seq]) == Changed(1, frozenset({"books"}))
     replayed = (await queue.rows())[seq]
     assert not await record(queue, delivery, FAILED)
-    state, attempts, step, due_at, _ = (await queue.rows())[seq]
+    state, attempts, step, due_at, *_ = (await queue.rows())[seq]
     assert (state, step, due_at) == (State.PENDING, 0, replayed[3])
     assert attempts == 1
 
@@ -203,3 +213,140 @@ async def test_a_backfill_makes_each_delivery_once(queue: UnderTest) -> None:
     await add(queue, "books")
     assert await queue.queue.backfill("mail", [1, 2]) == 1
     assert await queue.queue.backfill("mail", [1, 2]) == 0
+
+
+# Order: see core.order.
+
+
+async def found(queue: UnderTest) -> list[int]:
+    return [each.seq for each in (await claim(queue)).deliveries]
+
+
+async def attempted(queue: UnderTest, outcome: Outcome, *, keeps_place: bool = False) -> int:
+    """Attempt what is first, which exhausts it if it fails; return its number."""
+    delivery = (await claim(queue, count=1)).deliveries[0]
+    await record(queue, delivery, outcome, schedule=(), keeps_place=keeps_place)
+    return delivery.seq
+
+
+async def test_of_each_key_the_first_one_is_found_and_of_each_subscription(
+    queue: UnderTest,
+) -> None:
+    first = await add(queue, "books", key="a")
+    await add(queue, "books", key="a")
+    others = [await add(queue, "books", key="b"), await add(queue, "mail", key="a")]
+    others.append(await add(queue, "books"))
+    assert await found(queue) == [first, *others]
+
+
+async def test_the_next_one_has_its_turn_when_the_one_before_it_is_delivered(
+    queue: UnderTest,
+) -> None:
+    seqs = [await add(queue, "books", key="a") for _ in range(3)]
+    assert [await attempted(queue, OK) for _ in seqs] == seqs
+
+
+async def test_a_retry_blocks_those_behind_it_whatever_is_released(queue: UnderTest) -> None:
+    first = await add(queue, "books", key="a")
+    await add(queue, "books", key="a")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, FAILED)
+    assert await found(queue) == []
+    await queue.queue.release("books")
+    assert await found(queue) == [first]
+    assert (await claim(queue, busy=frozenset({first}))).deliveries == ()
+
+
+async def test_an_exhausted_one_is_skipped_and_a_replay_of_it_is_unordered(
+    queue: UnderTest,
+) -> None:
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await attempted(queue, FAILED)
+    assert await found(queue) == [second]
+    await queue.queue.replay([first])
+    assert set(await found(queue)) == {first, second}
+
+
+async def test_with_hold_an_exhausted_one_blocks_until_it_is_replayed_with_success(
+    queue: UnderTest,
+) -> None:
+    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await attempted(queue, FAILED, keeps_place=True)
+    assert await found(queue) == []
+    await queue.queue.replay([first])
+    assert await attempted(queue, FAILED, keeps_place=True) == first
+    assert await found(queue) == []
+    await queue.queue.replay([first])
+    assert await attempted(queue, OK, keeps_place=True) == first
+    assert await found(queue) == [second]
+
+
+@pytest.mark.parametrize("how", ["cancel", "skip"])
+async def test_what_is_held_goes_on_once_it_is_given_up_or_the_configuration_skips(
+    queue: UnderTest, how: str
+) -> None:
+    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await attempted(queue, FAILED, keeps_place=True)
+    if how == "cancel":
+        assert await queue.queue.cancel([first]) == Changed(1, frozenset({"books"}))
+        assert (await states(queue))[first] is State.CANCELLED
+    else:
+        await queue.queue.declare([Declared(name, URL, True) for name in NAMES])
+        assert (await states(queue))[first] is State.EXHAUSTED
+    assert await found(queue) == [second]
+
+
+async def test_only_an_exhausted_one_that_is_in_an_order_can_be_given_up(queue: UnderTest) -> None:
+    first = await add(queue, "books")
+    await attempted(queue, FAILED)
+    assert (await queue.queue.cancel([first])).count == 0
+
+
+@pytest.mark.parametrize("keeps_place", [False, True])
+async def test_a_quarantined_one_is_as_any_that_is_exhausted(
+    queue: UnderTest, keeps_place: bool
+) -> None:
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await queue.queue.quarantine(first, "a defect", keeps_place=keeps_place)
+    assert await found(queue) == ([] if keeps_place else [second])
+
+
+async def test_one_that_is_cancelled_in_between_leaves_the_order(queue: UnderTest) -> None:
+    first, second, third = [await add(queue, "books", key="a") for _ in range(3)]
+    await queue.queue.cancel([second])
+    assert await found(queue) == [first]
+    await attempted(queue, OK)
+    assert await found(queue) == [third]
+
+
+async def test_an_exhausted_one_that_blocks_others_is_kept_whatever_its_age(
+    queue: UnderTest,
+) -> None:
+    first = await add(queue, "books", key="a")
+    await add(queue, "books", key="a")
+    await attempted(queue, FAILED, keeps_place=True)
+    queue.now += 1000.0
+    horizon = Horizon(queue.now, queue.now)
+    async with queue.queue.survey() as survey:
+        assert (await survey.prunable(horizon, Cursor())).events == ()
+    assert await queue.queue.prune(horizon, [1]) == 0
+    await queue.queue.cancel([first])
+    queue.now += 1000.0
+    assert await queue.queue.prune(Horizon(queue.now, queue.now), [1]) == 1
+
+
+async def test_a_backlog_is_handed_over_in_its_order(queue: UnderTest) -> None:
+    seqs = [await add(queue, "books", key="a") for _ in range(2)]
+    newer = await add(queue, "mail", key="a")
+    await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert await found(queue) == seqs[:1]
+    assert [await attempted(queue, OK) for _ in range(3)] == [*seqs, newer]
+
+
+async def test_what_is_behind_one_in_flight_is_not_handed_over_before_it(queue: UnderTest) -> None:
+    first = await add(queue, "books", key="a")
+    await add(queue, "books", key="a")
+    step = await queue.queue.hand_over("books", "mail", after=0, in_flight=(first,))
+    assert (step.moved, step.in_flight) == (0, 2)

@@ -25,7 +25,9 @@ OTHER_URL = "https://other.example/hook"
 SEQS = st.lists(st.integers(1, 8), min_size=1, max_size=8, unique=True)
 SUBSCRIPTIONS = st.lists(st.sampled_from(NAMES), unique=True)
 
-ACCEPT = st.tuples(st.just("accept"), st.integers(1, 6), st.booleans(), SUBSCRIPTIONS)
+KEYS = st.sampled_from([None, "order_1", "order_1", "order_2"])
+
+ACCEPT = st.tuples(st.just("accept"), st.integers(1, 9), st.booleans(), SUBSCRIPTIONS, KEYS)
 ATTEMPT = st.tuples(st.just("attempt"), st.sampled_from([OK, FAILED, FAILED]))
 
 STEPS = st.one_of(
@@ -47,7 +49,12 @@ STEPS = st.one_of(
         st.just("declare"),
         st.dictionaries(
             st.sampled_from(NAMES),
-            st.tuples(st.sampled_from([URL, OTHER_URL]), st.booleans(), st.sampled_from([b"a", b"b"])),
+            st.tuples(
+                st.sampled_from([URL, OTHER_URL]),
+                st.booleans(),
+                st.sampled_from([b"a", b"b"]),
+                st.booleans(),
+            ),
         ),
     ),
     st.tuples(st.just("hand over"), st.booleans()),
@@ -73,7 +80,8 @@ BEGIN: list[tuple[Any, ...]] = [
 
 def shown(each: Delivery) -> tuple[object, ...]:
     found = (each.subscription, each.event_id, each.event_type, each.state, each.body)
-    return (each.seq, *found, each.attempts, each.step, each.due_at, each.extra)
+    ordered = (each.sequence, each.order_key)
+    return (each.seq, *found, each.attempts, each.step, each.due_at, each.extra, *ordered)
 
 
 class Driver:
@@ -84,6 +92,7 @@ class Driver:
         self.queue = under_test.queue
         self.in_flight: dict[int, tuple[Delivery, int]] = {}
         self.recovery = 0
+        self.keeping: set[str] = set()
 
     async def do(self, step: tuple[Any, ...]) -> object:
         """Do one step; return what the queue answered."""
@@ -93,9 +102,12 @@ class Driver:
         )
         return await done(*values)
 
-    async def accept(self, number: int, other: bool, names: list[str]) -> object:
+    async def accept(
+        self, number: int, other: bool, names: list[str], key: str | None = None
+    ) -> object:
         event = make_event(f"evt_{number}", data={"object": {"other": other}})
-        return await self.queue.accept([NewEvent(event, "socket", tuple(sorted(names)))])
+        keys = () if key is None else tuple((name, key) for name in sorted(names))
+        return await self.queue.accept([NewEvent(event, "socket", tuple(sorted(names)), keys)])
 
     async def finish(self, outcome: Outcome) -> object:
         return [await self.record(seq, outcome) for seq in sorted(self.in_flight)]
@@ -115,10 +127,12 @@ class Driver:
         if seq not in await self.under_test.rows():
             return None
         self.in_flight.pop(seq, None)
-        return await self.queue.quarantine(seq, "a defect")
+        keeps_place = (await self.under_test.rows())[seq][4] in self.keeping
+        return await self.queue.quarantine(seq, "a defect", keeps_place=keeps_place)
 
-    async def declare(self, found: dict[str, tuple[str, bool, bytes]]) -> object:
+    async def declare(self, found: dict[str, tuple[str, bool, bytes, bool]]) -> object:
         declared = [Declared(name, *each) for name, each in found.items()]
+        self.keeping = {each.name for each in declared if each.keeps_place}
         return await self.queue.declare(declared, OWN_TYPES)
 
     async def hand_over(self, back: bool) -> object:
@@ -178,7 +192,9 @@ class Driver:
         delivery, release = self.in_flight.pop(seq)
         now = self.under_test.now
         decided = decide(delivery, outcome, SCHEDULE, started_at=now, now=now, jitter=0.0)
-        return await self.queue.record(Recording(decided, URL, None, release=release))
+        keeps_place = delivery.subscription in self.keeping
+        recording = Recording(decided, URL, None, release=release, keeps_place=keeps_place)
+        return await self.queue.record(recording)
 
     async def state(self) -> object:
         """Return all that the queue shows of itself."""

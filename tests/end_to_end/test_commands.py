@@ -330,3 +330,52 @@ async def test_emit_without_any_way_says_what_to_do(tmp_path: Path) -> None:
         "emit", "order.created", "--sample", "--via", "spool", config=config, status=1
     )
     assert "add one under `spools:`" in printed
+
+
+async def test_events_are_found_by_their_objects_id_and_are_numbered(tmp_path: Path) -> None:
+    async with open_receiver() as receiver:
+        make_spool(tmp_path / "spool.db")
+        config = write_config(
+            tmp_path,
+            {"books": {"url": receiver.url, "events": "order.*"}},
+            spools={"market": {"path": "spool.db"}},
+        )
+        async with running(config) as relayd:
+            about = '{"id":"order_456"}'
+            first = (await asked("emit", "order.created", "--object", about, config=config))[
+                "events"
+            ][0]["id"]
+            await delivered(relayd, first)
+            with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as spool:
+                spool.execute(
+                    "INSERT INTO relayd_spool (id, type, data)"
+                    " VALUES ('evt_spool', 'order.completed', '{\"object\":{\"id\":\"order_456\"}}'),"
+                    " ('evt_user', 'user.created', '{\"object\":{\"id\":77}}')"
+                )
+            await delivered(relayd, "evt_spool")
+            await command("replay", first, "--yes", config=config)  # it was delivered
+            await command("test", "books", config=config)
+            found = await asked("events", "--object", "order_456", config=config)
+            assert [each["id"] for each in found["events"]] == ["evt_spool", first]
+            unmatched = await asked("events", "--unmatched", config=config)
+            assert [each["id"] for each in unmatched["events"]] == ["evt_user"]
+            about_it = await asked("explain", "order_456", config=config)
+            assert about_it["id"] == "evt_spool"
+            assert [each["id"] for each in about_it["events_about_it"]] == ["evt_spool", first]
+            assert (await asked("explain", "77", config=config))["id"] == "evt_user"
+            words = await command("explain", "order_456", config=config)
+            assert f"relayd explain {first}" in words
+            assert max(map(len, words.splitlines())) <= 80
+            listed = await asked("deliveries", "--object", "order_456", config=config)
+            assert [each["event_id"] for each in listed["deliveries"]] == ["evt_spool", first]
+            none = await command("explain", "order_9", config=config, status=1)
+            assert "none about an object with this id" in none
+            of_type = await run_command("events", "order.created", config=config)
+            assert b"relayd types order.created" in of_type.stderr
+            assert first.encode() in of_type.stdout
+            assert "relayd explain order_456" in await command(
+                "events", "order_456", config=config, status=2
+            )
+        numbers = [each.header("X-LocallyGrown-Sequence") for each in receiver.requests]
+        expected = [str(each["sequence"]) for each in reversed(found["events"])]
+        assert numbers == [*expected, None], "a sample has none"

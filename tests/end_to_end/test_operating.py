@@ -575,11 +575,11 @@ async def test_a_replay_that_is_cut_off_can_be_given_again(tmp_path: Path) -> No
     total = 20_000
     with closing(sqlite3.connect(tmp_path / "queue.db")) as db, db:
         db.executemany(
-            "INSERT INTO events VALUES (?, 'market_123', ?, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d')",
+            "INSERT INTO events VALUES (?1, 'market_123', ?2, 'order.created', 1, 1.0, 'socket', x'00', x'7b7d', ?1, NULL)",
             ((number, f"evt_{number}") for number in range(1, total + 1)),
         )
         db.executemany(
-            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?, 0, 0)",
+            "INSERT INTO deliveries VALUES (?, ?, 1, 'exhausted', 6, 5, 1.0, NULL, ?, 0, 0, NULL, NULL)",
             # Ended just now, so that nothing is pruned meanwhile.
             ((number, number, time.time()) for number in range(1, total + 1)),
         )

@@ -23,6 +23,7 @@ WANTED: Mapping[str, tuple[str, ...]] = {
     "unruly": ("order.created",),
     "limited": ("user.created",),
     "hopeless": ("inventory.updated",),
+    "ordered": ("order.completed", "user.created"),
 }
 """What each receiver subscribed to that the operator leaves alone."""
 
@@ -93,6 +94,12 @@ subscriptions:
   all: {{url: "{urls[all]}", events: ["order.*", "user.*", "inventory.*"], secret: {secret}, rate_limit: {rate}/s}}
   unruly: {{url: "{urls[unruly]}", events: order.created, secret: {secret}, rate_limit: 100000/s}}
   limited: {{url: "{urls[limited]}", events: user.created, secret: {secret}, rate_limit: {limit}/min}}
+  ordered:
+    url: "{urls[ordered]}"
+    events: [order.completed, user.created]
+    secret: {secret}
+    rate_limit: 100000/s
+    order_by: data.object.lane
   hopeless:
     url: "{urls[hopeless]}"
     events: inventory.updated

@@ -1,8 +1,8 @@
 """Runs the real process under load, and does a plan's faults to it, while an operator acts.
 
 Several producers (spools in both journal modes, and the socket) write down what was accepted;
-several receivers (one of no manners, one with a low limit, one that refuses everything, four
-between which the operator moves subscriptions) write down what they saw. `violations` then compares
+several receivers (one of no manners, one with a low limit, one that refuses everything, one that
+gets its events in order, four between which the operator moves subscriptions) write down what they saw. `violations` then compares
 the records of both ends. (What the scheduler does with a plan is its own.)
 """
 
@@ -76,6 +76,7 @@ class Run:
             "unruly": Receiver(SECRET, seed=next(seeds), acts=UNRULY),
             "limited": Receiver(SECRET, seed=next(seeds), failing=failing),
             "hopeless": Receiver(SECRET, seed=next(seeds), failing=1.0),
+            "ordered": Receiver(SECRET, seed=plan.seed, failing=failing),
             **{
                 place: Receiver(SECRET, seed=next(seeds), acts=BUSY, delay_s=0.03)
                 for place in PLACES

@@ -30,6 +30,9 @@ TYPES = {
 }
 _SHARES = (40, 54, 5, 1, 10, 10)
 
+LANES = 23
+"""Events of one lane are in order, for the subscription that asks for it."""
+
 SUBSCRIPTION_HEADER = "X-Subscription"
 """Names the subscription in its requests, where several share a receiver."""
 
@@ -58,6 +61,10 @@ class Request:
     signature_ok: bool
     status: int
     subscription: str = ""
+    sequence: int = 0
+    """The event's number, 0 where it has none."""
+    lane: str = ""
+    """What the event is ordered by, where a subscription does."""
     closed: bool = False
     """Whether the connection was closed at once, without a byte of an answer."""
     ended: float = math.inf
@@ -192,6 +199,7 @@ class Receiver:
     def record(self, headers: Any, body: bytes) -> tuple[int, Request]:
         """Write down a request, and return what to do with it."""
         at = time.monotonic()
+        event = json.loads(body)
         signature_ok = verify(body, headers["X-LocallyGrown-Signature"], self._secret)
         with self._lock:
             [act] = self._plan.choices(self._acts, self._weights)
@@ -200,13 +208,15 @@ class Receiver:
             self.taken += STATUS.get(act) == 200
             request = Request(
                 at=at,
-                event_id=json.loads(body)["id"],
+                event_id=event["id"],
                 delivery_id=headers["X-LocallyGrown-Delivery"],
                 attempt=int(headers["X-LocallyGrown-Attempt"]),
                 body_hash=hashlib.sha256(body).hexdigest(),
                 signature_ok=signature_ok,
                 status=STATUS.get(act, 0),
                 subscription=headers.get(SUBSCRIPTION_HEADER, ""),
+                sequence=int(headers.get("X-LocallyGrown-Sequence", "0")),
+                lane=event["data"]["object"].get("lane", ""),
                 closed=act == Act.RESET,
             )
             self.requests.append(request)
@@ -274,7 +284,12 @@ class _Producer(threading.Thread):
         for letter in letters:
             self._number += 1
             data = {
-                "object": {"id": f"order_{self._number}", "total": self._number, "name": PAYLOAD}
+                "object": {
+                    "id": f"order_{self._number}",
+                    "lane": f"lane_{self._number % LANES}",
+                    "total": self._number,
+                    "name": PAYLOAD,
+                }
             }
             if self._plan.random() < 0.01:
                 data["object"]["notes"] = "x" * self._plan.randrange(100_000)

@@ -10,6 +10,7 @@ from torture.operated import violations_of_operations
 from torture.recording import Request
 from torture.repeats import CUT_OFF, violations_of_repeats
 from torture.timeline import Cancellation, Timeline
+from torture.violations import violations_of_order
 
 
 def request(
@@ -188,3 +189,26 @@ def test_samples_are_sent_as_often_as_they_were_asked_for() -> None:
     assert "samples sent" in operated([sample], timeline)[0]
     timeline.tests["m0"] += 1
     assert operated([sample], timeline) == []
+
+
+def in_lane(sequence: int, at: float, lane: str = "lane_1", number: int = 1) -> Request:
+    return replace(request(sequence, at, number), sequence=sequence, lane=lane)
+
+
+def test_what_is_in_order_is_no_violation() -> None:
+    requests = [
+        in_lane(1, 0.0),
+        in_lane(1, 1.0, number=2),
+        in_lane(9, 2.0),
+        in_lane(2, 3.0, "lane_2"),
+    ]
+    assert [*violations_of_order(requests, Observed())] == []
+
+
+def test_an_older_event_of_a_lane_after_a_newer_one_is_found() -> None:
+    requests = [in_lane(2, 0.0), in_lane(1, 1.0), in_lane(3, 2.0)]
+    [found] = violations_of_order(requests, Observed())
+    assert found == "out of its order: evt_1_p (attempt 1) after evt_2_p"
+    assert [*violations_of_order(requests, Observed(given_up={("evt_1_p", "ordered")}))] == []
+    [unnumbered] = violations_of_order([in_lane(0, 0.0)], Observed())
+    assert "has no number" in unnumbered

@@ -133,7 +133,7 @@ def attempt(number: int, at: float, status: int = 500) -> Request:
 def judged(attempts: list[Request], kills: Sequence[float] = ()) -> list[str]:
     """Judge a run of one event, for which the hopeless receiver saw these attempts."""
     taken = replace(attempt(1, 0.0), status=200, delivery_id="dlv_tag_8")
-    elsewhere = {"all": [taken], "unruly": [], "limited": []}
+    elsewhere = {"all": [taken], "unruly": [], "limited": [], "ordered": []}
     produced = Produced(committed={"evt_one_1_i"})
     report = Report(make_plan(1, 0), produced, {**elsewhere, "hopeless": attempts})
     report.interruptions = list(kills)

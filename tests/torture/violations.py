@@ -97,6 +97,7 @@ def violations(report: Report) -> list[str]:
         *_of_events(report),
         *_of_operated_events(report),
         *_of_attempts(report),
+        *violations_of_order(report.requests.get("ordered", ()), report.observed),
         *violations_of_repeats(report.requests, report.observed, report.interruptions),
         *violations_of_operations(
             {place: report.requests.get(place, ()) for place in PLACES},
@@ -201,6 +202,28 @@ def _of_a_schedule(attempts: Sequence[Request]) -> Iterator[str]:
         waited_s = first_at[number + 1] - last_at[number]
         if waited_s < wait_s * (1 - JITTER) - 0.001:
             yield f"attempt {number + 1} came after {waited_s:.3f} s, and not after {wait_s} s"
+
+
+def violations_of_order(requests: Sequence[Request], observed: Observed) -> Iterator[str]:
+    """Return where an older event of a lane came after a newer one of it, in words.
+
+    What was given up may be sent again at any time.
+    """
+    newest: dict[str, Request] = {}
+    wrong = []
+    for each in requests:
+        if each.is_test or (each.event_id, "ordered") in observed.given_up:
+            continue
+        before = newest.setdefault(each.lane, each)
+        if each.sequence < before.sequence:
+            wrong.append(f"{each.event_id} (attempt {each.attempt}) after {before.event_id}")
+        else:
+            newest[each.lane] = each
+        if not each.sequence:
+            wrong.append(f"{each.event_id} has no number")
+    yield from (f"out of its order: {each}" for each in wrong[:5])
+    if len(wrong) > 5:
+        yield f"and {len(wrong) - 5} more like these"
 
 
 def _of_resources(report: Report) -> Iterator[str]:

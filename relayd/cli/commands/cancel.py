@@ -1,5 +1,7 @@
 """`cancel`: finds pending deliveries in the queue, and has the daemon cancel them."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 import click
@@ -8,6 +10,7 @@ from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
+    Selection,
     Wanted,
     say_counts,
     say_what_is_left,
@@ -35,7 +38,8 @@ def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is in flight is still delivered if its attempt succeeds.
+    that is in flight is still delivered if its attempt succeeds. One that is exhausted and holds others
+    in their order (on_exhausted: hold) is given up, by its id.
     """
     queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
@@ -46,6 +50,7 @@ def cancel(wanted: Wanted) -> None:
                 unnamed=_CANCELLABLE,
                 named=_CANCELLABLE,
             )
+            selection = with_blocking(selection)
         change = Change("cancel", "deliveries", selection.seqs)
         total = len(change.rows)
         if not wanted.as_json:
@@ -72,3 +77,20 @@ def cancel(wanted: Wanted) -> None:
                 f"Of these, {change.in_flight:,} were in flight: each is delivered if its attempt"
                 " succeeds."
             )
+
+
+def with_blocking(selection: Selection) -> Selection:
+    """Add those that are named by id, exhausted, and hold others in their order."""
+    blocking = [
+        each
+        for each in selection.others
+        if each.state is State.EXHAUSTED and each.place is not None
+    ]
+    counts = Counter(selection.counts)
+    counts.update(each.subscription for each in blocking)
+    return replace(
+        selection,
+        seqs=sorted([*selection.seqs, *(each.seq for each in blocking)]),
+        counts=counts,
+        others=[each for each in selection.others if each not in blocking],
+    )

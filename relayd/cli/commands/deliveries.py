@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.filters import filter_options, known
+from relayd.cli.filters import filter_options, known, object_option
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import readable, reading_queue
@@ -32,6 +32,7 @@ LOOK_EVERY_S = 0.25
 Examples:
   relayd deliveries --state retrying --state held
   relayd deliveries --subscription bookkeeping --type 'order.*' --since 2h
+  relayd deliveries --object order_456
   relayd deliveries --follow --state retrying --state exhausted
 """,
 )
@@ -42,6 +43,7 @@ Examples:
     show_default=f"{DEFAULT_LIMIT}, with --follow none",
     help="How many to list.",
 )
+@object_option
 @click.option("--before", metavar="ID", help="Only those created before this delivery.")
 @click.option(
     "-f",
@@ -58,6 +60,7 @@ def deliveries(
     types: tuple[str, ...],
     since: float | None,
     until: float | None,
+    object_id: str | None,
     limit: int | None,
     before: str | None,
     follow: bool,
@@ -80,6 +83,7 @@ def deliveries(
             since=since,
             until=until,
             before=None if before is None else _seq(reading, before),
+            object_id=object_id,
         )
 
     queue = queue_place(config_path)

@@ -1,104 +1,117 @@
-"""`events`: the catalogue of event types, each with a sample."""
+"""`events`: lists accepted events, those that matched no subscription too."""
 
+import time
 from pathlib import Path
 
 import click
 
-from relayd.cli.options import complete_event_types, json_option, optional_config_option
-from relayd.cli.terminal import print_json, printable
-from relayd.cli.terminal import print_table as table_of
-from relayd.config.problem import ConfigError
-from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, description, sample, suggest
-from relayd.core.json_text import JsonValue
+from relayd.cli.filters import moment, object_option, patterns
+from relayd.cli.options import complete_event_types, config_option, json_option
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import print_json, print_lines, printable
+from relayd.cli.text.events import table_lines
+from relayd.config.queue_place import queue_place
+from relayd.core.catalogue import EVENT_TYPES
+from relayd.core.patterns import is_pattern
+from relayd.queue.event_filter import EventFilter
+from relayd.queue.interface import Snapshot
+from relayd.views.events import event_page_document
 
-SAMPLE_ID = "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1"
-SAMPLE_CREATED = 1_704_882_600
+MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 50
 
 
 @click.command(
     epilog="""\b
 Examples:
-  relayd events
-  relayd events order.created
-  relayd events --json
+  relayd events --since 1h
+  relayd events --object order_456
+  relayd events --unmatched --type 'order.*'
 """,
 )
 @click.argument("event_type", metavar="[TYPE]", required=False, shell_complete=complete_event_types)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="PATTERN",
+    callback=patterns,
+    help="Only of this type, such as order.created or order.* (repeatable).",
+)
+@object_option
+@click.option("--unmatched", is_flag=True, help="Only those that went to no subscription.")
+@click.option("--since", metavar="TIME", callback=moment, help="Accepted since: 2h ago, or a time.")
+@click.option("--until", metavar="TIME", callback=moment, help="Accepted before.")
+@click.option("--market", metavar="MARKET", help="Only of this market.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIMIT),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="How many to list.",
+)
+@click.option("--before", metavar="ID", help="Only those accepted before this event.")
 @json_option
-@optional_config_option
-def events(event_type: str | None, as_json: bool, config_path: Path | None) -> None:
-    """List the event types, or show one with a sample event as receivers get it.
+@config_option
+def events(
+    *,
+    event_type: str | None,
+    types: tuple[str, ...],
+    object_id: str | None,
+    unmatched: bool,
+    since: float | None,
+    until: float | None,
+    market: str | None,
+    limit: int,
+    before: str | None,
+    as_json: bool,
+    config_path: Path,
+) -> None:
+    """List accepted events, newest first, with the object each is about and its deliveries.
 
-    With a configuration, your market's own types (event_types:) are listed as well.
+    `relayd types` lists the types that there are.
     """
     if event_type is not None:
-        _show(event_type, as_json=as_json)
-        return
-    own = _own_types(config_path)
-    if as_json:
-        print_json({"events": [*map(_document, (*EVENT_TYPES, *RELAYD_TYPES)), *map(_own, own)]})
-        return
-    rows = [(each, description(each)) for each in (*EVENT_TYPES, *RELAYD_TYPES)]
-    table_of(("TYPE", "MEANING"), [*rows, *((each, "Your own: event_types:") for each in own)])
-    click.echo()
-    click.echo("`relayd events TYPE` shows a sample. The types relayd.* are relayd's own events,")
-    click.echo('which "*" does not match.')
-
-
-def _show(event_type: str, *, as_json: bool) -> None:
-    known = (*EVENT_TYPES, *RELAYD_TYPES)
-    if event_type not in known:
-        near = suggest(event_type, known)
-        hint = f"did you mean {near}?" if near else "`relayd events` lists the types"
-        raise click.ClickException(f"there is no {printable(event_type)} in the catalogue; {hint}")
-    if as_json:
-        print_json(_document(event_type))
-        return
-    click.echo(f"{click.style(event_type, bold=True)}: {description(event_type)}")
-    click.echo()
-    print_json(_event(event_type))
-    if event_type in EVENT_TYPES:
-        click.echo(f"\nTo hand it over: relayd emit {event_type} --sample")
-
-
-def _document(event_type: str) -> dict[str, JsonValue]:
-    return {
-        "type": event_type,
-        "description": description(event_type),
-        "from": "relayd" if event_type in RELAYD_TYPES else "market",
-        "sample": _event(event_type),
-    }
-
-
-def _own(event_type: str) -> dict[str, JsonValue]:
-    return {"type": event_type, "description": None, "from": "configuration", "sample": None}
-
-
-def _event(event_type: str) -> dict[str, JsonValue]:
-    """Return a sample of the whole event, with the keys in the order of the wire."""
-    return {
-        "id": SAMPLE_ID,
-        "type": event_type,
-        "created": SAMPLE_CREATED,
-        "data": sample(event_type),
-        "market_id": "market_123",
-        "api_version": "2024-01-01",
-    }
-
-
-def _own_types(config_path: Path | None) -> list[str]:
-    if config_path is None:
-        return []
-    # Loaded here: the configuration's parts take longer to load than the catalogue to print.
-    from relayd.config.partial import read_places  # noqa: PLC0415 - see above
-
-    try:
-        known = read_places(config_path).event_types
-    except ConfigError:
-        click.echo(
-            f"Note: {config_path} cannot be read (`relayd check` shows why); "
-            "its own types are left out.",
-            err=True,
+        _hint(event_type)
+        types = (*types, event_type)
+    with reading_queue(queue_place(config_path)) as reading:
+        wanted = EventFilter(
+            types=types,
+            since=since,
+            until=until,
+            object_id=object_id,
+            market=market,
+            unmatched=unmatched,
+            before=None if before is None else _seq(reading, before, market),
         )
-        return []
-    return sorted(known - {*EVENT_TYPES, *RELAYD_TYPES})
+        page = reading.list_events(wanted, limit)
+    if as_json:
+        print_json(event_page_document(page))
+    elif not page.events:
+        click.echo("No events.")
+    else:
+        print_lines(table_lines(page.events, time.time()))
+        if page.more:
+            click.echo(f"There are older ones: --before {page.events[-1].id}", err=True)
+
+
+def _hint(event_type: str) -> None:
+    shown = printable(event_type)
+    if not is_pattern(event_type) or not ("." in event_type or event_type in {"*", *EVENT_TYPES}):
+        raise click.UsageError(
+            f"{shown!r} is not an event type (`relayd types` lists them). `relayd explain {shown}`"
+            " finds the event with this id, or the events about the object with it."
+        )
+    click.echo(f"These are accepted events. `relayd types {shown}` describes the type.", err=True)
+
+
+def _seq(reading: Snapshot, identifier: str, market: str | None) -> int:
+    from relayd.cli.filters import one_market  # noqa: PLC0415 - one option needs it
+
+    with one_market():
+        seq = reading.event_number(identifier, market)
+    if seq is None:
+        raise click.BadParameter(
+            f"there is no event {identifier!r} in the queue", param_hint="--before"
+        )
+    return seq

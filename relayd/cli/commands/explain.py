@@ -1,6 +1,7 @@
 """`explain`: why an event did or did not arrive, for each subscription."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +12,8 @@ from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.source_waits import ask_sources, waits_for
-from relayd.cli.terminal import print_json, print_lines
+from relayd.cli.terminal import print_json, print_lines, printable
+from relayd.cli.text.events import table_lines
 from relayd.cli.text.explanation import explanation_lines
 from relayd.config.partial import PartialConfig, read_partial_config
 from relayd.config.problem import ConfigError
@@ -19,11 +21,15 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
+from relayd.queue.event_filter import EventFilter
 from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
+from relayd.views.events import event_page_document
 from relayd.views.explanation import Circumstances, explain_event, explanation_document
 
 _WITHIN_S = 2.0
+_MOST_LISTED = 10
 
 
 @click.command(
@@ -31,6 +37,7 @@ _WITHIN_S = 2.0
     epilog="""\b
 Examples:
   relayd explain evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
+  relayd explain order_456
   relayd explain dlv_9f3a1c02_17
 """,
 )
@@ -41,8 +48,9 @@ Examples:
 def explain(identifier: str, market: str | None, as_json: bool, config_path: Path) -> None:
     """Say for each subscription what became of an event: delivered, waiting, or not wanted, and why.
 
-    With a delivery's id, of that delivery alone. Why an event was not wanted is said by the
-    configuration as it is now.
+    EVENT is an event's id, or that of the object it is about (data.object.id): of several events the
+    newest is explained, and all are listed. With a delivery's id, of that delivery alone. Why an event
+    was not wanted is said by the configuration as it is now.
     """
     queue = queue_place(config_path)
     config: PartialConfig | None = None
@@ -56,6 +64,13 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     with reading_queue(queue) as reading:
         with one_market():
             event = reading.find(identifier, market)
+        about = EventPage((), more=False)
+        if event is None:
+            wanted = EventFilter(object_id=identifier, market=market)
+            about = reading.list_events(wanted, _MOST_LISTED)
+        if about.events:
+            newest = about.events[0]
+            event = reading.find(newest.id, newest.market_id)
         if event is None:
             raise click.ClickException(
                 _unknown(reading, identifier, market, config, queue, running=running)
@@ -69,12 +84,30 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
             now=now,
         )
-    one = event.id != identifier
+    one = event.id != identifier and not about.events
     explained = list(explain_event(event, None if one else config, circumstances))
     if as_json:
-        print_json(explanation_document(event, explained, circumstances))
-    else:
-        print_lines(explanation_lines(event, explained))
+        document = explanation_document(event, explained, circumstances)
+        # Where the id is the object's: the events about it, newest first, of which this is the first.
+        print_json({**document, "events_about_it": event_page_document(about)["events"]})
+        return
+    if len(about.events) > 1:
+        print_lines(_several(identifier, about, now))
+    print_lines(explanation_lines(event, explained))
+
+
+def _several(identifier: str, about: EventPage, now: float) -> Iterator[str]:
+    """Yield the events about an object, and how to have another one explained than the newest."""
+    count = f"{len(about.events)}{' or more' if about.more else ''}"
+    yield f"{count} events are about {printable(identifier)}, newest first:"
+    yield ""
+    yield from table_lines(about.events, now)
+    if about.more:
+        yield f"`relayd events --object {printable(identifier)}` lists all of them."
+    yield ""
+    yield "The newest one is explained here; for another:"
+    yield f"  relayd explain {about.events[1].id}"
+    yield ""
 
 
 def _unknown(
@@ -102,7 +135,10 @@ def _unknown(
             if (reason := waits_for(spool, sources)) is not None:
                 why = f"relayd waits there for: {reason}"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
-    return f"there is no event {identifier!r} in the queue"
+    return (
+        f"there is no event {identifier!r} in the queue, and none about an object with this id"
+        " (data.object.id)"
+    )
 
 
 def _waits_in(spool: SpoolConfig, identifier: str) -> bool:

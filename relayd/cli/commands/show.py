@@ -48,7 +48,11 @@ def show(
             raise click.ClickException(
                 f"there is no {identifier!r} in the queue"
                 + ("" if market is None else f" of market {market!r}")
-                + (f"; the ids of its deliveries begin with dlv_{reading.tag}_" if foreign else "")
+                + (
+                    f"; the ids of its deliveries begin with dlv_{reading.tag}_"
+                    if foreign
+                    else "; if it is an object's id, `relayd explain` finds its events"
+                )
             )
     in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
     if as_json:

@@ -8,6 +8,7 @@ from relayd.cli.terminal import json_text, printable, wrapped
 from relayd.config.config import Config
 from relayd.config.values import format_duration, format_size
 from relayd.core.endpoint import Endpoint
+from relayd.core.order import OrderBy, longest_block_s
 from relayd.core.secret import SourcedSecret
 from relayd.core.subscription import HeaderSignature, Subscription
 from relayd.views.configuration import conditions_as_written, shown_url
@@ -69,6 +70,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("events", ", ".join(subscription.selection.events))
         for path, wanted in conditions_as_written(subscription.selection.where).items():
             yield _line("where", f"{path}: {json_text(wanted)}")
+        if subscription.selection.order_by is not None:
+            yield _line("order", order_words(subscription, subscription.selection.order_by))
         yield _line("limits", _limits(subscription, endpoint, config))
         yield _line("retries", retry_words(subscription.retry))
         yield _line("secret", secret_words(subscription.secret))
@@ -129,6 +132,18 @@ def retry_words(retry: Sequence[float]) -> str:
         return "none: 1 attempt"
     waits = ", ".join(map(format_duration, retry))
     return f"after {waits}: {len(retry) + 1} attempts over {_over(sum(retry))}"
+
+
+def order_words(subscription: Subscription, order_by: OrderBy) -> str:
+    """Return what is sent in order, and how long one failing event can block what is behind it."""
+    longest = _over(longest_block_s(subscription.retry, subscription.timeout_s))
+    words = (
+        f"events with the same {order_by.path} one after the other; one that fails can block those"
+        f" behind it for {longest}"
+    )
+    if order_by.hold:
+        return f"{words}, and then until it is replayed with success or cancelled (hold)"
+    return f"{words}, then it is skipped"
 
 
 def _over(seconds: float) -> str:

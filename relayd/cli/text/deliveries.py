@@ -76,6 +76,8 @@ def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | No
         return f"in flight ({last})" if last else "in flight"
     if delivery.hold is not None:
         return delivery.hold.value
+    if delivery.place is not None and delivery.place.behind is not None:
+        return f"behind {delivery.place.behind}"
     if delivery.due_at is None:
         return last
     wait_s = delivery.due_at - now

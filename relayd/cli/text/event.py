@@ -27,6 +27,9 @@ def event_lines(
     yield f"  created   {clock_time(event.created)}"
     yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
     yield f"  market    {printable(event.market_id) or 'unknown'}"
+    if event.object_id is not None:
+        yield f"  object    {printable(event.object_id)}"
+    yield f"  sequence  {event.sequence}"
     yield from unfaithful_lines(event)
     yield ""
     if event.body is None:

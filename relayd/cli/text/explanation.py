@@ -24,7 +24,8 @@ def explanation_lines(event: EventDetail, explained: Sequence[Explanation]) -> I
     """Yield what became of an event at each subscription, and why."""
     yield f"{event.id}  {event.type}"
     yield f"accepted at {clock_time(event.accepted_at)} from {printable(event.source)}"
-    yield f"market {printable(event.market_id) or 'unknown'}"
+    about = "" if event.object_id is None else f", about {printable(event.object_id)}"
+    yield f"market {printable(event.market_id) or 'unknown'}{about}"
     for line in unfaithful_lines(event):
         yield line.strip()
     for each in explained:

@@ -114,6 +114,14 @@ def _waiting_words(each: SubscriptionStanding, now: float) -> str:
         return f"{each.name}{held}: nothing waits"
     words = f"{each.name}{held}: {each.waiting:,} wait, the oldest"
     words += f" since {about(now - each.oldest_accepted_at)}"
+    if each.behind:
+        words += f"; {each.behind:,} of them are behind others in their order"
+    if each.blocking:
+        many = "1 exhausted delivery holds" if each.blocking == 1 else f"{each.blocking:,} hold"
+        words += (
+            f", and {many} them until it is replayed or cancelled: `relayd deliveries"
+            f" --subscription {each.name} --state exhausted`"
+        )
     if each.next_due_at is None:
         return words
     coming = each.next_due_at - now

@@ -7,11 +7,15 @@ from hashlib import sha256
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
+from relayd.core.sequence import next_sequence
+from relayd.queue.sqlite import order
+from relayd.queue.sqlite.sequences import last_sequence
 from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
 _INSERT_EVENT = """
-INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, digest, body,
+  sequence, object_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _KNOWN = """
 SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
@@ -20,6 +24,11 @@ _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
   (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at)
 VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of our own
+
+_INSERT_ORDERED = f"""
+INSERT INTO deliveries
+  (seq, event_seq, subscription_id, state, attempts, step, scheduled_at, due_at, order_key, behind)
+VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?, ?, ?)"""  # noqa: S608 - a constant of our own
 
 _INSERT_REJECTED = """
 INSERT OR IGNORE INTO rejected
@@ -37,23 +46,29 @@ SELECT max(release) FROM (
 
 
 class Numbers:
-    """The next numbers of events and deliveries, and the last release's.
+    """The next numbers of events and deliveries, the last release's, and the last sequence number.
 
     The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
     failed are never used.
     """
 
-    def __init__(self, event: int, delivery: int, release: int = 0) -> None:
+    def __init__(self, event: int, delivery: int, release: int = 0, sequence: int = 0) -> None:
         self.event = event
         self.delivery = delivery
         self.release = release
+        self.sequence = sequence
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> "Numbers":
         """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
         used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
         [(release,)] = db.execute(_LAST_RELEASE)
-        return cls(used.get("events", 0) + 1, used.get("deliveries", 0) + 1, release or 0)
+        return cls(
+            used.get("events", 0) + 1,
+            used.get("deliveries", 0) + 1,
+            release or 0,
+            last_sequence(db),
+        )
 
 
 def accept(
@@ -72,6 +87,8 @@ def accept(
     results: list[Acceptance] = []
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
+    ordered: list[tuple[object, ...]] = []
+    taken: set[tuple[int, str]] = set()
     for new in news:
         event = new.event
         key = (event.id, event.market_id)
@@ -84,6 +101,7 @@ def accept(
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
+        numbers.sequence = next_sequence(numbers.sequence, now)
         events.append(
             (
                 seq,
@@ -95,15 +113,29 @@ def accept(
                 new.source,
                 event.digest,
                 event.body,
+                numbers.sequence,
+                event.object_id,
             )
         )
+        keys = dict(new.order_keys) if new.order_keys else {}
         for name in new.subscriptions:
-            deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
+            number = subscription_ids[name]
+            if name in keys:
+                place = (number, keys[name])
+                behind = place in taken or order.is_taken(db, *place)
+                taken.add(place)
+                ordered.append(
+                    (numbers.delivery, seq, number, now, now, keys[name], behind or None)
+                )
+            else:
+                deliveries.append((numbers.delivery, seq, number, now, now))
             numbers.delivery += 1
     if events:
         db.executemany(_INSERT_EVENT, events)
     if deliveries:
         db.executemany(_INSERT_DELIVERY, deliveries)
+    if ordered:
+        db.executemany(_INSERT_ORDERED, ordered)
     return results
 
 

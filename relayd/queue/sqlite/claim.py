@@ -22,17 +22,17 @@ from relayd.queue.values import Claim, Want
 _DUE = """
 SELECT 1, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'pending' AND due_at > :now - :fresh_for
+    AND state = 'pending' AND behind IS NULL AND due_at > :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT 0, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'pending' AND due_at <= :now - :fresh_for
+    AND state = 'pending' AND behind IS NULL AND due_at <= :now - :fresh_for
     ORDER BY due_at LIMIT :n)
 UNION ALL
 SELECT 0, due_at, seq FROM (
   SELECT due_at, seq FROM deliveries WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND due_at <= :now
+    AND state = 'retrying' AND behind IS NULL AND due_at <= :now
     ORDER BY due_at LIMIT :n)
 """
 
@@ -56,14 +56,15 @@ SELECT due_at, seq, release_seen, recovery_used FROM (
 
 _NEXT_DUE = """
 SELECT due_at FROM deliveries WHERE subscription_id = :subscription_id
-  AND state = 'retrying' AND due_at > :now
+  AND state = 'retrying' AND behind IS NULL AND due_at > :now
   ORDER BY due_at LIMIT 1
 """
 
 _LOAD = """
-SELECT d.seq, d.subscription_id, e.id, e.type, d.state, d.attempts, d.step, d.due_at, e.body
+SELECT d.seq, d.subscription_id, e.id, e.type, d.state, d.attempts, d.step, d.due_at, e.body,
+  e.sequence, d.order_key
 FROM json_each(?) AS wanted
-JOIN deliveries d ON d.seq = wanted.value AND d.due_at IS NOT NULL
+JOIN deliveries d ON d.seq = wanted.value AND d.due_at IS NOT NULL AND d.behind IS NULL
 JOIN events e ON e.seq = d.event_seq
 """
 
@@ -170,6 +171,8 @@ def _load(
             due_at=due_at,
             body=body,
             extra=extras.get(seq),
+            sequence=sequence,
+            order_key=order_key,
         )
         for (
             seq,
@@ -181,5 +184,7 @@ def _load(
             step,
             due_at,
             body,
+            sequence,
+            order_key,
         ) in db.execute(_LOAD, (json.dumps(seqs),))
     }

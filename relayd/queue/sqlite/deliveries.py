@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from relayd.core.delivery import State, delivery_id, shown_state
 from relayd.core.hold import Hold
 from relayd.queue.delivery_filter import DeliveryFilter
-from relayd.queue.snapshot_values import ListedDelivery, Page
+from relayd.queue.snapshot_values import ListedDelivery, Page, Place
 from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
 from relayd.queue.sqlite.query_plan import among_the_newest, query_for
 from relayd.queue.sqlite.read_only import Reading
@@ -28,12 +28,18 @@ def list_deliveries(reading: Reading, wanted: DeliveryFilter, limit: int) -> Pag
     return Page(tuple(load(reading, seqs[:limit])), more=len(seqs) > limit)
 
 
+_SAME_KEY = """
+FROM deliveries o INDEXED BY deliveries_in_order
+WHERE o.subscription_id = d.subscription_id AND o.order_key = d.order_key"""
+
 # An extra attempt that failed leaves scheduled_at as it was.
 _LOAD = f"""
 SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.accepted_at,
   coalesce(d.ended_at, max(d.scheduled_at, coalesce(a.started_at + a.duration_s, 0.0))),
-  CASE WHEN d.due_at IS NOT NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
-  d.ended_at, a.started_at, a.status, a.failure, d.recovery_used
+  CASE WHEN d.due_at IS NOT NULL AND d.behind IS NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
+  d.ended_at, a.started_at, a.status, a.failure, d.recovery_used, e.object_id, e.sequence, d.order_key,
+  CASE WHEN d.behind THEN (SELECT max(o.seq) {_SAME_KEY} AND o.seq < d.seq) END,
+  CASE WHEN d.behind THEN (SELECT min(o.seq) {_SAME_KEY}) END
 FROM deliveries d
 CROSS JOIN events e ON e.seq = d.event_seq
 CROSS JOIN subscriptions s ON s.id = d.subscription_id
@@ -60,7 +66,8 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         changed_at,
         *rest,
     ) in reading.db.execute(_LOAD, (json.dumps(list(seqs)),)):
-        due_at, ended_at, last_started_at, last_status, last_failure, recovery_used = rest
+        due_at, ended_at, last_started_at, last_status, last_failure, recovery_used, *last = rest
+        object_id, sequence, order_key, behind, first = last
         held = None if hold is None else Hold(hold)
         state = shown_state(State(stored), held)
         found.append(
@@ -82,6 +89,16 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 last_status=last_status,
                 last_failure=last_failure,
                 recovery_used=bool(recovery_used),
+                object_id=object_id,
+                sequence=sequence,
+                place=None if order_key is None else _place(reading, order_key, behind, first),
             )
         )
     return found
+
+
+def _place(reading: Reading, key: str, behind: int | None, first: int | None) -> Place:
+    before, head = (
+        None if each is None else delivery_id(reading.tag, each) for each in (behind, first)
+    )
+    return Place(key, before, head)

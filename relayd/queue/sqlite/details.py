@@ -36,12 +36,14 @@ def deliveries_of(reading: Reading, event_seq: int) -> list[int]:
 
 def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | None:
     row = reading.db.execute(
-        "SELECT id, type, market_id, created, accepted_at, source, body FROM events WHERE seq = ?",
+        "SELECT id, type, market_id, created, accepted_at, source, body, sequence, object_id"
+        " FROM events WHERE seq = ?",
         (event_seq,),
     ).fetchone()
     if row is None:
         return None
-    identifier, event_type, market_id, created, accepted_at, source, body = row
+    identifier, event_type, market_id, created, accepted_at, source, body, *rest = row
+    sequence, object_id = rest
     return EventDetail(
         id=identifier,
         type=event_type,
@@ -50,6 +52,8 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
         accepted_at=accepted_at,
         source=source,
         body=body,
+        sequence=sequence,
+        object_id=object_id,
         deliveries=tuple(
             DeliveryDetail(delivery, _attempts(reading, delivery.seq))
             for delivery in reversed(load(reading, seqs))

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from relayd.queue.sqlite import order
 from relayd.queue.sqlite.subscriptions import hand_over_holds
 from relayd.queue.values import HandoverStep
 
@@ -24,13 +25,21 @@ UPDATE deliveries SET subscription_id = :new,
   release_seen = CASE WHEN :another OR release_seen < :release THEN -1 ELSE release_seen END
 WHERE seq BETWEEN :first AND :through AND subscription_id = :old
   AND (due_at IS NULL OR seq NOT IN (SELECT value FROM json_each(:in_flight)))
+  AND (order_key IS NULL OR order_key NOT IN (SELECT value FROM json_each(:busy_keys)))
   AND NOT EXISTS (SELECT 1 FROM deliveries o
     WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
-RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END"""
+RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END, order_key"""
 
 _LEFT = """
-SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight)) FROM deliveries
+SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight))
+  OR coalesce(order_key IN (SELECT value FROM json_each(:busy_keys)), 0) FROM deliveries
 WHERE seq BETWEEN :first AND :through AND subscription_id = :old"""
+
+# What is behind a delivery in flight stays behind it, where it is.
+_BUSY_KEYS = """
+SELECT json_group_array(DISTINCT order_key) FROM deliveries
+WHERE subscription_id = :old AND order_key IS NOT NULL
+  AND seq IN (SELECT value FROM json_each(:in_flight))"""
 
 _OLD = """
 SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0), n.release
@@ -70,18 +79,21 @@ def hand_over(
         "in_flight": json.dumps(sorted(in_flight)),
         "now": now,
     }
+    [(values["busy_keys"],)] = db.execute(_BUSY_KEYS, values)
     [(release, another, newest)] = db.execute(_OLD, values)
     values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
     holds_moved = hand_over_holds(db, old, new)
     moved = db.execute(_MOVE, values).fetchall()
+    keys = dict.fromkeys(key for *_, key in moved if key is not None)
+    order.settle(db, ((number, key) for number in (old, new) for key in keys))
     if moved and (release or another):
         db.execute(_RELEASE, values)
         newest = max(newest, 1)
     left = db.execute(_LEFT, values).fetchall()
     busy = sum(flag for (flag,) in left)
-    waiting = sum(flag for flag, _ in moved)
-    released = sum(seen is not None and seen < newest for _, seen in moved)
+    waiting = sum(flag for flag, _, _ in moved)
+    released = sum(seen is not None and seen < newest for _, seen, _ in moved)
     return HandoverStep(
         moved=len(moved),
         waiting=waiting,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, State, origins
+from relayd.queue.sqlite import order
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.values import Changed
 
@@ -31,8 +32,9 @@ RETURNING subscription_id"""  # noqa: S608 - constants of our own
 _CANCEL = f"""
 UPDATE deliveries
 SET state = '{TRANSITIONS[State.PENDING, Change.CANCEL]}', due_at = NULL, ended_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ({_states(Change.CANCEL)})
-RETURNING subscription_id"""  # noqa: S608 - constants of our own
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND (state IN ({_states(Change.CANCEL)})
+  OR state IN ({_states(Change.GIVE_UP)}) AND order_key IS NOT NULL)
+RETURNING subscription_id, seq, order_key IS NOT NULL"""  # noqa: S608 - constants of our own
 
 _LACKING = """
 SELECT seq FROM events e
@@ -57,10 +59,13 @@ def replay(
 def cancel(
     db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, now: float
 ) -> Changed:
-    """End waiting deliveries. An attempt that is under way may still deliver one of them."""
-    return _changed(
-        db.execute(_CANCEL, {"now": now, "seqs": json.dumps(list(seqs))}).fetchall(), ids
-    )
+    """End waiting deliveries, and exhausted ones that block others in their order.
+
+    An attempt that is under way may still deliver one of them.
+    """
+    rows = db.execute(_CANCEL, {"now": now, "seqs": json.dumps(list(seqs))}).fetchall()
+    order.leave(db, [seq for _, seq, ordered in rows if ordered])
+    return _changed([(number,) for number, _, _ in rows], ids)
 
 
 def _changed(rows: Sequence[tuple[int]], ids: Mapping[str, int]) -> Changed:

@@ -35,9 +35,13 @@ WHERE d.subscription_id = s.id AND d.state = 'retrying'
   AND d.recovery_used = 0 AND d.release_seen < p.release AND d.release_seen >= s.release"""
 
 _WAITING = f"""
-SELECT s.name, count(*), min(d.seq),
+SELECT s.name, count(*), min(d.seq), total(d.behind),
+  (SELECT count(*) FROM deliveries b INDEXED BY deliveries_blocking
+   WHERE b.subscription_id = s.id AND b.order_key IS NOT NULL AND b.state = 'exhausted'
+   AND EXISTS (SELECT 1 FROM deliveries o INDEXED BY deliveries_in_order
+     WHERE o.subscription_id = b.subscription_id AND o.order_key = b.order_key AND o.seq > b.seq)),
   max({HELD_UNTIL}, min(
-    min(d.due_at),
+    min(CASE WHEN d.behind IS NULL THEN d.due_at END),
     coalesce((SELECT s.released_at {_OPERATORS} LIMIT 1), 9e9),
     coalesce((SELECT p.released_at {_RECOVERIES} LIMIT 1), 9e9)))
 FROM subscriptions s
@@ -49,7 +53,8 @@ GROUP BY s.id"""  # noqa: S608 - made of texts of our own
 _DUE = f"""
 SELECT s.url, sum(
   (SELECT count(*) FROM deliveries d INDEXED BY deliveries_waiting
-   WHERE d.subscription_id = s.id AND d.state IN ('pending', 'retrying') AND d.due_at <= :now)
+   WHERE d.subscription_id = s.id AND d.state IN ('pending', 'retrying') AND d.behind IS NULL
+     AND d.due_at <= :now)
   + (SELECT count(*) {_OPERATORS} AND d.due_at > :now)
   + (SELECT count(*) {_RECOVERIES} AND d.due_at > :now))
 FROM subscriptions s
@@ -98,7 +103,9 @@ def _subscriptions(reading: Reading) -> list[SubscriptionStanding]:
     waiting = {name: rest for name, *rest in reading.db.execute(_WAITING)}
     standings: list[SubscriptionStanding] = []
     for known in reading.subscriptions.values():
-        count, oldest, next_due_at = waiting.get(known.name, (0, None, None))
+        count, oldest, behind, blocking, next_due_at = waiting.get(
+            known.name, (0, None, 0, 0, None)
+        )
         accepted_at = None
         if oldest is not None:
             [accepted_at] = reading.db.execute(_ACCEPTED, (oldest,)).fetchone()
@@ -110,6 +117,8 @@ def _subscriptions(reading: Reading) -> list[SubscriptionStanding]:
                 waiting=count,
                 oldest_accepted_at=accepted_at,
                 next_due_at=None if known.hold is not None else next_due_at,
+                behind=int(behind),
+                blocking=blocking,
             )
         )
     return standings

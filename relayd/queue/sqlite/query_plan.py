@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from relayd.core.delivery import ENDED, WAITING, State, shown_state
 from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.event_filter import EventFilter
 from relayd.queue.sqlite.read_only import Reading
 
 _FEW_EVENTS = 20_000
@@ -128,7 +129,9 @@ def _pairs(reading: Reading, wanted: DeliveryFilter) -> list[tuple[int, State]]:
     ]
 
 
-def conditions_on_events(wanted: DeliveryFilter) -> tuple[list[str], dict[str, object]]:
+def conditions_on_events(
+    wanted: DeliveryFilter | EventFilter,
+) -> tuple[list[str], dict[str, object]]:
     """Return what a filter asks of an event `e`, with the values."""
     conditions: list[str] = []
     parameters: dict[str, object] = {}
@@ -138,6 +141,9 @@ def conditions_on_events(wanted: DeliveryFilter) -> tuple[list[str], dict[str, o
     if wanted.until is not None:
         conditions.append("e.accepted_at < :until")
         parameters["until"] = wanted.until
+    if wanted.object_id is not None:
+        conditions.append("e.object_id = :object_id")
+        parameters["object_id"] = wanted.object_id
     # A pattern is an exact type, or ends in `.*`: GLOB reads both as core.matching does. `*` is
     # every type here, since nothing is sent by asking.
     if wanted.types and "*" not in wanted.types:

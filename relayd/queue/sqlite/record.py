@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from relayd.core.delivery import AttemptRecord, Change, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
-from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite import order, statistics
 from relayd.queue.sqlite.health import write_health
 from relayd.queue.sqlite.subscriptions import note_gone
 from relayd.queue.values import Recording
@@ -76,6 +76,9 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     ]
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
+    for each in recordings:
+        if each.record.delivery.order_key is not None:
+            order.leave(db, [each.record.delivery.seq], keeps_place=each.keeps_place)
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
@@ -108,15 +111,18 @@ class Quarantined:
     attempts: int
 
 
-def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
+def quarantine(
+    db: sqlite3.Connection, seq: int, detail: str, *, now: float, keeps_place: bool = False
+) -> Quarantined | None:
     """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
 
-    Returns None for one that has ended already: then nothing is changed.
+    With `keeps_place` it blocks those behind it in its order. Returns None for one that has ended already: then nothing is changed.
     """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
     if not db.execute(_QUARANTINE, values).rowcount:
         return None
+    order.leave(db, [seq], keeps_place=keeps_place)
     return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 

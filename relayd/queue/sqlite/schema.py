@@ -41,9 +41,11 @@ def read_version(db: sqlite3.Connection) -> int:
 
 
 def is_unfinished(db: sqlite3.Connection) -> bool:
-    """Tell whether events of version 1 are still to be moved."""
-    found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (OLD_TABLE,)).fetchone()
-    return found is not None
+    """Tell whether events of an older version are still to be moved or numbered."""
+    moving = db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (OLD_TABLE,)).fetchone()
+    # They are numbered in their order.
+    newest = db.execute("SELECT sequence FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    return moving is not None or newest == (0,)
 
 
 def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:

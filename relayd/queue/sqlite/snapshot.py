@@ -5,8 +5,10 @@ from pathlib import Path
 
 from relayd.core.endpoint import Health
 from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot_values import (
     EventDetail,
+    EventPage,
     KnownSubscription,
     ListedDelivery,
     ListedInput,
@@ -18,6 +20,7 @@ from relayd.queue.snapshot_values import (
 )
 from relayd.queue.sqlite import deliveries, details, overview, selection
 from relayd.queue.sqlite.health import read_health
+from relayd.queue.sqlite.namesakes import find_event
 from relayd.queue.sqlite.read_only import Reading
 
 
@@ -41,6 +44,16 @@ class SQLiteSnapshot:
     def list_deliveries(self, wanted: DeliveryFilter, limit: int) -> Page:
         """Return the newest deliveries that match, at most `limit` of them."""
         return deliveries.list_deliveries(self._reading, wanted, limit)
+
+    def list_events(self, wanted: EventFilter, limit: int) -> EventPage:
+        """Return the newest events that match, at most `limit` of them."""
+        from relayd.queue.sqlite import events  # noqa: PLC0415 - few commands need it
+
+        return events.list_events(self._reading, wanted, limit)
+
+    def event_number(self, identifier: str, market: str | None = None) -> int | None:
+        """Return an event's number, by which it is listed, or None where there is none."""
+        return find_event(self._reading, identifier, market)
 
     def described(self, seqs: Sequence[int]) -> list[ListedDelivery]:
         """Return a few deliveries as they are shown, oldest first."""

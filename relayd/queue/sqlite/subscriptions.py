@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.core.hold import Hold, HoldChange, Holds, ended_by
+from relayd.queue.sqlite import order
 from relayd.queue.values import Declared, Waiting
 
 _SINCE: Final[Mapping[Hold, str]] = MappingProxyType(
@@ -112,11 +113,15 @@ def declare(
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    What waits for one whose URL or `made_with` changed is released by the number `release`.
+    Exhausted deliveries of those that do not keep their place block nothing any more. What waits for one
+    whose URL or `made_with` changed is released by the number `release`.
     Returns each subscription's number and hold by its name.
     """
     rows, marks = [], bytearray()
+    skipping = []
     for each in declared:
+        if not each.keeps_place:
+            skipping.append(each.name)
         presence = _ACTIVE if each.active else Hold.INACTIVE
         rows.append((each.name, each.url, presence, len(marks), len(each.made_with)))
         marks += each.made_with
@@ -124,6 +129,7 @@ def declare(
     values = {"declared": json.dumps(rows), "marks": bytes(marks), "release": release, "now": now}
     db.execute(_REMOVE_OTHERS, values)
     db.execute(_UPSERT_SUBSCRIPTIONS, values)
+    order.leave(db, order.blocking(db, json.dumps(skipping)))
     (found,) = db.execute(_SUBSCRIPTIONS).fetchone()
     return {
         name: (number, None if hold is None else Hold(hold))

@@ -153,7 +153,7 @@ async def test_a_damaged_queue_gives_no_backup(tmp_path: Path) -> None:
     await make_queue(path, 400)
     with path.open("r+b") as file:
         file.seek(4096 * 30)
-        file.write(b"\xff" * 4096 * 3)
+        file.write(b"\xff" * 4096 * 12)
     with pytest.raises(BackupError, match="the copy is damaged, and so is the queue"):
         back_up(path, target, replace=False, progress=nothing)
     assert list(tmp_path.glob("copy*")) == []

@@ -1,9 +1,10 @@
-"""A queue that version 1 wrote: what it holds afterwards, and what a kill on the way leaves."""
+"""A queue that an older version wrote: what it holds afterwards, and what a kill on the way leaves."""
 
 import hashlib
 import re
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,16 @@ from relayd.queue.sqlite.schema import migrate
 from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
 from relayd.sqlite_errors import DatabaseFullError
 
-VERSION_1 = Path(__file__).parents[2] / "queues" / "version_1.sql"
+QUEUES = Path(__file__).parents[2] / "queues"
+VERSION_1 = QUEUES / "version_1.sql"
+NUMBERED_SINCE = 4
+"""The version that gave events their numbers."""
 
 SCHEMAS = {
     1: "f45fcc5d05d388fc",
     2: "d8e26fc4317a3652",
     3: "fe185192bc174178",
+    4: "02e61be092f9cd6d",
 }
 """What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
 and its line here. A version that was released keeps its own."""
@@ -229,3 +234,108 @@ def test_the_market_of_what_relayd_wrote_is_found_again(
 ) -> None:
     del monkeypatch
     assert market_of(of_market(market, "evt_1", ',\\"market_id\\":\\"n\\"').body) == market
+
+
+def write_version(version: int, path: Path, *more: tuple[float, bytes | None]) -> None:
+    """Make the file that a version wrote, with `more` events: when each was accepted, and its body."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript((QUEUES / f"version_{version}.sql").read_text(encoding="utf-8"))
+        for number, (accepted_at, body) in enumerate(more):
+            db.execute(
+                "INSERT INTO events (market_id, id, type, created, accepted_at, source, digest, body)"
+                " VALUES ('m', ?, 'order.created', 1, ?, 'socket', x'00', ?)",
+                (f"evt_more_{number}", accepted_at, body),
+            )
+    path.chmod(0o600)
+
+
+def body_about(object_json: str) -> bytes:
+    return f'{{"id":"evt_1","type":"order.created","created":1,"data":{object_json},"market_id":"m"}}'.encode()
+
+
+@pytest.mark.parametrize("version", range(2, NUMBERED_SINCE))
+async def test_a_queue_without_numbers_is_the_same_afterwards_and_its_events_have_numbers(
+    tmp_path: Path, version: int
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version(version, path)
+    columns = "seq, market_id, id, type, created, accepted_at, source, digest, body"
+    before = rows_of(path, f"SELECT {columns} FROM events ORDER BY seq")
+    others = ("deliveries", "attempts", "subscriptions", "endpoints", "rejected", "attempt_counts")
+    kept = {name: rows_of(path, f"SELECT * FROM {name}") for name in others}
+    with structlog.testing.capture_logs() as logs:
+        await opened_once(path)
+    assert [line["event"] for line in logs] == ["queue_upgrading", "queue_upgraded"]
+    assert (logs[0]["events"], logs[1]["events"]) == (4, 4)
+    assert rows_of(path, f"SELECT {columns} FROM events ORDER BY seq") == before
+    for name in others:
+        after = [row[: len(kept[name][0])] for row in rows_of(path, f"SELECT * FROM {name}")]
+        assert after == kept[name], name
+    numbered = rows_of(path, "SELECT accepted_at, sequence, object_id FROM events ORDER BY seq")
+    assert [(int(float(str(at)) * 1e6), "order_456") for at, _, _ in numbered] == [
+        (sequence, object_id) for _, sequence, object_id in numbered
+    ]
+    assert rows_of(path, "SELECT DISTINCT order_key, behind FROM deliveries") == [(None, None)]
+    assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
+    fresh = tmp_path / "fresh.db"
+    await opened_once(fresh)
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(fresh)) as new:
+        assert schema_hash(old) == schema_hash(new)
+    with structlog.testing.capture_logs() as logs:
+        await opened_once(path)
+    assert logs == [], "it happens once"
+
+
+MORE: tuple[tuple[float, bytes | None], ...] = (
+    (NOW, body_about('{"object":{"id":"a"}}')),
+    (NOW, body_about('{"object":{"id":17}}')),
+    (NOW - 500.0, body_about('{"object":{"id":1.5}}')),  # the clock was set back
+    (NOW, body_about('{"object":{"id":true}}')),
+    (NOW, body_about('{"object":{"id":"\\ud83e"}}')),  # half of a surrogate pair
+    (NOW, body_about('{"object":{"id":"ä\\"b"}}')),
+    (NOW, body_about('{"object":[1]}')),
+    (NOW, body_about('{"object":{"id":""}}')),
+    (NOW, body_about('{"object":{"id":9007199254740993}}')),
+    (NOW, body_about('{"object":{"id":"%s"}}' % ("x" * 257))),
+    (NOW, b"\xff{"),
+    (NOW, None),
+)
+OBJECT_IDS = ["a", "17", "1.5", None, None, 'ä"b', None, None, "9007199254740993", None, None, None]
+
+
+@pytest.mark.parametrize("steps", [*range(17), None])
+async def test_a_kill_between_two_steps_of_numbering_loses_nothing_and_repeats_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version(3, path, *MORE)
+    before = rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")
+    monkeypatch.setattr(migration, "STEP_BYTES", 1)  # one event with a body a step
+    done = 0
+
+    def killed_after(db: sqlite3.Connection) -> migration.Step:
+        nonlocal done
+        if done == steps:
+            raise KilledError
+        done += 1
+        return move_step(db)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migration, "move_step", killed_after)
+        try:
+            await opened_once(path)
+            interrupted = False
+        except (KilledError, ExceptionGroup):
+            interrupted = True
+    assert interrupted == (steps is not None and steps < 17)
+    if interrupted and steps is not None and steps < 15:
+        with pytest.raises(QueueUnreadableError, match="older version"), open_reading(path):
+            pass
+    async with sqlite_loop(), open_queue(path, lambda: NOW - 9999.0) as opened:
+        await opened.accept([NewEvent(make_event("evt_new"), "socket", ())])
+    assert rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")[:-1] == before
+    numbers = [int(str(n)) for (n,) in rows_of(path, "SELECT sequence FROM events ORDER BY seq")]
+    assert all(earlier < later for earlier, later in pairwise(numbers))
+    assert numbers[-1] == numbers[-2] + 1 < 2**53
+    found = rows_of(path, "SELECT object_id FROM events WHERE id LIKE 'evt_more%' ORDER BY seq")
+    assert [row[0] for row in found] == OBJECT_IDS

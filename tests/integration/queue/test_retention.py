@@ -348,9 +348,8 @@ async def test_the_search_reads_no_whole_table(tmp_path: Path) -> None:
             *(pruning._REST, pruning._REMOVE_REST),
         ):
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
-            assert not [line for line in plan if line.startswith("SCAN") and "json" not in line], (
-                plan
-            )
+            scans = {line for line in plan if line.startswith("SCAN") and "json" not in line}
+            assert scans <= {"SCAN queue"}, "that has one row"
 
 
 def rejected_row(seq: int, size: int = 10) -> RejectedRow:

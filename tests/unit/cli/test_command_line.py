@@ -106,7 +106,7 @@ def test_help_lists_each_command_once_with_its_summary() -> None:
         (["--help"], {"trio", "httpx", "pydantic", "rich", "yaml", "sqlite3"}),
         (["--version"], {"trio", "httpx", "pydantic", "rich", "yaml", "sqlite3"}),
         (["sign", os.devnull, "--secret", "x"], {"trio", "httpx", "pydantic", "rich", "yaml"}),
-        (["events"], {"trio", "httpx", "pydantic", "yaml"}),
+        (["types"], {"trio", "httpx", "pydantic", "yaml"}),
         (["completion", "zsh"], {"trio", "httpx", "pydantic", "rich", "yaml"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -135,7 +135,7 @@ def test_a_mistyped_command_is_a_usage_error_that_suggests() -> None:
 
 
 def test_a_failure_is_one_line_with_status_1() -> None:
-    shown = CliRunner().invoke(cli, ["events", "nothing.such"])
+    shown = CliRunner().invoke(cli, ["types", "nothing.such"])
     assert shown.exit_code == 1
     assert shown.stderr.startswith("relayd: there is no nothing.such")
     assert shown.stdout == ""
@@ -182,7 +182,7 @@ def completed(words: list[str], incomplete: str) -> set[str]:
 
 def test_the_shell_completes_commands_names_and_types(tmp_path: Path) -> None:
     assert completed([], "de") == {"demo", "deliveries"}
-    assert completed(["events"], "payment.") == {
+    assert completed(["types"], "payment.") == {
         "payment.succeeded",
         "payment.failed",
         "payment.refunded",
@@ -202,14 +202,14 @@ def test_completion_scripts_call_relayd(shell: str) -> None:
 
 
 def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["events", "order.created"]
+    arguments = ["types", "order.created"]
     assert "\x1b[" in CliRunner().invoke(cli, arguments, color=True).output
     assert "\x1b[" not in CliRunner().invoke(cli, arguments).output
     monkeypatch.setenv("NO_COLOR", "1")
     undecided: Any = None
     assert "\x1b[" not in CliRunner().invoke(cli, arguments, color=undecided).output
     # As on a terminal: the context decides there, and NO_COLOR decides for it.
-    context = cli.make_context("relayd", ["events"])
+    context = cli.make_context("relayd", ["types"])
     assert cli.callback is not None
     with context:
         context.invoke(cli.callback)

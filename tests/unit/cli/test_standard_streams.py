@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 RELAYD = (sys.executable, "-m", "relayd")
-COMMANDS = (("events",), ("schema",), ("--help",), ("spool", "sql"), ("check", "--help"))
+COMMANDS = (("types",), ("schema",), ("--help",), ("spool", "sql"), ("check", "--help"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

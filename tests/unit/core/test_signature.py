@@ -299,6 +299,13 @@ def test_the_headers_of_an_attempt() -> None:
     }
 
 
+def test_an_events_sequence_number_is_a_header_and_a_sample_has_none() -> None:
+    numbered = replace(DELIVERY, sequence=1_700_000_000_000_000)
+    headers = dict(signed_headers(numbered, SUBSCRIPTION, attempt=1, now=TIME))
+    assert headers["X-LocallyGrown-Sequence"] == "1700000000000000"
+    assert "X-LocallyGrown-Sequence" not in headers_of(SUBSCRIPTION)
+
+
 def test_a_previous_secret_signs_too() -> None:
     headers = headers_of(replace(SUBSCRIPTION, previous_secret=PREVIOUS))
     assert headers["X-LocallyGrown-Signature"] == sign(BODY, SECRET)

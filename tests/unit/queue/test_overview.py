@@ -110,7 +110,7 @@ def test_what_fills_the_queue_costs_the_same_in_a_large_one(path: Path) -> None:
     change(
         path,
         "WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
-        " INSERT INTO events SELECT i, 'm', 'evt_' || i, 'a.b', i, i, 'socket', x'', x'' FROM n",
+        " INSERT INTO events SELECT i, 'm', 'evt_' || i, 'a.b', i, i, 'socket', x'', x'', i, 'order_' || i FROM n",
     )
     instructions = 0
 

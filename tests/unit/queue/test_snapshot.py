@@ -276,12 +276,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
         db.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
             " INSERT INTO events SELECT i, 'market_123', 'evt_' || i,"
-            " iif(i % 1000, 'order.created', 'payment.failed'), i, i, 'socket', x'', x'' FROM n",
+            " iif(i % 1000, 'order.created', 'payment.failed'), i, i, 'socket', x'', x'', i, 'order_' || i FROM n",
             (MANY,),
         )
         db.execute(
             "INSERT INTO deliveries SELECT seq, seq, 1, iif(seq % 100, 'delivered', 'retrying'), 1,"
-            " 1, seq, iif(seq % 100, NULL, seq), iif(seq % 100, seq, NULL), 0, 0 FROM events"
+            " 1, seq, iif(seq % 100, NULL, seq), iif(seq % 100, seq, NULL), 0, 0, NULL, NULL FROM events"
         )
     db.close()
     with open_reading(path) as opened:

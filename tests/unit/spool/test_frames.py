@@ -71,7 +71,7 @@ def checked(text: Any, blob: bytes, paths: tuple[str, ...] = ()) -> list[Event]:
 def test_events_come_out_as_they_went_in() -> None:
     events = [
         event(data='{"object":{"id":1,"name":"Zoë 🥕"}}'),
-        event("evt_2", market_id=b"market_9", api_version=b"v2"),
+        event("evt_2", '{"object":{"id":"order_7"}}', market_id=b"market_9", api_version=b"v2"),
         event("evt_3", data='{"n":12345678901234567890}'),
     ]
     text, blob = packed(*events)
@@ -82,7 +82,9 @@ def test_events_come_out_as_they_went_in() -> None:
         assert (read.id, read.type, read.created) == (sent.id, sent.type, sent.created)
         assert (read.market_id, read.api_version) == (sent.market_id, sent.api_version)
         assert read.data is None
+        assert read.object_id == sent.object_id
         assert read.envelope == sent.envelope
+    assert [each.object_id for each in events] == ["1", "order_7", None]
 
 
 def test_values_at_the_conditions_paths_come_with_an_event() -> None:
@@ -129,11 +131,11 @@ def test_the_largest_event_fits_into_a_frame_of_its_own() -> None:
     assert read.body == largest.body
 
 
-GOOD = ["evt_1", "order.created", 7, None, None, len(event().body), None, 0]
+GOOD = ["evt_1", "order.created", 7, None, None, len(event().body), None, None, 0]
 
 
 def lying(**changes: object) -> Any:
-    keys = ("id", "type", "created", "market", "version", "size", "flaws", "values")
+    keys = ("id", "type", "created", "market", "version", "size", "flaws", "object_id", "values")
     return [0, [[changes.get(key, value) for key, value in zip(keys, GOOD, strict=True)]]]
 
 
@@ -147,7 +149,8 @@ def lying(**changes: object) -> Any:
         lying(market="a\x1b[31m"), lying(market="\ud800"), lying(version=["v"]),
         lying(version="v2"), lying(size=10**9), lying(size=-5), lying(size=0), lying(size=True),
         lying(size=len(event().body) - 1), lying(size="90"), lying(flaws="data.a"),
-        lying(flaws=[]), lying(flaws=["a"] * 21), lying(flaws=["a" * 501]), lying(flaws=[7]),
+        lying(object_id=7), lying(object_id=""), lying(object_id="x" * 257), lying(object_id="\ud800"),
+        lying(object_id=["a"]), lying(flaws=[]), lying(flaws=["a"] * 21), lying(flaws=["a" * 501]), lying(flaws=[7]),
         lying(values=[[1]]), lying(values=7), lying(values=[1]),
         [1, lying()[1]], [None, lying()[1]], [[0], lying()[1]], [0, []], [0], [], {}, None, 7,
         [0, [[]]], [0, [None]], [0, lying()[1] * 2], [0, [GOOD[:-1]]],

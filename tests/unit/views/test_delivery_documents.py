@@ -17,6 +17,8 @@ def test_the_documents_keys_are_the_contract() -> None:
                 "event_id": "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1",
                 "event_type": "order.created",
                 "market_id": "market_123",
+                "object_id": "order_456",
+                "sequence": 1_700_000_000_000_000,
                 "subscription": "bookkeeping",
                 "state": "retrying",
                 "hold": None,
@@ -33,6 +35,9 @@ def test_the_documents_keys_are_the_contract() -> None:
                 "last_attempt_at_unix": NOW - 59.5,
                 "last_status": None,
                 "last_failure": "timeout",
+                "order_key": None,
+                "behind": None,
+                "behind_first": None,
                 "in_flight": None,
                 "in_flight_at": None,
                 "in_flight_at_old_url": None,
@@ -42,7 +47,7 @@ def test_the_documents_keys_are_the_contract() -> None:
     }
     shown = event_document(EVENT)
     assert list(shown) == [
-        "id", "type", "market_id", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix",
+        "id", "type", "market_id", "object_id", "sequence", "created_at", "created_at_unix", "accepted_at", "accepted_at_unix",
         "source", "body", "unfaithful", "deliveries",
     ]  # fmt: skip
     [delivery] = json.loads(json.dumps(shown))["deliveries"]

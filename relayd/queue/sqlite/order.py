@@ -1,0 +1,66 @@
+"""Whose turn it is among a subscription's deliveries with the same order key.
+
+Those that have the key now are in the order, by their numbers, and all but the first are `behind`,
+which no claim finds. What ends leaves the order, and then the next one has its turn: in the same
+transaction, so that a kill leaves exactly one first. An exhausted one that is to hold the others
+stays in the order, until it is replayed with success or cancelled.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+_TAKEN = """
+SELECT 1 FROM deliveries INDEXED BY deliveries_in_order
+WHERE subscription_id = ? AND order_key = ? LIMIT 1"""
+
+_PLACE = """
+SELECT subscription_id, order_key FROM deliveries
+WHERE seq = ? AND order_key IS NOT NULL AND due_at IS NULL AND (state <> 'exhausted' OR NOT ?)"""
+
+_LEAVE = "UPDATE deliveries SET order_key = NULL, behind = NULL WHERE seq = ?"
+
+_FIRST = """
+SELECT seq FROM deliveries INDEXED BY deliveries_in_order
+WHERE subscription_id = :subscription AND order_key = :key ORDER BY seq LIMIT 1"""
+
+_NEXT = f"UPDATE deliveries SET behind = NULL WHERE behind = 1 AND seq = ({_FIRST})"  # noqa: S608 - a text of our own
+
+_BEHIND = f"""
+UPDATE deliveries SET behind = 1
+WHERE subscription_id = :subscription AND order_key = :key AND behind IS NULL AND seq > ({_FIRST})"""  # noqa: S608 - a text of our own
+
+_BLOCKING = """
+SELECT d.seq FROM subscriptions s
+CROSS JOIN deliveries d INDEXED BY deliveries_blocking
+  ON d.subscription_id = s.id AND d.order_key IS NOT NULL AND d.state = 'exhausted'
+WHERE s.name IN (SELECT value FROM json_each(?)) ORDER BY d.seq"""
+
+
+def is_taken(db: sqlite3.Connection, subscription_id: int, key: str) -> bool:
+    """Tell whether a subscription has a delivery in the order of this key."""
+    return db.execute(_TAKEN, (subscription_id, key)).fetchone() is not None
+
+
+def leave(db: sqlite3.Connection, seqs: Iterable[int], *, keeps_place: bool = False) -> None:
+    """Take those of the deliveries that have ended out of their orders, and give the next one its turn.
+
+    With `keeps_place` an exhausted one stays, and blocks those behind it.
+    """
+    for seq in seqs:
+        place = db.execute(_PLACE, (seq, keeps_place)).fetchone()
+        if place is not None:
+            db.execute(_LEAVE, (seq,))
+            db.execute(_NEXT, {"subscription": place[0], "key": place[1]})
+
+
+def settle(db: sqlite3.Connection, places: Iterable[tuple[int, str]]) -> None:
+    """Let the first one of each of these orders, by subscription and key, have its turn, and no other."""
+    for subscription_id, key in places:
+        values = {"subscription": subscription_id, "key": key}
+        db.execute(_BEHIND, values)
+        db.execute(_NEXT, values)
+
+
+def blocking(db: sqlite3.Connection, names: str) -> Sequence[int]:
+    """Return the exhausted deliveries that block others, of the subscriptions in a JSON list."""
+    return [seq for (seq,) in db.execute(_BLOCKING, (names,))]
