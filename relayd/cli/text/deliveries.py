@@ -14,7 +14,7 @@ def table_lines(
     now: float,
     in_flight: Mapping[int, InFlight] | None = None,
 ) -> Iterator[str]:
-    """Yield a table, two lines for each delivery; 80 columns wide with the catalogue's types.
+    """Yield a table, two or three lines for each delivery; 80 columns wide with the catalogue's types.
 
     `in_flight` has what is being attempted, None where that is not known.
     """
@@ -35,6 +35,8 @@ def table_lines(
     for delivery, row in zip(deliveries, rows, strict=True):
         yield _row(row, widths)
         yield f"{'':10}{delivery.event_id}  {delivery.id}"
+        if delivery.place is not None and delivery.place.behind is not None:
+            yield f"{'':10}behind {delivery.place.behind}"
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -77,7 +79,7 @@ def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | No
     if delivery.hold is not None:
         return delivery.hold.value
     if delivery.place is not None and delivery.place.behind is not None:
-        return f"behind {delivery.place.behind}"
+        return "behind another"
     if delivery.due_at is None:
         return last
     wait_s = delivery.due_at - now

@@ -97,6 +97,8 @@ def _state_words(
         return f"{delivery.state.value}, {printable(place.words)}"
     if delivery.ended_at is not None:
         return f"{delivery.state.value} at {clock_time(delivery.ended_at)}"
+    if delivery.place is not None and delivery.place.behind is not None:
+        return f"{delivery.state.value}, behind {delivery.place.behind} in its order"
     ahead = "the first attempt" if delivery.state is State.PENDING else "the next attempt"
     if delivery.due_at is None or delivery.due_at <= now:
         unless = ", or in flight" if in_flight is None else ""

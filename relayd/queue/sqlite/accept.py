@@ -85,6 +85,7 @@ def accept(
         (event_id, market): digest for event_id, market, digest in db.execute(_KNOWN, (ids,))
     }
     results: list[Acceptance] = []
+    sequence = next_sequence(numbers.sequence, now)
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
     ordered: list[tuple[object, ...]] = []
@@ -101,7 +102,8 @@ def accept(
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
-        numbers.sequence = next_sequence(numbers.sequence, now)
+        numbers.sequence = sequence
+        sequence += 1  # as `next_sequence` has it at the same time
         events.append(
             (
                 seq,
@@ -117,18 +119,13 @@ def accept(
                 event.object_id,
             )
         )
-        keys = dict(new.order_keys) if new.order_keys else {}
+        if new.order_keys:
+            for number, *place in _placed(db, new, subscription_ids, taken):
+                ordered.append((numbers.delivery, seq, number, now, now, *place))
+                numbers.delivery += 1
+            continue
         for name in new.subscriptions:
-            number = subscription_ids[name]
-            if name in keys:
-                place = (number, keys[name])
-                behind = place in taken or order.is_taken(db, *place)
-                taken.add(place)
-                ordered.append(
-                    (numbers.delivery, seq, number, now, now, keys[name], behind or None)
-                )
-            else:
-                deliveries.append((numbers.delivery, seq, number, now, now))
+            deliveries.append((numbers.delivery, seq, subscription_ids[name], now, now))
             numbers.delivery += 1
     if events:
         db.executemany(_INSERT_EVENT, events)
@@ -137,6 +134,28 @@ def accept(
     if ordered:
         db.executemany(_INSERT_ORDERED, ordered)
     return results
+
+
+def _placed(
+    db: sqlite3.Connection,
+    new: NewEvent,
+    subscription_ids: Mapping[str, int],
+    taken: set[tuple[int, str]],
+) -> list[tuple[int, str | None, bool | None]]:
+    """Return an event's subscriptions by their numbers, with its key there, and whether it is behind.
+
+    `taken` are the orders in which this call has put a delivery.
+    """
+    keys = dict(new.order_keys)
+    found: list[tuple[int, str | None, bool | None]] = []
+    for name in new.subscriptions:
+        number, key = subscription_ids[name], keys.get(name)
+        behind = None
+        if key is not None:
+            behind = (number, key) in taken or order.is_taken(db, number, key) or None
+            taken.add((number, key))
+        found.append((number, key, behind))
+    return found
 
 
 def reject(

@@ -14,7 +14,7 @@ from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
-from relayd.queue.snapshot_values import DeliveryDetail, ListedDelivery
+from relayd.queue.snapshot_values import DeliveryDetail, ListedDelivery, Place
 from relayd.views.deliveries import InFlight, delivery_document, event_document
 
 
@@ -157,3 +157,18 @@ def test_an_integer_of_any_length_is_shown_as_it_was_sent() -> None:
     for pretty in (True, False):
         assert any(digits in line for line in event_lines(event, NOW, pretty=pretty))
     assert digits in json.dumps(event_document(event))
+
+
+def test_a_delivery_that_is_behind_another_says_so_within_80_columns() -> None:
+    behind = replace(
+        RETRYING,
+        state=State.PENDING,
+        event_type="order.payment_processed",
+        attempts=0,
+        due_at=None,
+        place=Place("order_1", "dlv_9f3a1c02_16", "dlv_9f3a1c02_15"),
+    )
+    lines = list(table_lines([behind], NOW))
+    assert lines[1].endswith("behind another")
+    assert lines[3].strip() == "behind dlv_9f3a1c02_16"
+    assert max(map(len, lines)) <= 80
