@@ -145,14 +145,17 @@ class Reload:
             prepared = self._sources.prepare(config)
         except (SourceError, QueueError) as error:
             raise ReloadRefusedError("failed", [str(error)]) from None
+        # What is released is attempted once before its time: as the new configuration has it.
+        self._dispatch.leave(changed.released)
         try:
             released = await self._queue.declare(*declared)
             self._check_running()
-        except QueueError as error:
+        except BaseException as error:
             prepared.give_up()
-            raise ReloadRefusedError("failed", [str(error)]) from None
-        except BaseException:
-            prepared.give_up()
+            with trio.CancelScope(shield=True):
+                await paced(self._dispatch.applying(self.config))
+            if isinstance(error, QueueError):
+                raise ReloadRefusedError("failed", [str(error)]) from None
             raise
         # From here on nothing waits: what is taken in goes by the new configuration, all at once.
         self._intake.apply(config, matcher)

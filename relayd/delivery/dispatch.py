@@ -136,6 +136,12 @@ class Dispatch:
             yield
         self._networks = config.allow_networks
 
+    def leave(self, subscriptions: Iterable[str]) -> None:
+        """Start no attempt for these subscriptions until the next `apply`."""
+        for name in subscriptions:
+            if (running := self._running.get(self._urls.get(name, ""))) is not None:
+                running.task.leave([name])
+
     def outdate(self, subscriptions: Iterable[str]) -> None:
         """Say that the operator changed deliveries of these: claims under way start none of them."""
         self._in_flight.outdate(subscriptions)

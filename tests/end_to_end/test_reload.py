@@ -110,6 +110,41 @@ async def test_what_waits_follows_its_subscription_to_a_new_url_and_secret(
     assert max(each.attempt for each in new.requests) > 1, "some had failed at the old one"
 
 
+async def test_what_a_reload_releases_is_signed_as_the_new_file_says(tmp_path: Path) -> None:
+    """Also at an endpoint that is busy while a large configuration is gone over to."""
+    receiver = Receiver("the-second-secret-of-two", seed=1, failing=1.0)
+    produced = Produced()
+    producer = SpoolProducer(make_spool(tmp_path / "spool.db"), produced, pause_s=0.001)
+    others = {
+        f"a{number}": {"url": f"http://127.0.0.1:{number}/", "events": "user.deleted"}
+        for number in range(1, 400)
+    }
+
+    def write(secret: str) -> Path:
+        common = {"rate_limit": "100000/s", "retry": ["1h"], "secret": secret}
+        return write_config(tmp_path, {**others, "books": {"url": receiver.url, **common}})
+
+    try:
+        async with running(write("the-first-secret-of-two")) as relayd:
+            producer.start()
+            await more_arrives(receiver, than=60)
+            receiver.meek = True  # an endpoint that is failing gets one attempt at a time
+            await more_arrives(receiver, than=len(receiver.requests) + 60)
+            retried = {each.event_id for each in receiver.requests if each.status != 200}
+            write("the-second-secret-of-two")
+            seen = len(receiver.requests)
+            await hang_up(relayd, "configuration_reloaded")
+            with trio.fail_after(30):
+                while retried - {each.event_id for each in receiver.requests[seen:]}:
+                    await trio.sleep(0.01)
+            producer.stopping.set()
+            await trio.to_thread.run_sync(producer.join)
+    finally:
+        producer.stopping.set()
+        receiver.close()
+    assert all(each.signature_ok for each in receiver.requests[seen:] if each.attempt > 1)
+
+
 async def test_a_secret_in_a_file_is_rotated_by_sighup(tmp_path: Path) -> None:
     receiver = Receiver("the-second-secret-of-two", seed=1, failing=0.0)
     secret = tmp_path / "secret"

@@ -23,6 +23,8 @@ from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
+from relayd.core.secret import Secret
+from relayd.core.signature import verify
 from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.values import Claim, Recording, Want
@@ -323,6 +325,30 @@ async def test_nothing_starts_after_stop_and_a_reload_after_it_changes_nothing(
         await trio.sleep(100)
         assert len(market.receivers.requests) == started
         assert market.dispatch.in_flight(market.queue.rows) == 0
+
+
+async def test_what_left_starts_nothing_until_the_next_configuration(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """What a reload releases is not attempted once more with the old secret."""
+    market = Market(tmp_path)
+    async with market.running():
+        market.reload({"books": URLS[0], "mail": URLS[0]}, secret="the-old-secret-of-two")
+        await trio.sleep(1)
+        market.add(3)
+        await trio.sleep(CLAIM_S / 2)  # also what a claim under way finds
+        market.dispatch.leave(["books", "nowhere"])
+        market.add(3)
+        market.add(1, "mail")
+        await trio.sleep(100)
+        [only] = market.receivers.requests
+        assert only.headers["X-LocallyGrown-Delivery"] == "dlv_test_7"
+        market.reload({"books": URLS[0], "mail": URLS[0]}, secret="the-new-secret-of-two")
+        await trio.sleep(100)
+    assert set(market.queue.states().values()) == {State.DELIVERED}
+    for each in market.receivers.requests[1:]:
+        signature = each.headers["X-LocallyGrown-Signature"]
+        assert verify(each.content, signature, Secret("the-new-secret-of-two"))
 
 
 @pytest.mark.parametrize("seed", range(12))
