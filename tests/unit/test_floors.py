@@ -11,7 +11,7 @@ FLOORS: list[list[str]] = [
     ["core", "permissions", "file_identity", "program_files"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],
     ["queue.values", "queue.snapshot_values"],
-    ["queue.delivery_filter", "queue.delivery_queue"],
+    ["queue.delivery_filter", "queue.delivery_queue", "queue.event_filter"],
     ["queue.interface"],
     ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
     ["config_process"],

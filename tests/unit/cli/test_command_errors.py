@@ -57,7 +57,7 @@ WITH_CONFIG = [
     name
     for name in WITH_JSON
     if any(option.name == "config_path" for option in ALL[name].params)
-    and name not in {"events", "sign", "verify", "listen", "schema"}  # which can do without
+    and name not in {"types", "sign", "verify", "listen", "schema"}  # which can do without
 ]
 
 

@@ -218,22 +218,22 @@ def test_match_of_an_event_that_nobody_wants(tmp_path: Path) -> None:
 
 
 def test_events_lists_the_catalogue_and_the_markets_own(config: Path) -> None:
-    listed = document("events", config=config)["events"]
+    listed = document("types", config=config)["types"]
     assert [each["type"] for each in listed] == [*EVENT_TYPES, *RELAYD_TYPES, "basket.left"]
     assert {each["from"] for each in listed} == {"market", "relayd", "configuration"}
     assert list(listed[0]["sample"]) == [
         *("id", "type", "created", "data", "market_id", "api_version")
     ]
-    printed = run("events", config=config).stdout
+    printed = run("types", config=config).stdout
     for each in (*EVENT_TYPES, "basket.left"):
         assert f"\n{each} " in printed
 
 
 @pytest.mark.parametrize("event_type", [*EVENT_TYPES, *RELAYD_TYPES])
 def test_each_sample_is_shown(event_type: str) -> None:
-    printed = run("events", event_type).stdout
+    printed = run("types", event_type).stdout
     body = printed[printed.index("{") : printed.rindex("}") + 1]
-    assert json.loads(body) == document("events", event_type)["sample"]
+    assert json.loads(body) == document("types", event_type)["sample"]
     # relayd's own events are nobody's to hand over.
     assert ("relayd emit" in printed) is (event_type in EVENT_TYPES)
 
@@ -241,12 +241,12 @@ def test_each_sample_is_shown(event_type: str) -> None:
 def test_events_goes_on_without_a_configuration_that_can_be_read(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("a: [")
-    result = run("events", config=wrong)
+    result = run("types", config=wrong)
     assert result.exit_code == 0
     assert "its own types are left out" in result.stderr
     assert "order.created" in result.stdout
 
 
 def test_an_unknown_type_is_suggested() -> None:
-    result = run("events", "order.craeted")
+    result = run("types", "order.craeted")
     assert (result.exit_code, "did you mean order.created?" in result.stderr) == (1, True)
