@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from relayd.config.load import load_config
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.event import Event
+from relayd.core.matching import Matches
 from relayd.core.parts import whole
 from relayd.crash_journal import AtWork
 from relayd.intake import Intake, matcher_for
@@ -87,14 +88,14 @@ async def test_what_matching_cannot_take_is_its_own_too(
 ) -> None:
     queue = Refusing(RuntimeError("never raised"))
     taking = intake(tmp_path, queue)
-    match = taking._matcher.match
+    match = taking._matcher.matches
 
-    def fail(envelope: dict[str, object]) -> Sequence[str]:
+    def fail(envelope: dict[str, object]) -> Matches:
         if envelope["id"] == "evt_1":
             raise RecursionError
         return match(envelope)
 
-    monkeypatch.setattr(taking._matcher, "match", fail)
+    monkeypatch.setattr(taking._matcher, "matches", fail)
     chosen = [event for event in events() if event.id != "evt_2"]
     with capture_logs():
         results = await taking.accept(chosen, "socket")

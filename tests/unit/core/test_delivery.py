@@ -63,6 +63,7 @@ EXPECTED = {
     Change.RETRY: (WAITING, State.RETRYING),
     Change.EXHAUST: (WAITING, State.EXHAUSTED),
     Change.CANCEL: (WAITING, State.CANCELLED),
+    Change.GIVE_UP: ({State.EXHAUSTED}, State.CANCELLED),
     Change.REPLAY: ({State.EXHAUSTED, State.CANCELLED}, State.PENDING),
 }
 
