@@ -187,7 +187,7 @@ async def test_a_shop_goes_on_while_relayd_is_down_and_keeps_the_event(
     async with running(config) as relayd:
         done = await run(arguments, tmp_path)
         assert done.returncode == 0, done.stderr
-        await relayd.logged("event_not_new", result="duplicate", event_id=event["id"])
+        await relayd.logged("event_duplicate", event_id=event["id"])
         await relayd.logged("event_accepted", event_id=event["id"])
         assert len(relayd.events("event_accepted")) == 2
     assert not list(tmp_path.glob("unsent*"))

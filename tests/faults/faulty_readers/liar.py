@@ -22,7 +22,14 @@ BODY = (
 
 def events(channel: socket.socket, number: int, **changes: object) -> None:
     entry = {"id": "evt_lie", "type": "order.created", "created": 7, "market": None}
-    entry |= {"version": None, "size": len(BODY), "flaws": None, "values": 0, **changes}
+    entry |= {
+        "version": None,
+        "size": len(BODY),
+        "flaws": None,
+        "object": None,
+        "values": 0,
+        **changes,
+    }
     text = json.dumps([0, [list(entry.values())]]).encode()
     blob = bytes(32) + BODY
     channel.sendall(HEAD.pack(Kind.EVENTS, number, len(text), len(blob)) + text + blob)
