@@ -33,7 +33,8 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.core.sequence import next_sequence
-from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.overview_values import Contents
+from relayd.queue.snapshot_values import RejectedInput
 from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from relayd.core.own_events import OutboxRow
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.event_filter import EventFilter
+    from relayd.queue.overview_values import Contents, Overview
     from relayd.queue.snapshot_values import (
-        Contents,
         EventDetail,
         EventPage,
         KnownSubscription,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         ListedInput,
         Look,
         Named,
-        Overview,
         Page,
         RejectedInput,
         RemovedInput,

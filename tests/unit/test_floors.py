@@ -11,7 +11,12 @@ FLOORS: list[list[str]] = [
     ["core", "permissions", "file_identity", "program_files", "client_certificate"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],
     ["queue.values", "queue.snapshot_values"],
-    ["queue.delivery_filter", "queue.event_filter", "queue.delivery_queue"],
+    [
+        "queue.delivery_filter",
+        "queue.event_filter",
+        "queue.delivery_queue",
+        "queue.overview_values",
+    ],
     ["queue.interface"],
     ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
     ["config_process"],
