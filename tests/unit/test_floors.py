@@ -17,7 +17,7 @@ FLOORS: list[list[str]] = [
         "queue.delivery_queue",
         "queue.overview_values",
     ],
-    ["queue.interface"],
+    ["queue.interface", "queue.snapshot"],
     ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
     ["config_process"],
     ["containment"],

@@ -1,4 +1,4 @@
-"""One state of the queue's file, whatever is written meanwhile: see `interface.Snapshot`."""
+"""One state of the queue's file, whatever is written meanwhile: see `queue.snapshot.Snapshot`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
