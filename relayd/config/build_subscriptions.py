@@ -8,7 +8,9 @@ from typing import Final
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
-from relayd.config.models import (
+from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.config.secrets import mistakes
+from relayd.config.subscription_models import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_RATE_LIMIT,
     DEFAULT_RETRY,
@@ -20,20 +22,13 @@ from relayd.config.models import (
     SubscriptionSection,
     TlsSection,
 )
-from relayd.config.problem import MAX_PROBLEMS, KeyPath
-from relayd.config.secrets import mistakes
 from relayd.config.tls_files import TlsReader
 from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, family_of, normal_url
 from relayd.config.values import parse_duration, parse_rate
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
 from relayd.core.endpoint import Endpoint, IpVersion
-from relayd.core.matching import (
-    Condition,
-    ConditionErrors,
-    Selection,
-    compile_where,
-)
+from relayd.core.matching import Condition, ConditionErrors, Selection, compile_where
 from relayd.core.order import OrderBy, order_by, order_problem
 from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
