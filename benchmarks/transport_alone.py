@@ -17,8 +17,9 @@ import httpx
 import trio
 
 from benchmarks import events
-from relayd.transport.client import Transport, attempt
+from relayd.transport.client import Transport
 from relayd.transport.dialer import AddressGuard
+from relayd.transport.exchange import attempt
 from relayd.transport.request import build_request
 from relayd.transport.tls_contexts import tls_context
 

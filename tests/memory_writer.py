@@ -25,15 +25,10 @@ from relayd.core.hold import (
     after_handing_over,
     shown_hold,
 )
-from relayd.core.own_events import (
-    EXHAUSTED,
-    OutboxRow,
-    OwnEvent,
-    after_exhaustion,
-    after_rejection,
-)
+from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_exhaustion, after_rejection
 from relayd.core.sequence import next_sequence
-from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.overview_values import Contents
+from relayd.queue.snapshot_values import RejectedInput
 from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,

@@ -12,7 +12,7 @@ from relayd.cli.options import complete_subscriptions
 from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import SeveralMarketsError
 from relayd.views.moments import clock_time
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.config.sections import QueueConfig
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite.reader import SQLiteReader
 

@@ -13,7 +13,7 @@ from relayd.cli.options import complete_subscriptions, config_option, json_optio
 from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.queue.delivery_filter import DeliveryFilter
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
 
 _MOST_SAID = 10

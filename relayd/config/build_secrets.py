@@ -5,7 +5,6 @@ from pathlib import Path
 
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
-from relayd.config.models import SecretSource
 from relayd.config.problem import KeyPath
 from relayd.config.secrets import (
     NoSecret,
@@ -17,6 +16,7 @@ from relayd.config.secrets import (
     text_secret,
     weaknesses,
 )
+from relayd.config.subscription_models import SecretSource
 from relayd.core.secret import SourcedSecret
 
 

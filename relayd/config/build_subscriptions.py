@@ -1,16 +1,17 @@
-"""The subscriptions of the file's models, with their secrets, and the endpoints they share."""
+"""The subscriptions of the file's models, with their secrets."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from relayd.config.build_endpoints import EndpointBuilder
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
-from relayd.config.models import (
-    DEFAULT_MAX_IN_FLIGHT,
-    DEFAULT_RATE_LIMIT,
+from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.config.secrets import mistakes
+from relayd.config.subscription_models import (
     DEFAULT_RETRY,
     DEFAULT_SIGNATURE,
     DEFAULT_TIMEOUT,
@@ -18,29 +19,18 @@ from relayd.config.models import (
     SecretSource,
     SignatureSection,
     SubscriptionSection,
-    TlsSection,
 )
-from relayd.config.problem import MAX_PROBLEMS, KeyPath
-from relayd.config.secrets import mistakes
-from relayd.config.tls_files import TlsReader
-from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, family_of, normal_url
-from relayd.config.values import parse_duration, parse_rate
+from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
+from relayd.config.values import parse_duration
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
-from relayd.core.endpoint import Endpoint, IpVersion
-from relayd.core.matching import (
-    Condition,
-    ConditionErrors,
-    Selection,
-    compile_where,
-)
+from relayd.core.endpoint import Endpoint
+from relayd.core.matching import Condition, ConditionErrors, Selection, compile_where
 from relayd.core.order import OrderBy, order_by, order_problem
 from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
-from relayd.core.tls import Tls
-from relayd.core.token_bucket import Rate
 
 # h11 sends no other characters; what is not ASCII would be read in different ways.
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -48,8 +38,7 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _LONGEST_TYPE: Final = 128
 
 _NO_SECRET: Final = SourcedSecret(Secret(""), "none")
-_NO_RATE: Final = Rate(1, 1.0)
-"""These stand in while there are errors; a Config with them is never used."""
+"""Used while there are errors; a Config with it is never used."""
 
 
 class SubscriptionBuilder:
@@ -70,18 +59,22 @@ class SubscriptionBuilder:
         findings: Findings,
     ) -> None:
         self.subscriptions: dict[str, Subscription] = {}
-        self.endpoints: dict[str, Endpoint] = {}
         self._defaults = defaults
         self._allowed = allowed
-        self._directory = directory
-        self._tls = TlsReader(producers)
+        self._endpoints = EndpointBuilder(
+            defaults=defaults, directory=directory, producers=producers, findings=findings
+        )
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._secrets = SecretBuilder(
             directory=directory, environ=environ, producers=producers, findings=findings
         )
-        self._first_of: dict[str, str] = {}
         self._default_headers = self._headers(defaults.headers, ("defaults", "headers"))
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """The endpoints of the subscriptions, by URL."""
+        return self._endpoints.endpoints
 
     def add(self, name: str, section: SubscriptionSection) -> None:
         """Add one subscription and its endpoint."""
@@ -127,7 +120,7 @@ class SubscriptionBuilder:
             headers=self._merged_headers(section, path, signature),
             url_source=url_source,
         )
-        self._add_endpoint(name, section, url)
+        self._endpoints.add(name, section, url)
 
     def _signature(
         self, section: SubscriptionSection, path: KeyPath
@@ -141,91 +134,6 @@ class SubscriptionBuilder:
                 place, "is a header that relayd sets itself", "name the one that receivers verify"
             )
         return HeaderSignature(given.header, given.prefix, given.encoding)
-
-    def _add_endpoint(self, name: str, section: SubscriptionSection, url: str) -> None:
-        rate = section.rate_limit or self._defaults.rate_limit or DEFAULT_RATE_LIMIT
-        in_flight = section.max_in_flight or self._defaults.max_in_flight or DEFAULT_MAX_IN_FLIGHT
-        path: KeyPath = ("subscriptions", name)
-        if self._findings.is_doubtful((*path, "url")):
-            return
-        tls, ip = self._tls_of(section, url, path), self._ip(section, url, path)
-        endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight, ip, tls)
-        if self._limits_in_doubt(path, section):
-            return
-        known = self.endpoints.setdefault(url, endpoint)
-        first = self._first_of.setdefault(url, name)
-        if known.rate != endpoint.rate:
-            self._complain_of(path, first, "rate_limit", str(known.rate), str(endpoint.rate))
-        if known.max_in_flight != endpoint.max_in_flight:
-            self._complain_of(
-                path, first, "max_in_flight", str(known.max_in_flight), str(endpoint.max_in_flight)
-            )
-        if known.tls != endpoint.tls:
-            self._complain_of(path, first, "tls", _shown(known.tls), _shown(endpoint.tls))
-        if known.ip != endpoint.ip:
-            self._complain_of(path, first, "ip", _shown(known.ip), _shown(endpoint.ip))
-
-    def _tls_of(self, section: SubscriptionSection, url: str, path: KeyPath) -> Tls | None:
-        """Return the private authority and the client certificate; None without any, or an error."""
-        given = self._defaults.tls if section.tls is None else section.tls
-        if given is None or given == TlsSection():
-            return None
-        place: KeyPath = (*(("defaults",) if section.tls is None else path), "tls")
-        if url.startswith("http:"):
-            if section.tls is not None:
-                self._findings.error(
-                    place, "is for https, and the URL is http", "leave it out", at_key=True
-                )
-            return None
-        if self._findings.is_doubtful(place):
-            return None
-        files = self._tls.read(
-            *(
-                None if file is None else self._directory / file
-                for file in (given.ca, given.certificate, given.key)
-            )
-        )
-        for key, problem in files.errors:
-            self._findings.error((*place, key), problem.message, problem.hint)
-        for key, problem in files.warnings:
-            self._findings.warning((*place, key), problem.message, problem.hint)
-        return files.tls
-
-    def _ip(self, section: SubscriptionSection, url: str, path: KeyPath) -> IpVersion | None:
-        ip = section.ip or self._defaults.ip
-        family = family_of(url)
-        if section.ip is not None and family not in {None, section.ip}:
-            self._findings.error(
-                (*path, "ip"),
-                f"is {section.ip}, and the URL has an IPv{family} address",
-                "leave it out, or write another address",
-            )
-        # An address is what it is: a default is about names.
-        return None if family is not None else ip
-
-    def _limits_in_doubt(self, path: KeyPath, section: SubscriptionSection) -> bool:
-        return any(
-            self._findings.is_doubtful((*path, key))
-            or (own is None and self._findings.is_doubtful(("defaults", key)))
-            for key, own in (
-                ("rate_limit", section.rate_limit),
-                ("max_in_flight", section.max_in_flight),
-                ("tls", section.tls),
-                ("ip", section.ip),
-            )
-        )
-
-    def _complain_of(self, path: KeyPath, first: str, key: str, theirs: str, ours: str) -> None:
-        # It may stand in the defaults: then the place is the subscription's.
-        place = (*path, key)
-        where = self._findings.place_words(("subscriptions", first))
-        shared = "connections" if key in {"tls", "ip"} else "limits"
-        self._findings.error(
-            place,
-            f"is {ours} here and {theirs} for the same URL in {where}",
-            f"subscriptions with one URL share its {shared}: write the same in both",
-            at_key=True,
-        )
 
     def _url(self, given: str | SecretSource, path: KeyPath) -> tuple[str, str]:
         """Return a URL in its normal form, and where it was read from.
@@ -349,10 +257,6 @@ class SubscriptionBuilder:
                 )
             found[name.lower()] = (name, value.strip())
         return found
-
-
-def _shown(setting: Tls | IpVersion | None) -> str:
-    return "not set" if setting is None else f"`{setting}`"
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

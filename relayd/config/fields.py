@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from relayd.config.values import (
@@ -31,6 +31,18 @@ SMALLEST_SIZE: Final = 10_000_000
 """Bytes that a queue may be limited to: less than that is soon full of what waits."""
 
 Check = Callable[[str], str]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known, with values of exactly the types that are named."""
+
+    # Values never stand in pydantic's own texts, in which a secret could be.
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
 
 def wrong_value(message: str, hint: str = "") -> PydanticCustomError:

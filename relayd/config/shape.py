@@ -12,20 +12,16 @@ from pydantic_core import ErrorDetails
 
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
-from relayd.config.models import (
+from relayd.config.models import File, LogSection, QueueSection, SocketSection, SpoolSection
+from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.config.subscription_models import (
     TAGS,
     DefaultsSection,
-    File,
-    LogSection,
-    QueueSection,
     SecretSource,
     SignatureSection,
-    SocketSection,
-    SpoolSection,
     SubscriptionSection,
     TlsSection,
 )
-from relayd.config.problem import MAX_PROBLEMS, KeyPath
 
 _ROUNDS: Final = 4
 """Taking a value out can make a required key missing, which is replaced in the next round."""

@@ -13,7 +13,7 @@ from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
 from relayd.delivery.worker_pool import Limit
-from relayd.transport.client import exchange, timed_out
+from relayd.transport.exchange import exchange, timed_out
 from relayd.transport.request import AnotherToken, Request, build_request
 
 

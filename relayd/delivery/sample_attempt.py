@@ -15,7 +15,7 @@ from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.transport.client import attempt
+from relayd.transport.exchange import attempt
 from relayd.transport.request import build_request
 
 

@@ -1,4 +1,4 @@
-"""The queue's border: what the rest of relayd asks of it, whatever keeps it.
+"""The queue's border: what the daemon asks of it, whatever keeps it; `queue.snapshot` is for readers.
 
 No connection, row or SQL is in any signature. Two errors cross it: `QueueUnavailable` (try again)
 and `QueueBroken` (relayd ends). In both cases nothing of the call happened.
@@ -12,29 +12,15 @@ from relayd.queue.delivery_queue import DeliveryQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
     from relayd.core.endpoint import Health
     from relayd.core.expiry import Evidence, Expiry
     from relayd.core.own_events import OutboxRow
-    from relayd.queue.delivery_filter import DeliveryFilter
-    from relayd.queue.event_filter import EventFilter
-    from relayd.queue.snapshot_values import (
-        Contents,
-        EventDetail,
-        EventPage,
-        KnownSubscription,
-        ListedDelivery,
-        ListedInput,
-        Look,
-        Named,
-        Overview,
-        Page,
-        RejectedInput,
-        RemovedInput,
-    )
+    from relayd.queue.overview_values import Contents
+    from relayd.queue.snapshot_values import RejectedInput
     from relayd.queue.values import (
         Changed,
         Cursor,
@@ -212,100 +198,3 @@ class QueueWriter(DeliveryQueue, Protocol):
 
     async def shift_endpoints(self, step: float, now: float) -> None:
         """Move the endpoints' times, and remember that the clock was looked at `now`."""
-
-
-class Snapshot(Protocol):
-    """One state of the queue, whatever is written meanwhile."""
-
-    @property
-    def tag(self) -> str:
-        """What this queue's deliveries have in their ids."""
-
-    @property
-    def subscriptions(self) -> Mapping[str, KnownSubscription]:
-        """The subscriptions that the queue knows, by name."""
-
-    def list_deliveries(self, wanted: DeliveryFilter, limit: int) -> Page:
-        """Return the newest deliveries that match, at most `limit` of them.
-
-        Raises KeyError for a subscription that the queue does not know.
-        """
-
-    def list_events(self, wanted: EventFilter, limit: int) -> EventPage:
-        """Return the newest events that match, at most `limit` of them."""
-
-    def event_number(self, identifier: str, market: str | None = None) -> int | None:
-        """Return an event's number, by which it is listed, or None where there is none.
-
-        Raises `SeveralMarketsError`, as `find` does.
-        """
-
-    def described(self, seqs: Sequence[int]) -> list[ListedDelivery]:
-        """Return a few deliveries as they are shown, oldest first."""
-
-    def find(self, identifier: str, market: str | None = None) -> EventDetail | None:
-        """Return the event with this id, or the event of the delivery with this id and that alone.
-
-        Raises `SeveralMarketsError` where several have the id and no market is given.
-        """
-
-    def find_named(self, identifiers: Sequence[str], market: str | None = None) -> Named | str:
-        """Return what ids stand for, or the first that is in no queue.
-
-        Raises `SeveralMarketsError`, as `find` does.
-        """
-
-    def select(self, wanted: DeliveryFilter, named: Named | None) -> list[int]:
-        """Return the numbers of the deliveries that match, oldest first; with `named`, of those."""
-
-    def count_by_subscription(self, seqs: Sequence[int]) -> dict[str, int]:
-        """Return how many of these deliveries each subscription has, by name."""
-
-    def lacking_events(
-        self, subscription: str, wanted: DeliveryFilter, named: Named | None
-    ) -> list[int]:
-        """Return the kept events of which a subscription has no delivery, oldest first."""
-
-    def overview(self, *, now: float) -> Overview:
-        """Return how everything stands. `now` is in Unix seconds."""
-
-    def health(self) -> Mapping[str, Health]:
-        """Return what was last known of each endpoint, by URL."""
-
-    def count_due(self, *, now: float) -> dict[str, int]:
-        """Return how many deliveries are due at each URL, of those that are not held."""
-
-    def list_rejected(self, *, limit: int) -> list[ListedInput]:
-        """Return rejected rows, the newest first."""
-
-    def removed_for_limit(self) -> list[RemovedInput]:
-        """Return what was removed of rejected input for its source's limit, by source and code."""
-
-    def rejected(self, seq: int) -> RejectedInput | None:
-        """Return one rejected row, or None where there is none."""
-
-    def find_rejected(self, event_id: str) -> ListedInput | None:
-        """Return the latest rejected row with this id, or None where there is none."""
-
-
-class ChangeFeed(Protocol):
-    """The deliveries that change from the moment on at which it was opened."""
-
-    def look(self) -> Look:
-        """Return what changed since the look before. Raises `QueueUnreadableError`."""
-
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Show the queue as it is now until the end of the block."""
-
-
-class QueueReader(Protocol):
-    """The queue as a process reads it beside its daemon, or without one. It writes nothing.
-
-    Both raise `QueueUnreadableError`, also for what goes wrong inside their blocks.
-    """
-
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Show the queue as it is now until the end of the block."""
-
-    def changes(self) -> AbstractContextManager[ChangeFeed]:
-        """Follow the queue's deliveries until the end of the block."""

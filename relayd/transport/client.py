@@ -1,9 +1,7 @@
-"""From a request to an Outcome: an httpx transport to one origin, and one attempt over it.
+"""An httpx transport to one origin, with its idle connections.
 
-The transport keeps idle connections and uses the latest first, so that those beyond what the load
-needs grow old and are closed. `attempt` puts one deadline over everything from the name's look-up
-to the answer's last byte, and gives a network failure as a value. A complete head decides: nothing
-that happens to the body after it changes whether the attempt succeeded.
+It uses the latest idle connection first, so that those beyond what the load needs grow old and are
+closed.
 
 A receiver may close an idle connection while a request is on its way. So a reused connection that
 ends before the first byte of an answer is not a failure: the request is sent once more, on a new
@@ -15,24 +13,18 @@ It reads no proxy variable and no .netrc: only what is named here decides where 
 import re
 import ssl
 from collections.abc import Sequence
-from http import HTTPStatus
 
 import httpx
 import trio
 
 from relayd.core.addresses import Network
-from relayd.core.outcome import Failure, Outcome
-from relayd.core.retry_after import parse_retry_after
 from relayd.core.tls import Tls
 from relayd.transport.connection import Connection
 from relayd.transport.dialer import AddressGuard
-from relayd.transport.errors import AttemptFailed, named, shown_location
+from relayd.transport.errors import AttemptFailed
 from relayd.transport.request import Request
-from relayd.transport.response import MAX_ANSWER_BYTES, Answer, Headers
+from relayd.transport.response import Answer, Headers
 from relayd.transport.tls_contexts import EndpointTls
-
-KEPT_ANSWER_BYTES = 1_024
-"""So much of an answer's body is kept in its outcome."""
 
 IDLE_S = 4.0
 """How long a connection is kept idle when the receiver does not say how long it keeps it: less
@@ -203,108 +195,11 @@ class Transport(httpx.AsyncBaseTransport):
         return tls, None
 
 
-async def attempt(
-    transport: httpx.AsyncBaseTransport, request: Request, *, timeout_s: float, now: float
-) -> Outcome:
-    """Make one attempt within `timeout_s`, and return what came of it: see `exchange`.
-
-    The deadline lies over the whole of it: name, connection, TLS, request and answer.
-    """
-    with trio.move_on_after(timeout_s):
-        return await exchange(transport, request, now=now)
-    return timed_out(request, timeout_s, now=now)
-
-
-async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now: float) -> Outcome:
-    """Make one attempt and return what came of it. Never raises for what the network does.
-
-    There is no time limit: whoever cancels it for one gets the outcome from `timed_out`. `now` is
-    in Unix seconds, for a Retry-After that names a date. Cancellation passes through; so does an
-    exception that no network failure explains.
-    """
-    started = trio.current_time()
-    try:
-        if isinstance(transport, Transport):
-            answer = await transport.send(request)
-        else:
-            answer = await _sent_by(transport, request)
-    except httpx.TransportError as error:
-        failed = named(error)
-        return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
-    return _answered(request, answer, trio.current_time() - started, now)
-
-
-def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
-    """Return what came of an attempt that was cancelled after `timeout_s`.
-
-    A head that was complete by then has decided it. `now` is as in `exchange`.
-    """
-    if request.response is not None:
-        return _answered(request, request.response.so_far(), timeout_s, now)
-    return Outcome(
-        timeout_s,
-        failure=Failure.TIMEOUT,
-        detail=f"no {request.waiting_for} within {timeout_s:g} s",
-    )
-
-
 async def _another_token(request: Request) -> bool:
     if request.another_token is None:
         return True
     request.waiting_for = "token to send it again, after an idle connection was closed,"
     return await request.another_token()
-
-
-async def _sent_by(transport: httpx.AsyncBaseTransport, request: Request) -> Answer:
-    """Send a request by another transport of httpx's: a mock, say."""
-    response = await transport.handle_async_request(
-        httpx.Request(
-            "POST",
-            request.url,
-            headers=request.headers,
-            stream=httpx.ByteStream(request.body),
-            extensions={"relayd.request": request},
-        )
-    )
-    return Answer(response.status_code, response.headers.raw, await _beginning(response))
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    """Read the raw body, MAX_ANSWER_BYTES of it at most, and return what is kept of it."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    kept = b""
-    read = 0
-    try:
-        async for chunk in response.stream:
-            kept = (kept + chunk)[:KEPT_ANSWER_BYTES]
-            read += len(chunk)
-            if read > MAX_ANSWER_BYTES:
-                break
-    except httpx.TransportError:
-        pass  # The head was complete: nothing that happens to the body undoes it.
-    finally:
-        await response.aclose()
-    return kept
-
-
-def _answered(request: Request, answer: Answer, duration_s: float, now: float) -> Outcome:
-    status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
-    if 200 <= status < 300:
-        return Outcome(duration_s, status, answer=kept)
-    headers = httpx.Headers(answer.headers)
-    retry_after_s = None
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        value = headers.get("retry-after")
-        retry_after_s = None if value is None else parse_retry_after(value, now)
-    failure = Failure.STATUS
-    # The phrase is the standard's: the receiver's own could hold anything.
-    detail = f"answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
-    if 300 <= status < 400:
-        failure = Failure.REDIRECT
-        location = headers.get("location")
-        if location is not None:
-            detail = f"redirected to {shown_location(location, str(request.url))} (not followed)"
-    return Outcome(duration_s, status, failure, detail, kept, retry_after_s)
 
 
 def _idle_s(headers: Headers) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
-from relayd.queue.snapshot_values import EndpointStanding, Overview, SubscriptionStanding, Tally
+from relayd.queue.overview_values import EndpointStanding, Overview, SubscriptionStanding, Tally
 from relayd.views.moments import moment_fields
 from relayd.views.rejected import removed_document
 

@@ -16,6 +16,7 @@ NOT_NEEDED = {
     "yaml",
     "relayd.config.build",
     "relayd.config.models",
+    "relayd.config.subscription_models",
     "relayd.config.yaml_text",
     # httpx and structlog load these where they may, 4 MB: see `relayd.cli`.
     "rich",

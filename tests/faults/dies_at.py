@@ -19,7 +19,7 @@ from relayd.core.signature import signed_headers
 from relayd.delivery import attempt
 from relayd.sources import socket, spools
 from relayd.sources.readers import Readers
-from relayd.transport.client import exchange
+from relayd.transport.exchange import exchange
 
 
 def _die() -> None:

@@ -17,7 +17,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State, delivery_seq
 from relayd.queue.delivery_filter import DeliveryFilter
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.views.deliveries import delivery_document, page_document

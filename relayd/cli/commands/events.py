@@ -14,7 +14,7 @@ from relayd.config.queue_place import queue_place
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.patterns import is_pattern
 from relayd.queue.event_filter import EventFilter
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.views.events import event_page_document
 
 MAX_LIMIT = 10_000

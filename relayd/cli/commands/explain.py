@@ -22,7 +22,7 @@ from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.core.absence import Absence
 from relayd.permissions import ActingError, owner_to_become, run_as
 from relayd.queue.event_filter import EventFilter
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
 from relayd.views.events import event_page_document

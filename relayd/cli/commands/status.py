@@ -18,7 +18,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
-from relayd.queue.snapshot_values import Overview
+from relayd.queue.overview_values import Overview
 from relayd.views.status import Live, status_document
 
 _ASK_TIMEOUT_S = 5.0

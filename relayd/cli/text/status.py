@@ -11,7 +11,7 @@ from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
 from relayd.core.absence import Absence
 from relayd.core.endpoint import Health, endpoint_name
-from relayd.queue.snapshot_values import (
+from relayd.queue.overview_values import (
     Contents,
     EndpointStanding,
     Overview,

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from typing import Final
 
-from relayd.queue.snapshot_values import Contents
+from relayd.queue.overview_values import Contents
 
 SAMPLES: Final = 256
 _EVENT_ROW_BYTES: Final = 200

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from relayd.core.expiry import Evidence
 from relayd.database import Database
-from relayd.queue.snapshot_values import Contents, RejectedInput
+from relayd.queue.overview_values import Contents
+from relayd.queue.snapshot_values import RejectedInput
 from relayd.queue.sqlite import prune, shift_times
 from relayd.queue.sqlite.clock_marks import read_evidence, read_seen_at
 from relayd.queue.sqlite.contents import read_contents

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
-from relayd.queue.snapshot_values import (
+from relayd.queue.overview_values import (
     EndpointStanding,
     Overview,
     QueueStanding,

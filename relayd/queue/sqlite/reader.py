@@ -1,4 +1,4 @@
-"""The queue's file as a process reads it that is not its daemon: see `interface.QueueReader`."""
+"""The queue's file as a process reads it that is not its daemon: see `queue.snapshot.QueueReader`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""One state of the queue's file, whatever is written meanwhile: see `interface.Snapshot`."""
+"""One state of the queue's file, whatever is written meanwhile: see `queue.snapshot.Snapshot`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from relayd.core.endpoint import Health
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
+from relayd.queue.overview_values import Overview
 from relayd.queue.snapshot_values import (
     EventDetail,
     EventPage,
@@ -13,7 +14,6 @@ from relayd.queue.snapshot_values import (
     ListedDelivery,
     ListedInput,
     Named,
-    Overview,
     Page,
     RejectedInput,
     RemovedInput,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.response_times import NO_ANSWER, response_class
-from relayd.queue.snapshot_values import Tallies, Tally
+from relayd.queue.overview_values import Tallies, Tally
 
 _SHORT_S = 300
 _LONG_S = 3600

@@ -25,8 +25,9 @@ from relayd import __version__
 from relayd.config.problem import ConfigError
 from relayd.core.addresses import Address
 from relayd.core.outcome import Failure, Outcome
-from relayd.transport.client import Transport, attempt, exchange, timed_out
+from relayd.transport.client import Transport
 from relayd.transport.dialer import AddressGuard
+from relayd.transport.exchange import attempt, exchange, timed_out
 from relayd.transport.request import build_request
 from relayd.transport.response import MAX_ANSWER_BYTES, MAX_INFORMATIONAL, MAX_RECEIVED_BYTES
 from relayd.transport.streams import SocketStream

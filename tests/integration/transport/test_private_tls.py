@@ -25,8 +25,9 @@ from relayd.core.endpoint import Endpoint, IpVersion
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
-from relayd.transport.client import Transport, attempt
+from relayd.transport.client import Transport
 from relayd.transport.dialer import AddressGuard
+from relayd.transport.exchange import attempt
 from relayd.transport.request import build_request
 from relayd.transport.resolver import Resolver
 from relayd.transport.tls_contexts import EndpointTls, TlsContexts

@@ -10,19 +10,15 @@ from pydantic import BaseModel
 
 from relayd.config.config import Config
 from relayd.config.load import parse_config
-from relayd.config.models import (
+from relayd.config.models import File, LogSection, QueueSection, SocketSection, SpoolSection
+from relayd.config.schema import json_schema
+from relayd.config.subscription_models import (
     DefaultsSection,
-    File,
-    LogSection,
-    QueueSection,
     SecretSource,
     SignatureSection,
-    SocketSection,
-    SpoolSection,
     SubscriptionSection,
     TlsSection,
 )
-from relayd.config.schema import json_schema
 from relayd.config.template import first_config
 from relayd.config.yaml_text import parse_yaml
 from relayd.core.secret import Secret

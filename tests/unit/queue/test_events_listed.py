@@ -14,7 +14,7 @@ from relayd.core.delivery import State
 from relayd.database import sqlite_loop
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
-from relayd.queue.interface import Snapshot
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.queue.values import Horizon

@@ -7,7 +7,7 @@ from written_queue import START, change
 
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
-from relayd.queue.snapshot_values import SubscriptionStanding
+from relayd.queue.overview_values import SubscriptionStanding
 from relayd.queue.sqlite import contents, overview, statistics
 from relayd.queue.sqlite.overview import count_due, read_overview
 from relayd.queue.sqlite.read_only import Reading, open_reading

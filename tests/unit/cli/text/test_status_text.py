@@ -5,7 +5,7 @@ import pytest
 from relayd.cli.text.status import status_lines
 from relayd.core.absence import Absence
 from relayd.core.endpoint import Health
-from relayd.queue.snapshot_values import (
+from relayd.queue.overview_values import (
     Contents,
     EndpointStanding,
     Overview,

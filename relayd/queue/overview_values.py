@@ -1,0 +1,112 @@
+"""The values of the queue's overview: endpoints, subscriptions, and what fills the file.
+
+Times are Unix seconds.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from relayd.core.endpoint import Health
+from relayd.core.hold import Hold
+from relayd.core.response_times import quantile_s
+from relayd.queue.snapshot_values import RemovedInput
+
+
+@dataclass(slots=True)
+class Tally:
+    """Attempts at one endpoint in some time. `response_classes` counts those that were answered."""
+
+    delivered: int = 0
+    failed: int = 0
+    exhausted: int = 0
+    response_classes: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def attempts(self) -> int:
+        """How many there were."""
+        return self.delivered + self.failed
+
+    @property
+    def success_rate(self) -> float | None:
+        """Which share of them succeeded; None without any."""
+        return self.delivered / self.attempts if self.attempts else None
+
+    def response_s(self, quantile: float) -> float | None:
+        """Return the time within which this share of the answers came, in seconds."""
+        return quantile_s(self.response_classes, quantile)
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """What came of the attempts at one endpoint."""
+
+    last_hour: Tally
+    last_day: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How many bytes of the file what takes: all but `free` and the sum are estimates.
+
+    `other` is the deliveries, the indexes, and what pages have left over.
+    """
+
+    events: int
+    attempts: int
+    rejected: int
+    other: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStanding:
+    """What waits for one subscription. Times are Unix seconds, None where nothing waits.
+
+    `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held. Of
+    `waiting`, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
+    """
+
+    name: str
+    url: str = field(repr=False)  # its path may be a secret
+    hold: Hold | None
+    waiting: int
+    oldest_accepted_at: float | None
+    next_due_at: float | None
+    behind: int = 0
+    blocking: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStanding:
+    """One URL: its health, its subscriptions, and what came of its attempts."""
+
+    url: str = field(repr=False)  # its path may be a secret
+    health: Health
+    subscriptions: tuple[SubscriptionStanding, ...]
+    tallies: Tallies
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStanding:
+    """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
+
+    `contents` is what fills the file. `removed` is rejected input that went for its source's limit.
+    `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
+    """
+
+    size_bytes: int
+    free_bytes: int
+    oldest_event_at: float | None
+    deliveries: int
+    waiting: int
+    rejected: int
+    contents: Contents
+    removed: tuple[RemovedInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it, endpoints in the order of their URLs."""
+
+    endpoints: tuple[EndpointStanding, ...]
+    queue: QueueStanding
