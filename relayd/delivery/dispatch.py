@@ -68,7 +68,6 @@ class Dispatch:
         self._jitter = jitter
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
-        self._networks: Sequence[Network] = ()
         self._in_flight = InFlight()
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
@@ -112,6 +111,7 @@ class Dispatch:
         for url, running in list(self._running.items()):
             if url not in config.endpoints:
                 running.task.retire()
+                running.transport.allow(config.allow_networks)  # an attempt may connect once more
             else:
                 here = wanted[url]
                 running.task.leave([name for name in running.task.serving if name not in here])
@@ -134,7 +134,6 @@ class Dispatch:
             if released:
                 self.release(name for name in subscriptions if name in released)
             yield
-        self._networks = config.allow_networks
 
     def leave(self, subscriptions: Iterable[str]) -> None:
         """Start no attempt for these subscriptions until the next `apply`."""
@@ -271,7 +270,7 @@ class Dispatch:
         """Have new connections made as the configuration says now."""
         if not endpoint.is_reached_as(running.task.endpoint):
             running.transport.follow(self._make_transport(endpoint, networks))
-        elif networks != self._networks:
+        else:
             running.transport.allow(networks)
 
     async def _run(self, url: str, running: _Running, part: str) -> None:

@@ -104,11 +104,11 @@ class Transport(httpx.AsyncBaseTransport):
     def allow(self, networks: Sequence[Network]) -> None:
         """Allow these networks beyond the public ones from now on, and no others.
 
-        Idle connections are closed, since they may lead elsewhere; those in use are closed when
-        their requests end.
+        Where that is new, idle connections are closed, since they may lead elsewhere; those in use
+        are closed when their requests end.
         """
-        self._guard.allow(networks)
-        self._connect_anew()
+        if self._guard.allow(networks):
+            self._connect_anew()
 
     def follow(self, other: "Transport") -> None:
         """Connect as `other`, which has the same URL, would, from now on.

@@ -55,9 +55,10 @@ class AddressGuard:
         resolve = Resolver().resolve if resolve is None else resolve
         self._resolve = resolve if ip is None else partial(resolve, ip=ip)
 
-    def allow(self, networks: Sequence[Network]) -> None:
-        """Allow these networks beyond the public ones from now on, and no others."""
-        self._allowed = tuple(networks)
+    def allow(self, networks: Sequence[Network]) -> bool:
+        """Allow these networks beyond the public ones, and no others; return whether that is new."""
+        before, self._allowed = self._allowed, tuple(networks)
+        return self._allowed != before
 
     async def addresses(self, host: str, port: int, *, scheme: str) -> list[Address]:
         """Return the host's addresses that may be dialled, best first, both families in turn.

@@ -4,7 +4,7 @@ A claim takes a while, and so does a record: whatever is changed in between must
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from trio.testing import MockClock
 from relayd.config.config import Config
 from relayd.config.load import load_config
 from relayd.core.delivery import State
+from relayd.core.endpoint import Endpoint
 from relayd.core.hold import Hold
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
@@ -91,8 +92,10 @@ class Receivers:
 
 
 class ReceiverTransport(httpx.MockTransport):
-    def allow(self, _: object) -> None:
-        """Allow everything."""
+    allowed: Sequence[object] = ()
+
+    def allow(self, networks: Sequence[object]) -> None:
+        self.allowed = networks
 
     def close_idle(self, _: float) -> None:
         """Do nothing: there are no connections."""
@@ -108,17 +111,23 @@ class Market:
     zero: float = field(default_factory=trio.current_time)
     config: Config | None = None
     reloads: int = 0
+    transports: dict[str, ReceiverTransport] = field(default_factory=dict)
     dispatch: Dispatch = field(init=False)
 
     def now(self) -> float:
         return EPOCH + trio.current_time() - self.zero
+
+    def make_transport(self, endpoint: Endpoint, networks: Sequence[object]) -> Transport:
+        transport = self.transports[endpoint.url] = ReceiverTransport(self.receivers.answer)
+        transport.allow(networks)
+        return cast("Transport", transport)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self.dispatch = Dispatch(
             self.queue,
             health={},
-            make_transport=lambda *_: cast("Transport", ReceiverTransport(self.receivers.answer)),
+            make_transport=self.make_transport,
             at_work=AtWork.unrecorded(),
             clock=self.now,
             jitter=lambda: 0.0,
@@ -325,6 +334,28 @@ async def test_nothing_starts_after_stop_and_a_reload_after_it_changes_nothing(
         await trio.sleep(100)
         assert len(market.receivers.requests) == started
         assert market.dispatch.in_flight(market.queue.rows) == 0
+
+
+async def test_networks_are_those_of_the_last_reload_also_where_a_url_comes_back(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    market = Market(tmp_path)
+    market.receivers.answer_s = 50.0
+    async with market.running():
+        here = market.configuration({"books": URLS[0]})
+        market.dispatch.apply(here)
+        assert market.transports[URLS[0]].allowed == here.allow_networks != ()
+        market.add(1)
+        await trio.sleep(1)
+        # It goes while an attempt is in flight, and no private network is allowed any more.
+        elsewhere = replace(market.configuration({"books": URLS[1]}), allow_networks=())
+        market.dispatch.apply(elsewhere)
+        assert market.transports[URLS[0]].allowed == ()
+        before = market.transports[URLS[0]]
+        market.dispatch.apply(replace(here, allow_networks=()))
+        await trio.sleep(1)
+        assert market.transports[URLS[0]] is before
+        assert before.allowed == ()
 
 
 async def test_what_left_starts_nothing_until_the_next_configuration(
