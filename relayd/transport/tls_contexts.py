@@ -43,7 +43,7 @@ def tls_context() -> ssl.SSLContext:
 class TlsContexts:
     """The contexts in use. `public` is for endpoints without a setting of their own.
 
-    Raises ConfigError, as `tls_context` does.
+    Making it raises ConfigError, as `tls_context` does.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class TlsContexts:
         self._private: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
     def of(self, setting: Tls) -> ssl.SSLContext:
-        """Return the context of a setting. Raises OSError and ssl.SSLError."""
+        """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError."""
         context = self._private.get(setting.digest)
         if context is None:
             context = self._private[setting.digest] = _private_context(setting)
@@ -74,6 +74,8 @@ class EndpointTls:
             except ssl.SSLError as error:
                 words = f"the files of tls: ({self.setting}) could not be loaded: {error.reason}"
                 raise AttemptFailed(Failure.TLS, words) from error
+            except ConfigError as error:  # what SSL_CERT_FILE names has gone since the start
+                raise AttemptFailed(Failure.TLS, str(error)) from error
             except OSError as error:
                 raise AttemptFailed(Failure.CONNECT, dial_words(error, host)) from error
         return self._context
