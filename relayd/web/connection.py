@@ -1,0 +1,76 @@
+"""One connection of the web process: uvicorn's HTTP, with the deadlines that it lacks.
+
+uvicorn closes what is idle after an answer. It has no limit for a slow head or body, for a client
+that does not read, or for the number of connections. One task looks at all connections each second.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from relayd.core.connection_limits import CONNECTIONS, Phase, has_expired
+
+LOOK_S: Final = 1.0
+
+
+class Connection(H11Protocol):
+    """A client's connection. `phase` and `since`, by the loop's clock, say what it is at."""
+
+    phase = Phase.HEAD
+    since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take a connection in; where there are too many, the longest idle one makes room."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        if len(self.connections) > CONNECTIONS:
+            others = (each for each in _all(self.connections) if each is not self)
+            idle = [each for each in others if each.phase is Phase.HEAD]
+            min(idle, key=lambda each: each.since, default=self).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in. A head that comes byte by byte stays in its phase, whatever it sends."""
+        super().data_received(data)
+        self.look()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        self._enter(Phase.HEAD)
+        super().on_response_complete()
+        self.look()
+
+    def look(self) -> None:
+        """Note what the connection is at."""
+        cycle = self.cycle
+        if self.transport.get_write_buffer_size():
+            phase = Phase.SENDING
+        elif cycle is None or cycle.response_complete:
+            phase = Phase.HEAD
+        else:
+            phase = Phase.BODY if cycle.more_body else Phase.ANSWER
+        if phase is not self.phase:
+            self._enter(phase)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.since = self.loop.time()
+
+    def has_expired(self) -> bool:
+        """Return whether the phase that it is in has taken too long."""
+        return has_expired(self.phase, self.loop.time() - self.since)
+
+
+def _all(connections: Iterable[object]) -> Iterable[Connection]:
+    return cast("Iterable[Connection]", connections)
+
+
+async def close_expired(connections: Iterable[object]) -> None:
+    """Close each connection whose phase has taken too long, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        for each in list(_all(connections)):
+            each.look()
+            if each.has_expired():
+                each.transport.abort()  # `close` would wait for what the client does not take
