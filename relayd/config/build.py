@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
+from relayd.config.build_http import build_access
+from relayd.config.build_secrets import SecretBuilder
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
-from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
+from relayd.config.markets import markets_of
+from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.queue_reach import owner_above_queue
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
@@ -57,13 +60,14 @@ def build_config(
     _check_paths(spools, socket, queue, findings)
     if not spools and socket is None:
         _complain_of_no_source(findings)
+    producers = producers_of(spools, socket, queue, path)
     builder = SubscriptionBuilder(
         defaults=file.defaults,
         directory=directory,
         environ=environ,
         allowed=allowed,
         event_types=event_types,
-        producers=producers_of(spools, socket, queue, path),
+        producers=producers,
         findings=findings,
     )
     for name, section in file.subscriptions.items():
@@ -72,6 +76,10 @@ def build_config(
         findings.warning(
             ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
+    secrets = SecretBuilder(
+        directory=directory, environ=environ, producers=producers, findings=findings
+    )
+    web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
         _warn_of_readers(builder.subscriptions, path, findings)
@@ -83,6 +91,7 @@ def build_config(
         socket=socket,
         queue=queue,
         log=LogConfig(file.log.level, file.log.format),
+        web=web,
         allow_networks=allowed,
         event_types=event_types or frozenset(),
         subscriptions=MappingProxyType(builder.subscriptions),
@@ -121,20 +130,8 @@ def _spool(
         table=section.table,
         market_id=section.market_id or file.market_id,
         api_version=section.api_version or file.api_version,
-        markets=_markets(("spools", name, "markets"), section.markets, findings),
+        markets=markets_of(("spools", name, "markets"), section.markets, findings),
     )
-
-
-def _markets(
-    key: KeyPath, markets: Literal["*"] | list[str], findings: Findings
-) -> frozenset[str] | None:
-    if markets == ALL_MARKETS:
-        return None
-    if ALL_MARKETS in markets:
-        findings.error(
-            key, "lists `*` as a market", f'write markets: "{ALL_MARKETS}" for any market'
-        )
-    return frozenset(markets)
 
 
 def _socket(
@@ -146,7 +143,7 @@ def _socket(
         path,
         int(section.mode, 8),
         market_id=section.market_id or file.market_id,
-        markets=_markets(("socket", "markets"), section.markets, findings),
+        markets=markets_of(("socket", "markets"), section.markets, findings),
     )
 
 

@@ -9,6 +9,7 @@ from relayd.config.problem import Problem
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
+from relayd.core.web_access import WebAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Config:
     socket: SocketConfig | None
     queue: QueueConfig
     log: LogConfig
+    web: WebAccess | None
     allow_networks: tuple[IPv4Network | IPv6Network, ...]
     event_types: frozenset[str] = field(repr=False)
     # Header values may be secrets.

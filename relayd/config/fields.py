@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from relayd.config.values import (
@@ -20,6 +21,7 @@ from relayd.config.values import (
     parse_rate,
     parse_size,
 )
+from relayd.core.web_access import parse_listen
 
 _DAY_S: Final = 86_400.0
 
@@ -147,6 +149,8 @@ Label = Annotated[
     AfterValidator(_check_whole),
     WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
 ]
+ALL_MARKETS: Final = "*"
+Markets = Literal["*"] | Annotated[list[Label], Field(max_length=1000)]
 _TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 Table = Annotated[
     str,
@@ -184,6 +188,38 @@ RateLimit = Annotated[
     str,
     AfterValidator(_check_rate),
     WithJsonSchema({"type": "string", "pattern": RATE_PATTERN}),
+]
+
+
+def _check_listen(text: str) -> str:
+    if parse_listen(text) is None:
+        raise wrong_value(
+            "must be an IP address and a port, or a Unix socket",
+            "as 127.0.0.1:8787, [::1]:8787 or unix:/run/relayd/web.sock",
+        )
+    return text
+
+
+def _check_base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or parts.username or not text.isascii():
+        raise wrong_value("must be the start of a URL", "as https://relay.market.example")
+    if parts.path.strip("/"):
+        raise wrong_value("has a path; relayd is served at the top of a host", "leave the path out")
+    return text.rstrip("/")
+
+
+ListenAddress = Annotated[
+    str,
+    AfterValidator(_check_listen),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8787", "unix:/run/relayd/web.sock"]}),
+]
+BaseUrl = Annotated[
+    str, AfterValidator(_check_base_url), WithJsonSchema({"type": "string", "format": "uri"})
 ]
 Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]
 _EVENT_TYPE_PATTERN: Final = r"^(?=.{1,128}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"

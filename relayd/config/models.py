@@ -14,6 +14,7 @@ from relayd.config.fields import (
     UNLIMITED,
     EventType,
     Label,
+    Markets,
     Mode,
     Name,
     Network,
@@ -23,15 +24,13 @@ from relayd.config.fields import (
     Size,
     Table,
 )
+from relayd.config.http_models import HttpSection
 from relayd.config.subscription_models import DefaultsSection, SubscriptionSection
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
-ALL_MARKETS: Final = "*"
 DEFAULT_TABLE: Final = "relayd_spool"
 DEFAULT_MODE: Final = "0660"
 DEFAULT_RETENTION: Final = "30d"
-
-Markets = Literal["*"] | Annotated[list[Label], Field(max_length=1000)]
 
 
 class SpoolSection(Section):
@@ -119,6 +118,9 @@ class File(Section):
     )
     queue: QueueSection = Field(description="relayd's own database.")
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
+    http: HttpSection | None = Field(
+        default=None, description="The web process (`relayd web`); none by default."
+    )
     allow_networks: Annotated[list[Network], Field(max_length=1000)] = Field(
         default=[],
         description=(

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
+from relayd.config.http_models import HttpSection, ProducerSection
 from relayd.config.models import File, LogSection, QueueSection, SocketSection, SpoolSection
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
 from relayd.config.subscription_models import (
@@ -50,6 +51,8 @@ _STAND_INS: Final[dict[str, object]] = {
     "events": ["*"],
     "secret": "stand-in",
     "header": "X-Stand-In",
+    "listen": "127.0.0.1:8787",
+    "token": "stand-in-stand-in",
 }
 _ITEM_STAND_INS: Final[dict[str | int, object]] = {
     "events": "*",
@@ -66,6 +69,8 @@ _EXAMPLES: Final = {
     "events": "[order.created]",
     "secret": "{file: PATH}",
     "header": "X-Hub-Signature-256",
+    "listen": "127.0.0.1:8787",
+    "token": "{file: PATH}",
 }
 _NUMBER_HINTS: Final = {
     "timeout": "add a unit, as 10s",
@@ -90,6 +95,7 @@ _LIMITS: Final = {
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "socket": SocketSection,
     "queue": QueueSection,
+    "http": HttpSection,
     "log": LogSection,
     "defaults": DefaultsSection,
 }
@@ -99,6 +105,7 @@ _SUBSECTIONS: Final[dict[str, type[BaseModel]]] = {
     "tls": TlsSection,
 }
 _NAMED_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "producers": ProducerSection,
     "spools": SpoolSection,
     "subscriptions": SubscriptionSection,
 }

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relayd.core.connection_limits import CONNECTIONS, Phase, has_expired
@@ -43,13 +44,12 @@ class Connection(H11Protocol):
 
     def look(self) -> None:
         """Note what the connection is at."""
-        cycle = self.cycle
         if self.transport.get_write_buffer_size():
             phase = Phase.SENDING
-        elif cycle is None or cycle.response_complete:
-            phase = Phase.HEAD
+        elif self.conn.their_state is h11.SEND_BODY:
+            phase = Phase.BODY
         else:
-            phase = Phase.BODY if cycle.more_body else Phase.ANSWER
+            phase = Phase.HEAD if self.conn.our_state is h11.IDLE else Phase.ANSWER
         if phase is not self.phase:
             self._enter(phase)
 

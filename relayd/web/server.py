@@ -21,7 +21,8 @@ HEAD_BYTES: Final = 16 * 1024
 class Server(uvicorn.Server):
     """One server for all of its sockets. What stops it is `stop`, not a signal of uvicorn's own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
+        self._started = started
         super().__init__(
             uvicorn.Config(
                 app,
@@ -39,8 +40,13 @@ class Server(uvicorn.Server):
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer requests, and say so."""
+        await super().startup(sockets)
+        self._started()
+
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]  # as uvicorn has it
+    def capture_signals(self) -> Iterator[None]:
         """Leave signals to `serve`: uvicorn would end the process by the signal that stopped it."""
         yield
 
@@ -49,20 +55,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(app: ASGIApp, sockets: Sequence[socket.socket], started: Callable[[], None]) -> None:
+async def serve(
+    app: ASGIApp, sockets: Sequence[socket.socket], started: Callable[[], None]
+) -> None:
     """Serve until SIGTERM or SIGINT. `started` is called once requests are answered."""
-    server = Server(app)
+    server = Server(app, started)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     closing = asyncio.create_task(close_expired(server.server_state.connections))
-    serving = asyncio.create_task(server.serve(list(sockets)))
     try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if not serving.done():
-            started()
-        await serving
+        await server.serve(list(sockets))
     finally:
         closing.cancel()
         for each in list(server.server_state.connections):
