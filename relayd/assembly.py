@@ -26,6 +26,7 @@ from relayd.systemd import Service
 from relayd.transport.transports import Transports
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
+from relayd.web_file import WebFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Assembly:
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
+    web_file: WebFile
     children: Callable[[], list[int]]
 
 
@@ -79,6 +81,7 @@ async def assemble(
     )
     pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
     loader = ConfigLoader()
+    web_file = WebFile(clock.now)
     changing = trio.Lock()
     commands = Commands(
         config,
@@ -104,6 +107,7 @@ async def assemble(
         loader=loader,
         log=log,
         service=service,
+        web_file=web_file,
         changing=changing,
         stopping=stopping,
     )
@@ -116,6 +120,7 @@ async def assemble(
         control=_control(reload, commands),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
+        web_file=web_file,
         children=lambda: [*sources.children(), *loader.children()],
     )
 

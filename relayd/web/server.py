@@ -50,23 +50,42 @@ class Server(uvicorn.Server):
         """Leave signals to `serve`: uvicorn would end the process by the signal that stopped it."""
         yield
 
-    def stop(self) -> None:
-        """Take no more requests; answers in progress get `GRACE_S`."""
-        self.should_exit = True
-
 
 async def serve(
-    app: ASGIApp, sockets: Sequence[socket.socket], started: Callable[[], None]
+    served: Sequence[tuple[ASGIApp, socket.socket]], started: Callable[[], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. `started` is called once requests are answered."""
-    server = Server(app, started)
+    """Serve each application on its socket until SIGTERM or SIGINT.
+
+    `started` is called once each one answers.
+    """
+    waiting = len(served)
+
+    def one_started() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            started()
+
+    servers = [Server(app, one_started) for app, _ in served]
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    closing = asyncio.create_task(close_expired(server.server_state.connections))
-    try:
-        await server.serve(list(sockets))
-    finally:
-        closing.cancel()
-        for each in list(server.server_state.connections):
-            each.transport.abort()  # what did not finish
+        loop.add_signal_handler(number, stop)
+    async with asyncio.TaskGroup() as tasks:
+        closing = [
+            tasks.create_task(close_expired(server.server_state.connections)) for server in servers
+        ]
+        serving = [
+            tasks.create_task(server.serve([each]))
+            for server, (_, each) in zip(servers, served, strict=True)
+        ]
+        await asyncio.wait(serving)
+        for task in closing:
+            task.cancel()
+        for server in servers:
+            for each in list(server.server_state.connections):
+                each.transport.abort()  # what did not finish
