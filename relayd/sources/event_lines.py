@@ -34,10 +34,14 @@ _TOO_LONG = Rejection(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a line's event comes from: its source's name, and what it has by default."""
+    """Where a line's event comes from: its source's name, and what it has by default.
+
+    `id` is that of an event that names none; where it is empty, one is made.
+    """
 
     source: str
     defaults: EventDefaults
+    id: str = ""
 
 
 Address = Callable[[bytes], tuple[Origin, bytes] | Rejection]
@@ -130,7 +134,7 @@ class EventLines:
         if (key := line_key(line)) in self._at_work.poison:
             return POISON
         return self._at_work.call(
-            key, event_from_line, line, origin.defaults, new_id=new_event_id(), now=now
+            key, event_from_line, line, origin.defaults, new_id=origin.id or new_event_id(), now=now
         )
 
     async def _read_in_slices(
@@ -138,7 +142,9 @@ class EventLines:
     ) -> Event | Rejection:
         if (key := line_key(line)) in self._at_work.poison:
             return POISON
-        reading = event_from_line_in_slices(line, origin.defaults, new_id=new_event_id(), now=now)
+        reading = event_from_line_in_slices(
+            line, origin.defaults, new_id=origin.id or new_event_id(), now=now
+        )
         return await self._at_work.drive(key, self._in_turns(reading, uid))
 
     async def _in_turns(self, reading: Parts[Event | Rejection], uid: int) -> Event | Rejection:

@@ -2,7 +2,8 @@
 
 A line is the producers' protocol with a head before it: a JSON object, a tab, and the event as
 producers write it. The head has `source`, its name; `market_id`, the market of its events; `markets`,
-others that an event may name, or "*" for any; `api_version`, where the configuration's is not meant.
+others that an event may name, or "*" for any; `api_version`, where the configuration's is not meant;
+`id`, that of an event that names none.
 Only relayd's own user may connect.
 """
 
@@ -17,6 +18,7 @@ import trio
 from relayd.config.config import Config
 from relayd.containment import contained
 from relayd.core.event import EventDefaults, Rejection
+from relayd.core.event_fields import NotAnEventError, checked_id
 from relayd.sources.event_lines import LINE_BYTES, Address, EventLines, Origin
 from relayd.sources.source import (
     Source,
@@ -104,7 +106,10 @@ def address(config: Config) -> Address:
                     str(found.get("api_version") or version),
                     None if markets == "*" else frozenset(map(str, markets)),
                 ),
+                checked_id(found["id"]) if found.get("id") else "",
             ), text
+        except NotAnEventError as refused:
+            return Rejection(refused.code, refused.reason)
         except (ValueError, TypeError, KeyError, RecursionError):
             return Rejection("invalid_line", "the line has no head that names its source")
 

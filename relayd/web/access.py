@@ -5,6 +5,7 @@ from typing import Final
 from starlette.requests import Request
 
 from relayd.core.web_access import Holder, Role
+from relayd.views.web_document import WebDocument
 from relayd.web.in_force import InForce
 
 _BEARER: Final = "bearer "
@@ -13,8 +14,7 @@ _EVERYBODY: Final = Holder(Role.EVERYTHING)
 
 def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None."""
-    in_force: InForce = request.app.state.in_force
-    access = in_force.document.access
+    access = in_force_of(request).access
     if access.open and not request.app.state.is_public:
         return _EVERYBODY
     given = request.headers.get("authorization", "")
@@ -27,3 +27,9 @@ def reads(request: Request) -> bool:
     """Return whether who asks may look at everything."""
     holder = holder_of(request)
     return holder is not None and holder.role in {Role.EVERYTHING, Role.READ}
+
+
+def in_force_of(request: Request) -> WebDocument:
+    """Return what the daemon has said of the configuration in force."""
+    in_force: InForce = request.app.state.in_force
+    return in_force.document

@@ -1,22 +1,28 @@
-"""The web process's application: every path that it serves."""
+"""The web process's application: every path that it serves, and who reaches it."""
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from relayd.web.daemon_link import DaemonLink
+from relayd.web.events_in import EventsIn
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
+from relayd.web.intake_link import IntakeLink
+from relayd.web.problem import ProblemError
 
 
-def make_app(in_force: InForce, daemon: DaemonLink, *, public: bool) -> Starlette:
+def make_app(in_force: InForce, health: Health, intake: IntakeLink, *, public: bool) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
-    health = Health(daemon)
-    private = [
-        Route("/healthz", health.answer),
-        Route("/readyz", health.answer),
-    ]
-    routes: list[Route] = [] if public else private
-    app = Starlette(routes=routes)
+    routes = [Route("/v1/events", EventsIn(intake).post, methods=["POST"])]
+    if not public:
+        routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
+    app = Starlette(routes=routes, exception_handlers={ProblemError: _answer_problem})
     app.state.in_force = in_force
     app.state.is_public = public
     return app
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()

@@ -5,8 +5,10 @@ that does not read, or for the number of connections. One task looks at all conn
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -14,6 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from relayd.core.connection_limits import CONNECTIONS, Phase, has_expired
 
 LOOK_S: Final = 1.0
+
+_RESET: Final = struct.pack("ii", 1, 0)  # socket(7): linger, for no time
 
 
 class Connection(H11Protocol):
@@ -27,9 +31,9 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.since = self.loop.time()
         if len(self.connections) > CONNECTIONS:
-            others = (each for each in _all(self.connections) if each is not self)
+            others = (each for each in open_connections(self.connections) if each is not self)
             idle = [each for each in others if each.phase is Phase.HEAD]
-            min(idle, key=lambda each: each.since, default=self).transport.abort()
+            min(idle, key=lambda each: each.since, default=self).cut_off()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in. A head that comes byte by byte stays in its phase, whatever it sends."""
@@ -57,20 +61,32 @@ class Connection(H11Protocol):
         self.phase = phase
         self.since = self.loop.time()
 
+    def cut_off(self) -> None:
+        """Close the connection at once, with all that the client has not taken.
+
+        uvicorn's own `close` waits for the client, and so does the kernel, for minutes, unless it is
+        told to reset the connection.
+        """
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
     def has_expired(self) -> bool:
         """Return whether the phase that it is in has taken too long."""
         return has_expired(self.phase, self.loop.time() - self.since)
 
 
-def _all(connections: Iterable[object]) -> Iterable[Connection]:
-    return cast("Iterable[Connection]", connections)
+def open_connections(connections: Iterable[object]) -> list[Connection]:
+    """Return uvicorn's set of connections as what they are."""
+    return [each for each in connections if isinstance(each, Connection)]
 
 
 async def close_expired(connections: Iterable[object]) -> None:
     """Close each connection whose phase has taken too long, until cancelled."""
     while True:
         await asyncio.sleep(LOOK_S)
-        for each in list(_all(connections)):
+        for each in open_connections(connections):
             each.look()
             if each.has_expired():
-                each.transport.abort()  # `close` would wait for what the client does not take
+                each.cut_off()

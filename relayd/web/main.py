@@ -8,7 +8,9 @@ import structlog
 from relayd.config.sections import QueueConfig
 from relayd.web.app import make_app
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.health import Health
 from relayd.web.in_force import InForce
+from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.server import serve
 
@@ -26,10 +28,12 @@ def run_web(queue: QueueConfig, ready: Callable[[], None]) -> None:
 async def _run(queue: QueueConfig, ready: Callable[[], None]) -> None:
     in_force = InForce(queue.web_path)
     access = in_force.document.access
-    daemon = DaemonLink(queue.control_path)
-    served = [(make_app(in_force, daemon, public=False), open_socket(access.listen))]
+    health = Health(DaemonLink(queue.control_path))
+    intake = IntakeLink(queue.intake_path)
+    served = [(make_app(in_force, health, intake, public=False), open_socket(access.listen))]
     if access.public is not None:
-        served.append((make_app(in_force, daemon, public=True), open_socket(access.public)))
+        public = make_app(in_force, health, intake, public=True)
+        served.append((public, open_socket(access.public)))
 
     def started() -> None:
         _log.info(

@@ -10,7 +10,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from relayd.web.connection import Connection, close_expired
+from relayd.web.connection import Connection, close_expired, open_connections
 
 GRACE_S: Final = 5
 """How long answers in progress may go on after SIGTERM."""
@@ -87,5 +87,5 @@ async def serve(
         for task in closing:
             task.cancel()
         for server in servers:
-            for each in list(server.server_state.connections):
-                each.transport.abort()  # what did not finish
+            for each in open_connections(server.server_state.connections):
+                each.cut_off()  # what did not finish
