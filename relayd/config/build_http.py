@@ -2,7 +2,6 @@
 
 from ipaddress import ip_network
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from relayd.config.build_secrets import SecretBuilder
@@ -59,13 +58,10 @@ def build_access(
         base_url=section.base_url,
         trusted_proxies=tuple(map(ip_network, section.trusted_proxies)),
         open=is_open,
-        tokens=MappingProxyType(tokens.found),
-        producers=MappingProxyType(
-            {
-                name: _producer(name, each, file, findings)
-                for name, each in section.producers.items()
-            }
-        ),
+        tokens=tokens.found,
+        producers={
+            name: _producer(name, each, file, findings) for name, each in section.producers.items()
+        },
     )
 
 
