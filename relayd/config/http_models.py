@@ -32,7 +32,7 @@ class HttpSection(Section):
     )
     base_url: BaseUrl | None = Field(
         default=None,
-        description="The URL by which browsers and providers reach it, if a proxy stands in front.",
+        description="The URL by which browsers and providers reach it, where that is a proxy's.",
     )
     trusted_proxies: Annotated[list[Network], Field(max_length=100)] = Field(
         default=[], description="Networks of proxies whose X-Forwarded-For is believed."
