@@ -280,7 +280,8 @@ class MemoryWriter(MemoryQueue):
             row.delivery.subscription == name
             and row.delivery.state is State.RETRYING
             and row.release_seen < release
-            for row in self.rows.values()
+            and not self.is_behind(seq)
+            for seq, row in self.rows.items()
         )
 
     def released_last(self, subscription: str) -> int:
@@ -381,7 +382,9 @@ class MemoryWriter(MemoryQueue):
             moved=len(moved),
             waiting=sum(row.due_at is not None for row in moved),
             released=sum(
-                row.delivery.state is State.RETRYING and row.release_seen < target.release
+                row.delivery.state is State.RETRYING
+                and row.release_seen < target.release
+                and not self.is_behind(row.delivery.seq)
                 for row in moved
             ),
             through=last,

@@ -350,3 +350,48 @@ async def test_what_is_behind_one_in_flight_is_not_handed_over_before_it(queue: 
     await add(queue, "books", key="a")
     step = await queue.queue.hand_over("books", "mail", after=0, in_flight=(first,))
     assert (step.moved, step.in_flight) == (0, 2)
+
+
+async def test_a_retry_that_a_rename_put_behind_another_is_released_only_when_it_is_its_turn(
+    queue: UnderTest,
+) -> None:
+    older = await add(queue, "books", key="a")
+    newer = await add(queue, "mail", key="a")
+    [delivery] = (await claim(queue, "mail")).deliveries
+    await record(queue, delivery, FAILED)
+    recovery = queue.queue.next_release()
+    elsewhere = [Declared("mail", "https://other.example/hook", True)]
+    assert await queue.queue.declare(elsewhere) == {"mail": 1}
+    step = await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert (step.moved, step.released) == (1, 0)
+    assert await queue.queue.release("mail") == 0
+    # A retry that is in no order may be due later: what is released is looked for.
+    await failed_once(queue, "books")
+    await queue.queue.hand_over("books", "mail", after=2, in_flight=())
+    await queue.queue.release("mail")
+    found = await claim(queue, "mail", recovery=recovery)
+    assert older in {each.seq for each in found.deliveries}
+    assert newer not in {each.seq for each in found.deliveries}
+    busy = frozenset(each.seq for each in found.deliveries)
+    found = await claim(queue, "mail", busy=busy, recovery=recovery)
+    # Else the endpoint would ask again at once, without end.
+    assert found.deliveries == ()
+    assert found.next_due.get("mail", queue.now + 1) > queue.now
+    await queue.queue.cancel([older])
+    [released] = (await claim(queue, "mail", busy=busy)).deliveries
+    assert (released.seq, released.extra) == (newer, Extra.OPERATOR)
+
+
+async def test_what_is_handed_over_behind_another_is_not_counted_as_released(
+    queue: UnderTest,
+) -> None:
+    first = await add(queue, "mail", key="a")
+    second = await add(queue, "books", key="a")
+    [delivery] = (await claim(queue, "books")).deliveries
+    await record(queue, delivery, FAILED)
+    await queue.queue.release("books")
+    step = await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert (step.moved, step.waiting, step.released) == (1, 1, 0)
+    assert await found(queue) == [first]
+    await queue.queue.cancel([first])
+    assert await found(queue) == [second]

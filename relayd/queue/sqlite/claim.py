@@ -44,13 +44,14 @@ _RELEASED = """
 SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 0 AND release_seen < max(:recovery, :operator)
+    AND state = 'retrying' AND behind IS NULL AND recovery_used = 0
+    AND release_seen < max(:recovery, :operator)
     ORDER BY release_seen, due_at LIMIT :n)
 UNION ALL
 SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 1 AND release_seen < :operator
+    AND state = 'retrying' AND behind IS NULL AND recovery_used = 1 AND release_seen < :operator
     ORDER BY release_seen, due_at LIMIT :n)
 """
 

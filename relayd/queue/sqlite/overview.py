@@ -27,11 +27,11 @@ from relayd.queue.sqlite.statistics import read_tallies
 # is two seeks in the one that does (as `effective_due` has it for a single delivery).
 _OPERATORS = """
 FROM deliveries d INDEXED BY deliveries_releasable
-WHERE d.subscription_id = s.id AND d.state = 'retrying'
+WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
   AND d.recovery_used IN (0, 1) AND d.release_seen < s.release"""
 _RECOVERIES = """
 FROM deliveries d INDEXED BY deliveries_releasable
-WHERE d.subscription_id = s.id AND d.state = 'retrying'
+WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
   AND d.recovery_used = 0 AND d.release_seen < p.release AND d.release_seen >= s.release"""
 
 _WAITING = f"""

@@ -68,8 +68,8 @@ _SUBSCRIPTIONS = "SELECT json_group_array(json_array(name, id, hold)) FROM subsc
 
 _RELEASED = """
 SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
-  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
-    AND release_seen < :release)
+  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND behind IS NULL
+    AND recovery_used IN (0, 1) AND release_seen < :release)
 FROM subscriptions WHERE release = :release"""
 
 _PAUSE = f"""

@@ -264,6 +264,11 @@ DROP INDEX deliveries_waiting;
 -- ten behind another one and ten million.
 CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, behind, due_at, scheduled_at)
   WHERE due_at IS NOT NULL;
+-- A rename may put a retry behind another one: then no release is for it.
+DROP INDEX deliveries_releasable;
+CREATE INDEX deliveries_releasable
+  ON deliveries (subscription_id, state, behind, recovery_used, release_seen, due_at)
+  WHERE state = 'retrying';
 CREATE INDEX deliveries_in_order ON deliveries (subscription_id, order_key) WHERE order_key IS NOT NULL;
 -- Those that are exhausted, and still have others behind them.
 CREATE INDEX deliveries_blocking ON deliveries (subscription_id)

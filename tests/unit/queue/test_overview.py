@@ -82,6 +82,25 @@ def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
         assert [each.url for each in read_overview(opened, path, now=NOW).endpoints] == [SHOP]
 
 
+@pytest.mark.parametrize("released", ["operator", "recovery"])
+def test_a_retry_behind_another_is_not_due_whatever_released_it(path: Path, released: str) -> None:
+    if released == "operator":
+        change(path, f"UPDATE subscriptions SET release = 9, released_at = {START + 150}")
+    else:
+        change(
+            path,
+            "INSERT INTO endpoints (url, failures, last_failure, release, released_at, held_until)"
+            f" VALUES ('{SHOP}', 0, '', 9, {START + 150}, 0.0)",
+        )
+    with open_reading(path) as opened:
+        assert count_due(opened, now=START + 200)[SHOP] == 1
+    change(path, "UPDATE deliveries SET order_key = 'a', behind = 1 WHERE state = 'retrying'")
+    with open_reading(path) as opened:
+        _, shop = read_overview(opened, path, now=NOW).endpoints
+        assert shop.subscriptions[0].next_due_at is None
+        assert SHOP not in count_due(opened, now=START + 200)
+
+
 def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
     for sql, values in (
         (overview._WAITING, ()),
