@@ -146,7 +146,8 @@ class EndpointTask:
                 self.note(delivery.subscription, NOW)
         finally:
             if ended:
-                self._in_flight.end(delivery.subscription, delivery.seq)
+                for name in self._in_flight.end(delivery.subscription, delivery.seq):
+                    self._note_anywhere(name, NOW)
             self._under_way.pop(delivery.seq, None)
             self._changed.set()
 
@@ -176,10 +177,14 @@ class EndpointTask:
         due_at = record.due_at if unchanged else NOW
         if due_at is None and record.delivery.order_key is not None:
             due_at = NOW  # the next one in its order has its turn
-        if due_at is not None and not self.note(name, due_at):
-            # A reload moved the subscription to another endpoint in the meantime.
-            self._note_elsewhere(name, due_at)
+        if due_at is not None:
+            self._note_anywhere(name, due_at)
         return held
+
+    def _note_anywhere(self, name: str, at: float) -> None:
+        if not self.note(name, at):
+            # A reload moved the subscription to another endpoint in the meantime.
+            self._note_elsewhere(name, at)
 
     def note(self, subscription: str, at: float) -> bool:
         """Say that something is due for a subscription at `at`; False when it is not delivered here.
@@ -217,7 +222,8 @@ class EndpointTask:
     def forget_under_way(self) -> None:
         """Forget the attempts that ended with `run`, when a defect ended it: they count for nothing."""
         for seq, attempt in self._under_way.items():
-            self._in_flight.end(attempt.delivery.subscription, seq)
+            for name in self._in_flight.end(attempt.delivery.subscription, seq):
+                self._note_anywhere(name, NOW)
         self._under_way.clear()
         self._due.ask_for_all()
 
