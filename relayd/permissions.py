@@ -10,7 +10,9 @@ import os
 import pwd
 import select
 import signal
+import socket
 import stat
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -50,6 +52,15 @@ def name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def peer_uid(getsockopt: Callable[[int, int, int], bytes]) -> int:
+    """Return the user of the process at the other end of a Unix socket, whose `getsockopt` this is.
+
+    For one that listened, that is who listened.
+    """
+    uid: int = struct.unpack("iII", getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    return uid
 
 
 def group_name(gid: int) -> str:
