@@ -87,6 +87,9 @@ class Source(ABC):
     def prepare(self, config: Config) -> None:  # noqa: B027 - most have nothing that may fail
         """Do what may fail of following a reload, before it is decided. Raises `SourceError`."""
 
+    def withdraw(self) -> None:  # noqa: B027 - most have nothing to undo
+        """Undo what `prepare` did: the reload is refused."""
+
     @abstractmethod
     def apply(self, config: Config) -> None:
         """Follow a configuration: once before the first run, and at each reload. Never fails."""
