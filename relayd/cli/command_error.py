@@ -1,8 +1,7 @@
 """What ends a command: a sentence for people, and with `--json` one JSON object for programs.
 
-Each error has a code, which is part of the contract (docs/operating.md): `usage`, `configuration`,
-`not_running`, `not_permitted`, `not_answering`, `queue_unreadable`, `declined`, `internal_error`, a
-code that the daemon answered, or `failed`. Loads little, since every command needs it.
+Each error has a code, which is part of the contract (docs/operating.md): one of `CODES`, or what the
+daemon answered. Loads little, since every command needs it.
 """
 
 import os
@@ -23,6 +22,20 @@ WRONG_CONFIGURATION: Final = 78
 
 TRACEBACK: Final = "RELAYD_TRACEBACK"
 """A variable: where it is set, an internal error ends a command with its traceback."""
+
+CODES: Final = (
+    "usage",
+    "configuration",
+    "not_running",
+    "not_permitted",
+    "not_answering",
+    "another_queue",
+    "queue_unreadable",
+    "declined",
+    "internal_error",
+    "failed",
+)
+"""Why a command failed, for programs. docs/operating.md says what each means."""
 
 _JSON: Final = "relayd.json"
 _ARGUMENTS: Final = "relayd.arguments"
