@@ -68,7 +68,7 @@ class ConfigLoader:
                     raw, status = await self._read(path)
             except trio.TooSlowError:
                 raise NotReadError(
-                    f"{path}: reading it took longer than {self._deadline_s:g} s, and was given up"
+                    f"{path}: reading it took longer than {self._deadline_s:g} s, and was stopped"
                 ) from None
             except OSError as error:
                 raise NotReadError(
@@ -89,7 +89,7 @@ class ConfigLoader:
         if waiting.cancelled_caught:
             raise NotReadError(
                 "relayd is reading the configuration for a reload, or for another `relayd check"
-                f" --diff`, which takes more than {within_s:g} s: try again; it is given up after"
+                f" --diff`, which takes more than {within_s:g} s: try again; it is stopped after"
                 f" {self._deadline_s:g} s"
             )
         try:

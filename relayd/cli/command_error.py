@@ -18,7 +18,7 @@ from relayd.cli.standard_streams import StandardOutputError
 from relayd.config.problem import ConfigError
 
 WRONG_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
+"""EX_CONFIG of sysexits.h: the systemd unit prevents a restart on this status."""
 
 TRACEBACK: Final = "RELAYD_TRACEBACK"
 """A variable: where it is set, an internal error ends a command with its traceback."""

@@ -70,7 +70,7 @@ def build_config(
         builder.add(name, section)
     if not file.subscriptions and not findings.is_doubtful(("subscriptions",)):
         findings.warning(
-            ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
+            ("subscriptions",), "no subscriptions", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
     if readable_by_all:
@@ -200,7 +200,7 @@ def _complain_of_no_source(findings: Findings) -> None:
     if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
         return
     findings.error(
-        (), "there is no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
+        (), "no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
 
 

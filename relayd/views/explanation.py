@@ -124,7 +124,7 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
             return Explanation(name, "delivered", reason, detail)
         case State.EXHAUSTED:
             reason = (
-                f"given up at {ended} after {count}; {_failed(last)}."
+                f"exhausted at {ended} after {count}; {_failed(last)}."
                 f" `relayd replay {delivery.id}` sends it again"
             )
             if delivery.place is not None:

@@ -179,7 +179,7 @@ async def test_explaining_what_did_and_did_not_arrive(tmp_path: Path) -> None:
             assert "with attempt 1: it answered 200" in found["good"]["reason"]
             assert "its next attempt is due at" in found["later"]["reason"]
             assert found["later"]["until"] is not None
-            assert "given up at" in found["never"]["reason"]
+            assert "exhausted at" in found["never"]["reason"]
             assert f"`relayd replay {found['never']['delivery_id']}`" in found["never"]["reason"]
             assert found["small"]["reason"] == (
                 "data.object.total is 4250, and must be at least 5000"

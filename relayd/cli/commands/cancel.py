@@ -38,8 +38,8 @@ def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is in flight is still delivered if its attempt succeeds. One that is exhausted and holds others
-    in their order (on_exhausted: hold) is given up, by its id.
+    that is in flight is still delivered if its attempt succeeds. An exhausted
+    one that blocks others in their order (on_exhausted: hold) is cancelled too, by its id.
     """
     queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:

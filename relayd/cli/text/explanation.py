@@ -35,4 +35,4 @@ def explanation_lines(event: EventDetail, explained: Sequence[Explanation]) -> I
         yield wrapped(f"{lead}{each.reason}.", "  ")
     if not explained:
         yield ""
-        yield "There is no subscription."
+        yield "No subscriptions."

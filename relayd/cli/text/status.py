@@ -47,7 +47,7 @@ def status_lines(
         yield from _endpoint_lines(endpoint, live, now)
     if not overview.endpoints:
         yield ""
-        yield "There is no subscription."
+        yield "No subscriptions."
     yield ""
     for source in [] if live is None else live["sources"]:
         if source["waits_for"] is None:

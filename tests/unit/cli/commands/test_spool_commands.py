@@ -256,7 +256,7 @@ def warnings(config: Path) -> list[str]:
     result = run("check", "--json", "--config", str(config))
     assert result.exit_code == 0, result.output
     found: list[str] = json.loads(result.stdout)["warnings"]
-    return [each for each in found if "no subscription" not in each]
+    return [each for each in found if "no subscriptions" not in each]
 
 
 RAILS = (
