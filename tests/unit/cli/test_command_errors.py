@@ -18,12 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 from processes import make_spool, write_config
 
-import relayd
 from relayd.cli import COMMANDS, cli
 from relayd.cli.command_error import CODES, TRACEBACK
 from relayd.core.absence import Absence
 
-PACKAGE = Path(relayd.__file__).parent
+PACKAGE = Path(__file__).parents[3] / "relayd"
 
 NOT_UTF_8 = "\udcff"
 NEEDING_THE_DAEMON = (
