@@ -65,9 +65,7 @@ class Subscription:
 
 def _signature(subscription: Subscription, _: Endpoint) -> Sequence[str]:
     scheme = subscription.signature
-    return (
-        (scheme,) if isinstance(scheme, str) else (scheme.header, scheme.prefix, scheme.encoding)
-    )
+    return (scheme,) if isinstance(scheme, str) else (scheme.header, scheme.prefix, scheme.encoding)
 
 
 MADE_WITH: Final[Mapping[str, Callable[[Subscription, Endpoint], Sequence[str | bytes]]]] = (
