@@ -92,7 +92,7 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
             _say_held(held)
             say_what_is_left("replay", selection.others)
         if total and not wanted.dry_run:
-            confirm(_question(total, delivered=delivered), yes=wanted.yes)
+            confirm(_question(total, wanted.filter.states), yes=wanted.yes)
             apply_changes(daemon, changes, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
             held = {name: hold for change in changes for name, hold in change.held.items()}
@@ -116,9 +116,13 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
         _say_replayed(changed, held, {*selection.counts, *to_make})
 
 
-def _question(total: int, *, delivered: bool) -> str:
-    again = ", also what was delivered before" if delivered else ""
-    return f"Send {deliveries_in_words(total)}{again}?"
+def _question(total: int, states: Collection[State]) -> str:
+    many = deliveries_in_words(total)
+    if State.DELIVERED not in states:
+        return f"Send {many}?"
+    if len(states) == 1:
+        return f"Send again what was delivered ({many})?"
+    return f"Send {many}, also what was delivered?"
 
 
 def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str]) -> None:

@@ -95,18 +95,21 @@ def _moves(sent: Mapping[str, Any]) -> str:
     if sent["hold"] is not None:
         advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
         return f"{name} is held, with {deliveries_in_words(waiting)} pending: {advice}."
+    if waiting is None:
+        return "relayd is not running, so nothing was released."
     if not waiting:
         return "Nothing is pending for it."
-    many = f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending"
-    if not sent["succeeded"]:
-        return f"{many}; nothing was released. `relayd retry {name}` attempts them all the same."
-    if sent["held_until"] is not None:
-        until = clock_time(sent["held_until"])
-        return f"{many}, held back until {until}: its endpoint answered 429 or 503 again."
-    if not number:
-        return f"{many}, and due: they go out within the rate limit."
     retries = "1 retry" if number == 1 else f"{number:,} retries"
-    return f"{many}: {retries} released, attempted now, in addition to the schedule."
+    if not sent["succeeded"]:
+        then = f"; nothing was released. `relayd retry {name}` attempts them all the same"
+    elif sent["held_until"] is not None:
+        until = clock_time(sent["held_until"])
+        then = f", held back until {until}: its endpoint answered 429 or 503 again"
+    elif number:
+        then = f": {retries} released, attempted now, in addition to the schedule"
+    else:
+        then = ", and due: they go out within the rate limit"
+    return f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending{then}."
 
 
 def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
@@ -145,7 +148,7 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         endpoint = config.endpoints[subscription.url]
         async with Transports().make(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
-        nothing = {"released": 0, "waiting": 0, "hold": None, "held_until": None}
+        nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
         return {**sent.document(), **nothing}
 
     return trio.run(send)
