@@ -24,7 +24,7 @@ _MOST_SAID = 10
 BACKLOG = (State.PENDING, State.RETRYING, State.HELD)
 """What has not ended, as it is shown."""
 
-targets_argument = click.argument(
+_targets_argument = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
 )
 
@@ -91,7 +91,7 @@ def selection_options(
             dry_run_option,
             market_option,
             filter_options(states),
-            targets_argument,
+            _targets_argument,
         ):
             decorated = option(decorated)
         return decorated

@@ -13,7 +13,7 @@ from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import DaemonClient, running_daemon
 from relayd.cli.filters import market_option
 from relayd.cli.in_flight import read_in_flight
-from relayd.cli.options import config_option, json_option, yes_option
+from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     BACKLOG,
@@ -24,7 +24,6 @@ from relayd.cli.selection import (
     say_counts,
     say_what_is_left,
     select_targets,
-    targets_argument,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, print_lines, wrapped
 from relayd.cli.text.refusals import refusal_document
@@ -50,7 +49,13 @@ Examples:
   relayd retry evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
 """,
 )
-@targets_argument
+@click.argument(
+    "targets",
+    nargs=-1,
+    required=True,
+    metavar="[ID|SUBSCRIPTION]...",
+    shell_complete=complete_subscriptions,
+)
 @market_option
 @dry_run_option
 @yes_option
@@ -72,8 +77,6 @@ def retry(
     receiver's 429 or 503 held back is lifted; a pause, a 410 and an order stay. Asks first where they are
     more than a hundred. For what has ended, see `relayd replay`.
     """
-    if not targets:
-        raise click.UsageError("Specify what to retry: a subscription, or ids.")
     wanted = Wanted(targets, DeliveryFilter(), market, dry_run, yes, as_json, config_path)
     queue = queue_place(config_path)
     with running_daemon(queue) as daemon:
