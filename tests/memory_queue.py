@@ -8,7 +8,7 @@ from relayd.core.delivery import AttemptRecord, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold, HoldChange, Holds, after_change, shown_hold
 from relayd.core.own_events import OwnEvent
-from relayd.core.release import Extra, released_by
+from relayd.core.release import Extra, released_by, seen_after
 from relayd.queue.values import Claim, Recording, Want
 
 
@@ -188,7 +188,7 @@ class MemoryQueue:
         row.delivery = replace(row.delivery, attempts=attempts)
         if not stands:
             return False
-        row.release_seen = recording.release
+        row.release_seen = seen_after(row.release_seen, recording.release)
         if record.rescheduled:
             row.due_at, row.scheduled_at = record.due_at, record.decided_at
             row.ended_at = record.decided_at if record.due_at is None else None

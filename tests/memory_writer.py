@@ -12,7 +12,7 @@ from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.clock_step import is_from_before, moved_health
-from relayd.core.delivery import Change, Delivery, State, origins
+from relayd.core.delivery import WAITING, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.event import Event
 from relayd.core.expiry import Evidence, Expiry
@@ -292,15 +292,26 @@ class MemoryWriter(MemoryQueue):
         found.release, found.released_at = self.next_release(), self.clock()
         return self._released(subscription, found.release)
 
-    async def replay(self, seqs: Sequence[int]) -> Changed:
+    async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
         now = self.clock()
 
         def again(row: Row) -> None:
             row.delivery = replace(row.delivery, state=State.PENDING, step=0)
             row.due_at, row.scheduled_at, row.ended_at = now - FRESH_FOR_S, now, None
-            row.recovery_used = False
+            row.recovery_used, row.release_seen = False, 0
 
-        return self._change(seqs, Change.REPLAY, again)
+        first = self._change(seqs, Change.REPLAY, again)
+        second = self._change(seqs if delivered else (), Change.RESEND, again)
+        return Changed(first.count + second.count, first.subscriptions | second.subscriptions)
+
+    async def retry(self, seqs: Sequence[int]) -> Changed:
+        release = self.next_release()
+        found = [self.rows[seq] for seq in seqs if seq in self.rows]
+        waiting = [row for row in found if row.delivery.state in WAITING]
+        retries = [row for row in waiting if row.delivery.state is State.RETRYING]
+        for row in retries:
+            row.release_seen = -release
+        return Changed(len(retries), frozenset(row.delivery.subscription for row in waiting))
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         def end(row: Row) -> None:

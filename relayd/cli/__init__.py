@@ -52,6 +52,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "deliveries": "List deliveries.",
             "show": "Show an event or a delivery in full.",
             "explain": "Explain why an event did or did not arrive.",
+            "retry": "Attempt pending deliveries now.",
             "replay": "Resend deliveries.",
             "cancel": "Cancel pending deliveries.",
             "rename": "Move a backlog to a new name.",

@@ -70,6 +70,7 @@ class Commands:
         commands = {
             "status": self._status,
             "replay": self._deliveries.replay,
+            "retry": self._deliveries.retry,
             "cancel": self._deliveries.cancel,
             "backfill": self._deliveries.backfill,
             "in_flight": self._deliveries.in_flight,

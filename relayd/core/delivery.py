@@ -31,8 +31,9 @@ class State(StrEnum):
     """An attempt failed, and the next one is scheduled. Its endpoint's task moves it on when that attempt
     ends; the operator may cancel it. A crash leaves it retrying, with the same due time."""
     DELIVERED = "delivered"
-    """The receiver answered 2xx. It has ended; retention removes it. A crash before the outcome is recorded
-    leaves it as it was before the attempt, and the receiver gets it again."""
+    """The receiver answered 2xx. It has ended; the operator may have it sent again, otherwise retention
+    removes it. A crash before the outcome is recorded leaves it as it was before the attempt, and the
+    receiver gets it again."""
     EXHAUSTED = "exhausted"
     """The last attempt of its schedule failed, or it is quarantined: it crashed relayd 3 times. It has
     ended; the operator may replay it, otherwise retention removes it. A crash changes nothing."""
@@ -66,6 +67,8 @@ class Change(StrEnum):
     """The operator: `relayd cancel`, of a delivery that blocks others in their order (`on_exhausted: hold`)."""
     REPLAY = "replay"
     """The operator: `relayd replay`. The retry schedule begins again; attempts are counted on."""
+    RESEND = "resend"
+    """The operator: `relayd replay --state delivered`, as `replay` of what was delivered, and only asked for so."""
 
 
 TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
@@ -83,6 +86,7 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
         (State.EXHAUSTED, Change.GIVE_UP): State.CANCELLED,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
+        (State.DELIVERED, Change.RESEND): State.PENDING,
     }
 )
 """Every transition. What is not in this table cannot happen."""

@@ -150,8 +150,17 @@ class QueueWriter(DeliveryQueue, Protocol):
     ) -> Mapping[str, int]:
         """Bring the subscriptions up to the configuration; return how many retries it released."""
 
-    async def replay(self, seqs: Sequence[int]) -> Changed:
-        """Make ended deliveries due again, with their whole retry schedule."""
+    async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
+        """Make ended deliveries due again, with their whole retry schedule.
+
+        With `delivered` also those that were delivered; they are in no order.
+        """
+
+    async def retry(self, seqs: Sequence[int]) -> Changed:
+        """Release those of these deliveries that are retries, each alone; the others stay as they are.
+
+        Returns how many, and the subscriptions of all of these that wait.
+        """
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         """End waiting deliveries. An attempt that is under way may still deliver one of them."""

@@ -124,7 +124,7 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
             return Explanation(name, "delivered", reason, detail)
         case State.EXHAUSTED:
             reason = (
-                f"exhausted at {ended} after {count}; {_failed(last)}."
+                f"exhausted at {ended} after {count}; {_last_attempt(last)}."
                 f" `relayd replay {delivery.id}` sends it again"
             )
             if delivery.place is not None:
@@ -134,13 +134,13 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
                 )
             return Explanation(name, "exhausted", reason, detail)
         case State.CANCELLED:
-            tried = f"; {_failed(last)}" if last is not None else ", before any attempt"
+            tried = f"; {_last_attempt(last)}" if last is not None else ", before any attempt"
             reason = (
                 f"cancelled by the operator at {ended}{tried}."
                 f" `relayd replay {delivery.id}` takes it back"
             )
             return Explanation(name, "cancelled", reason, detail)
-    tried = f"; {_failed(last)}" if last is not None else ""
+    tried = f"; {_last_attempt(last)}" if last is not None else ""
     in_flight = (circumstances.in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
         began = "" if in_flight is None else f"; {in_flight.words}, and goes on"
@@ -155,10 +155,13 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
     )
 
 
-def _failed(attempt: Attempt | None) -> str:
+def _last_attempt(attempt: Attempt | None) -> str:
     if attempt is None:
         return "there was no attempt"
-    words = attempt.detail or attempt.failure or f"answered {attempt.status}"
+    if attempt.failure is None:  # it was delivered, and sent again
+        answered = f"answered {attempt.status}"
+        return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, {answered}"
+    words = attempt.detail or attempt.failure
     return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, failed: {words}"
 
 
@@ -176,7 +179,7 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         return (
             f"its endpoint answered 429 or 503 and is held back until"
             f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"
-            f" `relayd resume {delivery.subscription}` lifts that"
+            f" `relayd retry {delivery.subscription}` lifts that"
         )
     if delivery.due_at is not None and delivery.due_at > now:
         return (
@@ -187,7 +190,7 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
                 if _recovery_releases(delivery, health)
                 else ""
             )
-            + f"; `relayd resume {delivery.subscription}` makes it now"
+            + f"; `relayd retry {delivery.id}` makes it now"
         )
     due = circumstances.due.get(url, 1)
     words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"

@@ -395,3 +395,75 @@ async def test_what_is_handed_over_behind_another_is_not_counted_as_released(
     assert await found(queue) == [first]
     await queue.queue.cancel([first])
     assert await found(queue) == [second]
+
+
+async def test_a_retry_can_be_released_alone_and_once(queue: UnderTest) -> None:
+    one, other = await failed_once(queue), await failed_once(queue)
+    pending = await add(queue, "mail")
+    changed = await queue.queue.retry([one, pending, 99])
+    assert changed == Changed(1, frozenset({"books", "mail"}))
+    [delivery] = (await claim(queue, "books")).deliveries
+    assert (delivery.seq, delivery.extra) == (one, Extra.OPERATOR)
+    assert await record(queue, delivery, FAILED)
+    assert (await claim(queue, "books")).deliveries == ()
+    # The other one is still released by what releases the subscription.
+    await queue.queue.release("books")
+    assert {each.seq for each in (await claim(queue, "books")).deliveries} == {one, other}
+
+
+async def test_one_that_is_released_while_its_attempt_goes_on_is_attempted_again(
+    queue: UnderTest,
+) -> None:
+    seq = await failed_once(queue)
+    queue.now += SCHEDULE[0]
+    [delivery] = (await claim(queue)).deliveries
+    began_after = queue.queue.newest_release
+    await queue.queue.retry([seq])
+    decided = decide(
+        delivery, FAILED, (*SCHEDULE, 100.0), started_at=queue.now, now=queue.now, jitter=0.0
+    )
+    await queue.queue.record(Recording(decided, URL, None, release=began_after))
+    [again] = (await claim(queue)).deliveries
+    assert again.extra is Extra.OPERATOR
+    assert await record(queue, again, FAILED)
+    assert (await claim(queue)).deliveries == ()
+
+
+async def test_a_release_of_one_that_is_behind_leaves_it_there(queue: UnderTest) -> None:
+    first, second = await add(queue, "books", key="k"), await add(queue, "books", key="k")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, FAILED)
+    assert await queue.queue.retry([second]) == Changed(0, frozenset({"books"}))
+    assert (await claim(queue)).deliveries == ()
+    await queue.queue.retry([first, second])
+    assert [each.seq for each in (await claim(queue)).deliveries] == [first]
+
+
+async def test_what_was_delivered_is_pending_again_only_where_that_is_asked_for(
+    queue: UnderTest,
+) -> None:
+    seq = await add(queue, "books", key="k")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, OK)
+    assert await queue.queue.replay([seq]) == Changed(0, frozenset())
+    assert await states(queue) == {seq: State.DELIVERED}
+    assert await queue.queue.replay([seq], delivered=True) == Changed(1, frozenset({"books"}))
+    assert await queue.queue.replay([seq], delivered=True) == Changed(0, frozenset())
+    # It is in no order, and counts on.
+    other = await add(queue, "books", key="k")
+    found = {each.seq: each for each in (await claim(queue)).deliveries}
+    assert found.keys() == {seq, other}
+    again = found[seq]
+    assert (again.state, again.attempts, again.step, again.id) == (
+        State.PENDING,
+        1,
+        0,
+        delivery.id,
+    )
+    assert again.sequence == delivery.sequence
+    # Retention leaves it, however old it is.
+    queue.now += 1e7
+    horizon = Horizon(queue.now - 10, queue.now - 10)
+    assert await queue.queue.prune(horizon, [1]) == 0
+    assert await record(queue, again, FAILED)
+    assert (await states(queue))[seq] is State.RETRYING

@@ -42,7 +42,9 @@ STEPS = st.one_of(
     st.tuples(st.just("quarantine"), st.integers(1, 4)),
     st.tuples(st.just("pause"), st.sampled_from(NAMES)),
     st.tuples(st.just("resume"), st.sampled_from(NAMES)),
-    st.tuples(st.just("replay"), SEQS),
+    st.tuples(st.just("replay"), SEQS, st.booleans()),
+    st.tuples(st.just("retry"), SEQS),
+    st.tuples(st.just("retry"), SEQS),
     st.tuples(st.just("cancel"), SEQS),
     st.tuples(st.just("backfill"), st.sampled_from(NAMES), SEQS),
     st.tuples(
@@ -108,6 +110,9 @@ class Driver:
         event = make_event(f"evt_{number}", data={"object": {"other": other}})
         keys = () if key is None else tuple((name, key) for name in sorted(names))
         return await self.queue.accept([NewEvent(event, "socket", tuple(sorted(names)), keys)])
+
+    async def replay(self, seqs: list[int], delivered: bool) -> object:
+        return await self.queue.replay(seqs, delivered=delivered)
 
     async def finish(self, outcome: Outcome) -> object:
         return [await self.record(seq, outcome) for seq in sorted(self.in_flight)]

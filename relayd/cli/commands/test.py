@@ -17,8 +17,8 @@ from relayd.cli.options import (
     config_option,
     json_option,
 )
-from relayd.cli.terminal import print_json, printable, wrapped
-from relayd.cli.text.holds import HOLD_REASONS
+from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
@@ -73,30 +73,43 @@ def _print(sent: Mapping[str, Any]) -> None:
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
-        click.echo(wrapped(_released(sent)))
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
         if sent["held_until"] is not None:
             until = clock_time(sent["held_until"])
-            click.echo(wrapped(f"The endpoint stays held back until {until} (429 or 503)."))
+            click.echo(
+                wrapped(
+                    f"The endpoint stays held back until {until} (429 or 503):"
+                    f" `relayd retry {sent['subscription']}` lifts that."
+                )
+            )
     for line in sent["answer"].splitlines():
         click.echo(f"  | {printable(line)}")
+    click.echo(wrapped(_moves(sent)))
 
 
-def _released(sent: Mapping[str, Any]) -> str:
+def _moves(sent: Mapping[str, Any]) -> str:
     """Return what a success released, or why nothing moves."""
-    number = sent["released"]
-    if not number:
-        return "No retry was pending."
-    retries = "1 retry" if number == 1 else f"{number:,} retries"
+    name, number, waiting = sent["subscription"], sent["released"], sent["waiting"]
     if sent["hold"] is not None:
-        why = HOLD_REASONS[Hold(sent["hold"])]
-        return f"{retries} stay pending: the subscription is held, because {why}."
-    if sent["held_until"] is not None:
+        advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
+        return f"{name} is held, with {deliveries_in_words(waiting)} pending: {advice}."
+    if waiting is None:
+        return "relayd is not running, so nothing was released."
+    if not waiting:
+        return "Nothing is pending for it."
+    retries = "1 retry" if number == 1 else f"{number:,} retries"
+    if not sent["succeeded"]:
+        then = f"; nothing was released. `relayd retry {name}` attempts them all the same"
+    elif sent["held_until"] is not None:
         until = clock_time(sent["held_until"])
-        return f"{retries} stay held back until {until}: its endpoint answered 429 or 503 again."
-    return f"{retries} pending: attempted now, in addition to the schedule."
+        then = f", held back until {until}: its endpoint answered 429 or 503 again"
+    elif number:
+        then = f": {retries} released, attempted now, in addition to the schedule"
+    else:
+        then = ", and due: they go out within the rate limit"
+    return f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending{then}."
 
 
 def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
@@ -135,6 +148,7 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         endpoint = config.endpoints[subscription.url]
         async with Transports().make(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
-        return {**sent.document(), "released": 0, "hold": None, "held_until": None}
+        nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
+        return {**sent.document(), **nothing}
 
     return trio.run(send)

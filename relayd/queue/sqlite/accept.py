@@ -41,7 +41,7 @@ _LAST_RELEASE = """
 SELECT max(release) FROM (
   SELECT max(release) AS release FROM subscriptions
   UNION ALL SELECT max(release) FROM endpoints
-  UNION ALL SELECT max(release_seen) FROM deliveries INDEXED BY deliveries_releasable
+  UNION ALL SELECT max(max(release_seen), -min(release_seen)) FROM deliveries INDEXED BY deliveries_releasable
     WHERE state = 'retrying')"""
 
 

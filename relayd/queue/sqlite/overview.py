@@ -42,7 +42,7 @@ SELECT s.name, count(*), min(d.seq), total(d.behind),
      WHERE o.subscription_id = b.subscription_id AND o.order_key = b.order_key AND o.seq > b.seq)),
   max({HELD_UNTIL}, min(
     min(CASE WHEN d.behind IS NULL THEN d.due_at END),
-    coalesce((SELECT s.released_at {_OPERATORS} LIMIT 1), 9e9),
+    coalesce((SELECT coalesce(s.released_at, d.scheduled_at) {_OPERATORS} LIMIT 1), 9e9),
     coalesce((SELECT p.released_at {_RECOVERIES} LIMIT 1), 9e9)))
 FROM subscriptions s
 CROSS JOIN deliveries d INDEXED BY deliveries_waiting

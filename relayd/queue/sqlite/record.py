@@ -17,21 +17,25 @@ INSERT INTO attempts
   (delivery_seq, number, started_at, duration_s, status, failure, detail, answer, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+# As `core.release.seen_after` has it.
+_SEEN = "CASE WHEN release_seen < -{newest} THEN release_seen ELSE {newest} END"
+
 # What the operator did while the attempt was under way stands (a cancelled one stays cancelled, a
 # replayed one keeps its new schedule), but for one that succeeded: it was delivered.
 _MAY_SUCCEED = ", ".join(f"'{state}'" for state in sorted(origins(Change.SUCCEED)))
 _UPDATE_DELIVERY = f"""
 UPDATE deliveries
-SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?,
-  release_seen = ?, recovery_used = 0
-WHERE seq = ? AND (state = ? AND step = ? AND (state <> '{State.PENDING}' OR due_at = ?)
-  OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+SET state = ?1, attempts = ?2, step = ?3, scheduled_at = ?4, due_at = ?5, ended_at = ?6,
+  release_seen = {_SEEN.format(newest="?7")}, recovery_used = 0
+WHERE seq = ?8 AND (state = ?9 AND step = ?10 AND (state <> '{State.PENDING}' OR due_at = ?11)
+  OR ?12 AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
 
 # An extra attempt that failed. Its times are not even written: the clock may have been set since.
 _KEEP_SCHEDULE = f"""
 UPDATE deliveries
-SET state = state, attempts = ?, release_seen = ?, recovery_used = recovery_used OR ?
-WHERE seq = ? AND state = '{State.RETRYING}' AND step = ?"""  # noqa: S608 - constants of our own
+SET state = state, attempts = ?1, release_seen = {_SEEN.format(newest="?2")},
+  recovery_used = recovery_used OR ?3
+WHERE seq = ?4 AND state = '{State.RETRYING}' AND step = ?5"""  # noqa: S608 - constants of our own
 
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"

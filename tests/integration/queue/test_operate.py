@@ -282,7 +282,8 @@ async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:
     async with opened(path):
         pass
     statements: dict[str, Any] = {
-        operate._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]"},
+        operate._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]", "delivered": True},
+        operate._RETRY: {"release": 1, "seqs": "[1]"},
         operate._CANCEL: {"now": 1, "seqs": "[1]"},
         operate._LACKING: ("[1]", 1),
     }
