@@ -49,8 +49,7 @@ class Recording:
 
     The health is asked for when it is written: an older one never replaces a newer one, however
     long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
-    newest release when the attempt began: one that came after it still applies to its delivery. With
-    `keeps_place` the delivery, once it is exhausted, blocks those behind it in their order.
+    newest release when the attempt began: one that came after it still applies to its delivery.
     """
 
     record: AttemptRecord
@@ -58,7 +57,6 @@ class Recording:
     health: Callable[[], Health] | None
     own_events: tuple[OwnEvent, ...] = ()
     release: int = 0
-    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

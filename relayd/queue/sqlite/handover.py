@@ -28,7 +28,7 @@ WHERE seq BETWEEN :first AND :through AND subscription_id = :old
   AND (order_key IS NULL OR order_key NOT IN (SELECT value FROM json_each(:busy_keys)))
   AND NOT EXISTS (SELECT 1 FROM deliveries o
     WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
-RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END, order_key"""
+RETURNING seq, due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END, order_key"""
 
 _LEFT = """
 SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight))
@@ -86,14 +86,16 @@ def hand_over(
     holds_moved = hand_over_holds(db, old, new)
     moved = db.execute(_MOVE, values).fetchall()
     keys = dict.fromkeys(key for *_, key in moved if key is not None)
+    # An exhausted one blocks where it is now only as the configuration says there.
+    order.leave(db, (seq for seq, due, _, key in moved if key is not None and not due))
     order.settle(db, ((number, key) for number in (old, new) for key in keys))
     if moved and (release or another):
         db.execute(_RELEASE, values)
         newest = max(newest, 1)
     left = db.execute(_LEFT, values).fetchall()
     busy = sum(flag for (flag,) in left)
-    waiting = sum(flag for flag, _, _ in moved)
-    released = sum(seen is not None and seen < newest for _, seen, _ in moved)
+    waiting = sum(flag for _, flag, _, _ in moved)
+    released = sum(seen is not None and seen < newest for _, _, seen, _ in moved)
     return HandoverStep(
         moved=len(moved),
         waiting=waiting,
