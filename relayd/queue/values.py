@@ -9,6 +9,7 @@ from relayd.core.delivery import AttemptRecord, Delivery
 from relayd.core.endpoint import Health
 from relayd.core.hold import Holds
 from relayd.core.own_events import OwnEvent
+from relayd.core.value import value
 
 MOST_ROWS: Final = 500
 """So many rows are changed in one transaction, so that what is delivered meanwhile waits little."""
@@ -43,7 +44,7 @@ class Claim:
     backlog_first: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recording:
     """One attempt's record, and how to get the endpoint's health where the attempt changed it.
 
