@@ -43,6 +43,7 @@ class MemoryQueue:
     holds: dict[str, Hold | None] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
+    keeping: set[str] = field(default_factory=set)
     _recorded: set[tuple[int, int]] = field(default_factory=set)
 
     def add(
@@ -79,10 +80,10 @@ class MemoryQueue:
             for number, other in self.rows.items()
         )
 
-    def leave_order(self, row: Row, *, keeps_place: bool = False) -> None:
+    def leave_order(self, row: Row) -> None:
         """Take a delivery out of its order if it has ended, and does not block the others."""
         exhausted = row.delivery.state is State.EXHAUSTED
-        if row.due_at is None and not (exhausted and keeps_place):
+        if row.due_at is None and not (exhausted and row.delivery.subscription in self.keeping):
             row.order_key = None
 
     def states(self) -> dict[int, State]:
@@ -160,7 +161,7 @@ class MemoryQueue:
         self.healths[url] = health()
         self.told += own_events
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         self.quarantined[seq] = detail
         row = self.rows[seq]
         if row.due_at is None:
@@ -168,7 +169,7 @@ class MemoryQueue:
         attempts = row.delivery.attempts + 1
         row.delivery = replace(row.delivery, state=State.EXHAUSTED, attempts=attempts)
         row.due_at = None
-        self.leave_order(row, keeps_place=keeps_place)
+        self.leave_order(row)
         return True
 
     async def record(self, recording: Recording) -> bool:
@@ -196,7 +197,7 @@ class MemoryQueue:
         elif record.delivery.extra is Extra.RECOVERY:
             row.recovery_used = True
         row.delivery = replace(row.delivery, state=record.state, step=record.step)
-        self.leave_order(row, keeps_place=recording.keeps_place)
+        self.leave_order(row)
         return True
 
     def keep_own_events(self, events: Sequence[OwnEvent]) -> None:

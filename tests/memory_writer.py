@@ -210,8 +210,8 @@ class MemoryWriter(MemoryQueue):
             found.change(HoldChange.ANSWER_GONE)
             self._hold()
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
-        ended = await super().quarantine(seq, detail, keeps_place=keeps_place)
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        ended = await super().quarantine(seq, detail)
         delivery = self.rows[seq].delivery
         if ended:
             self._tell(
@@ -262,10 +262,9 @@ class MemoryWriter(MemoryQueue):
             if (known.url, known.made_with) != (each.url, each.made_with):
                 known.release, known.released_at = release, now
             known.url, known.made_with = each.url, each.made_with
+            (self.keeping.add if each.keeps_place else self.keeping.discard)(name)
         for row in self.rows.values():
-            declared_now = wanted.get(row.delivery.subscription)
-            if declared_now is not None and not declared_now.keeps_place:
-                self.leave_order(row)
+            self.leave_order(row)
         self.own_types = own_types
         self._hold()
         released = {
@@ -382,6 +381,7 @@ class MemoryWriter(MemoryQueue):
             row.delivery = replace(row.delivery, subscription=new)
             if another or row.release_seen < source.release:
                 row.release_seen = -1
+            self.leave_order(row)
         if moved and (source.release or another):
             target.release = max(target.release, 1)
             target.released_at = self.clock()

@@ -10,7 +10,7 @@ subscription is held: to pause a subscription with a backlog of a million change
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from relayd.core.hold import Hold
 from relayd.core.outcome import Outcome
 from relayd.core.release import Extra
 from relayd.core.retry import retry_wait_s
+from relayd.core.value import value
 
 
 class State(StrEnum):
@@ -102,7 +103,7 @@ def shown_state(state: State, hold: Hold | None) -> State:
     return State.HELD if hold is not None and state in WAITING else state
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """A delivery that is due, with all that an attempt needs.
 
@@ -127,7 +128,7 @@ class Delivery:
     order_key: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptRecord:
     """One attempt's outcome and what it makes of the delivery: what the queue is to write.
 

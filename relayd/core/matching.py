@@ -27,6 +27,10 @@ __all__ = [
 
 
 _KEYS_AT_ONCE: Final = 500  # 0.2 ms
+_KNOWN_TYPES: Final = 1_000
+_KNOWN_NAMES: Final = 100
+"""Of so many types it is remembered which selections want them, and where these are at most so many:
+a producer may make up any number of types. That is under a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Matcher:
         self._names = tuple(self._selections)
         self._groups: dict[str, _Group] = {}
         self._orders: dict[str, OrderBy] = {}
+        self._by_type: dict[str, Matches | None] = {}
         self.paths: tuple[str, ...] = ()
         """The paths below `data` at which conditions and orders look."""
         whole(self._arrange())
@@ -102,6 +107,31 @@ class Matcher:
             self._groups[pattern] = _Group()
             yield from self._groups[pattern].arrange(group)
         self.paths = tuple(sorted(paths))
+
+    def of_type(self, event_type: str) -> Matches | None:
+        """Return the selections that want an event of this type, whatever it holds.
+
+        None where that depends on what it holds: see `matches`.
+        """
+        try:
+            return self._by_type[event_type]
+        except KeyError:
+            found = self._of_type(event_type)
+            few = found is None or len(found.names) <= _KNOWN_NAMES
+            if few and len(self._by_type) < _KNOWN_TYPES:
+                self._by_type[event_type] = found
+            return found
+
+    def _of_type(self, event_type: str) -> Matches | None:
+        found: set[int] = set()
+        for pattern in _patterns_of(event_type):
+            group = self._groups.get(pattern)
+            if group is not None:
+                if group.looks_inside:
+                    return None
+                found.update(group.unconditional)
+        names = tuple(self._names[position] for position in sorted(found))
+        return None if any(name in self._orders for name in names) else Matches(names)
 
     def match(
         self, envelope: Mapping[str, Any], values: Mapping[str, list[object]] | None = None
@@ -177,12 +207,12 @@ class _Group:
     of other kinds alone are tried one by one.
     """
 
-    __slots__ = ("_indexes", "_rest", "_unconditional")
+    __slots__ = ("_indexes", "_rest", "unconditional")
 
     def __init__(self) -> None:
         self._indexes: dict[str, tuple[Condition, dict[Hashable, list[_Member]]]] = {}
         self._rest: list[_Member] = []
-        self._unconditional: list[int] = []
+        self.unconditional: list[int] = []
 
     def arrange(self, members: Sequence[_Member]) -> Parts[None]:
         """Take in the selections that have the pattern, once."""
@@ -200,7 +230,7 @@ class _Group:
 
     def _add(self, member: _Member, sharing: Mapping[tuple[str, Hashable], int]) -> Parts[None]:
         if not member.conditions:
-            self._unconditional.append(member.position)
+            self.unconditional.append(member.position)
             return
         narrowest: tuple[Condition, Among] | None = None
         shared_with = math.inf
@@ -224,6 +254,11 @@ class _Group:
             if number % _KEYS_AT_ONCE == 0:
                 yield
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether any of the selections has a condition."""
+        return bool(self._indexes or self._rest)
+
     def collect(self, content: _Content, found: set[int]) -> None:
         """Add the positions of the selections that want the event to `found`."""
         for condition, index in self._indexes.values():
@@ -234,7 +269,7 @@ class _Group:
         found.update(
             member.position for member in self._rest if content.satisfies(member.conditions)
         )
-        found.update(self._unconditional)
+        found.update(self.unconditional)
 
 
 def _equalities(member: _Member) -> list[tuple[Condition, Among]]:

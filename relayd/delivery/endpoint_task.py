@@ -162,8 +162,8 @@ class EndpointTask:
             now=now,
             jitter=self._jitter(),
         )
-        own_event = is_own(attempt.delivery.event_type)
-        return record, *self._health.after(outcome, now, own_event=own_event)
+        own = is_own(attempt.delivery.event_type)
+        return record, *self._health.after(outcome, now, own_event=own)
 
     def _schedule(self, attempt: Attempt, record: AttemptRecord, *, as_decided: bool) -> bool:
         """Note when the delivery is due again; return whether its subscription is held now."""
@@ -207,7 +207,7 @@ class EndpointTask:
         if others or self._retired or endpoint != self._health.endpoint:
             self._retired = False
             self._health.apply(endpoint)
-            self._wake()
+            self._changed.set()
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""
@@ -247,11 +247,6 @@ class EndpointTask:
     def move_times(self, step: float) -> None:
         """Move the health's times by a step of the clock, in seconds."""
         self._health.move_times(step)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint, with the limits in force."""
-        return self._health.endpoint
 
     @property
     def health(self) -> Health:

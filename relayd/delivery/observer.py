@@ -52,8 +52,11 @@ class Observer:
         outcome = record.outcome
         fields = _identity(record.delivery)
         result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
-        if outcome.succeeded:
-            self._log.info("attempt_succeeded", **fields, **result)
+        if outcome.failure is None:
+            fields |= result
+            self._log.info("attempt_succeeded", **fields)
+            if before is after:
+                return
         else:
             self._log.warning(
                 "attempt_failed", **fields, **result, failure=outcome.failure, detail=outcome.detail

@@ -32,10 +32,10 @@ class DeliveryQueue(Protocol):
         False when the delivery is not as decided: the operator changed it in the meantime.
         """
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         """End a delivery whose attempt cannot be recorded, and keep the reason.
 
-        With `keeps_place` it blocks those behind it in its order. Returns whether it had not ended before.
+        Returns whether it had not ended before.
         """
 
     async def record_health(

@@ -33,7 +33,6 @@ async def record(
     health: Health | None = None,
     *,
     schedule: tuple[float, ...] = SCHEDULE,
-    keeps_place: bool = False,
 ) -> bool:
     decided = decide(delivery, outcome, schedule, started_at=queue.now, now=queue.now, jitter=0.0)
     made = Recording(
@@ -41,7 +40,6 @@ async def record(
         URL,
         None if health is None else lambda: health,
         release=queue.queue.newest_release,
-        keeps_place=keeps_place,
     )
     return await queue.queue.record(made)
 
@@ -222,10 +220,14 @@ async def found(queue: UnderTest) -> list[int]:
     return [each.seq for each in (await claim(queue)).deliveries]
 
 
-async def attempted(queue: UnderTest, outcome: Outcome, *, keeps_place: bool = False) -> int:
+async def declared(queue: UnderTest, *, keeps_place: bool) -> None:
+    await queue.queue.declare([Declared(name, URL, True, b"", keeps_place) for name in NAMES])
+
+
+async def attempted(queue: UnderTest, outcome: Outcome) -> int:
     """Attempt what is first, which exhausts it if it fails; return its number."""
     delivery = (await claim(queue, count=1)).deliveries[0]
-    await record(queue, delivery, outcome, schedule=(), keeps_place=keeps_place)
+    await record(queue, delivery, outcome, schedule=())
     return delivery.seq
 
 
@@ -270,15 +272,15 @@ async def test_an_exhausted_one_is_skipped_and_a_replay_of_it_is_unordered(
 async def test_with_hold_an_exhausted_one_blocks_until_it_is_replayed_with_success(
     queue: UnderTest,
 ) -> None:
-    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    await declared(queue, keeps_place=True)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     assert await found(queue) == []
     await queue.queue.replay([first])
-    assert await attempted(queue, FAILED, keeps_place=True) == first
+    assert await attempted(queue, FAILED) == first
     assert await found(queue) == []
     await queue.queue.replay([first])
-    assert await attempted(queue, OK, keeps_place=True) == first
+    assert await attempted(queue, OK) == first
     assert await found(queue) == [second]
 
 
@@ -286,16 +288,55 @@ async def test_with_hold_an_exhausted_one_blocks_until_it_is_replayed_with_succe
 async def test_what_is_held_goes_on_once_it_is_given_up_or_the_configuration_skips(
     queue: UnderTest, how: str
 ) -> None:
-    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    await declared(queue, keeps_place=True)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     if how == "cancel":
         assert await queue.queue.cancel([first]) == Changed(1, frozenset({"books"}))
         assert (await states(queue))[first] is State.CANCELLED
     else:
-        await queue.queue.declare([Declared(name, URL, True) for name in NAMES])
+        await declared(queue, keeps_place=False)
         assert (await states(queue))[first] is State.EXHAUSTED
     assert await found(queue) == [second]
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_what_is_declared_last_decides_whether_an_exhausted_one_blocks(
+    queue: UnderTest, holds: bool
+) -> None:
+    await declared(queue, keeps_place=not holds)
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    [delivery] = (await claim(queue)).deliveries
+    await declared(queue, keeps_place=holds)
+    await record(queue, delivery, FAILED, schedule=())
+    assert await found(queue) == ([] if holds else [second])
+    assert (await queue.queue.cancel([first])).count == holds
+
+
+async def test_an_exhausted_one_that_is_handed_over_blocks_as_is_declared_there(
+    queue: UnderTest,
+) -> None:
+    await queue.queue.declare(
+        [Declared(name, URL, True, keeps_place=name == "books") for name in NAMES]
+    )
+    _, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await attempted(queue, FAILED)
+    assert await found(queue) == []
+    await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert await found(queue) == [second]
+
+
+async def test_an_exhausted_one_blocks_those_of_another_one_to_which_it_is_handed_over(
+    queue: UnderTest,
+) -> None:
+    await declared(queue, keeps_place=True)
+    first = await add(queue, "books", key="a")
+    await attempted(queue, FAILED)
+    behind = await add(queue, "mail", key="a")
+    await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert await found(queue) == []
+    await queue.queue.cancel([first])
+    assert await found(queue) == [behind]
 
 
 async def test_only_an_exhausted_one_that_is_in_an_order_can_be_given_up(queue: UnderTest) -> None:
@@ -308,8 +349,9 @@ async def test_only_an_exhausted_one_that_is_in_an_order_can_be_given_up(queue: 
 async def test_a_quarantined_one_is_as_any_that_is_exhausted(
     queue: UnderTest, keeps_place: bool
 ) -> None:
+    await declared(queue, keeps_place=keeps_place)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await queue.queue.quarantine(first, "a defect", keeps_place=keeps_place)
+    await queue.queue.quarantine(first, "a defect")
     assert await found(queue) == ([] if keeps_place else [second])
 
 
@@ -324,9 +366,10 @@ async def test_one_that_is_cancelled_in_between_leaves_the_order(queue: UnderTes
 async def test_an_exhausted_one_that_blocks_others_is_kept_whatever_its_age(
     queue: UnderTest,
 ) -> None:
+    await declared(queue, keeps_place=True)
     first = await add(queue, "books", key="a")
     await add(queue, "books", key="a")
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     queue.now += 1000.0
     horizon = Horizon(queue.now, queue.now)
     async with queue.queue.survey() as survey:

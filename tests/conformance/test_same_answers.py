@@ -94,7 +94,6 @@ class Driver:
         self.queue = under_test.queue
         self.in_flight: dict[int, tuple[Delivery, int]] = {}
         self.recovery = 0
-        self.keeping: set[str] = set()
 
     async def do(self, step: tuple[Any, ...]) -> object:
         """Do one step; return what the queue answered."""
@@ -132,12 +131,10 @@ class Driver:
         if seq not in await self.under_test.rows():
             return None
         self.in_flight.pop(seq, None)
-        keeps_place = (await self.under_test.rows())[seq][4] in self.keeping
-        return await self.queue.quarantine(seq, "a defect", keeps_place=keeps_place)
+        return await self.queue.quarantine(seq, "a defect")
 
     async def declare(self, found: dict[str, tuple[str, bool, bytes, bool]]) -> object:
         declared = [Declared(name, *each) for name, each in found.items()]
-        self.keeping = {each.name for each in declared if each.keeps_place}
         return await self.queue.declare(declared, OWN_TYPES)
 
     async def hand_over(self, back: bool) -> object:
@@ -197,8 +194,7 @@ class Driver:
         delivery, release = self.in_flight.pop(seq)
         now = self.under_test.now
         decided = decide(delivery, outcome, SCHEDULE, started_at=now, now=now, jitter=0.0)
-        keeps_place = delivery.subscription in self.keeping
-        recording = Recording(decided, URL, None, release=release, keeps_place=keeps_place)
+        recording = Recording(decided, URL, None, release=release)
         return await self.queue.record(recording)
 
     async def state(self) -> object:

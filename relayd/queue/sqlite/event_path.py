@@ -213,7 +213,7 @@ class EventPath:
             self._outbox_filled.set()
         return results
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
 
         Returns whether it had not ended before; then `relayd.delivery.exhausted` is durable with it.
@@ -221,7 +221,7 @@ class EventPath:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> tuple[bool, int]:
-            ended = record.quarantine(db, seq, detail, now=now, keeps_place=keeps_place)
+            ended = record.quarantine(db, seq, detail, now=now)
             if ended is None:
                 return False, 0
             own_events = after_exhaustion(

@@ -90,6 +90,8 @@ def hand_over(
     holds_moved = hand_over_holds(db, old, new)
     moved = db.execute(_MOVE, values).fetchall()
     keys = dict.fromkeys(key for *_, key in moved if key is not None)
+    # An exhausted one blocks where it is now only as the configuration says there.
+    order.leave(db, (seq for seq, due, key in moved if key is not None and not due))
     order.settle(db, ((number, key) for number in (old, new) for key in keys))
     if moved and (release or another):
         db.execute(_RELEASE, values)

@@ -81,8 +81,8 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
     for each in recordings:
-        if each.record.delivery.order_key is not None:
-            order.leave(db, [each.record.delivery.seq], keeps_place=each.keeps_place)
+        if each.record.delivery.order_key is not None and each.record.due_at is None:
+            order.leave(db, [each.record.delivery.seq])
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
@@ -115,18 +115,16 @@ class Quarantined:
     attempts: int
 
 
-def quarantine(
-    db: sqlite3.Connection, seq: int, detail: str, *, now: float, keeps_place: bool = False
-) -> Quarantined | None:
+def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
     """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
 
-    With `keeps_place` it blocks those behind it in its order. Returns None for one that has ended already: then nothing is changed.
+    Returns None for one that has ended already: then nothing is changed.
     """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
     if not db.execute(_QUARANTINE, values).rowcount:
         return None
-    order.leave(db, [seq], keeps_place=keeps_place)
+    order.leave(db, [seq])
     return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 

@@ -259,6 +259,8 @@ _VERSION_4_ORDER = """
 ALTER TABLE deliveries ADD COLUMN order_key TEXT;
 -- 1 while another delivery with its key is ahead of it.
 ALTER TABLE deliveries ADD COLUMN behind INTEGER CHECK (behind = 1);
+-- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
+ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
 DROP INDEX deliveries_waiting;
 -- What waits, and nothing else: claims cost the same with ten deliveries ended and ten million, and with
 -- ten behind another one and ten million.
