@@ -1,4 +1,4 @@
-"""Who owns a path, and acting as that user: root never opens somebody else's files as root.
+"""Who owns a path or a socket, and acting as that user: root never opens somebody else's files as root.
 
 Where another user may write, root would follow that user's links, roll back that user's journals
 and leave files that the user cannot open. So a command that root runs there becomes the owner.

@@ -142,8 +142,8 @@ class EndpointTask:
             if not is_defect(error):
                 raise
             ended = await self._recorder.after_defect(attempt, error)
-            if attempt.recorded:  # the queue knows when it is due
-                self.note(delivery.subscription, NOW)
+            # The queue knows when it is due; where it was quarantined, the next one in its order is.
+            self._note_anywhere(delivery.subscription, NOW)
         finally:
             if ended:
                 for name in self._in_flight.end(delivery.subscription, delivery.seq):

@@ -64,6 +64,8 @@ class InFlight:
 
     def busy(self, subscriptions: Iterable[str]) -> frozenset[int]:
         """Return the same, and those that were refused and wait for an attempt to end."""
+        if not self._refused:
+            return self.of(subscriptions)
         names = tuple(subscriptions)
         refused = (
             seq for each in self._refused.values() for seq, name in each.items() if name in names

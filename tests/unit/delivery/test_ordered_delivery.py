@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
-from relayd.core.delivery import State
+from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.matching import Selection
 from relayd.core.order import order_by
 from relayd.queue.values import Claim, Want
@@ -174,6 +175,23 @@ async def test_the_next_one_waits_for_the_attempt_of_one_that_is_cancelled(
     assert bench.most_under_way == 1
     assert bench.starts == pytest.approx([0.0, 5.0], abs=0.01)
     assert set(bench.queue.states().values()) == {State.DELIVERED}
+
+
+async def test_the_next_one_has_its_turn_when_the_one_before_it_is_quarantined(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(delivery: Delivery, *given: Any, **others: Any) -> AttemptRecord:
+        if delivery.seq == 1:
+            raise KeyError("a defect")
+        return decide(delivery, *given, **others)
+
+    monkeypatch.setattr("relayd.delivery.endpoint_task.decide", broken)
+    bench = Bench()
+    for _ in range(2):
+        bench.queue.add(EPOCH, order_key="a")
+    async with bench.running(subscriptions=(ORDERED[False],)):
+        await trio.sleep(1.0)
+    assert bench.queue.states() == {1: State.EXHAUSTED, 2: State.DELIVERED}
 
 
 async def test_one_that_waits_for_the_attempt_of_a_cancelled_one_delays_no_other_key(
