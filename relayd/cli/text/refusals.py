@@ -34,6 +34,8 @@ def instead_of(command: str, delivery: ListedDelivery) -> str | None:
     if delivery.hold is not None and command != "cancel":
         found = HOLD_COMMANDS[delivery.hold]
         return None if found is None else found.format(name=delivery.subscription)
+    if delivery.place is not None and delivery.place.behind is not None and command != "cancel":
+        return f"relayd explain {delivery.place.first}"
     _, found = _INSTEAD.get((command, delivery.state), ("", f"relayd {command} {{id}}"))
     return None if found is None else found.format(id=delivery.id)
 
