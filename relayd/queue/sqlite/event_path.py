@@ -30,7 +30,7 @@ from relayd.database import Database, Work
 from relayd.queue.interface import QueueUnavailable
 from relayd.queue.sqlite import accept, claim, outbox, record, subscriptions
 from relayd.queue.sqlite.errors import queue_error
-from relayd.queue.sqlite.group_commit import Group
+from relayd.queue.sqlite.group_commit import Group, Submission
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
 from relayd.queue.sqlite.rejected_limit import remove_oldest, takes_too_much
@@ -113,9 +113,9 @@ class EventPath:
         """Return what was last known of each endpoint, by URL."""
         return await self._read(read_health)
 
-    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+    def accept(self, news: Sequence[NewEvent]) -> Submission[list[Acceptance]]:
         """Make events durable, with all of their deliveries, and say what became of each."""
-        return await self._accepting.submit(news)
+        return self._accepting.submit(news)
 
     async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
         news = [new for call in calls for new in call]
@@ -178,18 +178,18 @@ class EventPath:
                     " oldest of it was removed: `relayd rejected list` shows the newest",
                 )
 
-    async def claim(self, want: Want) -> Claim:
+    def claim(self, want: Want) -> Submission[Claim]:
         """Find deliveries that are due."""
-        return await self._claiming.submit(want)
+        return self._claiming.submit(want)
 
     async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
         return await self._read(
             lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
         )
 
-    async def record(self, recording: Recording) -> bool:
+    def record(self, recording: Recording) -> Submission[bool]:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
-        return await self._recording.submit(recording)
+        return self._recording.submit(recording)
 
     async def _record_all(self, recordings: Sequence[Recording]) -> list[bool]:
         gone = any(recording.record.outcome.gone for recording in recordings)
