@@ -11,6 +11,7 @@ from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
+from relayd.config.included import without_match
 from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.queue_reach import owner_above_queue
@@ -33,13 +34,11 @@ def build_config(
     path: Path,
     environ: Mapping[str, str],
     findings: Findings,
-    *,
-    readable_by_all: bool,
 ) -> Config:
     """Return the Config that `file` means; it may be used only if no error is in `findings`.
 
     `path` is the file's own, absolute; other paths are taken from its directory. Reads secrets
-    from files, so it blocks on the disk. `readable_by_all`: others on the machine may read the file.
+    from files, so it blocks on the disk.
     """
     directory = path.parent
     allowed = _allowed(file, findings)
@@ -73,8 +72,11 @@ def build_config(
             ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
-    if readable_by_all:
-        _warn_of_readers(builder.subscriptions, path, findings)
+    for position, pattern in enumerate(file.include):
+        key: KeyPath = ("include", position)
+        if not findings.is_bad(key) and (missing := without_match(pattern, directory)):
+            findings.warning(key, missing.message, missing.hint)
+    _warn_of_readers(builder.subscriptions, findings)
     return Config(
         path=path,
         market_id=file.market_id,
@@ -88,6 +90,8 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
+        files=tuple(findings.files),
+        included=MappingProxyType(findings.included),
     )
 
 
@@ -227,14 +231,15 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
             )
 
 
-def _warn_of_readers(
-    subscriptions: Mapping[str, Subscription], path: Path, findings: Findings
-) -> None:
+def _warn_of_readers(subscriptions: Mapping[str, Subscription], findings: Findings) -> None:
+    """Warn of secrets in files that everybody may read: once for each file."""
+    said: set[str] = set()
     for name, subscription in subscriptions.items():
-        if subscription.secret.source == "text":
+        file = findings.open_file(name)
+        if subscription.secret.source == "text" and file is not None and file not in said:
+            said.add(file)
             findings.warning(
                 ("subscriptions", name, "secret"),
                 "is in a file that everybody on this machine may read",
-                f"chmod o= {path}, or write {{file: PATH}}",
+                f"chmod o= {file}, or write {{file: PATH}}",
             )
-            return

@@ -72,6 +72,9 @@ def _within_reach(config: Config) -> Iterator[str]:
     keys = (each.tls.key for each in config.endpoints.values() if each.tls is not None)
     others = {f"the queue {config.queue.path}": config.queue.path}
     others[f"the configuration {config.path}"] = config.path
+    others.update(
+        (f"the configuration {each}", each) for each in dict.fromkeys(config.included.values())
+    )
     for source in (*(each.source for each in secrets), *urls):
         kind, _, name = source.partition(" ")
         if kind == "file":
