@@ -137,10 +137,10 @@ def unmapped_user() -> int | None:
     With systemd's PrivateUsers=yes it is that of root, too.
     """
     try:
-        rows = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+        rows = Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()
         if any(int(row.split()[2]) >= _ALL_USERS for row in rows):
             return None
-        return int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
+        return int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="utf-8"))
     except (OSError, ValueError, IndexError):
         return None
 

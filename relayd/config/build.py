@@ -22,6 +22,7 @@ from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.core.subscription import Subscription
+from relayd.permissions import relayds_user
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path: `sun_path` holds 108 with the NUL (unix(7))."""
@@ -72,9 +73,10 @@ def build_config(
             ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
+    user = relayds_user(queue.path)
     for position, pattern in enumerate(file.include):
         key: KeyPath = ("include", position)
-        if not findings.is_bad(key) and (missing := without_match(pattern, directory)):
+        if not findings.is_bad(key) and (missing := without_match(pattern, directory, user)):
             findings.warning(key, missing.message, missing.hint)
     _warn_of_readers(builder.subscriptions, findings)
     return Config(

@@ -3,10 +3,10 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relayd.config.added_subscription import DUPLICATE, Added, no_place
 from relayd.config.config import ReadFile
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.included import IncludedReader, NotIncluded, file_for, files_of
@@ -21,42 +21,54 @@ _LONGEST_PATH: Final = 400
 _SUBSCRIPTIONS: Final = "subscriptions"
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """A file that is not there yet, to be judged as if it were: a subscription's name, and the text."""
-
-    name: str
-    raw: bytes
-
-
 def read_documents(path: Path, added: Added | None = None) -> Findings:
     """Read the file at `path`, and those that it includes, with what is wrong in the YAML of each.
 
     Raises `ConfigError` where the file itself cannot be read. Blocks on the disk.
     """
-    content = read_file(path, MAX_BYTES)
-    if isinstance(content, Unreadable):
-        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
-        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
-    return documents_of(content, path, added)
+    return documents_of(_read_main(path), path, added)
 
 
 def documents_of(content: FileContent, path: Path, added: Added | None = None) -> Findings:
     """Return the same of what was read of the file itself."""
-    try:
-        document = parse_yaml(content.raw)
-    except YamlError as error:
-        raise ConfigError([fault_problem(str(path), fault) for fault in error.faults]) from None
+    document = _parsed(content, path)
     patterns = _patterns(document)
+    file = None if added is None else file_for(added.name, patterns, path.parent)
+    if added is not None and file is None:
+        raise ConfigError([no_place(path)])
     joined = _Joined(document, path, content, _reader(document, path) if patterns else None)
     for each in files_of(patterns, path.parent):
         if isinstance(each, NotIncluded):
             joined.refuse(each)
         else:
             joined.read(each)
-    if added is not None and (file := file_for(added.name, patterns, path.parent)) is not None:
-        joined.add(file, FileContent(added.raw, 0o600, 0, 0))
+    if added is not None and file is not None:
+        joined.add_new(file, added.raw)
     return joined.findings
+
+
+def place_of(name: str, path: Path) -> Path | None:
+    """Return the file for a new subscription of the configuration at `path`, or None where none is.
+
+    Raises `ConfigError`. Blocks on the disk.
+    """
+    document = _parsed(_read_main(path), path)
+    return file_for(name, _patterns(document), path.parent)
+
+
+def _read_main(path: Path) -> FileContent:
+    content = read_file(path, MAX_BYTES)
+    if isinstance(content, Unreadable):
+        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
+        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
+    return content
+
+
+def _parsed(content: FileContent, path: Path) -> Document:
+    try:
+        return parse_yaml(content.raw)
+    except YamlError as error:
+        raise ConfigError([fault_problem(str(path), fault) for fault in error.faults]) from None
 
 
 def _patterns(document: Document) -> list[str]:
@@ -113,6 +125,14 @@ class _Joined:
             self.refuse(content)
         else:
             self.add(path, content)
+
+    def add_new(self, path: Path, raw: bytes) -> None:
+        """Join what is to be in one file that is not there yet."""
+        assert self._reader is not None
+        if problem := self._reader.place_problem(path):
+            self.refuse(problem)
+        else:
+            self.add(path, FileContent(raw, 0o600, 0, 0))
 
     def add(self, path: Path, content: FileContent) -> None:
         """Join what is in one file."""
@@ -184,7 +204,7 @@ class _Joined:
                     place.line,
                     place.column,
                     f"subscriptions.{in_one_line(name, 100)}",
-                    f"duplicate name, first defined at {self.findings.whole_place(key)}",
+                    f"{DUPLICATE}, first defined at {self.findings.whole_place(key)}",
                     "rename or remove one of them",
                 )
             )

@@ -160,6 +160,13 @@ class IncludedReader:
             return NotIncluded(path, f"may be written by {writers}", f"chmod go-w {path}")
         return None
 
+    def place_problem(self, path: Path) -> NotIncluded | None:
+        """Return why a file that is not there yet would not count, or None."""
+        if not os.path.lexists(path.parent):
+            made = command_to_make(path.parent, self.relayds_user)
+            return NotIncluded(path, f"the folder {path.parent} does not exist", made)
+        return self._way_problem(path)
+
     def _way_problem(self, path: Path) -> NotIncluded | None:
         """Return what is wrong with a folder on the way, the way of a link included."""
         if os.path.islink(path):  # noqa: PTH114 - as above
@@ -212,11 +219,18 @@ class IncludedReader:
         return name_of(self.relayds_user or 0)
 
 
-def without_match(pattern: str, directory: Path) -> NotIncluded | None:
+def command_to_make(folder: Path, user: int | None) -> str:
+    """Return the command that makes a folder for relayd's user."""
+    if user is None or user == os.geteuid():
+        return f"mkdir -m 0700 {folder}"
+    return f"install -d -m 0700 -o {name_of(user)} {folder}"
+
+
+def without_match(pattern: str, directory: Path, user: int | None) -> NotIncluded | None:
     """Return what a pattern that matches nothing may be a mistake for, or None."""
     path = directory / pattern
     if not os.path.isdir(path.parent):  # noqa: PTH112 - as above
-        made = f"mkdir -m 0700 {path.parent}"
+        made = command_to_make(path.parent, user)
         return NotIncluded(path, f"the folder {path.parent} does not exist", made)
     if not WILDCARDS.search(path.name) and not os.path.lexists(path):
         return NotIncluded(path, f"the file {path} does not exist")

@@ -14,7 +14,7 @@ from relayd.config.config import Config
 from relayd.config.problem import ConfigError
 
 if TYPE_CHECKING:
-    from relayd.config.documents import Added
+    from relayd.config.added_subscription import Added
     from relayd.config.findings import Findings
 
 __all__ = ["ConfigError", "load_config", "parse_config"]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from relayd.config.added_subscription import Added
 from relayd.config.build import build_config
 from relayd.config.config import Config
-from relayd.config.documents import Added, read_documents
+from relayd.config.documents import read_documents
 from relayd.config.findings import Findings
 from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
