@@ -11,7 +11,6 @@ from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
-from relayd.config.included import without_match
 from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.queue_reach import owner_above_queue
@@ -22,7 +21,6 @@ from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.core.subscription import Subscription
-from relayd.permissions import relayds_user
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path: `sun_path` holds 108 with the NUL (unix(7))."""
@@ -73,11 +71,6 @@ def build_config(
             ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
-    user = relayds_user(queue.path)
-    for position, pattern in enumerate(file.include):
-        key: KeyPath = ("include", position)
-        if not findings.is_bad(key) and (missing := without_match(pattern, directory, user)):
-            findings.warning(key, missing.message, missing.hint)
     _warn_of_readers(builder.subscriptions, findings)
     return Config(
         path=path,
@@ -93,6 +86,7 @@ def build_config(
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
         files=tuple(findings.files),
+        include=tuple(directory / pattern for pattern in file.include),
         included=MappingProxyType(findings.included),
     )
 

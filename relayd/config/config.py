@@ -28,7 +28,7 @@ class Config:
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
     whatever file they came from. `files` are the file itself and those that it includes, in the order
-    of reading; `included` has the path of the included file that a subscription is in.
+    of reading; `include` has the patterns of the latter; `included` has the path of the included file that a subscription is in.
     """
 
     path: Path = field(compare=False)
@@ -45,6 +45,7 @@ class Config:
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
     files: tuple[ReadFile, ...] = field(default=(), compare=False, repr=False)
+    include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     included: Mapping[str, Path] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

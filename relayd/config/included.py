@@ -226,14 +226,13 @@ def command_to_make(folder: Path, user: int | None) -> str:
     return f"install -d -m 0700 -o {name_of(user)} {folder}"
 
 
-def without_match(pattern: str, directory: Path, user: int | None) -> NotIncluded | None:
+def without_match(path: Path, user: int | None) -> str | None:
     """Return what a pattern that matches nothing may be a mistake for, or None."""
-    path = directory / pattern
     if not os.path.isdir(path.parent):  # noqa: PTH112 - as above
         made = command_to_make(path.parent, user)
-        return NotIncluded(path, f"the folder {path.parent} does not exist", made)
+        return f"include needs the directory {path.parent}, which does not exist ({made})"
     if not WILDCARDS.search(path.name) and not os.path.lexists(path):
-        return NotIncluded(path, f"the file {path} does not exist")
+        return f"include names the file {path}, which does not exist"
     return None
 
 

@@ -71,6 +71,7 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "event_types": config.event_types,
         "warnings": config.warnings,
         "files": config.files,
+        "include": config.include,
         "included": dict(config.included),
     }
     ahead: dict[int, int] = {}

@@ -8,6 +8,7 @@ import pytest
 import trio
 from processes import write_config
 
+from relayd.cli.check.files import file_notes
 from relayd.config import included
 from relayd.config.config import Config
 from relayd.config.load import load_config
@@ -74,16 +75,17 @@ def test_files_are_read_in_the_order_of_their_names(folder: Path) -> None:
     assert len({each.digest for each in loaded.files}) == 6
 
 
-def test_nothing_to_include_is_fine_and_a_missing_folder_is_warned_of(folder: Path) -> None:
-    config = including(folder)
-    assert load(config).included == {}
-    assert not [each for each in load(config).warnings if "include" in each.key]
+def test_nothing_to_include_is_fine_and_check_notes_what_is_missing(folder: Path) -> None:
+    def notes(config: Path) -> list[str]:
+        return [each for each in file_notes(load(config)) if each.startswith("include")]
+
+    assert load(including(folder)).included == {}
+    assert notes(including(folder)) == []
     folder.rmdir()
-    (warning,) = [each for each in load(config).warnings if "include" in each.key]
-    assert warning.message == f"the folder {folder} does not exist"
-    config = including(folder, ["nothing.yaml"])
-    (warning,) = [each for each in load(config).warnings if "include" in each.key]
-    assert warning.message == f"the file {folder.parent}/nothing.yaml does not exist"
+    (note,) = notes(including(folder))
+    assert note.startswith(f"include needs the directory {folder}, which does not exist (mkdir")
+    (note,) = notes(including(folder, ["nothing.yaml"]))
+    assert note == f"include names the file {folder.parent}/nothing.yaml, which does not exist"
 
 
 def test_lists_absolute_paths_and_one_file_twice(folder: Path) -> None:
