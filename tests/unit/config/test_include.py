@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import trio
 from processes import write_config
 
 from relayd.cli.check.files import file_notes
+from relayd.cli.options import complete_subscriptions
 from relayd.config import included
 from relayd.config.config import Config
 from relayd.config.load import load_config
@@ -268,6 +270,18 @@ def test_a_part_is_read_while_an_included_file_is_wrong(folder: Path) -> None:
     assert read_places(config, "queue", "spools", "socket").spools
     with pytest.raises(ConfigError, match=r"c\.yaml"):
         read_partial_config(config)
+
+
+def test_the_shell_completes_their_names(folder: Path) -> None:
+    config = including(folder)
+    write(folder / "a.yaml", subscription("one"))
+    context = click.Context(click.Command("pause"))
+    context.params["config_path"] = config
+    parameter = click.Argument(["names"])
+    found = complete_subscriptions(context, parameter, "o")
+    assert [each.value for each in found] == ["one"]
+    config.write_text("[")
+    assert complete_subscriptions(context, parameter, "o") == []
 
 
 def test_the_files_cross_to_the_daemon(folder: Path) -> None:
