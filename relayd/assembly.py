@@ -9,6 +9,8 @@ import trio
 
 from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
+from relayd.commands.requests import answering
+from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
 from relayd.control import CONNECTIONS, LINE_BYTES, ControlLines
@@ -107,21 +109,23 @@ async def assemble(
         changing=changing,
         stopping=stopping,
     )
+    files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
     return Assembly(
         dispatch,
         sources,
         timekeeping=Timekeeping(clock, queue, dispatch),
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
-        control=_control(reload, commands),
+        control=_control(reload, commands, files),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
         children=lambda: [*sources.children(), *loader.children()],
     )
 
 
-def _control(reload: Reload, commands: Commands) -> LineServer:
-    control = ControlLines({"reload": reload.run, **commands.by_name()})
+def _control(reload: Reload, commands: Commands, files: SubscriptionFileCommands) -> LineServer:
+    changing = {"add": answering(files.add), "remove": answering(files.remove)}
+    control = ControlLines({"reload": reload.run, **commands.by_name(), **changing})
     return LineServer(
         control.answer,
         name="control",

@@ -58,6 +58,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "rename": "Move a backlog to a new name.",
         },
         "Receivers": {
+            "add": "Add a subscription as a file.",
+            "remove": "Remove a subscription that was added.",
             "test": "Send a sample event to a receiver.",
             "pause": "Hold a subscription's deliveries.",
             "resume": "Resume a held subscription.",

@@ -234,16 +234,11 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _subscription_names(path: Path) -> list[str]:
-    # Only the shell needs it, at each press of Tab: no more of the file is checked than that.
-    from relayd.config.reading import FileContent, read_file  # noqa: PLC0415 - see above
-    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415 - see above
-    from relayd.config.yaml_text import MAX_BYTES, parse_yaml  # noqa: PLC0415 - see above
+    # Only the shell needs it, at each press of Tab: no more of the files is checked than that.
+    from relayd.config.documents import read_documents  # noqa: PLC0415 - see above
 
-    content = read_file(path, MAX_BYTES)
-    if not isinstance(content, FileContent):
-        return []
     try:
-        section = parse_yaml(content.raw).root.children.get("subscriptions")
-    except YamlError:
+        section = read_documents(path).value(("subscriptions",))
+    except ConfigError:
         return []
-    return [] if section is None else [str(name) for name in section.children]
+    return [str(name) for name in section] if isinstance(section, dict) else []

@@ -33,13 +33,11 @@ def build_config(
     path: Path,
     environ: Mapping[str, str],
     findings: Findings,
-    *,
-    readable_by_all: bool,
 ) -> Config:
     """Return the Config that `file` means; it may be used only if no error is in `findings`.
 
     `path` is the file's own, absolute; other paths are taken from its directory. Reads secrets
-    from files, so it blocks on the disk. `readable_by_all`: others on the machine may read the file.
+    from files, so it blocks on the disk.
     """
     directory = path.parent
     allowed = _allowed(file, findings)
@@ -73,8 +71,7 @@ def build_config(
             ("subscriptions",), "no subscriptions", "events are kept, but not delivered"
         )
     _warn_of_networks(file, builder.endpoints, findings)
-    if readable_by_all:
-        _warn_of_readers(builder.subscriptions, path, findings)
+    _warn_of_readers(builder.subscriptions, findings)
     return Config(
         path=path,
         market_id=file.market_id,
@@ -88,6 +85,9 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
+        files=tuple(findings.files),
+        include=tuple(directory / pattern for pattern in file.include),
+        included=MappingProxyType(findings.included),
     )
 
 
@@ -227,14 +227,15 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
             )
 
 
-def _warn_of_readers(
-    subscriptions: Mapping[str, Subscription], path: Path, findings: Findings
-) -> None:
+def _warn_of_readers(subscriptions: Mapping[str, Subscription], findings: Findings) -> None:
+    """Warn of secrets in files that everybody may read: once for each file."""
+    said: set[str] = set()
     for name, subscription in subscriptions.items():
-        if subscription.secret.source == "text":
+        file = findings.open_file(name)
+        if subscription.secret.source == "text" and file is not None and file not in said:
+            said.add(file)
             findings.warning(
                 ("subscriptions", name, "secret"),
                 "is in a file that everybody on this machine may read",
-                f"chmod o= {path}, or write {{file: PATH}}",
+                f"chmod o= {file}, or write {{file: PATH}}",
             )
-            return

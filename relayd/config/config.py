@@ -4,11 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from types import MappingProxyType
 
 from relayd.config.problem import Problem
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file that the configuration was read from: its absolute path, and the SHA-256 of its bytes."""
+
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,8 @@ class Config:
     `event_types` holds every known type: the catalogue's, relayd's own and the market's.
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
-    whatever file they came from.
+    whatever file they came from. `files` are the file itself and those that it includes, in the order
+    of reading; `include` has the patterns of the latter; `included` has the path of the included file that a subscription is in.
     """
 
     path: Path = field(compare=False)
@@ -34,3 +44,8 @@ class Config:
     subscriptions: Mapping[str, Subscription] = field(repr=False)
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
+    files: tuple[ReadFile, ...] = field(default=(), compare=False, repr=False)
+    include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    included: Mapping[str, Path] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )

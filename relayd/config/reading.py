@@ -17,6 +17,11 @@ class FileContent:
     group: int
     owner: int
 
+    @property
+    def readable_by_all(self) -> bool:
+        """Whether others on the machine may read it, as far as its mode says."""
+        return bool(self.mode & stat.S_IROTH)
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:

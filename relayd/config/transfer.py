@@ -70,6 +70,9 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
         "warnings": config.warnings,
+        "files": config.files,
+        "include": config.include,
+        "included": dict(config.included),
     }
     ahead: dict[int, int] = {}
     """What has gone ahead: its `id`, as `config` keeps it alive, and its number."""

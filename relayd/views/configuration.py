@@ -16,6 +16,7 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
     """Return the configuration as it is interpreted; `notes` are what is wrong around it."""
     return {
         "config": str(config.path),
+        "files": [str(each.path) for each in config.files],
         "market_id": config.market_id,
         "api_version": config.api_version,
         "spools": [
@@ -45,7 +46,11 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
         "log": {"level": config.log.level, "format": config.log.format},
         "allow_networks": [str(network) for network in config.allow_networks],
         "subscriptions": [
-            _subscription_document(each, config.endpoints) for each in config.subscriptions.values()
+            {
+                **_subscription_document(each, config.endpoints),
+                "file": str(config.included.get(each.name, config.path)),
+            }
+            for each in config.subscriptions.values()
         ],
         "warnings": [*map(str, config.warnings), *notes],
     }

@@ -23,7 +23,7 @@ from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
 
-_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
+TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
 
 
 @click.command(
@@ -56,18 +56,19 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
         sent: Mapping[str, Any]
         if isinstance(daemon, DaemonClient):
             arguments = {"subscription": subscription, "type": event_type}
-            sent = daemon.ask("test", timeout_s=_TIMEOUT_S, **arguments)
+            sent = daemon.ask("test", timeout_s=TEST_TIMEOUT_S, **arguments)
         else:
             click.echo("Note: relayd is not running; this command sends it itself.", err=True)
-            sent = _send_by_itself(config_path, subscription, event_type)
+            sent = send_by_itself(config_path, subscription, event_type)
     if as_json:
         print_json({key: value for key, value in sent.items() if key != "ok"})
     else:
-        _print(sent)
+        print_sent(sent)
     sys.exit(0 if sent["succeeded"] else 1)
 
 
-def _print(sent: Mapping[str, Any]) -> None:
+def print_sent(sent: Mapping[str, Any]) -> None:
+    """Print what came back."""
     to = f"{sent['subscription']} at {sent['url']}"
     click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
@@ -112,7 +113,8 @@ def _moves(sent: Mapping[str, Any]) -> str:
     return f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending{then}."
 
 
-def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
+def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
+    """Send a sample without a daemon; return what came back, as the daemon would."""
     # Loaded where it is needed: with a daemon, nothing of it is.
     import trio  # noqa: PLC0415 - see above
 

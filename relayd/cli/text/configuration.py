@@ -26,6 +26,12 @@ def configuration_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:
 def _whole_lines(config: Config) -> Iterator[str]:
     yield click.style(f"{printable(str(config.path))}: OK", bold=True)
     yield ""
+    if config.included:
+        number = len({*config.included.values()})
+        files = "1 file" if number == 1 else f"{number:,} files"
+        count = len(config.included)
+        subscriptions = "1 subscription" if count == 1 else f"{count:,} subscriptions"
+        yield _line("includes", f"{subscriptions} in {files}")
     yield _line("market", f"{config.market_id}, API version {config.api_version}")
     for spool in config.spools:
         own = [
@@ -65,6 +71,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
         yield ""
         yield click.style(subscription.name, bold=True) + state
+        if config.included:
+            yield _line("file", str(config.included.get(subscription.name, config.path)))
         yield _line("to", _target(subscription))
         yield from _connection_lines(endpoint)
         yield _line("events", ", ".join(subscription.selection.events))

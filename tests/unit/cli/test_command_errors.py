@@ -73,6 +73,7 @@ def filled(name: str) -> list[str]:
         if isinstance(each, click.Argument) and each.required:
             line.append("1" if isinstance(each.type, click.types.IntParamType) else "a")
     others = {"emit": ["--data", "{}", "--id", "a"], "replay": ["a"], "cancel": ["a"]}
+    others["add"] = ["--url", "https://a.example/", "--events", "*"]
     return ["emit", "a.b", *others[name]] if name == "emit" else [*line, *others.get(name, [])]
 
 
