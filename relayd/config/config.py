@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from relayd.config.problem import Problem
+from relayd.config.reading import FileRead
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
@@ -18,7 +19,7 @@ class Config:
     `event_types` holds every known type: the catalogue's, relayd's own and the market's.
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
-    whatever file they came from.
+    whatever file they came from. `files` are those that were read for it, the file itself first.
     """
 
     path: Path = field(compare=False)
@@ -34,3 +35,4 @@ class Config:
     subscriptions: Mapping[str, Subscription] = field(repr=False)
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
+    files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)

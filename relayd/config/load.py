@@ -7,6 +7,7 @@ by those who may load one some day: the daemon above all.
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from relayd.config.config import Config
@@ -20,15 +21,18 @@ def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
 
     Raises `ConfigError`, and nothing else, whatever the file holds.
     """
-    from relayd.config.reading import Unreadable, read_file  # noqa: PLC0415 - see the module
+    from relayd.config.reading import Unreadable, read_file, recorded_reads  # noqa: PLC0415 - see the module
     from relayd.config.yaml_text import MAX_BYTES  # noqa: PLC0415
 
-    content = read_file(path, MAX_BYTES)
-    if isinstance(content, Unreadable):
-        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
-        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
-    by_all = bool(content.mode & stat.S_IROTH)
-    return parse_config(content.raw, path, environ=environ, readable_by_all=by_all)
+    # Where the working directory changes later, the daemon still finds the file.
+    with recorded_reads() as files:
+        content = read_file(Path(os.path.abspath(path)), MAX_BYTES)  # noqa: PTH100 - as below
+        if isinstance(content, Unreadable):
+            hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
+            raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
+        by_all = bool(content.mode & stat.S_IROTH)
+        config = parse_config(content.raw, path, environ=environ, readable_by_all=by_all)
+    return replace(config, files=tuple(files.values()))
 
 
 def parse_config(

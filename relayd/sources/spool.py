@@ -81,6 +81,7 @@ class Spool(Source):
         self._place: str | None = None
         """The real path, to which the configured one led when the configuration was read."""
         self._waits_for: str | None = None
+        self._waits_since = 0.0
         self._deaths: list[float] = []
         self._undeleted = 0
         self._states = 0
@@ -108,7 +109,8 @@ class Spool(Source):
             "confined": self._confined,
             "not_confined": self._unconfined,
         }
-        return SourceStanding(str(self._config.path), self._waits_for, details)
+        waited_s = 0.0 if self._waits_for is None else trio.current_time() - self._waits_since
+        return SourceStanding(str(self._config.path), self._waits_for, details, waited_s)
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
@@ -290,6 +292,8 @@ class Spool(Source):
     def _wait_for(self, reason: str) -> None:
         if reason != self._waits_for:
             self._log.warning("source_unavailable", detail=reason)
+        if self._waits_for is None:
+            self._waits_since = trio.current_time()
         self._waits_for = reason
 
 
