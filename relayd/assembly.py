@@ -20,6 +20,7 @@ from relayd.intake import Intake
 from relayd.log import Log
 from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
+from relayd.queue.sqlite.reserve import reserve_in_use
 from relayd.queue.sqlite.wal_watch import WalWatch
 from relayd.reload import Reload
 from relayd.source_tasks import SourceTasks
@@ -94,6 +95,7 @@ async def assemble(
         make_transport=make_transport,
         clock=clock.now,
         uptime=clock.age,
+        reserve_in_use=partial(reserve_in_use, config.queue.path),
     )
     reload = Reload(
         config,

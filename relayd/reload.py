@@ -91,19 +91,25 @@ class Reload:
 
     async def _run(self) -> dict[str, object]:
         self._service.reloading()
+        in_force = self._commands.in_force
+        in_force.reloading = True
+        problems: list[str] | None = None
         try:
             changes, consequences = await self._reload()
+            problems = []
         except ReloadRefusedError as refused:
-            for problem in refused.problems:
+            problems = refused.problems
+            for problem in problems:
                 _log.error("reload_refused", detail=problem)
-            return {"ok": False, "code": refused.code, "problems": refused.problems}
+            return {"ok": False, "code": refused.code, "problems": problems}
         except Exception as error:
             if not is_defect(error):
                 raise
             _log.exception("reload_failed")
-            problem = "internal error; relayd's log has the traceback"
-            return {"ok": False, "code": "failed", "problems": [problem]}
+            problems = ["internal error; relayd's log has the traceback"]
+            return {"ok": False, "code": "failed", "problems": problems}
         finally:
+            in_force.reload_ended(problems)
             self._service.ready(self.status())
         _log.info("configuration_reloaded", changes=changes, **consequences.document())
         warnings = [str(warning) for warning in self.config.warnings]

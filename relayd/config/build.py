@@ -85,7 +85,6 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
-        files=tuple(findings.files),
         include=tuple(directory / pattern for pattern in file.include),
         included=MappingProxyType(findings.included),
     )

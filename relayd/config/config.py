@@ -7,17 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relayd.config.problem import Problem
+from relayd.config.reading import FileRead
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFile:
-    """A file that the configuration was read from: its absolute path, and the SHA-256 of its bytes."""
-
-    path: Path
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +20,9 @@ class Config:
     `event_types` holds every known type: the catalogue's, relayd's own and the market's.
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
-    whatever file they came from. `files` are the file itself and those that it includes, in the order
-    of reading; `include` has the patterns of the latter; `included` has the path of the included file that a subscription is in.
+    whatever file they came from. `files` are all that were read for it, the file itself first; `include`
+    has the patterns of the files that it includes, `included` the path of the one that a subscription
+    is in.
     """
 
     path: Path = field(compare=False)
@@ -44,7 +38,7 @@ class Config:
     subscriptions: Mapping[str, Subscription] = field(repr=False)
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
-    files: tuple[ReadFile, ...] = field(default=(), compare=False, repr=False)
+    files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)
     include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     included: Mapping[str, Path] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

@@ -1,18 +1,15 @@
 """Reads the configuration file and those that it includes, as one document with each value's place."""
 
-import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from relayd.config.added_subscription import DUPLICATE, Added, no_place
-from relayd.config.config import ReadFile
 from relayd.config.findings import Findings, fault_problem
 from relayd.config.included import IncludedReader, NotIncluded, file_for, files_of
 from relayd.config.problem import ConfigError, Problem, in_one_line
 from relayd.config.queue_place import queue_path_in
-from relayd.config.reading import FileContent, Unreadable, read_file
+from relayd.config.reading import FileContent, Unreadable, absolute, read_file
 from relayd.config.yaml_nodes import Document, EmptyError, Node, YamlError
 from relayd.config.yaml_text import MAX_BYTES, MAX_NODES, parse_yaml
 from relayd.permissions import relayds_user
@@ -57,7 +54,8 @@ def place_of(name: str, path: Path) -> Path | None:
 
 
 def _read_main(path: Path) -> FileContent:
-    content = read_file(path, MAX_BYTES)
+    # Where the working directory changes later, the daemon still finds the file.
+    content = read_file(absolute(path), MAX_BYTES)
     if isinstance(content, Unreadable):
         hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
         raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
@@ -100,7 +98,6 @@ class _Joined:
                 section.place, section.data = own.place, dict(own.data)
                 section.children, section.key_places = dict(own.children), dict(own.key_places)
         self.findings = Findings(str(path), document)
-        self.findings.files.append(_read_file(path, content))
         self.findings.readable_by_all = content.readable_by_all
         self._path = path
         self._root = root
@@ -138,7 +135,6 @@ class _Joined:
         """Join what is in one file."""
         file = _shown(path)
         self._left -= len(content.raw)
-        self.findings.files.append(_read_file(path, content))
         if self._left < 0:
             self._end(path, f"all files together are larger than {MAX_BYTES // 2**20} MiB")
             return
@@ -223,11 +219,6 @@ class _Joined:
 
 def _problem(file: str, node: Node, message: str, hint: str, key: str = "") -> Problem:
     return Problem(file, node.place.line, node.place.column, key, message, hint)
-
-
-def _read_file(path: Path, content: FileContent) -> ReadFile:
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
-    return ReadFile(absolute, hashlib.sha256(content.raw).hexdigest())
 
 
 def _shown(path: Path) -> str:

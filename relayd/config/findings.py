@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from relayd.config.config import ReadFile
 from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
 from relayd.config.yaml_nodes import Document, Fault
 
@@ -24,7 +23,6 @@ class Findings:
     def __init__(self, file: str, document: Document) -> None:
         self.errors = [fault_problem(file, fault) for fault in document.faults]
         self.warnings: list[Problem] = []
-        self.files: list[ReadFile] = []
         self.included: dict[str, Path] = {}
         """The included file in which a subscription is, by its name: an absolute path."""
         self.readable_by_all = False

@@ -14,7 +14,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
-from relayd.config.reading import FileContent, Unreadable, read_file
+from relayd.config.reading import FileContent, Unreadable, absolute, read_file
 from relayd.permissions import (
     acting_as,
     members_of,
@@ -131,7 +131,7 @@ class IncludedReader:
             return problem
         # A link in another user's folder may lead to what only root may read.
         with acting_as(owner_to_become(path)):
-            content = read_file(path, most)
+            content = read_file(absolute(path), most)
         if isinstance(content, Unreadable):
             hint = f"write {path}/*.yaml" if os.path.isdir(path) else ""  # noqa: PTH112 - Path.is_dir raises where it may not look
             return NotIncluded(path, content.reason, hint)

@@ -4,9 +4,9 @@ What loading needs (pydantic, PyYAML, the models: 11 MB) is imported when a file
 by those who may load one some day: the daemon above all.
 """
 
-import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,11 @@ def load_config(path: Path, *, environ: Mapping[str, str], added: "Added | None"
     which is not there yet.
     """
     from relayd.config.documents import read_documents  # noqa: PLC0415 - see the module
+    from relayd.config.reading import recorded_reads  # noqa: PLC0415
 
-    return _config_of(read_documents(path, added), path, environ)
+    with recorded_reads() as files:
+        config = _config_of(read_documents(path, added), path, environ)
+    return replace(config, files=tuple(files.values()))
 
 
 def parse_config(
@@ -47,14 +50,13 @@ def parse_config(
 
 def _config_of(findings: "Findings", path: Path, environ: Mapping[str, str]) -> Config:
     from relayd.config.build import build_config  # noqa: PLC0415 - see the module
+    from relayd.config.reading import absolute  # noqa: PLC0415
     from relayd.config.shape import read_shape  # noqa: PLC0415
 
     file = read_shape(findings)
     if file is None:
         raise ConfigError(findings.errors)
-    # Not resolved: beside a symbolic link stands what the operator sees there.
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
-    config = build_config(file, absolute, environ, findings)
+    config = build_config(file, absolute(path), environ, findings)
     if findings.errors:
         raise ConfigError(findings.errors)
     return config

@@ -83,6 +83,7 @@ class Spool(Source):
         self._place_of = 0
         """The reload at which that was."""
         self._waits_for: str | None = None
+        self._waits_since = 0.0
         self._deaths: list[float] = []
         self._undeleted = 0
         self._states = 0
@@ -110,7 +111,8 @@ class Spool(Source):
             "confined": self._confined,
             "not_confined": self._unconfined,
         }
-        return SourceStanding(str(self._config.path), self._waits_for, details)
+        waited_s = 0.0 if self._waits_for is None else trio.current_time() - self._waits_since
+        return SourceStanding(str(self._config.path), self._waits_for, details, waited_s)
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
@@ -294,6 +296,8 @@ class Spool(Source):
     def _wait_for(self, reason: str) -> None:
         if reason != self._waits_for:
             self._log.warning("source_unavailable", detail=reason)
+        if self._waits_for is None:
+            self._waits_since = trio.current_time()
         self._waits_for = reason
 
 

@@ -16,7 +16,7 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
     """Return the configuration as it is interpreted; `notes` are what is wrong around it."""
     return {
         "config": str(config.path),
-        "files": [str(each.path) for each in config.files],
+        "files": list(dict.fromkeys(map(str, (config.path, *config.included.values())))),
         "market_id": config.market_id,
         "api_version": config.api_version,
         "spools": [

@@ -7,11 +7,13 @@ import click
 
 from relayd.cli.check.difference import show_difference
 from relayd.cli.check.files import file_notes
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.configuration import configuration_lines
 from relayd.config.load import load_config
 from relayd.views.configuration import configuration_document
+from relayd.views.in_force import in_force_document
 
 
 @click.command(
@@ -44,7 +46,10 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
         return
     config = load_config(config_path, environ=os.environ)
     notes = file_notes(config)
+    in_force = ask_in_force(config.queue, config_path)
     if as_json:
-        print_json(configuration_document(config, notes))
+        document = configuration_document(config, notes)
+        print_json({**document, "in_force": in_force_document(in_force)})
         return
     print_lines(configuration_lines(config, notes))
+    note_in_force(in_force)

@@ -9,6 +9,7 @@ import click
 from relayd.cli.daemon_client import absence_of
 from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.source_waits import ask_sources, waits_for
@@ -27,6 +28,7 @@ from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
 from relayd.views.events import event_page_document
 from relayd.views.explanation import Circumstances, explain_event, explanation_document
+from relayd.views.in_force import in_force_document
 
 _WITHIN_S = 2.0
 _MOST_LISTED = 10
@@ -86,14 +88,22 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
         )
     one = event.id != identifier and not about.events
     explained = list(explain_event(event, None if one else config, circumstances))
+    in_force = ask_in_force(queue, config_path)
     if as_json:
         document = explanation_document(event, explained, circumstances)
         # Where the id is the object's: the events about it, newest first, of which this is the first.
-        print_json({**document, "events_about_it": event_page_document(about)["events"]})
+        print_json(
+            {
+                **document,
+                "events_about_it": event_page_document(about)["events"],
+                "in_force": in_force_document(in_force),
+            }
+        )
         return
     if len(about.events) > 1:
         print_lines(_several(identifier, about, now))
     print_lines(explanation_lines(event, explained))
+    note_in_force(in_force)
 
 
 def _several(identifier: str, about: EventPage, now: float) -> Iterator[str]:

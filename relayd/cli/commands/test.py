@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from relayd.cli.daemon_client import DaemonClient, daemon_if_running
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
@@ -21,6 +22,7 @@ from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrap
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
+from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
 TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
@@ -52,7 +54,8 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
     receiver accepted it, 1 if not.
     """
-    with daemon_if_running(queue_place(config_path)) as daemon:
+    queue = queue_place(config_path)
+    with daemon_if_running(queue) as daemon:
         sent: Mapping[str, Any]
         if isinstance(daemon, DaemonClient):
             arguments = {"subscription": subscription, "type": event_type}
@@ -60,10 +63,14 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
         else:
             click.echo("Note: relayd is not running; this command sends it itself.", err=True)
             sent = send_by_itself(config_path, subscription, event_type)
+    # What was sent went by what is in force: another secret or URL on the disk was not tried.
+    in_force = ask_in_force(queue, config_path)
     if as_json:
-        print_json({key: value for key, value in sent.items() if key != "ok"})
+        document = {key: value for key, value in sent.items() if key != "ok"}
+        print_json({**document, "in_force": in_force_document(in_force)})
     else:
         print_sent(sent)
+        note_in_force(in_force)
     sys.exit(0 if sent["succeeded"] else 1)
 
 

@@ -20,7 +20,13 @@ def test_what_waits_and_for_what(reading: Reading, path: Path) -> None:
     found = read_overview(reading, path, now=NOW)
     assert [each.url for each in found.endpoints] == [BOOKS, SHOP]
     books, shop = (each.subscriptions for each in found.endpoints)
-    assert books == (SubscriptionStanding("books", BOOKS, None, 1, START + 321, START + 321),)
+    assert books == (
+        SubscriptionStanding("books", BOOKS, None, 1, START + 321, START + 321, exhausted=1),
+    )
+    since = read_overview(reading, path, now=NOW, since=0.0).endpoints[0].subscriptions[0]
+    assert (since.exhausted, since.exhausted_since) == (1, 1)
+    later = read_overview(reading, path, now=NOW, since=NOW).endpoints[0].subscriptions[0]
+    assert (later.exhausted, later.exhausted_since) == (1, 0)
     # evt_1 failed at START + 100, and is due two minutes later.
     assert shop == (SubscriptionStanding("shop", SHOP, None, 1, START + 100, START + 220),)
     assert count_due(reading, now=NOW) == {BOOKS: 1, SHOP: 1}
@@ -78,7 +84,11 @@ def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
         " WHERE due_at IS NOT NULL",
     )
     with open_reading(path) as opened:
-        # Gone, and nothing waits for it: it is not shown any more.
+        # Gone, and nothing waits for it: it is shown as long as something exhausted is kept.
+        both = [each.url for each in read_overview(opened, path, now=NOW).endpoints]
+        assert both == [BOOKS, SHOP]
+    change(path, "UPDATE deliveries SET state = 'cancelled' WHERE state = 'exhausted'")
+    with open_reading(path) as opened:
         assert [each.url for each in read_overview(opened, path, now=NOW).endpoints] == [SHOP]
 
 
