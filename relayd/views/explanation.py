@@ -1,9 +1,10 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.config.partial import PartialConfig
+from relayd.core.advice import next_step
 from relayd.core.conditions import shown
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
@@ -40,6 +41,7 @@ class Explanation:
 
     `outcome` is for programs: `delivered`, `waiting`, `held`, `exhausted`, `cancelled`; without a
     delivery `not_matched`, `inactive`, `missed` (it is wanted now, and was not then) or `unknown`.
+    `next_step` is what to do about its last attempt, where that failed and something is known.
     `until` is when the next attempt may start, in Unix seconds, where that is known.
     """
 
@@ -48,6 +50,7 @@ class Explanation:
     reason: str
     delivery: DeliveryDetail | None = None
     until: float | None = None
+    next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,10 @@ def explain_event(
     verdicts = {} if config is None else _verdicts(event, config)
     for name in dict.fromkeys((*names, *deliveries)):
         if name in deliveries:
-            yield _of_delivery(deliveries[name], circumstances)
+            yield replace(
+                _of_delivery(deliveries[name], circumstances),
+                next_step=after_last_attempt(deliveries[name], unfaithful_fields(event)),
+            )
         else:
             yield verdicts[name]
 
@@ -152,6 +158,21 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
         f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
         detail,
         delivery.due_at,
+    )
+
+
+def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str | None:
+    """Return what to do about a delivery's last attempt, where it failed and has not succeeded."""
+    last = detail.attempts[-1] if detail.attempts else None
+    # What a 410 or a cancellation needs is said with the state.
+    if last is None or detail.delivery.state in {State.DELIVERED, State.CANCELLED}:
+        return None
+    return next_step(
+        last.status,
+        last.failure,
+        last.detail or "",
+        detail.delivery.subscription,
+        unfaithful=unfaithful,
     )
 
 
@@ -252,6 +273,7 @@ def _subscription_document(
         "name": each.subscription,
         "outcome": each.outcome,
         "reason": each.reason,
+        "next_step": each.next_step,
         "delivery_id": None if delivery is None else delivery.id,
         "state": None if delivery is None else delivery.state,
         "hold": None if delivery is None else delivery.hold,

@@ -17,9 +17,10 @@ from relayd.cli.options import (
     config_option,
     json_option,
 )
-from relayd.cli.terminal import print_json, printable, wrapped
+from relayd.cli.terminal import print_json, printable, sentence, wrapped
 from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
+from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.views.moments import clock_time
 
@@ -77,6 +78,11 @@ def _print(sent: Mapping[str, Any]) -> None:
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
+        step = next_step(
+            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+        )
+        if step is not None:
+            click.echo(wrapped(f"Next: {sentence(step)}"))
         if sent["held_until"] is not None:
             until = clock_time(sent["held_until"])
             click.echo(wrapped(f"The endpoint stays held back until {until} (429 or 503)."))
