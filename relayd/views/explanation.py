@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relayd.config.partial import PartialConfig
-from relayd.core.advice import next_step
 from relayd.core.conditions import shown
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
@@ -20,6 +19,7 @@ from relayd.queue.snapshot_values import (
 )
 from relayd.views.deliveries import (
     InFlight,
+    after_last_attempt,
     in_flight_document,
     place_document,
     unfaithful_fields,
@@ -158,21 +158,6 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
         f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
         detail,
         delivery.due_at,
-    )
-
-
-def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str | None:
-    """Return what to do about a delivery's last attempt, where it failed and has not succeeded."""
-    last = detail.attempts[-1] if detail.attempts else None
-    # What a 410 or a cancellation needs is said with the state.
-    if last is None or detail.delivery.state in {State.DELIVERED, State.CANCELLED}:
-        return None
-    return next_step(
-        last.status,
-        last.failure,
-        last.detail or "",
-        detail.delivery.subscription,
-        unfaithful=unfaithful,
     )
 
 

@@ -8,8 +8,7 @@ from relayd.cli.text.holds import HOLD_WORDS
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
-from relayd.views.deliveries import InFlight, unfaithful_fields
-from relayd.views.explanation import after_last_attempt
+from relayd.views.deliveries import InFlight, after_last_attempt, unfaithful_fields
 from relayd.views.moments import about, clock_time
 
 
@@ -71,12 +70,14 @@ def _delivery_lines(
             f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
             f"  {attempt.duration_s * 1000:>6.0f} ms  {attempt.status or '---'}  "
         )
-        yield wrapped(f"{_result(attempt)}{_EXTRA[attempt.extra]}", "       ", first=head)
+        yield from wrapped(
+            f"{_result(attempt)}{_EXTRA[attempt.extra]}", "       ", first=head
+        ).split("\n")
         if attempt.answer:
             for line in attempt.answer.decode(errors="replace").splitlines():
                 yield f"       | {printable(line)}"
     if (step := after_last_attempt(detail, unfaithful)) is not None:
-        yield wrapped(sentence(step), "    ", first="  next: ")
+        yield from wrapped(sentence(step), "    ", first="  next: ").split("\n")
 
 
 _EXTRA: Final[Mapping[str | None, str]] = {

@@ -72,7 +72,9 @@ def test_a_private_address_names_what_to_allow(address: str, network: str) -> No
     assert f"add {network} to `allow_networks`" in found
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "fe80::1", "fd00:ec2::254"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "168.63.129.16", "fe80::1", "fd00:ec2::254"]
+)
 def test_nobody_is_led_to_allow_what_hands_out_secrets(address: str) -> None:
     reason = refusal(ip_address(address), (), scheme="https")
     found = advice(None, Failure.ADDRESS, f"shop.example may not be dialled: {reason}")
