@@ -150,17 +150,21 @@ def _advice(status: int | None, failure: str, detail: str) -> str | None:
 def _address_advice(detail: str) -> str | None:
     if "is public, and http:" in detail:
         return "use https in `url` of {name}, then `relayd reload`"
-    found = _REFUSED_ADDRESS.search(detail)
-    if found is None:
-        return None
-    try:
-        address: Address = ip_address(found[1])
-    except ValueError:
+    addresses = [each for text in _REFUSED_ADDRESS.findall(detail) for each in _addresses(text)]
+    if not addresses:
         return None
     # Nobody should be led to open the door to what hands out a machine's secrets.
-    if any(address in network for network in CLOUD_METADATA if network.version == address.version):
+    if any(each in network for each in addresses for network in CLOUD_METADATA):
         return "nothing receives events there: correct `url` of {name}, then `relayd reload`"
+    networks = " and ".join(f"{each}/{each.max_prefixlen}" for each in addresses)
     return (
-        f"if the receiver is in your own network, add {address}/{address.max_prefixlen} to"
-        " `allow_networks`, then `relayd reload`; otherwise correct `url` of {name}"
+        f"if the receiver is in your own network, add {networks} to `allow_networks`, then `relayd"
+        " reload` and `relayd resume {name}`; otherwise correct `url` of {name}"
     )
+
+
+def _addresses(text: str) -> list[Address]:
+    try:
+        return [ip_address(text)]
+    except ValueError:
+        return []
