@@ -233,3 +233,44 @@ async def test_a_malformed_row(tmp_path: Path, spool: Path) -> None:
             fix = [*shlex.split(named[1])[1:], "--type", "order.created"]
             await command(*fix, config=config)
             await delivered(relayd)
+
+
+async def test_a_reload_that_is_refused(tmp_path: Path, spool: Path) -> None:
+    async with open_receiver() as receiver, open_receiver() as other:
+        config = write_config(tmp_path, {"books": {"url": receiver.url, **BOOKS}})
+        async with running(config) as relayd:
+            change(config, books={"url": other.url, "retri": ["1m"]})
+            refused = await run_command("reload", "--config", str(config))
+            assert refused.returncode == 78
+            text = refused.stderr.decode()
+            assert text == (await run_command("check", "--config", str(config))).stderr.decode()
+            # The line, the key, and the one that is right.
+            place = re.search(r"config\.yaml:([0-9]+):.*retri\b.*did you mean `retry`", text)
+            assert place is not None, text
+            lines = config.read_text().splitlines()
+            assert lines[int(place[1]) - 1].strip() == "retri:"
+            # The old configuration is in force.
+            await emit(config, "evt_1")
+            await delivered(relayd)
+            assert (len(receiver.requests), len(other.requests)) == (1, 0)
+            file = yaml.safe_load(config.read_text())
+            del file["subscriptions"]["books"]["retri"]
+            config.write_text(yaml.safe_dump(file, sort_keys=False))
+            await command("reload", config=config)
+            await emit(config, "evt_2")
+            await logged(relayd, "attempt_succeeded", event_id="evt_2")
+            assert len(other.requests) == 1
+
+
+async def test_a_file_that_was_changed_and_not_loaded(tmp_path: Path, spool: Path) -> None:
+    async with open_receiver() as receiver, open_receiver() as other:
+        config = write_config(tmp_path, {"books": {"url": receiver.url, **BOOKS}})
+        async with running(config) as relayd:
+            change(config, books={"url": other.url})
+            text = await said("check", "--diff", config=config)
+            assert "books" in text
+            assert "url" in text
+            await follow(text, "relayd reload", config)
+            await emit(config, "evt_1")
+            await delivered(relayd)
+            assert (len(receiver.requests), len(other.requests)) == (0, 1)
