@@ -122,6 +122,10 @@ class LazyGroup(click.Group):
         """Return the command that the first argument names; suggest one where none does."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            from relayd.cli.other_names import OTHER_NAMES  # noqa: PLC0415 - a mistake needs it
+
+            if name in OTHER_NAMES:
+                ctx.fail(f"There is no command {name!r}. {OTHER_NAMES[name]}")
             near = get_close_matches(name, COMMANDS, n=1)
             hint = f"Did you mean {near[0]}?" if near else "`relayd --help` lists them."
             ctx.fail(f"There is no command {name!r}. {hint}")

@@ -88,7 +88,7 @@ class Observer:
                 **named(self._serving()),
                 status=outcome.status,
                 until=_iso(after.held_until),
-                detail="no attempt until then; `relayd resume` of a subscription of it lifts that",
+                detail="no attempt until then; `relayd retry` of a subscription of it lifts that",
             )
         self._health_changed(before, after)
 

@@ -1,7 +1,7 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.config.partial import PartialConfig
 from relayd.core.conditions import shown
@@ -19,6 +19,7 @@ from relayd.queue.snapshot_values import (
 )
 from relayd.views.deliveries import (
     InFlight,
+    after_last_attempt,
     in_flight_document,
     place_document,
     unfaithful_fields,
@@ -40,6 +41,7 @@ class Explanation:
 
     `outcome` is for programs: `delivered`, `waiting`, `held`, `exhausted`, `cancelled`; without a
     delivery `not_matched`, `inactive`, `missed` (it is wanted now, and was not then) or `unknown`.
+    `next_step` is what to do about its last attempt, where that failed and something is known.
     `until` is when the next attempt may start, in Unix seconds, where that is known.
     """
 
@@ -48,6 +50,7 @@ class Explanation:
     reason: str
     delivery: DeliveryDetail | None = None
     until: float | None = None
+    next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,10 @@ def explain_event(
     verdicts = {} if config is None else _verdicts(event, config)
     for name in dict.fromkeys((*names, *deliveries)):
         if name in deliveries:
-            yield _of_delivery(deliveries[name], circumstances)
+            yield replace(
+                _of_delivery(deliveries[name], circumstances),
+                next_step=after_last_attempt(deliveries[name], unfaithful_fields(event)),
+            )
         else:
             yield verdicts[name]
 
@@ -255,6 +261,7 @@ def _subscription_document(
         "name": each.subscription,
         "outcome": each.outcome,
         "reason": each.reason,
+        "next_step": each.next_step,
         "delivery_id": None if delivery is None else delivery.id,
         "state": None if delivery is None else delivery.state,
         "hold": None if delivery is None else delivery.hold,

@@ -8,7 +8,7 @@ import click
 from relayd.cli.check.difference import show_difference
 from relayd.cli.check.files import file_notes
 from relayd.cli.in_force import ask_in_force, note_in_force
-from relayd.cli.options import config_option, json_option
+from relayd.cli.options import config_argument, config_option, json_option
 from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.configuration import configuration_lines
 from relayd.config.load import load_config
@@ -24,6 +24,7 @@ Examples:
   sudo relayd check --diff
 """,
 )
+@config_argument
 @click.option(
     "--diff",
     is_flag=True,
@@ -31,7 +32,7 @@ Examples:
 )
 @json_option
 @config_option
-def check(diff: bool, as_json: bool, config_path: Path) -> None:
+def check(*, diff: bool, as_json: bool, config_path: Path) -> None:
     """Validate the configuration, and print how it is interpreted.
 
     Each subscription with its events, its limits, when it retries, and where its secret comes from,
@@ -39,7 +40,8 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
     then 78.
 
     It reads what relayd would read: run it as relayd's user, with relayd's environment, where
-    secrets come from files or variables. With --diff, the running daemon reads it.
+    secrets come from files or variables. With --diff, the running daemon reads it. FILE is the same as
+    --config FILE.
     """
     if diff:
         show_difference(config_path, as_json=as_json)

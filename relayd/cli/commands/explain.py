@@ -145,6 +145,12 @@ def _unknown(
             if (reason := waits_for(spool, sources)) is not None:
                 why = f"relayd waits there for: {reason}"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
+    if identifier in reading.subscriptions:
+        return (
+            f"{identifier!r} is a subscription, and this explains an event: `relayd deliveries"
+            f" {identifier}` lists its deliveries with the ids of their events, `relayd status` says how"
+            " it stands"
+        )
     return (
         f"there is no event {identifier!r} in the queue, and none about an object with this id"
         " (data.object.id)"

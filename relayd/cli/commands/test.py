@@ -18,9 +18,10 @@ from relayd.cli.options import (
     config_option,
     json_option,
 )
-from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.terminal import deliveries_in_words, print_json, printable, sentence, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
+from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
@@ -84,6 +85,11 @@ def print_sent(sent: Mapping[str, Any]) -> None:
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
+        step = next_step(
+            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+        )
+        if step is not None:
+            click.echo(wrapped(f"Next: {sentence(step)}"))
         if sent["held_until"] is not None:
             until = clock_time(sent["held_until"])
             click.echo(

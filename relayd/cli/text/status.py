@@ -84,6 +84,11 @@ def _endpoint_lines(
     yield click.style(printable(endpoint_name(endpoint.url)), bold=True)
     colour = {"healthy": "green", "failing": "red"}.get(endpoint_state(endpoint, now), "yellow")
     yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
+    active = [each.name for each in endpoint.subscriptions if each.hold is None]
+    if endpoint.health.failures and active:
+        yield wrapped(
+            f"next: `relayd test {active[0]}` tries it now, and says what to do", "    ", first="  "
+        )
     for each in endpoint.subscriptions:
         yield wrapped(_waiting_words(each, now), "      ", first="  ")
         for advice in _advice(each):
