@@ -16,6 +16,7 @@ from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.notices import Notices
 from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
 from relayd.queue.sqlite.wal_watch import WalWatch
@@ -40,6 +41,7 @@ class Assembly:
     timekeeping: Timekeeping
     pruning: Pruning
     wal_watch: WalWatch
+    notices: Notices
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
@@ -106,6 +108,7 @@ async def assemble(
         service=service,
         changing=changing,
         stopping=stopping,
+        clock=clock.now,
     )
     return Assembly(
         dispatch,
@@ -113,6 +116,7 @@ async def assemble(
         timekeeping=Timekeeping(clock, queue, dispatch),
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
+        notices=Notices(queue, sources.standing, clock.now),
         control=_control(reload, commands),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
