@@ -31,12 +31,12 @@ _RELAYD = {
     "relayd.endpoint.failing": "Half or more of an endpoint's last attempts failed.",
     "relayd.endpoint.recovered": "An endpoint that was failing has recovered.",
     "relayd.endpoint.throttled": "An endpoint asked for no attempt for more than ten minutes.",
-    "relayd.subscription.held": "A receiver answered 410 Gone: its subscription's deliveries are held.",
-    "relayd.delivery.exhausted": "Deliveries failed, and no attempt is left; counted for ten minutes.",
-    "relayd.input.rejected": "Producers' input was rejected; counted for ten minutes.",
-    "relayd.reload.refused": "A reload was refused: the configuration in force stays.",
-    "relayd.source.unavailable": "A source has accepted nothing for a minute: it waits for something.",
-    "relayd.source.recovered": "A source that was unavailable accepts events again.",
+    "relayd.subscription.held": "A receiver answered 410: its deliveries are held.",
+    "relayd.delivery.exhausted": "Deliveries failed, and no attempt is left.",
+    "relayd.input.rejected": "Producers handed over input that was rejected.",
+    "relayd.reload.refused": "A reload was refused: it changed nothing.",
+    "relayd.source.unavailable": "A source has waited for a minute.",
+    "relayd.source.recovered": "A source that was unavailable has recovered.",
 }
 _DESCRIPTIONS = _MARKET | _RELAYD
 
