@@ -18,6 +18,7 @@ from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.notices import Notices
 from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
 from relayd.queue.sqlite.reserve import reserve_in_use
@@ -43,6 +44,7 @@ class Assembly:
     timekeeping: Timekeeping
     pruning: Pruning
     wal_watch: WalWatch
+    notices: Notices
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
@@ -110,6 +112,7 @@ async def assemble(
         service=service,
         changing=changing,
         stopping=stopping,
+        clock=clock.now,
     )
     files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
     return Assembly(
@@ -118,6 +121,7 @@ async def assemble(
         timekeeping=Timekeeping(clock, queue, dispatch),
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
+        notices=Notices(queue, sources.standing, clock.now),
         control=_control(reload, commands, files),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,

@@ -7,7 +7,7 @@ from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import AttemptRecord, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold, HoldChange, Holds, after_change, shown_hold
-from relayd.core.own_events import OwnEvent
+from relayd.core.own_events import HELD, Report
 from relayd.core.release import Extra, released_by, seen_after
 from relayd.queue.values import Claim, Recording, Want
 
@@ -37,7 +37,7 @@ class MemoryQueue:
     records: list[AttemptRecord] = field(default_factory=list)
     record_errors: list[Exception] = field(default_factory=list)
     healths: dict[str, Health] = field(default_factory=dict)
-    told: list[OwnEvent] = field(default_factory=list)
+    told: list[Report] = field(default_factory=list)
     releases: dict[str, int] = field(default_factory=dict)
     last_release: int = 0
     holds: dict[str, Hold | None] = field(default_factory=dict)
@@ -154,7 +154,7 @@ class MemoryQueue:
         )
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         if self.record_errors:
             raise self.record_errors.pop(0)
@@ -180,9 +180,8 @@ class MemoryQueue:
         assert number not in self._recorded
         self._recorded.add(number)
         self.records.append(record)
-        self.keep_own_events(recording.own_events)
-        if record.outcome.gone:
-            self.note_gone(record.delivery.subscription, recording.url)
+        held = record.outcome.gone and self.note_gone(record.delivery.subscription, recording.url)
+        self.keep_own_events([e for e in recording.own_events if held or e.type != HELD])
         row = self.rows[record.delivery.seq]
         stands = self._stands(row, record)
         attempts = max(row.delivery.attempts, record.delivery.attempts + 1)
@@ -200,15 +199,21 @@ class MemoryQueue:
         self.leave_order(row)
         return True
 
-    def keep_own_events(self, events: Sequence[OwnEvent]) -> None:
+    def keep_own_events(self, events: Sequence[Report]) -> None:
         self.told += events
 
-    def note_gone(self, name: str, url: str) -> None:
-        """Hold a subscription whose receiver answered 410, unless it has another URL by now."""
-        if self.urls.get(name, url) == url:
-            hold = self.holds.get(name)
-            holds = after_change(Holds() if hold is None else Holds({hold}), HoldChange.ANSWER_GONE)
-            self.holds[name] = shown_hold(holds)
+    def note_gone(self, name: str, url: str) -> bool:
+        """Hold a subscription whose receiver answered 410, unless it has another URL by now.
+
+        Returns whether it was not held so before.
+        """
+        if self.urls.get(name, url) != url:
+            return False
+        hold = self.holds.get(name)
+        before = Holds() if hold is None else Holds({hold})
+        holds = after_change(before, HoldChange.ANSWER_GONE)
+        self.holds[name] = shown_hold(holds)
+        return holds != before
 
     def _stands(self, row: Row, record: AttemptRecord) -> bool:
         """Say whether the operator has changed nothing meanwhile, or the attempt succeeded."""

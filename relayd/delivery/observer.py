@@ -11,7 +11,7 @@ import structlog
 
 from relayd.core.delivery import AttemptRecord, Delivery, State
 from relayd.core.endpoint import Health, endpoint_name
-from relayd.core.own_events import OwnEvent, after_attempt, after_change, named
+from relayd.core.own_events import OwnEvent, Report, after_attempt, after_change, named
 
 _log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ class Observer:
 
     def own_events(
         self, record: AttemptRecord, before: Health, after: Health
-    ) -> tuple[OwnEvent, ...]:
+    ) -> tuple[Report, ...]:
         """Return the own events that an attempt causes, to be written with its record."""
         if record.state is not State.EXHAUSTED and before is after:
             return ()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from relayd.core.endpoint import Health
     from relayd.core.hold import Hold
-    from relayd.core.own_events import OwnEvent
+    from relayd.core.own_events import Report
     from relayd.queue.values import Claim, Recording, Want
 
 STORAGE_RETRY_S: Final = 1.0
@@ -39,7 +39,7 @@ class DeliveryQueue(Protocol):
         """
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         """Write an endpoint's health, as it is at the time of writing, and relayd's own events."""
 

@@ -26,7 +26,7 @@ FLOORS: list[list[str]] = [
     ["views"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader"],
-    ["commands", "watchdog", "clock"],
+    ["commands", "watchdog", "notices", "clock"],
     ["reload"],
     ["assembly"],
     ["daemon"],

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from relayd.queue.sqlite import order
+from relayd.queue.sqlite import notices, order
 from relayd.queue.sqlite.subscriptions import hand_over_holds
 from relayd.queue.values import HandoverStep
 
@@ -88,6 +88,7 @@ def hand_over(
     values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
     holds_moved = hand_over_holds(db, old, new)
+    notices.rename(db, *_names(db, old, new))
     moved = db.execute(_MOVE, values).fetchall()
     keys = dict.fromkeys(key for *_, key in moved if key is not None)
     # An exhausted one blocks where it is now only as the configuration says there.
@@ -111,3 +112,8 @@ def hand_over(
         kept=len(left) - busy,
         holds_moved=holds_moved,
     )
+
+
+def _names(db: sqlite3.Connection, *numbers: int) -> list[str]:
+    find = "SELECT name FROM subscriptions WHERE id = ?"
+    return [db.execute(find, (number,)).fetchone()[0] for number in numbers]

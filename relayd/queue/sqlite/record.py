@@ -52,16 +52,17 @@ UPDATE deliveries SET state = '{State.EXHAUSTED}', due_at = NULL, ended_at = :no
 WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 _QUARANTINED = """
-SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
+SELECT e.type, s.name, d.attempts FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
 WHERE d.seq = :seq"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[list[bool], list[int]]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
     Says of each whether its delivery stands as was decided: False where the operator cancelled or
-    replayed it meanwhile, and the attempt did not succeed.
+    replayed it meanwhile, and the attempt did not succeed. Also returns the places of those that hold
+    their subscription from now on.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
@@ -95,21 +96,19 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
-    gone = [
-        (each.record.decided_at, each.record.delivery.subscription, each.url)
-        for each in recordings
+    held = [
+        place
+        for place, each in enumerate(recordings)
         if each.record.outcome.gone
+        and note_gone(db, each.record.delivery.subscription, each.url, now=each.record.decided_at)
     ]
-    if gone:
-        note_gone(db, gone)
-    return results
+    return results, held
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A delivery that was ended since its attempt cannot be recorded."""
 
-    event_id: str
     event_type: str
     subscription: str
     attempts: int

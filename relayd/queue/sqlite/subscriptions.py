@@ -82,10 +82,10 @@ _RESUME = f"""
 UPDATE subscriptions SET {_cleared(_RESUMED)}
 WHERE name = :name AND ({_any_set(_RESUMED)})"""  # noqa: S608 - constants of our own
 
-# Not where a reload has led the subscription to another URL meanwhile.
+# Not where a reload has led the subscription to another URL meanwhile. The first answer is the one that counts.
 _ANSWER_GONE = f"""
 UPDATE subscriptions SET {_SINCE[Hold.GONE]} = ?
-WHERE name = ? AND url = ?"""  # noqa: S608 - constants of our own
+WHERE name = ? AND url = ? AND {_SINCE[Hold.GONE]} IS NULL"""  # noqa: S608 - constants of our own
 
 _HOLDS_MOVE = f"""
 SELECT 1 FROM subscriptions WHERE id = :old AND ({_any_set(_HANDED_OVER)})"""  # noqa: S608 - constants of our own
@@ -173,9 +173,9 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(_RESUME, {"name": name}).rowcount > 0
 
 
-def note_gone(db: sqlite3.Connection, answers: Sequence[tuple[float, str, str]]) -> None:
-    """Hold what answered 410: each answer's time in Unix seconds, subscription, and URL."""
-    db.executemany(_ANSWER_GONE, answers)
+def note_gone(db: sqlite3.Connection, name: str, url: str, *, now: float) -> bool:
+    """Hold a subscription whose receiver answered 410 from `url`; return whether it was not held so before."""
+    return db.execute(_ANSWER_GONE, (now, name, url)).rowcount > 0
 
 
 def hand_over_holds(db: sqlite3.Connection, old: int, new: int) -> bool:

@@ -286,7 +286,13 @@ CREATE TABLE notices (
   count        INTEGER NOT NULL,       -- what has happened since then, and is not reported yet
   since        REAL,                   -- when the first of these happened; NULL where there is none
   ids          TEXT NOT NULL,          -- up to 10 of their ids, a JSON list
+  details      TEXT NOT NULL,          -- what only the latest one has, a JSON object
   PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+-- The sources that were reported as unavailable, and not as recovered yet.
+CREATE TABLE source_outages (
+  source TEXT PRIMARY KEY,
+  since  REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 

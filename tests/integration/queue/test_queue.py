@@ -374,12 +374,14 @@ async def test_a_quarantined_delivery_is_reported_once(tmp_path: Path) -> None:
         assert row.event.type == "relayd.delivery.exhausted"
         assert row.event.data == {
             "object": {
-                "id": first.id,
-                "event_id": "evt_1",
-                "event_type": "order.created",
                 "subscription": "books",
+                "event_type": "order.created",
                 "attempts": 1,
-                "last_failure": "relayd itself failed",
+                "reason": "relayd itself failed",
+                "count": 1,
+                "since": int(NOW),
+                "ids": [first.id],
+                "next": "relayd replay books",
             }
         }
 
