@@ -231,7 +231,7 @@ def _warn_of_readers(
     subscriptions: Mapping[str, Subscription], path: Path, findings: Findings
 ) -> None:
     for name, subscription in subscriptions.items():
-        if subscription.secret.source == "text":
+        if subscription.secret is not None and subscription.secret.source == "text":
             findings.warning(
                 ("subscriptions", name, "secret"),
                 "is in a file that everybody on this machine may read",

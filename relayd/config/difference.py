@@ -14,7 +14,7 @@ from relayd.core.subscription import Subscription
 
 T = TypeVar("T")
 
-_RELEASING = frozenset({"url", "secret", "headers", "signature", "tls", "ip"})
+_RELEASING = frozenset({"url", "secret", "headers", "signature", "format", "tls", "ip"})
 """Keys with which an attempt may succeed that failed without."""
 
 
@@ -165,6 +165,7 @@ def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
         **_endpoint_keys(config.endpoints[subscription.url]),
         "retry": subscription.retry,
         "headers": subscription.headers,
+        "format": subscription.format,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from relayd.core.endpoint import Endpoint
+from relayd.core.form import Format
 from relayd.core.matching import Selection
 from relayd.core.secret import SourcedSecret
 
@@ -31,19 +32,22 @@ class Subscription:
 
     `url` also names its endpoint; `url_source` is where it was read from, as for a secret: unless
     it is `text`, the URL itself is a secret. `retry` holds the waits before each retry, in seconds.
+    `format` is that of the sentence which is sent instead of the event, None where the event is.
+    Only with a format may `secret` be None: then nothing is signed.
     """
 
     name: str
     url: str = field(repr=False)  # its path may be a secret
     selection: Selection
     active: bool
-    secret: SourcedSecret
+    secret: SourcedSecret | None
     previous_secret: SourcedSecret | None
     signature: SignatureScheme | HeaderSignature
     timeout_s: float
     retry: tuple[float, ...]
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # a value may be a secret
     url_source: str = "text"
+    format: Format | None = None
 
     def made_with(self, key: bytes, endpoint: Endpoint) -> bytes:
         """Return a mark of what requests are made with, besides the URL: another one may succeed.
@@ -62,8 +66,11 @@ class Subscription:
             parts.append(f"ip {endpoint.ip}")
         if endpoint.tls is not None:
             parts.append(f"tls {endpoint.tls.digest.hex()}")
+        if self.format is not None:
+            parts.append(f"format {self.format}")
+        secret = b"" if self.secret is None else self.secret.secret.key
         mac = hmac.new(key, digestmod="sha256")
-        for part in (self.secret.secret.key, *(each.encode() for each in parts)):
+        for part in (secret, *(each.encode() for each in parts)):
             mac.update(b"%d:" % len(part))
             mac.update(part)
         return mac.digest()[:4]
