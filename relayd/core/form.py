@@ -50,9 +50,8 @@ def formed(event: Mapping[str, object], form: Format) -> Formed:
 
 
 # https://docs.slack.dev/messaging/formatting-message-text#escaping: these three, and no others. With
-# them go mentions (<!channel>, <@U123>) and links with another text. A backtick cannot be escaped,
-# and would end a command's.
-_SLACK: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"})
+# them go mentions (<!channel>, <@U123>) and links with another text.
+_SLACK: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 # Discord shows any ASCII punctuation behind a backslash as it is.
 _DISCORD: Final = re.compile(r"([!-/:-@\[-`{-~])")

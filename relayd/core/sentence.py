@@ -41,9 +41,12 @@ class Sentence:
 
 
 def plain(text: str) -> str:
-    """Return a text on one line, without what is not seen, and of `LONGEST_VALUE` characters at most."""
+    """Return a text on one line, without what is not seen, and of `LONGEST_VALUE` characters at most.
+
+    Backticks are relayd's own: what is between them is a command that it advises.
+    """
     # The cut first: a value may have a megabyte.
-    seen = _UNSEEN.sub(" ", text[: 2 * LONGEST_VALUE]).strip()
+    seen = _UNSEEN.sub(" ", text[: 2 * LONGEST_VALUE]).replace("`", "'").strip()
     return seen if len(seen) <= LONGEST_VALUE else f"{seen[: LONGEST_VALUE - 1]}…"
 
 
