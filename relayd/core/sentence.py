@@ -163,6 +163,7 @@ def _throttled(facts: _Facts) -> Sentence:
 def _exhausted(facts: _Facts) -> Sentence:
     name = facts.for_command("subscription", "SUBSCRIPTION")
     last = facts.reason("last_failure", "; the last failure: ")
+    last = last or facts.reason("reason", "; the last failure: ")
     count = facts.number("count")
     if count > 1:
         ids = ", ".join(facts.names("ids"))
@@ -172,13 +173,11 @@ def _exhausted(facts: _Facts) -> Sentence:
             f" since {facts.time('since')}{listed}: no attempt is left{last}."
             f" `relayd replay {name} --state exhausted` sends them again",
         )
-    if "event_id" in facts:
-        tried = facts["attempts"]
-        attempts = "1 attempt" if tried == "1" else f"{tried} attempts"
-        of = f" of {facts['event_type']} {facts['event_id']}"
-        after = f" after {attempts}"
-    else:
-        of = after = ""
+    tried = facts.number("attempts")
+    attempts = "1 attempt" if tried == 1 else f"{tried} attempts"
+    after = f" after {attempts}" if "attempts" in facts else ""
+    of = f" of {facts['event_type']}" if "event_type" in facts else ""
+    of += f" {facts['event_id']}" if "event_id" in facts else ""
     named = facts.for_command("id", facts.first("ids", f"{name} --state exhausted"))
     return Sentence(
         f"The delivery{of} to {facts['subscription']} is exhausted",

@@ -66,6 +66,22 @@ def test_each_known_event_has_a_sentence_with_all_that_it_needs(event_type: str)
             ),
         ),
         (
+            "relayd.delivery.exhausted",
+            {
+                "subscription": "books",
+                "event_type": "order.created",
+                "attempts": 6,
+                "count": 1,
+                "reason": "answered 503",
+                "since": 0,
+                "ids": ["dlv_a_1"],
+            },
+            (
+                "The delivery of order.created to books is exhausted after 6 attempts: no attempt is"
+                " left; the last failure: answered 503. `relayd replay dlv_a_1` sends it again."
+            ),
+        ),
+        (
             "relayd.input.rejected",
             {"source": "spool market", "count": 12, "since": 0, "reason": "the id is bad."},
             (
