@@ -230,8 +230,9 @@ def _warn_of_readers(subscriptions: Mapping[str, Subscription], findings: Findin
     """Warn of secrets in files that everybody may read: once for each file."""
     said: set[str] = set()
     for name, subscription in subscriptions.items():
-        file = findings.open_file(name)
-        if subscription.secret.source == "text" and file is not None and file not in said:
+        secret, file = subscription.secret, findings.open_file(name)
+        is_text = secret is not None and secret.source == "text"
+        if is_text and file is not None and file not in said:
             said.add(file)
             findings.warning(
                 ("subscriptions", name, "secret"),

@@ -165,6 +165,7 @@ def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
         **_endpoint_keys(config.endpoints[subscription.url]),
         "retry": subscription.retry,
         "headers": subscription.headers,
+        "format": subscription.format,
     }
 
 

@@ -171,11 +171,18 @@ class SubscriptionSection(_Delivering):
         default=None,
         description="With order_by: skip an exhausted event, or hold those behind it (skip).",
     )
+    format: Literal["slack", "discord", "text"] | None = Field(
+        default=None,
+        description="Send one sentence about the event instead of the event, as Slack, Discord, or"
+        " what reads plain text (ntfy) takes it.",
+    )
     active: bool = Field(
         default=True, description="false: it gets no new events, and its backlog is held."
     )
-    secret: SecretValue = Field(
-        description="What its deliveries are signed with: the text itself, or its source."
+    secret: SecretValue | None = Field(
+        default=None,
+        description="What its deliveries are signed with: the text itself, or its source. Only with"
+        " format may it be left out.",
     )
     previous_secret: SecretValue | None = Field(
         default=None, description="The previous secret, while receivers change to the new one."

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from relayd.core.endpoint import Endpoint
+from relayd.core.form import Format
 from relayd.core.matching import Selection
 from relayd.core.secret import SourcedSecret
 
@@ -33,19 +34,22 @@ class Subscription:
 
     `url` also names its endpoint; `url_source` is where it was read from, as for a secret: unless
     it is `text`, the URL itself is a secret. `retry` holds the waits before each retry, in seconds.
+    `format` is that of the sentence which is sent instead of the event, None where the event is.
+    Only with a format may `secret` be None: then nothing is signed.
     """
 
     name: str
     url: str = field(repr=False)  # its path may be a secret
     selection: Selection
     active: bool
-    secret: SourcedSecret
+    secret: SourcedSecret | None
     previous_secret: SourcedSecret | None
     signature: SignatureScheme | HeaderSignature
     timeout_s: float
     retry: tuple[float, ...]
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # a value may be a secret
     url_source: str = "text"
+    format: Format | None = None
 
     def made_with(self, key: bytes, endpoint: Endpoint) -> bytes:
         """Return a mark of what requests are made with, besides the URL: another one may succeed.
@@ -71,13 +75,14 @@ def _signature(subscription: Subscription, _: Endpoint) -> Sequence[str]:
 MADE_WITH: Final[Mapping[str, Callable[[Subscription, Endpoint], Sequence[str | bytes]]]] = (
     MappingProxyType(
         {
-            "secret": lambda each, _: (each.secret.secret.key,),
+            "secret": lambda each, _: (b"" if each.secret is None else each.secret.secret.key,),
             "signature": _signature,
             "headers": lambda each, _: tuple(part for header in each.headers for part in header),
             "ip": lambda _, endpoint: () if endpoint.ip is None else (f"ip {endpoint.ip}",),
             "tls": lambda _, endpoint: (
                 () if endpoint.tls is None else (f"tls {endpoint.tls.digest.hex()}",)
             ),
+            "format": lambda each, _: () if each.format is None else (f"format {each.format}",),
         }
     )
 )

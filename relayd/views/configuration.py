@@ -76,9 +76,12 @@ def _subscription_document(
         "on_exhausted": None if order_by is None else "hold" if order_by.hold else "skip",
         "longest_block_s": None if order_by is None else round(_longest_block_s(subscription), 1),
         "active": subscription.active,
-        "secret_from": subscription.secret.source,
+        "format": subscription.format,
+        "secret_from": None if subscription.secret is None else subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
-        "signature": _signature_document(subscription.signature),
+        "signature": None
+        if subscription.secret is None
+        else _signature_document(subscription.signature),
         "headers": [name for name, _ in subscription.headers],
         "timeout_s": subscription.timeout_s,
         "rate_limit": str(endpoint.rate),

@@ -78,7 +78,7 @@ async def test_a_receiver_that_is_down(tmp_path: Path, spool: Path) -> None:
         assert f"nothing is listening at 127.0.0.1:{port} (connection refused)" in text
         assert "next: is the receiver running" in text
         async with open_receiver(port=port):
-            await follow(text, "relayd resume books", config)
+            await follow(text, "relayd retry books", config)
             await delivered(relayd)
 
 
@@ -165,7 +165,7 @@ async def test_a_receiver_that_limits(tmp_path: Path, spool: Path) -> None:
             await emit(config, "evt_2")
             text = await said("explain", "evt_2", config=config)
             assert re.search(r"answered 429 or 503 and is held back until \S+ \S+ UTC \(in", text)
-            await follow(text, "relayd resume books", config)
+            await follow(text, "relayd retry books", config)
             await delivered(relayd)
 
 
@@ -184,7 +184,7 @@ async def test_a_certificate_that_has_expired(tmp_path: Path, spool: Path) -> No
         assert "next: the receiver's certificate must be renewed" in text
         renewed = server_tls(authority.issue_cert("localhost"))
         async with open_receiver(tls=renewed, port=port):
-            await follow(text, "relayd resume books", config)
+            await follow(text, "relayd retry books", config)
             await delivered(relayd)
 
 

@@ -82,12 +82,22 @@ def _subscription_lines(config: Config) -> Iterator[str]:
             yield _line("order", order_words(subscription, subscription.selection.order_by))
         yield _line("limits", _limits(subscription, endpoint, config))
         yield _line("retries", retry_words(subscription.retry))
+        if subscription.format is not None:
+            yield _line("format", f"{subscription.format}: one sentence about the event")
+        if subscription.secret is None:
+            yield _line("secret", "none: deliveries are not signed")
+            yield from _header_lines(subscription)
+            continue
         yield _line("secret", secret_words(subscription.secret))
         if subscription.previous_secret is not None:
             yield _line("previous", secret_words(subscription.previous_secret))
         yield _line("signature", _signature(subscription))
-        if subscription.headers:
-            yield _line("headers", ", ".join(name for name, _ in subscription.headers))
+        yield from _header_lines(subscription)
+
+
+def _header_lines(subscription: Subscription) -> Iterator[str]:
+    if subscription.headers:
+        yield _line("headers", ", ".join(name for name, _ in subscription.headers))
 
 
 def _target(subscription: Subscription) -> str:
