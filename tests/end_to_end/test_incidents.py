@@ -132,7 +132,7 @@ async def test_a_condition_that_excludes(tmp_path: Path, spool: Path) -> None:
         async with running(config) as relayd:
             await emit(config, "evt_1")
             text = await said("explain", "evt_1", config=config)
-            assert "not wanted" in text
+            assert "not matched" in text
             assert "data.object.total" in text
             change(config, books={"where": {"data.object.total": {"gte": 1}}})
             await command("reload", config=config)

@@ -31,7 +31,7 @@ def explanation_lines(event: EventDetail, explained: Sequence[Explanation]) -> I
     for each in explained:
         yield ""
         yield click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome))
-        lead = "not wanted: " if each.outcome in {"not_matched", "inactive"} else ""
+        lead = "not matched: " if each.outcome in {"not_matched", "inactive"} else ""
         yield wrapped(f"{lead}{each.reason}.", "  ")
         if each.next_step is not None:
             yield wrapped(sentence(each.next_step), "    ", first="  next: ")
