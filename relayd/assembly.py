@@ -9,6 +9,8 @@ import trio
 
 from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
+from relayd.commands.requests import answering
+from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
 from relayd.control import CONNECTIONS, LINE_BYTES, ControlLines
@@ -16,8 +18,10 @@ from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake
 from relayd.log import Log
+from relayd.notices import Notices
 from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
+from relayd.queue.sqlite.reserve import reserve_in_use
 from relayd.queue.sqlite.wal_watch import WalWatch
 from relayd.reload import Reload
 from relayd.source_tasks import SourceTasks
@@ -41,6 +45,7 @@ class Assembly:
     timekeeping: Timekeeping
     pruning: Pruning
     wal_watch: WalWatch
+    notices: Notices
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
@@ -95,6 +100,7 @@ async def assemble(
         make_transport=make_transport,
         clock=clock.now,
         uptime=clock.age,
+        reserve_in_use=partial(reserve_in_use, config.queue.path),
     )
     reload = Reload(
         config,
@@ -110,14 +116,17 @@ async def assemble(
         web_file=web_file,
         changing=changing,
         stopping=stopping,
+        clock=clock.now,
     )
+    files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
     return Assembly(
         dispatch,
         sources,
         timekeeping=Timekeeping(clock, queue, dispatch),
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
-        control=_control(reload, commands),
+        notices=Notices(queue, sources.standing, clock.now),
+        control=_control(reload, commands, files),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
         web_file=web_file,
@@ -125,8 +134,9 @@ async def assemble(
     )
 
 
-def _control(reload: Reload, commands: Commands) -> LineServer:
-    control = ControlLines({"reload": reload.run, **commands.by_name()})
+def _control(reload: Reload, commands: Commands, files: SubscriptionFileCommands) -> LineServer:
+    changing = {"add": answering(files.add), "remove": answering(files.remove)}
+    control = ControlLines({"reload": reload.run, **commands.by_name(), **changing})
     return LineServer(
         control.answer,
         name="control",

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from relayd.child_process import start_child
+from relayd.config.added_subscription import Added
 from relayd.config.config import Config
 from relayd.config.transfer import IncompleteError, received
 from relayd.pacing import paced
@@ -55,8 +56,15 @@ class ConfigLoader:
         process = self._running
         return [] if process is None or process.returncode is not None else [process.pid]
 
-    async def load(self, path: Path, known: Config, *, turn_within_s: float = math.inf) -> Config:
-        """Return the configuration in the file at `path`.
+    async def load(
+        self,
+        path: Path,
+        known: Config,
+        *,
+        added: Added | None = None,
+        turn_within_s: float = math.inf,
+    ) -> Config:
+        """Return the configuration in the file at `path`, and in `added` as if it were included.
 
         What it has in common with `known` are the same objects. Raises `ConfigError`,
         `NotReadError`, or `LoaderDefectError`. Where something else is being read for longer than
@@ -65,10 +73,10 @@ class ConfigLoader:
         async with self._taking_turn(turn_within_s):
             try:
                 with trio.fail_after(self._deadline_s):
-                    raw, status = await self._read(path)
+                    raw, status = await self._read(path, added)
             except trio.TooSlowError:
                 raise NotReadError(
-                    f"{path}: reading it took longer than {self._deadline_s:g} s, and was given up"
+                    f"{path}: reading it took longer than {self._deadline_s:g} s, and was stopped"
                 ) from None
             except OSError as error:
                 raise NotReadError(
@@ -89,7 +97,7 @@ class ConfigLoader:
         if waiting.cancelled_caught:
             raise NotReadError(
                 "relayd is reading the configuration for a reload, or for another `relayd check"
-                f" --diff`, which takes more than {within_s:g} s: try again; it is given up after"
+                f" --diff`, which takes more than {within_s:g} s: try again; it is stopped after"
                 f" {self._deadline_s:g} s"
             )
         try:
@@ -97,10 +105,10 @@ class ConfigLoader:
         finally:
             self._turn.release()
 
-    async def _read(self, path: Path) -> tuple[bytearray, int | None]:
+    async def _read(self, path: Path, added: Added | None) -> tuple[bytearray, int | None]:
         """Return what the process says, and its exit status."""
         raw = bytearray()
-        async with self._started(path) as (process, answer):
+        async with self._started(path, added) as (process, answer):
             while chunk := await answer.receive_some(_AT_ONCE):
                 raw += chunk
                 if len(raw) > MOST_BYTES:
@@ -110,20 +118,26 @@ class ConfigLoader:
 
     @asynccontextmanager
     async def _started(
-        self, path: Path
+        self, path: Path, added: Added | None
     ) -> AsyncIterator[tuple["subprocess.Popen[bytes]", trio.lowlevel.FdStream]]:
         """Start the process; when the block is left it is killed, where it still runs, and reaped."""
         ours, theirs = os.pipe()
         async with trio.lowlevel.FdStream(ours) as answer:
+            passed = [theirs]
+            arguments: list[str | int] = [os.getpid(), theirs, str(path)]
             try:
+                if added is not None:
+                    passed.append(_in_memory(added.raw))
+                    arguments += [added.name, passed[-1]]
                 process = self._running = start_child(
                     self._module,
-                    [os.getpid(), theirs, str(path)],
+                    arguments,
                     environ={k: v for k, v in os.environ.items() if k not in _NOT_PASSED},
-                    pass_fds=[theirs],
+                    pass_fds=passed,
                 )
             finally:
-                os.close(theirs)
+                for each in passed:
+                    os.close(each)
             try:
                 yield process, answer
                 await _ended(process)
@@ -132,6 +146,14 @@ class ConfigLoader:
                 with trio.CancelScope(shield=True):
                     await _ended(process)
                 self._running = None
+
+
+def _in_memory(raw: bytes) -> int:
+    """Return a descriptor of a file that holds this text, and has no name. Raises `OSError`."""
+    descriptor = os.memfd_create("relayd-added", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(raw)
+    return descriptor
 
 
 async def _ended(process: "subprocess.Popen[bytes]") -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from relayd.child_process import GROUP_SIGNALS
+from relayd.config.added_subscription import Added
 from relayd.program_files import EXIT_CHANGED, ProgramChangedError, unchanged_program
 from relayd.spool.confinement import end_with_parent, name_process
 from relayd.spool.exit_status import EXIT_MEMORY
@@ -33,8 +34,14 @@ _MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Of address space, beyond what is needed before it reads. The largest file takes 160 MB."""
 
 
-def main(daemon_pid: int, descriptor: int, path: str) -> None:
-    """Read the configuration at `path`, and write it, or what is wrong, to this descriptor."""
+def main(
+    daemon_pid: int, descriptor: int, path: str, name: str | None = None, text: int = -1
+) -> None:
+    """Read the configuration at `path`, and write it, or what is wrong, to this descriptor.
+
+    With a `name`, one more included file is judged as if it were there: a subscription of that name,
+    whose text is in the file of the descriptor `text`.
+    """
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(daemon_pid)
@@ -43,7 +50,7 @@ def main(daemon_pid: int, descriptor: int, path: str) -> None:
     _give_way_when_memory_is_short()
     try:
         with unchanged_program():
-            pieces = _pieces(Path(path))
+            pieces = _pieces(Path(path), None if name is None else Added(name, _whole(text)))
         for piece in pieces:
             _write(descriptor, piece)
     except BrokenPipeError:
@@ -74,7 +81,13 @@ def _lower_priority() -> None:
         os.nice(_NICENESS)
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _whole(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        return file.read()
+
+
+def _pieces(path: Path, added: Added | None = None) -> Iterator[bytes]:
     # Here, so that loading them is within the limits, too.
     from relayd.config.load import ConfigError, load_config  # noqa: PLC0415 - see above
     from relayd.config.transfer import (  # noqa: PLC0415 - see above
@@ -84,7 +97,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
     )
 
     try:
-        config = load_config(path, environ=os.environ)
+        config = load_config(path, environ=os.environ, added=added)
     except ConfigError as error:
         return pieces_of_problems(error.problems)
     except MemoryError:

@@ -5,6 +5,7 @@ One JSON object a line, answered by one. The socket lies beside the queue, for i
 
 import json
 import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from relayd.core.absence import Absence
 from relayd.core.framing import TooLong
+from relayd.permissions import peer_uid
 
 MODE = 0o600
 LINE_BYTES = 4 * 1024 * 1024
@@ -29,6 +31,8 @@ number."""
 
 QUICK: Final = frozenset({"status"})
 """Commands that wait for nothing: neither for the queue nor for another command."""
+
+_READ_BYTES: Final = 65_536
 
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
 """Answers one request; the request's other keys are its arguments."""
@@ -94,41 +98,81 @@ class DaemonConnection:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._lines = connected.makefile("rb")
+        self._received = bytearray()
+        self.uid = peer_uid(connected.getsockopt)
+        """The user who listens there."""
 
-    def ask(self, request: Mapping[str, object], *, timeout_s: float = 30.0) -> dict[str, Any]:
+    def ask(
+        self,
+        request: Mapping[str, object],
+        *,
+        timeout_s: float = 30.0,
+        most_bytes: int | None = None,
+    ) -> dict[str, Any]:
         """Send one request, and return the answer that it was done.
 
         Raises `RefusedByDaemonError` for any other, and what `answer` raises.
         """
-        answer = self.answer(request, timeout_s=timeout_s)
+        answer = self.answer(request, timeout_s=timeout_s, most_bytes=most_bytes)
         if not answer.get("ok"):
             raise RefusedByDaemonError(answer)
         return answer
 
-    def answer(self, request: Mapping[str, object], *, timeout_s: float = 30.0) -> dict[str, Any]:
+    def answer(
+        self,
+        request: Mapping[str, object],
+        *,
+        timeout_s: float = 30.0,
+        most_bytes: int | None = None,
+    ) -> dict[str, Any]:
         """Send one request, and return its answer, also a refusal.
 
-        Raises `NoDaemonError` when the daemon ends before it answers, `TimeoutError` when it takes
-        longer than `timeout_s`; the connection cannot be used any more then.
+        Raises `NoDaemonError` when the daemon ends before it answers, or what answers is not relayd,
+        and `TimeoutError` when it takes longer than `timeout_s` in all; the connection cannot be used
+        any more then.
         """
-        self._socket.settimeout(timeout_s)
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            line = self._lines.readline()
+            line = self._line(json.dumps(request).encode() + b"\n", timeout_s, most_bytes)
         except TimeoutError:
             raise
         except OSError:
             line = b""
-        if not line.endswith(b"\n"):
+        if not line:
             raise NoDaemonError("relayd ended before it answered", Absence.NOT_ANSWERING)
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise _not_relayd()
         return answer
+
+    def _line(self, request: bytes, timeout_s: float, most_bytes: int | None) -> bytes:
+        """Send a line, and return the one that comes; nothing where the other end closes before."""
+        deadline = time.monotonic() + timeout_s
+        self._socket.settimeout(timeout_s)
+        self._socket.sendall(request)
+        received = self._received
+        while b"\n" not in received[-_READ_BYTES:]:
+            if (left_s := deadline - time.monotonic()) <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left_s)
+            if not (part := self._socket.recv(_READ_BYTES)):
+                return b""
+            received += part
+            if most_bytes is not None and len(received) > most_bytes:
+                raise _not_relayd()
+        line, _, rest = received.partition(b"\n")
+        self._received = rest
+        return bytes(line)
 
     def close(self) -> None:
         """Close the connection."""
-        self._lines.close()
         self._socket.close()
+
+
+def _not_relayd() -> NoDaemonError:
+    return NoDaemonError("what answered is not relayd", Absence.NOT_ANSWERING)
 
 
 def _absence(error: OSError) -> Absence:

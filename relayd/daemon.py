@@ -129,6 +129,7 @@ class Daemon:
                 taking_in.start_soon(contained, partial(parts.timekeeping.run, step), "timekeeping")
                 taking_in.start_soon(contained, parts.pruning.run, "pruning")
                 taking_in.start_soon(contained, parts.wal_watch.run, "WAL watch")
+                taking_in.start_soon(contained, parts.notices.run, "notices")
                 taking_in.start_soon(reap_orphans, parts.children)
                 control = bind_unix(config.queue.control_path, MODE)
                 taking_in.start_soon(parts.control.serve, control)

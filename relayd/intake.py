@@ -132,6 +132,8 @@ class Intake:
 
     async def _matched(self, key: int, event: Event) -> Matches:
         """Return who wants an event. Not a checkpoint where its values are known already."""
+        if (found := self._matcher.of_type(event.type)) is not None:
+            return found
         if event.data is not None:
             return self._at_work.call(key, self._matcher.matches, event.envelope)
         if event.values.keys() >= self._matcher_paths:

@@ -119,36 +119,34 @@ class _Logger(structlog.BoundLoggerBase):
     limit = LineLimit()
 
     def debug(self, event: str, **fields: object) -> None:
-        if self.threshold <= logging.DEBUG:
+        if self.threshold <= logging.DEBUG and self._is_admitted(event):
             self._proxy_to_logger("debug", event, **fields)
 
     def info(self, event: str, **fields: object) -> None:
-        if self.threshold <= logging.INFO:
+        if self.threshold <= logging.INFO and self._is_admitted(event):
             self._proxy_to_logger("info", event, **fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        if self.threshold <= logging.WARNING:
+        if self.threshold <= logging.WARNING and self._is_admitted(event):
             self._proxy_to_logger("warning", event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
-        self._proxy_to_logger("error", event, **fields)
+        if self._is_admitted(event):
+            self._proxy_to_logger("error", event, **fields)
 
     def critical(self, event: str, **fields: object) -> None:
-        self._proxy_to_logger("critical", event, **fields)
+        if self._is_admitted(event):
+            self._proxy_to_logger("critical", event, **fields)
 
     def exception(self, event: str, **fields: object) -> None:
-        self._proxy_to_logger("error", event, exc_info=True, **fields)
+        if self._is_admitted(event):
+            self._proxy_to_logger("error", event, exc_info=True, **fields)
 
-    def _proxy_to_logger(
-        self, method_name: str, event: str | None = None, **fields: object
-    ) -> None:
-        kind = event or ""
-        suppressed = self.limit.admit(kind, time.monotonic())
-        if suppressed is None:
-            return
+    def _is_admitted(self, event: str) -> bool:
+        suppressed = self.limit.admit(event, time.monotonic())
         if suppressed:
-            _log_suppressed(kind, suppressed)
-        super()._proxy_to_logger(method_name, event, **fields)
+            _log_suppressed(event, suppressed)
+        return suppressed is not None
 
 
 class Log:

@@ -1,4 +1,4 @@
-"""Who owns a path, and acting as that user: root never opens somebody else's files as root.
+"""Who owns a path or a socket, and acting as that user: root never opens somebody else's files as root.
 
 Where another user may write, root would follow that user's links, roll back that user's journals
 and leave files that the user cannot open. So a command that root runs there becomes the owner.
@@ -10,7 +10,9 @@ import os
 import pwd
 import select
 import signal
+import socket
 import stat
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ NOBODY: Final = 65534
 """The user without rights, as the kernel has it."""
 
 _MOST_LINKS: Final = 40
+_ALL_USERS: Final = 2**32 - 1
 _ANSWER_BYTES: Final = 1024 * 1024
 
 
@@ -52,6 +55,15 @@ def name_of(uid: int) -> str:
         return str(uid)
 
 
+def peer_uid(getsockopt: Callable[[int, int, int], bytes]) -> int:
+    """Return the user of the process at the other end of a Unix socket, whose `getsockopt` this is.
+
+    For one that listened, that is who listened.
+    """
+    uid: int = struct.unpack("iII", getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    return uid
+
+
 def group_name(gid: int) -> str:
     """Return a group's name, or its number where it has none."""
     try:
@@ -74,6 +86,20 @@ def identity_of(uid: int, gid: int) -> Identity:
     return Identity(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
+def relayds_user(queue: Path | None) -> int | None:
+    """Return the number of relayd's user: this one, or, where root looks, the queue's.
+
+    None where nobody is known to be it: root looks, and there is no queue and no folder of it.
+    """
+    user = os.geteuid()
+    if user != 0:
+        return user
+    for path in () if queue is None else (queue, queue.parent):
+        with suppress(OSError, ValueError):
+            return path.stat().st_uid
+    return None
+
+
 def owner_to_become(path: Path, *, making: bool = False) -> Identity | None:
     """Return the user that root must become before it opens `path`, or None.
 
@@ -84,7 +110,7 @@ def owner_to_become(path: Path, *, making: bool = False) -> Identity | None:
     """
     if os.geteuid() != 0:
         return None
-    steps = list(_steps(path))
+    steps = [step for _, step in steps_to(path)]
     for step in steps:
         if step.st_uid != 0:
             return identity_of(step.st_uid, step.st_gid)
@@ -116,12 +142,26 @@ def members_of(gid: int) -> set[int]:
     return users
 
 
-def _steps(path: Path) -> Iterator[os.stat_result]:
+def unmapped_user() -> int | None:
+    """Return the number that each user outside of this user namespace has here; None outside of one.
+
+    With systemd's PrivateUsers=yes it is that of root, too.
+    """
+    try:
+        rows = Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()
+        if any(int(row.split()[2]) >= _ALL_USERS for row in rows):
+            return None
+        return int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="utf-8"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def steps_to(path: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield what stands on the way to a path, itself included, and links before where they lead."""
     # Not os.path.abspath: the kernel follows a link before it goes up from there.
     ahead = deque(path.absolute().parts[1:])
     here, links = "/", 0
-    yield os.lstat(here)
+    yield here, os.lstat(here)
     while ahead:
         part = ahead.popleft()
         if part == "..":
@@ -133,7 +173,7 @@ def _steps(path: Path) -> Iterator[os.stat_result]:
             target = os.readlink(there) if stat.S_ISLNK(found.st_mode) else None  # noqa: PTH115 - as above
         except OSError:
             return
-        yield found
+        yield there, found
         if target is None:
             here = there
             continue

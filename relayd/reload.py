@@ -1,6 +1,6 @@
 """Goes over to the configuration that is on disk: reads it, and applies it as a whole, or refuses it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.containment import is_defect
 from relayd.core.matching import Matcher
+from relayd.core.operating_events import Refusals, reload_refused
 from relayd.core.own_events import wanted_types
 from relayd.core.parts import Parts
 from relayd.delivery.dispatch import Dispatch
@@ -66,6 +67,7 @@ class Reload:
         web_file: WebFile,
         changing: trio.Lock,
         stopping: trio.Event,
+        clock: Callable[[], float],
     ) -> None:
         self.config = config
         self._queue = queue
@@ -80,6 +82,8 @@ class Reload:
         self._web_file = web_file
         self._changing = changing
         self._stopping = stopping
+        self._clock = clock
+        self._refusals = Refusals()
         self._runs = MergedCalls(self._run)
 
     async def run(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
@@ -94,23 +98,42 @@ class Reload:
 
     async def _run(self) -> dict[str, object]:
         self._service.reloading()
+        in_force = self._commands.in_force
+        in_force.reloading = True
+        problems: list[str] | None = None
         try:
             changes, consequences = await self._reload()
+            problems = []
         except ReloadRefusedError as refused:
-            for problem in refused.problems:
+            problems = refused.problems
+            for problem in problems:
                 _log.error("reload_refused", detail=problem)
-            return {"ok": False, "code": refused.code, "problems": refused.problems}
+            await self._report(refused.code, problems)
+            return {"ok": False, "code": refused.code, "problems": problems}
         except Exception as error:
             if not is_defect(error):
                 raise
             _log.exception("reload_failed")
-            problem = "internal error; relayd's log has the traceback"
-            return {"ok": False, "code": "failed", "problems": [problem]}
+            problems = ["internal error; relayd's log has the traceback"]
+            await self._report("failed", problems)
+            return {"ok": False, "code": "failed", "problems": problems}
         finally:
+            in_force.reload_ended(problems)
             self._service.ready(self.status())
+        self._refusals.accepted()
         _log.info("configuration_reloaded", changes=changes, **consequences.document())
         warnings = [str(warning) for warning in self.config.warnings]
         return {"ok": True, "changes": changes, **consequences.document(), "warnings": warnings}
+
+    async def _report(self, code: str, problems: Sequence[str]) -> None:
+        """Make `relayd.reload.refused` durable, unless it was reported lately, or relayd is stopping."""
+        if self._stopping.is_set() or not self._refusals.is_news(problems, trio.current_time()):
+            return
+        try:
+            await self._queue.report([reload_refused(code, problems, self._clock())])
+        except QueueError as error:
+            self._refusals.accepted()
+            _log.warning("queue_unavailable", detail=str(error))
 
     def status(self) -> str:
         """Return what the service manager shows."""

@@ -37,9 +37,12 @@ class PreparedSources:
     made: Mapping[Hashable, Source]
 
     def give_up(self) -> None:
-        """Let go of those that were made: the configuration is not applied."""
-        for source in self.made.values():
-            source.give_up()
+        """Let go of those that were made, and leave the others as they were: it is not applied."""
+        for key, source in self.sources.items():
+            if key in self.made:
+                source.give_up()
+            else:
+                source.withdraw()
 
 
 class SourceTasks:

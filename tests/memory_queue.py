@@ -7,8 +7,8 @@ from relayd.core.admission import FRESH_FOR_S, admit
 from relayd.core.delivery import AttemptRecord, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold, HoldChange, Holds, after_change, shown_hold
-from relayd.core.own_events import OwnEvent
-from relayd.core.release import Extra, released_by
+from relayd.core.own_events import HELD, Report
+from relayd.core.release import Extra, released_by, seen_after
 from relayd.queue.values import Claim, Recording, Want
 
 
@@ -37,12 +37,13 @@ class MemoryQueue:
     records: list[AttemptRecord] = field(default_factory=list)
     record_errors: list[Exception] = field(default_factory=list)
     healths: dict[str, Health] = field(default_factory=dict)
-    told: list[OwnEvent] = field(default_factory=list)
+    told: list[Report] = field(default_factory=list)
     releases: dict[str, int] = field(default_factory=dict)
     last_release: int = 0
     holds: dict[str, Hold | None] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
+    keeping: set[str] = field(default_factory=set)
     _recorded: set[tuple[int, int]] = field(default_factory=set)
 
     def add(
@@ -79,10 +80,10 @@ class MemoryQueue:
             for number, other in self.rows.items()
         )
 
-    def leave_order(self, row: Row, *, keeps_place: bool = False) -> None:
+    def leave_order(self, row: Row) -> None:
         """Take a delivery out of its order if it has ended, and does not block the others."""
         exhausted = row.delivery.state is State.EXHAUSTED
-        if row.due_at is None and not (exhausted and keeps_place):
+        if row.due_at is None and not (exhausted and row.delivery.subscription in self.keeping):
             row.order_key = None
 
     def states(self) -> dict[int, State]:
@@ -153,14 +154,14 @@ class MemoryQueue:
         )
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         if self.record_errors:
             raise self.record_errors.pop(0)
         self.healths[url] = health()
         self.told += own_events
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         self.quarantined[seq] = detail
         row = self.rows[seq]
         if row.due_at is None:
@@ -168,7 +169,7 @@ class MemoryQueue:
         attempts = row.delivery.attempts + 1
         row.delivery = replace(row.delivery, state=State.EXHAUSTED, attempts=attempts)
         row.due_at = None
-        self.leave_order(row, keeps_place=keeps_place)
+        self.leave_order(row)
         return True
 
     async def record(self, recording: Recording) -> bool:
@@ -179,16 +180,15 @@ class MemoryQueue:
         assert number not in self._recorded
         self._recorded.add(number)
         self.records.append(record)
-        self.keep_own_events(recording.own_events)
-        if record.outcome.gone:
-            self.note_gone(record.delivery.subscription, recording.url)
+        held = record.outcome.gone and self.note_gone(record.delivery.subscription, recording.url)
+        self.keep_own_events([e for e in recording.own_events if held or e.type != HELD])
         row = self.rows[record.delivery.seq]
         stands = self._stands(row, record)
         attempts = max(row.delivery.attempts, record.delivery.attempts + 1)
         row.delivery = replace(row.delivery, attempts=attempts)
         if not stands:
             return False
-        row.release_seen = recording.release
+        row.release_seen = seen_after(row.release_seen, recording.release)
         if record.rescheduled:
             row.due_at, row.scheduled_at = record.due_at, record.decided_at
             row.ended_at = record.decided_at if record.due_at is None else None
@@ -196,18 +196,24 @@ class MemoryQueue:
         elif record.delivery.extra is Extra.RECOVERY:
             row.recovery_used = True
         row.delivery = replace(row.delivery, state=record.state, step=record.step)
-        self.leave_order(row, keeps_place=recording.keeps_place)
+        self.leave_order(row)
         return True
 
-    def keep_own_events(self, events: Sequence[OwnEvent]) -> None:
+    def keep_own_events(self, events: Sequence[Report]) -> None:
         self.told += events
 
-    def note_gone(self, name: str, url: str) -> None:
-        """Hold a subscription whose receiver answered 410, unless it has another URL by now."""
-        if self.urls.get(name, url) == url:
-            hold = self.holds.get(name)
-            holds = after_change(Holds() if hold is None else Holds({hold}), HoldChange.ANSWER_GONE)
-            self.holds[name] = shown_hold(holds)
+    def note_gone(self, name: str, url: str) -> bool:
+        """Hold a subscription whose receiver answered 410, unless it has another URL by now.
+
+        Returns whether it was not held so before.
+        """
+        if self.urls.get(name, url) != url:
+            return False
+        hold = self.holds.get(name)
+        before = Holds() if hold is None else Holds({hold})
+        holds = after_change(before, HoldChange.ANSWER_GONE)
+        self.holds[name] = shown_hold(holds)
+        return holds != before
 
     def _stands(self, row: Row, record: AttemptRecord) -> bool:
         """Say whether the operator has changed nothing meanwhile, or the attempt succeeded."""

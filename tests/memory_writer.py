@@ -12,7 +12,7 @@ from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.clock_step import is_from_before, moved_health
-from relayd.core.delivery import Change, Delivery, State, origins
+from relayd.core.delivery import WAITING, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.event import Event
 from relayd.core.expiry import Evidence, Expiry
@@ -25,7 +25,24 @@ from relayd.core.hold import (
     after_handing_over,
     shown_hold,
 )
-from relayd.core.own_events import EXHAUSTED, OutboxRow, OwnEvent, after_exhaustion, after_rejection
+from relayd.core.notices import (
+    Notice,
+    after_happening,
+    after_renaming,
+    is_due,
+    summed,
+    when_due,
+)
+from relayd.core.operating_events import UNAVAILABLE
+from relayd.core.own_events import (
+    EXHAUSTED,
+    Counted,
+    OutboxRow,
+    OwnEvent,
+    Report,
+    after_exhaustion,
+    after_rejection,
+)
 from relayd.core.sequence import next_sequence
 from relayd.queue.overview_values import Contents
 from relayd.queue.snapshot_values import RejectedInput
@@ -90,6 +107,9 @@ class MemoryWriter(MemoryQueue):
     left: dict[bytes, float] = field(default_factory=dict)
     own_types: frozenset[str] = frozenset()
     own_events: list[OutboxRow] = field(default_factory=list)
+    notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
+    outages: dict[str, float] = field(default_factory=dict)
+    may_be_told: Sequence[Report] = ()
     used: dict[str, int] = field(default_factory=dict)
     sequence: int = 0
     seen_at: float | None = None
@@ -112,12 +132,29 @@ class MemoryWriter(MemoryQueue):
         self.used[kind] = self.used.get(kind, 0) + 1
         return self.used[kind]
 
-    def _tell(self, events: Iterable[OwnEvent]) -> None:
-        for each in events:
+    def _tell(self, reports: Iterable[Report]) -> None:
+        counted = []
+        for each in reports:
             self.told.append(each)
-            if each.type in self.own_types:
-                number = self._next("own")
-                self.own_events.append(OutboxRow(number, f"evt_relayd_{number}", each))
+            if isinstance(each, OwnEvent):
+                self._put(each)
+            elif each.type in self.own_types:
+                counted.append(each)
+        for happened in summed(counted):
+            key = happened.type, happened.subject
+            self.notices[key], reported = after_happening(
+                self.notices.get(key), happened, self.clock()
+            )
+            self._report(reported)
+
+    def _report(self, counted: Counted | None) -> None:
+        if counted is not None:
+            self._put(counted.event(self.clock()))
+
+    def _put(self, event: OwnEvent) -> None:
+        if event.type in self.own_types:
+            number = self._next("own")
+            self.own_events.append(OutboxRow(number, f"evt_relayd_{number}", event))
 
     def _hold(self) -> None:
         self.holds = {name: shown_hold(each.holds) for name, each in self.subscriptions.items()}
@@ -180,11 +217,11 @@ class MemoryWriter(MemoryQueue):
             self.refused[number] = RejectedInput(
                 number, each.source, now, why.code, why.reason, row, mark
             )
-            new.append(each)
+            new.append((number, each))
         self._tell(after_rejection(new, now))
-        for source in {each.source for each in new}:
+        for source in {each.source for _, each in new}:
             self._keep_rejected_within(source, most_bytes)
-        return new
+        return [each for _, each in new]
 
     def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
         kept = [seq for seq, each in self.refused.items() if each.source == source]
@@ -196,29 +233,29 @@ class MemoryWriter(MemoryQueue):
 
     async def record(self, recording: Recording) -> bool:
         stands = await super().record(recording)
-        self._tell(each for each in recording.own_events if stands or each.type != EXHAUSTED)
+        self._tell(each for each in self.may_be_told if stands or each.type != EXHAUSTED)
         if recording.health is not None:
             self.healths[recording.url] = recording.health()
         return stands
 
-    def keep_own_events(self, events: Sequence[OwnEvent]) -> None:
+    def keep_own_events(self, events: Sequence[Report]) -> None:
         """Leave it to `record`, which knows whether the delivery stands."""
+        self.may_be_told = events
 
-    def note_gone(self, name: str, url: str) -> None:
+    def note_gone(self, name: str, url: str) -> bool:
         found = self.subscriptions[name]
-        if found.url == url:
-            found.change(HoldChange.ANSWER_GONE)
-            self._hold()
+        held = found.url == url and found.change(HoldChange.ANSWER_GONE)
+        self._hold()
+        return held
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
-        ended = await super().quarantine(seq, detail, keeps_place=keeps_place)
+    async def quarantine(self, seq: int, detail: str) -> bool:
+        ended = await super().quarantine(seq, detail)
         delivery = self.rows[seq].delivery
         if ended:
             self._tell(
                 after_exhaustion(
                     delivery.id,
                     self.clock(),
-                    event_id=delivery.event_id,
                     event_type=delivery.event_type,
                     subscription=delivery.subscription,
                     attempts=delivery.attempts,
@@ -229,7 +266,7 @@ class MemoryWriter(MemoryQueue):
         return ended
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         self.healths[url] = health()
         self._tell(own_events)
@@ -244,6 +281,35 @@ class MemoryWriter(MemoryQueue):
 
     async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
         self.own_events = [each for each in self.own_events if each not in rows]
+
+    async def report(self, reports: Sequence[Report]) -> None:
+        self._tell(reports)
+
+    async def report_due(self) -> None:
+        now = self.clock()
+        for key, notice in sorted(self.notices.items()):
+            if not is_due(notice.last_sent_at, now):
+                continue
+            after, reported = when_due(notice, now)
+            if after is None or key[0] not in self.own_types:
+                del self.notices[key]
+            else:
+                self.notices[key] = after
+                self._report(reported)
+
+    async def source_outages(self) -> Mapping[str, float]:
+        return dict(self.outages)
+
+    async def begin_source_outage(self, source: str, since: float, event: OwnEvent) -> bool:
+        if UNAVAILABLE not in self.own_types:
+            return False
+        self.outages[source] = since
+        self._tell([event])
+        return True
+
+    async def end_source_outage(self, source: str, event: OwnEvent | None) -> None:
+        self.outages.pop(source, None)
+        self._tell([] if event is None else [event])
 
     # What the configuration and the operator change.
 
@@ -262,10 +328,9 @@ class MemoryWriter(MemoryQueue):
             if (known.url, known.made_with) != (each.url, each.made_with):
                 known.release, known.released_at = release, now
             known.url, known.made_with = each.url, each.made_with
+            (self.keeping.add if each.keeps_place else self.keeping.discard)(name)
         for row in self.rows.values():
-            declared_now = wanted.get(row.delivery.subscription)
-            if declared_now is not None and not declared_now.keeps_place:
-                self.leave_order(row)
+            self.leave_order(row)
         self.own_types = own_types
         self._hold()
         released = {
@@ -280,7 +345,8 @@ class MemoryWriter(MemoryQueue):
             row.delivery.subscription == name
             and row.delivery.state is State.RETRYING
             and row.release_seen < release
-            for row in self.rows.values()
+            and not self.is_behind(seq)
+            for seq, row in self.rows.items()
         )
 
     def released_last(self, subscription: str) -> int:
@@ -291,15 +357,26 @@ class MemoryWriter(MemoryQueue):
         found.release, found.released_at = self.next_release(), self.clock()
         return self._released(subscription, found.release)
 
-    async def replay(self, seqs: Sequence[int]) -> Changed:
+    async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
         now = self.clock()
 
         def again(row: Row) -> None:
             row.delivery = replace(row.delivery, state=State.PENDING, step=0)
             row.due_at, row.scheduled_at, row.ended_at = now - FRESH_FOR_S, now, None
-            row.recovery_used = False
+            row.recovery_used, row.release_seen = False, 0
 
-        return self._change(seqs, Change.REPLAY, again)
+        first = self._change(seqs, Change.REPLAY, again)
+        second = self._change(seqs if delivered else (), Change.RESEND, again)
+        return Changed(first.count + second.count, first.subscriptions | second.subscriptions)
+
+    async def retry(self, seqs: Sequence[int]) -> Changed:
+        release = self.next_release()
+        found = [self.rows[seq] for seq in seqs if seq in self.rows]
+        waiting = [row for row in found if row.delivery.state in WAITING]
+        retries = [row for row in waiting if row.delivery.state is State.RETRYING]
+        for row in retries:
+            row.release_seen = -release
+        return Changed(len(retries), frozenset(row.delivery.subscription for row in waiting))
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         def end(row: Row) -> None:
@@ -354,6 +431,9 @@ class MemoryWriter(MemoryQueue):
         another = (source.url, source.made_with) != (target.url, target.made_with)
         before, same_url = source.holds, source.url == target.url
         source.holds, target.holds = after_handing_over(before, target.holds, same_url=same_url)
+        if (taken := self.notices.pop((EXHAUSTED, old), None)) is not None:
+            key = EXHAUSTED, new
+            self.notices[key] = after_renaming(taken, self.notices.get(key), new)
         there = {row.event for row in self.rows.values() if row.delivery.subscription == new}
         rows = {
             seq: row
@@ -370,6 +450,7 @@ class MemoryWriter(MemoryQueue):
             row.delivery = replace(row.delivery, subscription=new)
             if another or row.release_seen < source.release:
                 row.release_seen = -1
+            self.leave_order(row)
         if moved and (source.release or another):
             target.release = max(target.release, 1)
             target.released_at = self.clock()
@@ -381,7 +462,9 @@ class MemoryWriter(MemoryQueue):
             moved=len(moved),
             waiting=sum(row.due_at is not None for row in moved),
             released=sum(
-                row.delivery.state is State.RETRYING and row.release_seen < target.release
+                row.delivery.state is State.RETRYING
+                and row.release_seen < target.release
+                and not self.is_behind(row.delivery.seq)
                 for row in moved
             ),
             through=last,

@@ -11,6 +11,7 @@ from memory_writer import MemoryWriter
 from queue_file import URL, seen
 
 from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import State
 from relayd.database import sqlite_loop
 from relayd.queue.interface import QueueWriter
@@ -20,7 +21,7 @@ from relayd.queue.values import Declared
 
 START = 1_700_000_000.0
 NAMES = ("books", "mail")
-OWN_TYPES = frozenset({"relayd.delivery.exhausted", "relayd.input.rejected"})
+OWN_TYPES = frozenset(RELAYD_TYPES)
 
 Row = tuple[State, int, int, float | None, str, str | None, bool]
 """A delivery's state, attempts, step, due time, subscription, order key, and whether it is behind."""

@@ -53,11 +53,14 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "deliveries": "List deliveries.",
             "show": "Show an event or a delivery in full.",
             "explain": "Explain why an event did or did not arrive.",
+            "retry": "Attempt pending deliveries now.",
             "replay": "Resend deliveries.",
             "cancel": "Cancel pending deliveries.",
             "rename": "Move a backlog to a new name.",
         },
         "Receivers": {
+            "add": "Add a subscription as a file.",
+            "remove": "Remove a subscription that was added.",
             "test": "Send a sample event to a receiver.",
             "pause": "Hold a subscription's deliveries.",
             "resume": "Resume a held subscription.",
@@ -120,6 +123,10 @@ class LazyGroup(click.Group):
         """Return the command that the first argument names; suggest one where none does."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            from relayd.cli.other_names import OTHER_NAMES  # noqa: PLC0415 - a mistake needs it
+
+            if name in OTHER_NAMES:
+                ctx.fail(f"There is no command {name!r}. {OTHER_NAMES[name]}")
             near = get_close_matches(name, COMMANDS, n=1)
             hint = f"Did you mean {near[0]}?" if near else "`relayd --help` lists them."
             ctx.fail(f"There is no command {name!r}. {hint}")

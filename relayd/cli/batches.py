@@ -18,8 +18,9 @@ _TIMEOUT_S: Final = 120.0  # where 100 bodies have a MiB each, and the machine i
 class Change:
     """Rows that one command is to change, and what came of it so far.
 
-    `key` is the request's, under which the rows' numbers stand. `wanted` holds those that a
-    backfill is for, `held` the subscriptions for which what was changed is held, and by what.
+    `key` is the request's, under which the rows' numbers stand, `delivered` that what was delivered
+    is meant, too. `wanted` holds the rows that a backfill is for, `held` the subscriptions for which
+    what was changed is held, and by what, `lifted` those whose endpoints are no longer held back.
     """
 
     command: str
@@ -27,10 +28,12 @@ class Change:
     rows: Sequence[int]
     subscription: str = ""
     dry_run: bool = False
+    delivered: bool = False
     changed: int = 0
     in_flight: int = 0
     wanted: list[int] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
+    lifted: set[str] = field(default_factory=set)
 
     @classmethod
     def backfill(
@@ -69,11 +72,14 @@ def _run_chunk(daemon: DaemonClient, change: Change, chunk: Sequence[int]) -> No
     arguments: dict[str, object] = {change.key: list(chunk)}
     if change.subscription:
         arguments |= {"subscription": change.subscription, "dry_run": change.dry_run}
+    if change.delivered:
+        arguments["delivered"] = True
     answer = daemon.ask(change.command, timeout_s=_TIMEOUT_S, **arguments)
     change.changed += answer["changed"]
     change.in_flight += answer.get("in_flight", 0)
     change.wanted += answer.get("events", [])
     change.held |= answer.get("held", {})
+    change.lifted.update(answer.get("lifted", ()))
 
 
 def _watched(total: int) -> bool:

@@ -1,11 +1,12 @@
 """What ends a command: a sentence for people, and with `--json` one JSON object for programs.
 
-Each error has a code, which is part of the contract (docs/operating.md): `usage`, `configuration`,
-`not_running`, `not_permitted`, `not_answering`, `queue_unreadable`, `declined`, `internal_error`, a
-code that the daemon answered, or `failed`. Loads little, since every command needs it.
+Each error has a code, which is part of the contract (docs/operating.md): one of `CODES`, or what the
+daemon answered. Loads little, since every command needs it.
 """
 
 import os
+import sys
+import textwrap
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,24 @@ from relayd.cli.standard_streams import StandardOutputError
 from relayd.config.problem import ConfigError
 
 WRONG_CONFIGURATION: Final = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to start relayd again on this one."""
+"""EX_CONFIG of sysexits.h: the systemd unit prevents a restart on this status."""
 
 TRACEBACK: Final = "RELAYD_TRACEBACK"
 """A variable: where it is set, an internal error ends a command with its traceback."""
+
+CODES: Final = (
+    "usage",
+    "configuration",
+    "not_running",
+    "not_permitted",
+    "not_answering",
+    "another_queue",
+    "queue_unreadable",
+    "declined",
+    "internal_error",
+    "failed",
+)
+"""Why a command failed, for programs. docs/operating.md says what each means."""
 
 _JSON: Final = "relayd.json"
 _ARGUMENTS: Final = "relayd.arguments"
@@ -44,7 +59,7 @@ class CommandError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - as click has it
         """Print the sentence on standard error."""
-        click.echo(f"relayd: {self.message}", err=True)
+        click.echo(_fitted(f"relayd: {self.message}"), err=True)
 
 
 class ConfigurationRefusedError(CommandError):
@@ -58,7 +73,7 @@ class ConfigurationRefusedError(CommandError):
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - as click has it
         """Print each problem in a line, as compilers do."""
         for problem in self.problems:
-            click.echo(problem, err=True)
+            click.echo(_fitted(problem), err=True)
 
 
 def wants_json(ctx: click.Context) -> None:
@@ -79,7 +94,10 @@ def ending_in_one_form(ctx: click.Context) -> Iterator[None]:
     except click.UsageError as error:
         if _is_json(ctx, error):
             _print(_document("usage", error.format_message()))
-        raise  # click shows how the command is used
+        if not sys.stderr.isatty():
+            raise  # click shows how the command is used
+        words = _fitted(error.format_message(), 7).replace("\n", "\n       ")
+        raise click.UsageError(words, error.ctx) from None
     except (click.exceptions.Exit, click.Abort, BrokenPipeError, StandardOutputError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the command in words
@@ -88,6 +106,20 @@ def ending_in_one_form(ctx: click.Context) -> Iterator[None]:
             _print(found.document())
         found.show()
         ctx.exit(found.exit_code)
+
+
+def _fitted(text: str, taken: int = 0) -> str:
+    """Return text that breaks between words where a person reads it; elsewhere a line stays one."""
+    if not sys.stderr.isatty():
+        return text
+    from relayd.cli.terminal import width  # noqa: PLC0415 - only an error needs it
+
+    return "\n".join(
+        textwrap.fill(line, width() - taken, break_long_words=False, break_on_hyphens=False)
+        if line
+        else line
+        for line in text.splitlines()
+    )
 
 
 def _command_error(ctx: click.Context, error: Exception) -> CommandError:

@@ -6,6 +6,7 @@ which processes listen: so such a daemon is found without a record that could be
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,60 +14,73 @@ from typing import Final
 
 import click
 
+from relayd.cli.terminal import printable
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.queue_files import CONTROL
 
 _LISTENS: Final = 0x10000  # __SO_ACCEPTCON
-_MOST: Final = 16
-_TIMEOUT_S: Final = 2.0
+_ANSWER_S: Final = 1.0
+_TOGETHER_S: Final = 3.0
+_ANSWER_BYTES: Final = 8 * 1024 * 1024
 
 
 def daemon_elsewhere(queue: QueueConfig) -> str | None:
     """Return, as a sentence, that the daemon of this command's file has another queue; or None.
 
     None also where that is not known: this user may not ask it. What is found is only said, and
-    nothing is asked of it but its standing.
+    nothing is asked of it but its standing. Anybody may listen at any name: an answer counts where this
+    user, root, or the file's owner listens, and none is waited for longer than 3 s in all.
     """
     context = click.get_current_context(silent=True)
     config_path = None if context is None else context.params.get("config_path")
     if not isinstance(config_path, Path):
         return None
     file = os.path.abspath(config_path)  # noqa: PTH100 - as config.load has it
-    for control in list(_control_sockets())[:_MOST]:
-        if control == queue.control_path or not _is_ours(control, file):
+    trusted = {0, os.geteuid()}
+    with suppress(OSError):
+        trusted.add(os.stat(file).st_uid)  # noqa: PTH116 - a text
+    deadline = time.monotonic() + _TOGETHER_S
+    for control in _control_sockets():
+        left_s = min(_ANSWER_S, deadline - time.monotonic())
+        if left_s <= 0:
+            break
+        if control == queue.control_path:
             continue
-        with suppress(NoDaemonError, RefusedByDaemonError, TimeoutError, ValueError):
+        with suppress(NoDaemonError, RefusedByDaemonError, TimeoutError):
             with connected(control) as daemon:
-                status = daemon.ask({"command": "status"}, timeout_s=_TIMEOUT_S)
-            if status.get("config") == file:
-                used = str(control).removesuffix(CONTROL)
+                if daemon.uid not in trusted:
+                    continue
+                status = daemon.ask(
+                    {"command": "status"}, timeout_s=left_s, most_bytes=_ANSWER_BYTES
+                )
+            pid = status.get("pid")
+            if status.get("config") == file and type(pid) is int:
+                used = printable(str(control).removesuffix(CONTROL))
                 return (
-                    f"relayd (pid {status.get('pid')}) is running with this file, but with the queue"
-                    f" {used}: queue.path was changed in the file, and changing it needs a restart"
+                    f"relayd (pid {pid}) is running with this file, but with the queue {used}:"
+                    " queue.path was changed in the file, and changing it needs a restart"
                 )
     return None
 
 
 def _control_sockets() -> Iterator[Path]:
+    """Yield the paths at which somebody listens that are named as a control socket is.
+
+    A socket's name may hold any byte but NUL: what follows a line break in it looks like a line of its own.
+    """
     try:
-        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]
+        lines = Path("/proc/net/unix").read_bytes().split(b"\n")[1:]
     except OSError:
         return
     for line in lines:
-        _, _, _, flags, _, _, _, *path = line.split(maxsplit=7)
-        if (
-            path
-            and path[0].startswith("/")
-            and path[0].endswith(CONTROL)
-            and int(flags, 16) & _LISTENS
-        ):
-            yield Path(path[0])
+        _, _, _, flags, _, _, _, path, *_ = *line.split(maxsplit=7), *[b""] * 8
+        if path.startswith(b"/") and path.endswith(os.fsencode(CONTROL)) and _listens(flags):
+            yield Path(os.fsdecode(path))
 
 
-def _is_ours(control: Path, file: str) -> bool:
-    """Tell whether this user, root, or the file's owner listens there."""
+def _listens(flags: bytes) -> bool:
     try:
-        return control.stat().st_uid in {0, os.geteuid(), os.stat(file).st_uid}  # noqa: PTH116 - a text
-    except OSError:
+        return bool(int(flags, 16) & _LISTENS)
+    except ValueError:
         return False

@@ -19,6 +19,7 @@ PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 """Where a configuration is looked for that no option and no variable names."""
 
 _GIVEN: Final = "relayd.config"
+_ARGUMENT: Final = "relayd.config argument"
 _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it is told better
 
 
@@ -52,6 +53,8 @@ def _stranger(path: Path) -> str | None:
 
 
 def _config(ctx: click.Context, _: click.Parameter, given: Path | None) -> Path:
+    if given is not None and ctx.meta.get(_ARGUMENT) not in {None, given}:
+        raise click.UsageError("Name one configuration: FILE is the same as --config FILE.")
     path = named_config(ctx, given)
     here = PLACES[0]
     # What is in the working directory comes first, and so is what was meant.
@@ -105,6 +108,24 @@ def config_option(command: Decorated) -> Decorated:
         callback=_config,
         help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is "
         "root's), then /etc/relayd/config.yaml.",
+    )(command)
+
+
+def config_argument(command: Decorated) -> Decorated:
+    """Let a command take `--config FILE` as its one argument as well. Put it above `config_option`."""
+
+    def remember(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
+        before = ctx.meta.get(_ARGUMENT)
+        _remember(ctx, _, given)
+        ctx.meta[_ARGUMENT] = given or before
+
+    return click.argument(
+        "file",
+        type=_TYPE,
+        required=False,
+        is_eager=True,  # before the option, whose default it is
+        expose_value=False,
+        callback=remember,
     )(command)
 
 
@@ -234,16 +255,11 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _subscription_names(path: Path) -> list[str]:
-    # Only the shell needs it, at each press of Tab: no more of the file is checked than that.
-    from relayd.config.reading import FileContent, read_file  # noqa: PLC0415 - see above
-    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415 - see above
-    from relayd.config.yaml_text import MAX_BYTES, parse_yaml  # noqa: PLC0415 - see above
+    # Only the shell needs it, at each press of Tab: no more of the files is checked than that.
+    from relayd.config.documents import read_documents  # noqa: PLC0415 - see above
 
-    content = read_file(path, MAX_BYTES)
-    if not isinstance(content, FileContent):
-        return []
     try:
-        section = parse_yaml(content.raw).root.children.get("subscriptions")
-    except YamlError:
+        section = read_documents(path).value(("subscriptions",))
+    except ConfigError:
         return []
-    return [] if section is None else [str(name) for name in section.children]
+    return [str(name) for name in section] if isinstance(section, dict) else []

@@ -164,6 +164,10 @@ def _key_of(name: str, config_path: Path | None) -> Key:
         there = ", ".join(config.subscriptions) or "none"
         hint = f"did you mean {near}?" if near else f"there are: {there}"
         raise click.ClickException(f"there is no subscription {name!r} in {config_path}; {hint}")
+    if subscription.secret is None:
+        raise click.ClickException(
+            f"subscription {name} has no secret: its deliveries are not signed"
+        )
     previous = subscription.previous_secret
     scheme = subscription.signature
     return Key(

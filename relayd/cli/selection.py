@@ -1,7 +1,7 @@
-"""Which deliveries `replay` and `cancel` are to touch: their options, and what these name in the queue."""
+"""Which deliveries `replay`, `retry` and `cancel` are to touch: options, and what these name in the queue."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,26 +10,32 @@ import click
 
 from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
-from relayd.cli.terminal import printable
+from relayd.cli.terminal import deliveries_in_words, printable, wrapped
+from relayd.cli.text.holds import HOLD_ADVICE
+from relayd.cli.text.refusals import refusal_line
 from relayd.core.delivery import State
 from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
 
 _MOST_SAID = 10
 
+BACKLOG = (State.PENDING, State.RETRYING, State.HELD)
+"""What has not ended, as it is shown."""
+
 _targets_argument = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions
 )
 
-_dry_run_option = click.option(
+dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Only print how many there are; change nothing."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line of `replay` or `cancel` asks for: which deliveries, and how.
+    """What the command line of `replay`, `retry` or `cancel` asks for: which deliveries, and how.
 
     `targets` are ids and names of subscriptions; `market` is that of the events' ids, if given.
     """
@@ -82,7 +88,7 @@ def selection_options(
             config_option,
             json_option,
             yes_option,
-            _dry_run_option,
+            dry_run_option,
             market_option,
             filter_options(states),
             _targets_argument,
@@ -125,10 +131,7 @@ def select_targets(
         with one_market():
             found = reading.find_named(ids, wanted.market)
         if isinstance(found, str):
-            raise click.ClickException(
-                f"there is no event, delivery or subscription {found!r} in the queue"
-                + ("" if wanted.market is None else f", or no event of market {wanted.market!r}")
-            )
+            raise click.ClickException(_unknown(reading, found, wanted.market))
         by_id = found
     meant = DeliveryFilter(
         subscriptions=names,
@@ -162,14 +165,61 @@ def say_counts(what: str, counts: Mapping[str, int]) -> None:
         click.echo(f"{printable(name)}: {count:,} {what}")
 
 
-def say_what_is_left(others: Sequence[ListedDelivery], possible: Sequence[State]) -> None:
-    """Say of deliveries that were named by id why they are not touched."""
+def say_what_is_left(command: str, others: Sequence[ListedDelivery]) -> None:
+    """Say of deliveries that were named by id why they are not touched, and what to do instead."""
     for each in others[:_MOST_SAID]:
-        can = " and ".join(state.value for state in possible)
-        click.echo(
-            f"{each.id} to {printable(each.subscription)} is {each.state.value}; only what is"
-            f" {can} is touched.",
-            err=True,
-        )
+        click.echo(wrapped(refusal_line(command, each)), err=True)
     if len(others) > _MOST_SAID:
-        click.echo(f"So are {len(others) - _MOST_SAID:,} more.", err=True)
+        more = deliveries_in_words(len(others) - _MOST_SAID)
+        click.echo(f"{more} more left as they are: `relayd deliveries` lists them.", err=True)
+
+
+def other_ways(
+    reading: Snapshot, command: str, wanted: DeliveryFilter, names: Sequence[str]
+) -> list[str]:
+    """Return, for subscriptions of which nothing can be touched, which command may be meant."""
+    return [line for name in names for line in _other_ways(reading, command, wanted, name)]
+
+
+def _other_ways(
+    reading: Snapshot, command: str, wanted: DeliveryFilter, name: str
+) -> Iterator[str]:
+    def count(*states: State) -> int:
+        meant = replace(wanted, subscriptions=(name,), states=frozenset(states))
+        return len(reading.select(meant, None))
+
+    hold = reading.subscriptions[name].hold
+    if command == "replay" and (backlog := count(*BACKLOG)):
+        many = deliveries_in_words(backlog)
+        if hold is not None:
+            yield f"{name} has {many} held: {HOLD_ADVICE[hold].format(name=name)}."
+        else:
+            yield f"{name} has {many} pending: `relayd retry {name}` attempts them now."
+    if command != "cancel":
+        for state in (State.EXHAUSTED, State.CANCELLED):
+            if state not in wanted.states and (ended := count(state)):
+                many = f"{deliveries_in_words(ended)} {state.value}"
+                yield f"{name} has {many}: `relayd replay {name} --state {state.value}`."
+        delivered = replace(wanted, subscriptions=(name,), states=frozenset({State.DELIVERED}))
+        if (
+            State.DELIVERED not in wanted.states
+            and reading.list_deliveries(delivered, 1).deliveries
+        ):
+            yield (
+                f"To send again what {name} was delivered:"
+                f" `relayd replay {name} --state delivered --since TIME`."
+            )
+
+
+def _unknown(reading: Snapshot, target: str, market: str | None) -> str:
+    """Say that nothing has an id, and how to find what was meant."""
+    from relayd.core.catalogue import suggest  # noqa: PLC0415 - only a mistake needs it
+
+    words = f"there is no event, delivery or subscription {target!r} in the queue"
+    if market is not None:
+        words += f", or no event of market {market!r}"
+    if near := suggest(target, reading.subscriptions):
+        return f"{words}; did you mean {near}?"
+    if reading.list_events(EventFilter(object_id=target), 1).events:
+        return f"{words}; it is an object's id: `relayd deliveries --object {target}`"
+    return f"{words}; `relayd deliveries` lists deliveries and the ids of their events"

@@ -80,6 +80,11 @@ def printable(text: str) -> str:
     )
 
 
+def sentence(text: str) -> str:
+    """Return text with a full stop, unless it ends with a question mark."""
+    return text if text.endswith("?") else f"{text}."
+
+
 def deliveries_in_words(count: int) -> str:
     """Return `1 delivery`, `2,000 deliveries`."""
     return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"

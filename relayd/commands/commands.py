@@ -8,6 +8,7 @@ import trio
 from relayd import __version__
 from relayd.commands.deliveries import DeliveryCommands
 from relayd.commands.difference import DifferenceCommand
+from relayd.commands.in_force import InForceCommand
 from relayd.commands.receivers import ReceiverCommands
 from relayd.commands.rejected import RejectedCommands
 from relayd.commands.rename import RenameCommand
@@ -43,6 +44,7 @@ class Commands:
         make_transport: MakeTransport,
         clock: Callable[[], float],
         uptime: Callable[[], float],
+        reserve_in_use: Callable[[], bool],
     ) -> None:
         self._config = config
         self._dispatch = dispatch
@@ -50,9 +52,11 @@ class Commands:
         self._pruning = pruning
         self._clock = clock
         self._uptime = uptime
+        self._reserve_in_use = reserve_in_use
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing)
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue, loader)
+        self.in_force = InForceCommand(config, clock)
         self._rename = RenameCommand(config, queue, dispatch, loader, changing)
         self._receivers = ReceiverCommands(config, queue, dispatch, make_transport, clock)
 
@@ -64,12 +68,14 @@ class Commands:
         self._receivers.config = config
         self._difference.config = config
         self._rename.config = config
+        self.in_force.config = config
 
     def by_name(self) -> dict[str, Command]:
         """Return the commands as the control socket takes them."""
         commands = {
             "status": self._status,
             "replay": self._deliveries.replay,
+            "retry": self._deliveries.retry,
             "cancel": self._deliveries.cancel,
             "backfill": self._deliveries.backfill,
             "in_flight": self._deliveries.in_flight,
@@ -80,6 +86,7 @@ class Commands:
             "drop": self._rejected.drop,
             "test": self._receivers.test,
             "difference": self._difference.difference,
+            "in_force": self.in_force.in_force,
         }
         return {name: answering(command) for name, command in commands.items()}
 
@@ -99,6 +106,7 @@ class Commands:
                     "tokens": standing.tokens,
                     "burst": standing.endpoint.rate.burst,
                     "rate_limit": str(standing.endpoint.rate),
+                    "refill_per_s": standing.endpoint.rate.refill_per_s,
                     "in_flight": standing.in_flight,
                     "allowed_in_flight": standing.health.allowed_in_flight(standing.endpoint),
                 }
@@ -109,6 +117,7 @@ class Commands:
                     "name": name,
                     "path": standing.path,
                     "waits_for": standing.waits_for,
+                    "waited_s": standing.waited_s,
                     **standing.details,
                 }
                 for name, standing in self._sources.standing().items()
@@ -116,5 +125,6 @@ class Commands:
             "queue": {
                 "max_size_bytes": config.queue.max_bytes,
                 "too_large": self._pruning.too_large,
+                "reserve_in_use": self._reserve_in_use(),
             },
         }

@@ -1,4 +1,4 @@
-"""Replay, cancel and backfill deliveries, say which are in flight; pause and resume subscriptions."""
+"""Replay, retry, cancel and backfill deliveries, say which are in flight; pause and resume subscriptions."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
@@ -50,16 +50,52 @@ class DeliveryCommands:
     async def replay(self, request: Request) -> Answer:
         """Make ended `deliveries` due again, with their whole retry schedule.
 
-        `held` says for which of their subscriptions they are held all the same, and by what.
+        What was delivered is sent again only where `delivered` is true. `held` says for which of
+        their subscriptions they are held all the same, and by what.
         """
         seqs = numbers_of(request, "deliveries")
-        changed = await self._queue.replay(seqs)
+        changed = await self._queue.replay(seqs, delivered=request.get("delivered") is True)
         if changed.count:
             names = sorted(changed.subscriptions)
             _log.info("deliveries_replayed", deliveries=changed.count, subscriptions=names)
         self._dispatch.outdate(changed.subscriptions)
         self._dispatch.wake(changed.subscriptions)
         return {"changed": changed.count, "held": self._held(changed.subscriptions)}
+
+    async def retry(self, request: Request) -> Answer:
+        """Release the retries of a `subscription`, or those among `deliveries`, each alone.
+
+        Also lifts a hold of their endpoints, whether or not they are pending: `lifted` names the
+        subscriptions whose endpoints had one. `changed` counts the retries. `held` says for which
+        subscriptions they stay held, and by what.
+        """
+        if "subscription" in request:
+            name = text_of(request, "subscription")
+            if name not in (known := self._queue.holds):
+                raise unknown(name, known)
+            names, count = [name], await self._queue.release(name)
+        else:
+            changed = await self._queue.retry(numbers_of(request, "deliveries"))
+            names, count = sorted(changed.subscriptions), changed.count
+        lifted = await self._lift_holds(names)
+        if count or lifted:
+            _log.info("deliveries_released", deliveries=count, subscriptions=names, lifted=lifted)
+        if count:
+            self._dispatch.release(names)
+        return {"changed": count, "held": self._held(names), "lifted": lifted}
+
+    async def _lift_holds(self, names: Iterable[str]) -> list[str]:
+        """Lift what holds the endpoints of these subscriptions back; return those that had it."""
+        by_url: dict[str, list[str]] = {}
+        for name in names:
+            if (subscription := self.config.subscriptions.get(name)) is not None:
+                by_url.setdefault(subscription.url, []).append(name)
+        return [
+            name
+            for url, here in by_url.items()
+            if await self._dispatch.lift_hold(url)
+            for name in here
+        ]
 
     async def cancel(self, request: Request) -> Answer:
         """End waiting `deliveries`; `in_flight` counts those that are being attempted."""

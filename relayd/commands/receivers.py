@@ -10,6 +10,7 @@ import trio
 from relayd.commands.requests import Answer, RefusedError, Request, configured, text_of
 from relayd.config.config import Config
 from relayd.core.event import EventDefaults
+from relayd.core.hold import Hold
 from relayd.core.outcome import Outcome
 from relayd.delivery.dispatch import Dispatch, MakeTransport
 from relayd.delivery.sample_attempt import attempt_sample, sample_event, sample_type
@@ -42,10 +43,11 @@ class ReceiverCommands:
 
         It takes a token of the endpoint's bucket, so that the limit is kept, and also goes to a
         subscription that is held. One that succeeds lifts a hold of the endpoint and releases the
-        subscription's retries: `released` counts those that wait. `hold` is why they stay all the
-        same, `held_until` until when the endpoint is held back, in Unix seconds, or None.
+        subscription's retries: `released` counts those that wait, of a backlog of `waiting`. `hold`
+        is why they stay all the same, `held_until` until when the endpoint is held back, in Unix
+        seconds, or None.
         """
-        name = configured(request, self.config)
+        name = await self._configured(request)
         url = ""
         # Again after each wait: a reload may have brought another URL, which has its own limit.
         while url != (now_at := self.config.subscriptions[configured(request, self.config)].url):
@@ -73,12 +75,29 @@ class ReceiverCommands:
             detail=result.detail,
         )
         released = await self._release(name, subscription.url, result)
+        waiting = (await self._queue.looks.waiting([name])).get(name)
         return {
             **sent.document(),
             "released": released,
+            "waiting": 0 if waiting is None else waiting.count,
             "hold": self._queue.holds.get(name),
             "held_until": self._dispatch.held_until(subscription.url),
         }
+
+    async def _configured(self, request: Request) -> str:
+        """Return the name of a subscription of the configuration; say of one that was removed what it left."""
+        name = text_of(request, "subscription")
+        removed = self._queue.holds.get(name) is Hold.REMOVED
+        if name in self.config.subscriptions or not removed:
+            return configured(request, self.config)
+        waiting = (await self._queue.looks.waiting([name])).get(name)
+        reason = f"{name} is gone from the configuration"
+        if waiting is not None and waiting.count:
+            reason += (
+                f", and holds {waiting.count:,} pending: put it back and `relayd reload`, or hand them"
+                f" over by `relayd rename {name} NEW`"
+            )
+        raise RefusedError("unknown", reason)
 
     async def _release(self, name: str, url: str, outcome: Outcome) -> int:
         """Release what waits for a subscription after a success; return how many retries."""

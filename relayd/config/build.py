@@ -36,13 +36,11 @@ def build_config(
     path: Path,
     environ: Mapping[str, str],
     findings: Findings,
-    *,
-    readable_by_all: bool,
 ) -> Config:
     """Return the Config that `file` means; it may be used only if no error is in `findings`.
 
     `path` is the file's own, absolute; other paths are taken from its directory. Reads secrets
-    from files, so it blocks on the disk. `readable_by_all`: others on the machine may read the file.
+    from files, so it blocks on the disk.
     """
     directory = path.parent
     allowed = _allowed(file, findings)
@@ -74,15 +72,14 @@ def build_config(
         builder.add(name, section)
     if not file.subscriptions and not findings.is_doubtful(("subscriptions",)):
         findings.warning(
-            ("subscriptions",), "there is no subscription", "events are kept, but not delivered"
+            ("subscriptions",), "no subscriptions", "events are kept, but not delivered"
         )
     secrets = SecretBuilder(
         directory=directory, environ=environ, producers=producers, findings=findings
     )
     web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
-    if readable_by_all:
-        _warn_of_readers(builder.subscriptions, path, findings)
+    _warn_of_readers(builder.subscriptions, findings)
     return Config(
         path=path,
         market_id=file.market_id,
@@ -97,6 +94,8 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
+        include=tuple(directory / pattern for pattern in file.include),
+        included=MappingProxyType(findings.included),
     )
 
 
@@ -197,7 +196,7 @@ def _complain_of_no_source(findings: Findings) -> None:
     if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
         return
     findings.error(
-        (), "there is no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
+        (), "no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
     )
 
 
@@ -224,14 +223,16 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
             )
 
 
-def _warn_of_readers(
-    subscriptions: Mapping[str, Subscription], path: Path, findings: Findings
-) -> None:
+def _warn_of_readers(subscriptions: Mapping[str, Subscription], findings: Findings) -> None:
+    """Warn of secrets in files that everybody may read: once for each file."""
+    said: set[str] = set()
     for name, subscription in subscriptions.items():
-        if subscription.secret.source == "text":
+        secret, file = subscription.secret, findings.open_file(name)
+        is_text = secret is not None and secret.source == "text"
+        if is_text and file is not None and file not in said:
+            said.add(file)
             findings.warning(
                 ("subscriptions", name, "secret"),
                 "is in a file that everybody on this machine may read",
-                f"chmod o= {path}, or write {{file: PATH}}",
+                f"chmod o= {file}, or write {{file: PATH}}",
             )
-            return

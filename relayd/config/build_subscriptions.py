@@ -81,7 +81,7 @@ class SubscriptionBuilder:
         path: KeyPath = ("subscriptions", name)
         defaults = self._defaults
         signature = self._signature(section, path)
-        secret = self._secrets.secret(section.secret, (*path, "secret"))
+        secret = self._secret(section, path)
         previous = (
             None
             if section.previous_secret is None
@@ -112,15 +112,33 @@ class SubscriptionBuilder:
                 self._order_by(section, path),
             ),
             active=section.active,
-            secret=secret or _NO_SECRET,
+            secret=secret if section.secret is None else secret or _NO_SECRET,
             previous_secret=previous,
             signature=signature,
             timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
             retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
             headers=self._merged_headers(section, path, signature),
             url_source=url_source,
+            format=section.format,
         )
         self._endpoints.add(name, section, url)
+
+    def _secret(self, section: SubscriptionSection, path: KeyPath) -> SourcedSecret | None:
+        """Return what to sign with. Chats and the like verify nothing: with `format` it may be absent."""
+        if section.secret is not None:
+            return self._secrets.secret(section.secret, (*path, "secret"))
+        place: KeyPath = (*path, "secret")
+        if section.format is None and not self._findings.is_doubtful((*path, "format")):
+            self._findings.error(place, "is missing", "write `secret: {file: PATH}`", at_key=True)
+        for key in ("previous_secret", "signature"):
+            if getattr(section, key) is not None:
+                self._findings.error(
+                    (*path, key),
+                    "is about a signature, and there is no secret",
+                    "add `secret:`, or remove it",
+                    at_key=True,
+                )
+        return None
 
     def _signature(
         self, section: SubscriptionSection, path: KeyPath
@@ -214,6 +232,8 @@ class SubscriptionBuilder:
     ) -> tuple[tuple[str, str], ...]:
         own = self._headers(section.headers, (*path, "headers"))
         merged = {**self._default_headers, **own}
+        if section.format is not None and "content-type" not in own:
+            merged.pop("content-type", None)  # the defaults' is about events
         if isinstance(signature, HeaderSignature) and signature.header.lower() in merged:
             name, _ = merged[signature.header.lower()]
             place: KeyPath = path if signature.header.lower() in own else ("defaults",)

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from types import MappingProxyType
 
 from relayd.config.problem import Problem
+from relayd.config.reading import FileRead
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
@@ -19,7 +21,9 @@ class Config:
     `event_types` holds every known type: the catalogue's, relayd's own and the market's.
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
-    whatever file they came from.
+    whatever file they came from. `files` are all that were read for it, the file itself first; `include`
+    has the patterns of the files that it includes, `included` the path of the one that a subscription
+    is in.
     """
 
     path: Path = field(compare=False)
@@ -36,3 +40,8 @@ class Config:
     subscriptions: Mapping[str, Subscription] = field(repr=False)
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
+    files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)
+    include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    included: Mapping[str, Path] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )

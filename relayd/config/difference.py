@@ -4,18 +4,18 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts, whole
-from relayd.core.subscription import Subscription
+from relayd.core.subscription import MADE_WITH, Subscription
 from relayd.core.web_access import Holder, Role, WebAccess
 
 T = TypeVar("T")
 
-_RELEASING = frozenset({"url", "secret", "headers", "signature", "tls", "ip"})
+RELEASING: Final = frozenset({"url", *MADE_WITH})
 """Keys with which an attempt may succeed that failed without."""
 
 
@@ -52,7 +52,7 @@ class Difference:
     def released(self) -> frozenset[str]:
         """The subscriptions whose waiting retries may succeed now, and are attempted at once."""
         changed = self.subscriptions.changed
-        return frozenset(name for name, keys in changed.items() if not _RELEASING.isdisjoint(keys))
+        return frozenset(name for name, keys in changed.items() if not RELEASING.isdisjoint(keys))
 
     def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         """Return the difference in words, a line for each thing: `spool market: table changed`.
@@ -166,6 +166,7 @@ def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
         **_endpoint_keys(config.endpoints[subscription.url]),
         "retry": subscription.retry,
         "headers": subscription.headers,
+        "format": subscription.format,
     }
 
 

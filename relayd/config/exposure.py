@@ -164,6 +164,6 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _overflow(kind: str) -> int:
     try:
-        return int(Path(f"/proc/sys/kernel/overflow{kind}").read_text(encoding="ascii"))
+        return int(Path(f"/proc/sys/kernel/overflow{kind}").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 65_534

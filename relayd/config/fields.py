@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from relayd.config.included import pattern_problem
 from relayd.config.values import (
     DURATION_PATTERN,
     NAME_PATTERN,
@@ -104,6 +105,18 @@ def _check_path(text: str) -> str:
     return text
 
 
+def _check_pattern(text: str) -> str:
+    problem = pattern_problem(_check_path(text))
+    if problem is not None:
+        raise wrong_value(*problem)
+    return text
+
+
+def in_list(value: object) -> object:
+    """Return a text as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def _check_mode(text: str) -> str:
     if parse_mode(text) is None:
         raise wrong_value("must be a file mode that lets the owner read and write", 'as "0660"')
@@ -131,6 +144,9 @@ Name = Annotated[
 ]
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Pattern = Annotated[
+    str, AfterValidator(_check_pattern), WithJsonSchema({"type": "string", "minLength": 1})
 ]
 
 

@@ -1,6 +1,9 @@
 """Collects what is wrong in one file, with its places, while the checks go on."""
 
+import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
@@ -22,6 +25,13 @@ class Findings:
     def __init__(self, file: str, document: Document) -> None:
         self.errors = [fault_problem(file, fault) for fault in document.faults]
         self.warnings: list[Problem] = []
+        self.included: dict[str, Path] = {}
+        """The included file in which a subscription is, by its name: an absolute path."""
+        self.readable_by_all = False
+        self.incomplete = False
+        """Whether something that the file includes could not be read, so that subscriptions miss."""
+        self._names: dict[str, str] = {}
+        self._open: dict[str, str] = {}
         self._file = file
         self._root = document.root
         self._bad: set[KeyPath] = set()
@@ -39,6 +49,32 @@ class Findings:
     def warning(self, path: KeyPath, message: str, hint: str = "") -> None:
         """Note what is doubtful about the value at `path`."""
         self.warnings.append(self._problem(path, message, hint, at_key=False))
+
+    def include(self, name: str, path: Path, file: str, *, by_all: bool) -> None:
+        """Note that a subscription is in the included file at `path`, shown as `file`."""
+        self.included[name] = Path(os.path.abspath(path))  # noqa: PTH100 - as config.load has it
+        self._names[name] = file
+        if by_all:
+            self._open[name] = file
+
+    def miss(self, problem: Problem) -> None:
+        """Note an error for which all that an included file says is missing."""
+        self.incomplete = True
+        self.errors.append(problem)
+
+    def note_faults(self, file: str, faults: Iterable[Fault]) -> None:
+        """Note what is wrong with single keys and values in the YAML of an included file."""
+        for fault in faults:
+            self.errors.append(fault_problem(file, fault))
+            # What else there is, is in no one else's place.
+            if len(fault.path) > 1 and fault.path[0] == "subscriptions":
+                self._mark(fault.path)
+
+    def open_file(self, name: str) -> str | None:
+        """Return the file in which a subscription is, where everybody may read it, or None."""
+        if name in self._names:
+            return self._open.get(name)
+        return self._file if self.readable_by_all else None
 
     def is_bad(self, path: KeyPath) -> bool:
         """Tell whether the value at `path`, or one that it is part of, is bad."""
@@ -58,9 +94,24 @@ class Findings:
             node = child
         return node.data
 
+    def whole_place(self, path: KeyPath) -> str:
+        """Return `config.yaml:12:3`, the place of a key."""
+        place = self._root.place_of_key(path)
+        return f"{self._file_of(path)}:{place.line}:{place.column}"
+
     def place_words(self, path: KeyPath) -> str:
-        """Return `subscriptions.shop, line 12`, to name another place in a message."""
+        """Return `subscriptions.shop, line 12`, to name another place in a message.
+
+        With the file, and the column, where there are several.
+        """
+        if self._names:
+            return f"{dotted(shown_path(path))}, {self.whole_place(path)}"
         return f"{dotted(shown_path(path))}, line {self._root.place_of_key(path).line}"
+
+    def _file_of(self, path: KeyPath) -> str:
+        if len(path) > 1 and path[0] == "subscriptions":
+            return self._names.get(str(path[1]), self._file)
+        return self._file
 
     def _mark(self, path: KeyPath) -> None:
         self._bad.add(path)
@@ -69,7 +120,7 @@ class Findings:
     def _problem(self, path: KeyPath, message: str, hint: str, *, at_key: bool) -> Problem:
         place = (self._root.place_of_key if at_key else self._root.place_of)(path)
         return Problem(
-            self._file,
+            self._file_of(path),
             place.line,
             place.column,
             dotted(shown_path(path)),

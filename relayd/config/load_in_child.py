@@ -22,8 +22,8 @@ from relayd.program_files import EXIT_CHANGED, ProgramChangedError, unchanged_pr
 def load_config_in_child(path: Path, *, environ: Mapping[str, str]) -> Config:
     """Return what `load_config` returns, or raise what it raises. Blocks until the child has ended.
 
-    Call it while the process has no other thread. When there is no room for a child, or the child
-    ends without a result, this process loads the file itself. Raises `ProgramChangedError` where an
+    Call it while the process has no other thread. Where no child can be started, or the child fails,
+    this process loads the file itself. Raises `ProgramChangedError` where an
     upgrade replaced relayd's files since this process was started.
     """
     raw = _from_child(path, environ)

@@ -8,7 +8,7 @@ is None; `null` in the file is refused, or removed, before these models see it.
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from relayd.config.fields import (
     UNLIMITED,
@@ -19,10 +19,12 @@ from relayd.config.fields import (
     Name,
     Network,
     Path,
+    Pattern,
     Retention,
     Section,
     Size,
     Table,
+    in_list,
 )
 from relayd.config.http_models import HttpSection
 from relayd.config.subscription_models import DefaultsSection, SubscriptionSection
@@ -109,6 +111,16 @@ class File(Section):
     market_id: Label = Field(description="The market that events come from.")
     api_version: Label = Field(
         default=DEFAULT_API_VERSION, description="The version of the event format."
+    )
+    include: Annotated[
+        list[Pattern],
+        Field(max_length=100),
+        BeforeValidator(in_list, json_schema_input_type=str | list[str]),
+    ] = Field(
+        default=[],
+        description="Files with further subscriptions, and nothing else: a path, relative to this"
+        " file, whose name may have wildcards, or a list of them. Names that begin with a dot are"
+        " skipped.",
     )
     spools: Annotated[dict[Name, SpoolSection], Field(max_length=MOST_SPOOLS)] = Field(
         default={}, description="Tables from which events are taken, by name."

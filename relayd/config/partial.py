@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from relayd.config.added_subscription import Added
 from relayd.config.build import build_config
 from relayd.config.config import Config
-from relayd.config.findings import Findings, fault_problem
-from relayd.config.problem import ConfigError, Problem
-from relayd.config.reading import Unreadable, read_file
+from relayd.config.documents import read_documents
+from relayd.config.findings import Findings
+from relayd.config.problem import ConfigError
 from relayd.config.sections import QueueConfig, SocketConfig, SpoolConfig
 from relayd.config.shape import read_shape
-from relayd.config.yaml_nodes import YamlError
-from relayd.config.yaml_text import MAX_BYTES, parse_yaml
 from relayd.core.endpoint import Endpoint
 from relayd.core.subscription import Subscription
 
@@ -60,9 +59,12 @@ def read_partial_config(path: Path) -> PartialConfig:
     """Read what subscriptions want, also where other parts of the file, or secrets, have a fault.
 
     The subscriptions' secrets may be missing: nothing may be sent with them. Raises `ConfigError`
-    where nothing can be read.
+    where a file cannot be read.
     """
     config, findings = read_doubtful(path)
+    if findings.incomplete:
+        # Which subscriptions there are is not known.
+        raise ConfigError(findings.errors)
     return PartialConfig(
         subscriptions=config.subscriptions,
         doubtful=frozenset(
@@ -78,22 +80,16 @@ def read_partial_config(path: Path) -> PartialConfig:
     )
 
 
-def read_doubtful(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, Findings]:
-    """Read the file, with what is wrong in it: what is not doubtful holds.
+def read_doubtful(
+    path: Path, environ: Mapping[str, str] = os.environ, added: Added | None = None
+) -> tuple[Config, Findings]:
+    """Read the file, and those that it includes, with what is wrong: what is not doubtful holds.
 
-    Raises `ConfigError` where nothing can be read.
+    Raises `ConfigError` where the file itself cannot be read. `added` is as for `load_config`.
     """
-    content = read_file(path, MAX_BYTES)
-    if isinstance(content, Unreadable):
-        hint = "`relayd init` writes a first one" if content.missing else "name a file to read"
-        raise ConfigError([Problem(str(path), None, None, "", content.reason, hint)])
-    try:
-        document = parse_yaml(content.raw)
-    except YamlError as error:
-        raise ConfigError([fault_problem(str(path), fault) for fault in error.faults]) from None
-    findings = Findings(str(path), document)
+    findings = read_documents(path, added)
     file = read_shape(findings)
     if file is None:
         raise ConfigError(findings.errors)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
-    return build_config(file, absolute, environ, findings, readable_by_all=False), findings
+    return build_config(file, absolute, environ, findings), findings

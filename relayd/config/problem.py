@@ -44,13 +44,13 @@ class ConfigError(Exception):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the problems by their place in the file, without repetitions, the first 100 of them.
+    """Return the problems by their places, file by file, without repetitions, the first 100 of them.
 
     The last of them tells how many there are beyond.
     """
-    ordered = sorted(
-        dict.fromkeys(problems), key=lambda problem: (problem.line or 0, problem.column or 0)
-    )
+    found = dict.fromkeys(problems)
+    files = {file: n for n, file in enumerate(dict.fromkeys(each.file for each in found))}
+    ordered = sorted(found, key=lambda each: (files[each.file], each.line or 0, each.column or 0))
     beyond = len(ordered) - MAX_PROBLEMS
     if beyond <= 0:
         return tuple(ordered)

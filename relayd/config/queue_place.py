@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relayd.config.reading import FileContent, read_file
 from relayd.config.sections import QueueConfig
-from relayd.config.yaml_nodes import YamlError
+from relayd.config.yaml_nodes import Document, YamlError
 from relayd.config.yaml_text import MAX_BYTES, parse_yaml
 
 
@@ -28,9 +28,13 @@ def queue_place(config_path: Path) -> QueueConfig:
 
 def _plain_path(raw: bytes) -> str | None:
     try:
-        document = parse_yaml(raw)
+        return queue_path_in(parse_yaml(raw))
     except YamlError:
         return None
+
+
+def queue_path_in(document: Document) -> str | None:
+    """Return what `queue.path` says in a document; None where that is not certain."""
     section = document.root.children.get("queue")
     node = None if section is None else section.children.get("path")
     if node is None or not isinstance(node.data, str) or not node.data:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from relayd.config.sections import QueueConfig, SpoolConfig
-from relayd.permissions import name_of
+from relayd.permissions import name_of, relayds_user
 
 
 def owner_above_queue(spool: SpoolConfig, queue: QueueConfig) -> str | None:
@@ -20,18 +20,9 @@ def owner_above_queue(spool: SpoolConfig, queue: QueueConfig) -> str | None:
     if folder not in file.parents:
         return None
     owner = _owner(folder)
-    if owner is None or owner in {0, _relayds_user(file)}:
+    if owner is None or owner in {0, relayds_user(file)}:
         return None
     return name_of(owner)
-
-
-def _relayds_user(queue: Path) -> int | None:
-    """Return the number of relayd's user: this one, or, for root's `check`, the queue's."""
-    user = os.geteuid()
-    if user != 0:
-        return user
-    owner = _owner(queue)
-    return _owner(queue.parent) if owner is None else owner
 
 
 def _owner(path: Path) -> int | None:

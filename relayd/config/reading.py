@@ -1,8 +1,17 @@
-"""Reading a whole small file, whatever stands at its path, in a bounded time and space."""
+"""Reading a whole small file, whatever stands at its path, in a bounded time and space.
+
+Every file that a configuration consists of is read here, and `recorded_reads` notes each of them: what
+is in force can be compared with what is on disk later, whichever key named the file.
+"""
 
 import os
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from relayd.permissions import user_name
@@ -17,6 +26,11 @@ class FileContent:
     group: int
     owner: int
 
+    @property
+    def readable_by_all(self) -> bool:
+        """Whether others on the machine may read it, as far as its mode says."""
+        return bool(self.mode & stat.S_IROTH)
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -24,6 +38,56 @@ class Unreadable:
 
     reason: str
     missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file as it was when it was read: up to `most` bytes and one more, of which `digest` is made.
+
+    While `stamp` is the same, so is the content. None: it was changed so shortly before it was
+    read that the file system's clock could not tell a later change from that one.
+    """
+
+    path: str
+    most: int
+    stamp: tuple[int, ...] | None
+    digest: bytes
+
+
+_SETTLED_NS = 100_000_000
+"""A file's times are those of the kernel's last tick, 10 ms apart at most; some file systems are slower."""
+
+_reads: ContextVar[dict[str, FileRead] | None] = ContextVar("reads", default=None)
+
+
+@contextmanager
+def recorded_reads() -> Iterator[dict[str, FileRead]]:
+    """Yield what is read in the block, by path, in the order in which it was first read."""
+    found: dict[str, FileRead] = {}
+    token = _reads.set(found)
+    try:
+        yield found
+    finally:
+        _reads.reset(token)
+
+
+def file_stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file is written to or replaced, also where its times are set."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _note(path: Path, most: int, status: os.stat_result, raw: bytes) -> None:
+    reads = _reads.get()
+    if reads is not None:
+        settled = abs(time.time_ns() - status.st_ctime_ns) > _SETTLED_NS
+        stamp = file_stamp(status) if settled else None
+        reads[str(path)] = FileRead(str(path), most, stamp, sha256(raw).digest())
+
+
+def absolute(path: Path) -> Path:
+    """Return the path that leads there whatever the working directory is later."""
+    # Not resolved: beside a symbolic link stands what the operator sees there.
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
 
 
 def read_file(path: Path, most: int) -> FileContent | Unreadable:
@@ -43,9 +107,10 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
         if not stat.S_ISREG(mode):
             return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return FileContent(
-                file.read(most + 1), stat.S_IMODE(mode), status.st_gid, status.st_uid
-            )
+            raw = file.read(most + 1)
+        # With what the file was before it was read: a change meanwhile is then seen later.
+        _note(path, most, status, raw)
+        return FileContent(raw, stat.S_IMODE(mode), status.st_gid, status.st_uid)
     except OSError as error:
         return Unreadable(f"cannot be read: {error.strerror}")
     finally:

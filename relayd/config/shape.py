@@ -31,6 +31,7 @@ _LONGEST_WORD: Final = 100
 
 NOTHING_MEANS_ABSENT: Final = frozenset(
     {
+        "include",
         "spools",
         "log",
         "allow_networks",
@@ -59,6 +60,7 @@ _ITEM_STAND_INS: Final[dict[str | int, object]] = {
     "retry": "1s",
     "event_types": "stand_in",
     "allow_networks": "192.0.2.1/32",
+    "include": "stand-in",
 }
 
 _EXAMPLES: Final = {
@@ -163,6 +165,8 @@ def _location(details: ErrorDetails) -> tuple[KeyPath, bool]:
 
 def _note(details: ErrorDetails, findings: Findings) -> None:
     path, at_key = _location(details)
+    if isinstance(path[-1], int) and isinstance(findings.value(path[:-1]), str):
+        path = path[:-1]  # a text in place of a list of one
     context = details.get("ctx", {})
     match details["type"]:
         case "missing":
@@ -268,6 +272,8 @@ def _mend(data: dict[str, Any], details: ErrorDetails) -> None:
     for part in path[:-1]:
         if isinstance(parent, dict) and part not in parent:
             return  # Taken out already, with what it is in.
+        if isinstance(parent[part], str):
+            parent[part] = [parent[part]]  # a text in place of a list of one
         parent = parent[part]
     last = path[-1]
     if isinstance(parent, list):

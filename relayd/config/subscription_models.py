@@ -18,6 +18,7 @@ from relayd.config.fields import (
     Variable,
     Wait,
     Where,
+    in_list,
 )
 
 SECRET_TEXT_TAG: Final = "<text>"  # noqa: S105 - a tag, no secret
@@ -32,10 +33,6 @@ DEFAULT_RATE_LIMIT: Final = "100/min"
 DEFAULT_RETRY: Final = ("2m", "10m", "45m", "4h", "19h")
 DEFAULT_MAX_IN_FLIGHT: Final = 8
 DEFAULT_SIGNATURE: Final = "locallygrown"
-
-
-def _in_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _secret_tag(value: object) -> str:
@@ -161,7 +158,7 @@ class SubscriptionSection(_Delivering):
     events: Annotated[
         list[str],
         Field(min_length=1, max_length=1000),
-        BeforeValidator(_in_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(in_list, json_schema_input_type=str | list[str]),
     ] = Field(description='Event types, or patterns such as order.* or "*".')
     where: Where | None = Field(
         default=None, description="Conditions on the event's fields, all of which must hold."
@@ -174,11 +171,18 @@ class SubscriptionSection(_Delivering):
         default=None,
         description="With order_by: skip an exhausted event, or hold those behind it (skip).",
     )
+    format: Literal["slack", "discord", "text"] | None = Field(
+        default=None,
+        description="Send one sentence about the event instead of the event, as Slack, Discord, or"
+        " what reads plain text (ntfy) takes it.",
+    )
     active: bool = Field(
         default=True, description="false: it gets no new events, and its backlog is held."
     )
-    secret: SecretValue = Field(
-        description="What its deliveries are signed with: the text itself, or its source."
+    secret: SecretValue | None = Field(
+        default=None,
+        description="What its deliveries are signed with: the text itself, or its source. Only with"
+        " format may it be left out.",
     )
     previous_secret: SecretValue | None = Field(
         default=None, description="The previous secret, while receivers change to the new one."

@@ -9,6 +9,7 @@ FIRST_MARKET_ID: Final = "market_123"
 _FIRST_CONFIG: Final = Template("""\
 # relayd's configuration. All settings: config.example.yaml. After a change: `relayd reload`.
 market_id: $market_id
+include: subscriptions.d/*.yaml  # further subscriptions: `relayd add` writes them here
 
 spools:                      # tables into which your programs insert events, in a folder of their own
   market: {path: spool/spool.db}

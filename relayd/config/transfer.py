@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from relayd.config.config import Config
 from relayd.config.problem import ConfigError, Problem
+from relayd.config.reading import FileRead
 from relayd.core.conditions import Among, Condition, Operators, Scalar, key_of
 from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _AT_ONCE: Final = 16  # subscriptions with few conditions: 0.4 ms of unpickling
 _CONDITIONS: Final = 40  # all of these together in a piece
 _VALUES: Final = 500
+_FILES: Final = 100
 _SIZE: Final = struct.Struct("=I")
 
 
@@ -71,6 +73,8 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
         "warnings": config.warnings,
+        "include": config.include,
+        "included": dict(config.included),
     }
     ahead: dict[int, int] = {}
     """What has gone ahead: its `id`, as `config` keeps it alive, and its number."""
@@ -93,6 +97,8 @@ def pieces_of(config: Config) -> Iterator[bytes]:
             ahead[id(tls)] = len(ahead)
     for start in range(0, len(endpoints), _AT_ONCE):
         yield _piece("endpoint", endpoints[start : start + _AT_ONCE], ahead)
+    for start in range(0, len(config.files), _FILES):
+        yield _piece("files", config.files[start : start + _FILES])
     yield _piece("config", head)
 
 
@@ -138,6 +144,7 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     """
     subscriptions: dict[str, Subscription] = {}
     endpoints: dict[str, Endpoint] = {}
+    files: list[FileRead] = []
     known_subscriptions = {} if known is None else known.subscriptions
     known_endpoints = {} if known is None else known.endpoints
     ahead = _Ahead({each.tls for each in known_endpoints.values() if each.tls is not None})
@@ -152,6 +159,8 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
             case "endpoint":
                 for each in value:
                     endpoints[each.url] = _same(known_endpoints.get(each.url), each)
+            case "files":
+                files += value
             case "problems":
                 raise ConfigError(value)
             case "defect":
@@ -161,6 +170,7 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
                     **value,
                     subscriptions=MappingProxyType(subscriptions),
                     endpoints=MappingProxyType(endpoints),
+                    files=tuple(files),
                 )
         yield
     raise IncompleteError

@@ -31,6 +31,10 @@ class YamlError(Exception):
         super().__init__("; ".join(fault.message for fault in faults))
 
 
+class EmptyError(YamlError):
+    """There is nothing in the text but comments and spaces."""
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """A value with its place. `data` is what it means; an aliased node has several parents.

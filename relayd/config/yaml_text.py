@@ -13,7 +13,7 @@ from typing import Final, NoReturn, Protocol
 import yaml
 
 from relayd.config.problem import KeyPath
-from relayd.config.yaml_nodes import Document, Fault, Node, Place, YamlError
+from relayd.config.yaml_nodes import Document, EmptyError, Fault, Node, Place, YamlError
 from relayd.config.yaml_scalars import Refused, plain_value
 from relayd.config.yaml_words import plain_words
 
@@ -48,7 +48,7 @@ def parse_yaml(raw: bytes) -> Document:
     except yaml.YAMLError:
         raise YamlError([Fault(None, (), "this is not YAML")]) from None
     if builder.root is None:
-        raise YamlError([Fault(None, (), "the file is empty", "`relayd init` writes a first one")])
+        raise EmptyError([Fault(None, (), "the file is empty", "`relayd init` writes a first one")])
     return Document(builder.root, tuple(builder.faults))
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from relayd.core.event import Event, Rejection, SpoolRow
 from relayd.core.quarantine import POISON
+from relayd.core.value import value
 
 
 class Acceptance(StrEnum):
@@ -23,7 +24,7 @@ class Acceptance(StrEnum):
     """relayd failed at it, and its log has the traceback."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewEvent:
     """A valid event with the names of the subscriptions that it goes to.
 

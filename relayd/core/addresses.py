@@ -35,6 +35,14 @@ _SPECIAL_IPV4: Final = tuple(
     )
 )
 
+CLOUD_METADATA: Final[tuple[Network, ...]] = (
+    IPv4Network("169.254.0.0/16"),
+    IPv4Network("168.63.129.16/32"),
+    IPv6Network("fe80::/10"),
+    IPv6Network("fd00:ec2::/32"),
+)
+"""Where clouds hand out a machine's secrets, and the link-local networks around it."""
+
 _PUBLIC_IPV6: Final = IPv6Network("2000::/3")
 _SPECIAL_IPV6: Final = tuple(
     (IPv6Network(network), purpose)

@@ -31,8 +31,12 @@ _RELAYD = {
     "relayd.endpoint.failing": "Half or more of an endpoint's last attempts failed.",
     "relayd.endpoint.recovered": "An endpoint that was failing has recovered.",
     "relayd.endpoint.throttled": "An endpoint asked for no attempt for more than ten minutes.",
-    "relayd.delivery.exhausted": "A delivery failed, and no attempt is left.",
-    "relayd.input.rejected": "A producer handed over input that was rejected.",
+    "relayd.subscription.held": "A receiver answered 410: its deliveries are held.",
+    "relayd.delivery.exhausted": "Deliveries failed, and no attempt is left.",
+    "relayd.input.rejected": "Producers handed over input that was rejected.",
+    "relayd.reload.refused": "A reload was refused: it changed nothing.",
+    "relayd.source.unavailable": "A source has waited for a minute.",
+    "relayd.source.recovered": "A source that was unavailable has recovered.",
 }
 _DESCRIPTIONS = _MARKET | _RELAYD
 

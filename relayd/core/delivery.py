@@ -10,7 +10,7 @@ subscription is held: to pause a subscription with a backlog of a million change
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from relayd.core.hold import Hold
 from relayd.core.outcome import Outcome
 from relayd.core.release import Extra
 from relayd.core.retry import retry_wait_s
+from relayd.core.value import value
 
 
 class State(StrEnum):
@@ -31,8 +32,9 @@ class State(StrEnum):
     """An attempt failed, and the next one is scheduled. Its endpoint's task moves it on when that attempt
     ends; the operator may cancel it. A crash leaves it retrying, with the same due time."""
     DELIVERED = "delivered"
-    """The receiver answered 2xx. It has ended; retention removes it. A crash before the outcome is recorded
-    leaves it as it was before the attempt, and the receiver gets it again."""
+    """The receiver answered 2xx. It has ended; the operator may have it sent again, otherwise retention
+    removes it. A crash before the outcome is recorded leaves it as it was before the attempt, and the
+    receiver gets it again."""
     EXHAUSTED = "exhausted"
     """The last attempt of its schedule failed, or it is quarantined: it crashed relayd 3 times. It has
     ended; the operator may replay it, otherwise retention removes it. A crash changes nothing."""
@@ -66,6 +68,8 @@ class Change(StrEnum):
     """The operator: `relayd cancel`, of a delivery that blocks others in their order (`on_exhausted: hold`)."""
     REPLAY = "replay"
     """The operator: `relayd replay`. The retry schedule begins again; attempts are counted on."""
+    RESEND = "resend"
+    """The operator: `relayd replay --state delivered`, as `replay` of what was delivered, and only asked for so."""
 
 
 TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
@@ -83,6 +87,7 @@ TRANSITIONS: Mapping[tuple[State, Change], State] = MappingProxyType(
         (State.EXHAUSTED, Change.REPLAY): State.PENDING,
         (State.EXHAUSTED, Change.GIVE_UP): State.CANCELLED,
         (State.CANCELLED, Change.REPLAY): State.PENDING,
+        (State.DELIVERED, Change.RESEND): State.PENDING,
     }
 )
 """Every transition. What is not in this table cannot happen."""
@@ -98,7 +103,7 @@ def shown_state(state: State, hold: Hold | None) -> State:
     return State.HELD if hold is not None and state in WAITING else state
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """A delivery that is due, with all that an attempt needs.
 
@@ -123,7 +128,7 @@ class Delivery:
     order_key: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptRecord:
     """One attempt's outcome and what it makes of the delivery: what the queue is to write.
 

@@ -12,6 +12,7 @@ from relayd.core.js_json import JsonProblem, Parsed, parse_json
 from relayd.core.json_text import JsonValue
 from relayd.core.parts import Parts
 from relayd.core.sliced_body import parse_in_slices
+from relayd.core.value import value
 
 MAX_BODY_BYTES: Final = 1_048_576
 """A body's largest size: 1 MiB, at which it is still delivered."""
@@ -21,7 +22,7 @@ MAX_INPUT_BYTES: Final = 4 * MAX_BODY_BYTES
 where a producer writes Cyrillic letters or emoji as escapes, as Python does by default."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """A valid event. Made by `event_input`, which sees to it that its parts agree.
 
@@ -116,7 +117,7 @@ class EventDefaults:
 Column = bytes | int | float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SpoolRow:
     """A row as SQLite has it: text as its bytes, since it may be no UTF-8, or hold NUL."""
 

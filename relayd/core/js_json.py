@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from relayd.core.json_text import HugeNumber, JsonValue, is_carried, number_text, stringify
 from relayd.core.unfaithful import MAX_NAMED, Noted, unfaithful_paths
+from relayd.core.value import value
 
 MAX_DEPTH: Final = 128
 """Objects and lists within each other. More is no event, and would exhaust a parser's stack."""
@@ -30,7 +31,7 @@ NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Parsed:
     """A JSON text's value.
 

@@ -4,16 +4,15 @@ An event costs what it matches, not what is configured: selections are found by 
 and below that by the value at one path that they compare for equality.
 """
 
-import math
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relayd.core.conditions import Among, Condition, Operators, distinct, key_of, listing
+from relayd.core.conditions import Condition, Operators, listing
 from relayd.core.order import OrderBy
 from relayd.core.parts import Parts, whole
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
+from relayd.core.selection_groups import Content, Group, Member
 from relayd.core.where import ConditionErrors, compile_where
 
 __all__ = [
@@ -26,7 +25,10 @@ __all__ = [
 ]
 
 
-_KEYS_AT_ONCE: Final = 500  # 0.2 ms
+_KNOWN_TYPES: Final = 1_000
+_KNOWN_NAMES: Final = 100
+"""Of so many types it is remembered which selections want them, and where these are at most so many:
+a producer may make up any number of types. That is under a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class Matcher:
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self._selections = dict(selections)
         self._names = tuple(self._selections)
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, Group] = {}
         self._orders: dict[str, OrderBy] = {}
+        self._by_type: dict[str, Matches | None] = {}
         self.paths: tuple[str, ...] = ()
         """The paths below `data` at which conditions and orders look."""
         whole(self._arrange())
@@ -80,11 +83,11 @@ class Matcher:
         return matcher
 
     def _arrange(self) -> Parts[None]:
-        members: dict[str, list[_Member]] = {}
+        members: dict[str, list[Member]] = {}
         paths: set[str] = set()
         for position, selection in enumerate(self._selections.values()):
             for pattern in dict.fromkeys(selection.events):
-                members.setdefault(pattern, []).append(_Member(position, selection.where))
+                members.setdefault(pattern, []).append(Member(position, selection.where))
             for condition in selection.where:
                 if isinstance(condition.test, Operators):
                     for glob in condition.test.globs():
@@ -99,9 +102,34 @@ class Matcher:
                     paths.add(selection.order_by.path)
             yield
         for pattern, group in members.items():
-            self._groups[pattern] = _Group()
+            self._groups[pattern] = Group()
             yield from self._groups[pattern].arrange(group)
         self.paths = tuple(sorted(paths))
+
+    def of_type(self, event_type: str) -> Matches | None:
+        """Return the selections that want an event of this type, whatever it holds.
+
+        None where that depends on what it holds: see `matches`.
+        """
+        try:
+            return self._by_type[event_type]
+        except KeyError:
+            found = self._of_type(event_type)
+            few = found is None or len(found.names) <= _KNOWN_NAMES
+            if few and len(self._by_type) < _KNOWN_TYPES:
+                self._by_type[event_type] = found
+            return found
+
+    def _of_type(self, event_type: str) -> Matches | None:
+        found: set[int] = set()
+        for pattern in _patterns_of(event_type):
+            group = self._groups.get(pattern)
+            if group is not None:
+                if group.looks_inside:
+                    return None
+                found.update(group.unconditional)
+        names = tuple(self._names[position] for position in sorted(found))
+        return None if any(name in self._orders for name in names) else Matches(names)
 
     def match(
         self, envelope: Mapping[str, Any], values: Mapping[str, list[object]] | None = None
@@ -111,7 +139,7 @@ class Matcher:
         With `values`, what is at each of `paths`, the envelope needs no `data`.
         """
         found: set[int] = set()
-        content = _Content(envelope, values or {})
+        content = Content(envelope, values or {})
         for pattern in _patterns_of(envelope["type"]):
             group = self._groups.get(pattern)
             if group is not None:
@@ -138,111 +166,6 @@ class Matcher:
         Of the event a reason shows its type, numbers, booleans, null and short text.
         """
         return [_verdict(name, selection, envelope) for name, selection in self._selections.items()]
-
-
-class _Content:
-    """An event's content, in which each path is looked up once."""
-
-    __slots__ = ("_envelope", "_values")
-
-    def __init__(self, envelope: Mapping[str, Any], values: Mapping[str, list[object]]) -> None:
-        self._envelope = envelope
-        self._values = dict(values)
-
-    def values(self, condition: Condition) -> list[object]:
-        """Return what is at the condition's path."""
-        values = self._values.get(condition.path)
-        if values is None:
-            values = self._values[condition.path] = distinct(condition.values(self._envelope))
-        return values
-
-    def satisfies(self, conditions: Iterable[Condition]) -> bool:
-        """Tell whether all the conditions hold."""
-        return all(condition.test.holds(self.values(condition)) for condition in conditions)
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A selection's position in the configuration, and the conditions left to check."""
-
-    position: int
-    conditions: tuple[Condition, ...]
-
-
-class _Group:
-    """The selections that have one pattern in common.
-
-    Those with a condition of equality are found by the value at its path; of several such
-    conditions the one that is shared with the fewest selections is taken. Those with conditions
-    of other kinds alone are tried one by one.
-    """
-
-    __slots__ = ("_indexes", "_rest", "_unconditional")
-
-    def __init__(self) -> None:
-        self._indexes: dict[str, tuple[Condition, dict[Hashable, list[_Member]]]] = {}
-        self._rest: list[_Member] = []
-        self._unconditional: list[int] = []
-
-    def arrange(self, members: Sequence[_Member]) -> Parts[None]:
-        """Take in the selections that have the pattern, once."""
-        sharing: Counter[tuple[str, Hashable]] = Counter()
-        for member in members:
-            for condition, test in _equalities(member):
-                for number, key in enumerate(test.keys, start=1):
-                    sharing[condition.path, key] += 1
-                    if number % _KEYS_AT_ONCE == 0:
-                        yield
-            yield
-        for member in members:
-            yield from self._add(member, sharing)
-            yield
-
-    def _add(self, member: _Member, sharing: Mapping[tuple[str, Hashable], int]) -> Parts[None]:
-        if not member.conditions:
-            self._unconditional.append(member.position)
-            return
-        narrowest: tuple[Condition, Among] | None = None
-        shared_with = math.inf
-        for condition, test in _equalities(member):
-            most = 0
-            for number, key in enumerate(test.keys, start=1):
-                most = max(most, sharing[condition.path, key])
-                if number % _KEYS_AT_ONCE == 0:
-                    yield
-            if most < shared_with:
-                narrowest, shared_with = (condition, test), most
-        if narrowest is None:
-            self._rest.append(member)
-            return
-        condition, test = narrowest
-        left = tuple(other for other in member.conditions if other is not condition)
-        indexed = _Member(member.position, left)
-        _, index = self._indexes.setdefault(condition.path, (condition, {}))
-        for number, key in enumerate(test.keys, start=1):
-            index.setdefault(key, []).append(indexed)
-            if number % _KEYS_AT_ONCE == 0:
-                yield
-
-    def collect(self, content: _Content, found: set[int]) -> None:
-        """Add the positions of the selections that want the event to `found`."""
-        for condition, index in self._indexes.values():
-            for value in content.values(condition):
-                for member in index.get(key_of(value), ()):
-                    if content.satisfies(member.conditions):
-                        found.add(member.position)
-        found.update(
-            member.position for member in self._rest if content.satisfies(member.conditions)
-        )
-        found.update(self._unconditional)
-
-
-def _equalities(member: _Member) -> list[tuple[Condition, Among]]:
-    return [
-        (condition, condition.test)
-        for condition in member.conditions
-        if isinstance(condition.test, Among)
-    ]
 
 
 def _patterns_of(event_type: str) -> list[str]:

@@ -1,7 +1,8 @@
 """What came of one attempt, as a value: a network failure is no exception here."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from relayd.core.value import value
 
 
 class Failure(StrEnum):
@@ -31,7 +32,7 @@ class Failure(StrEnum):
     """relayd died at this delivery too often to try it again: see `core.quarantine`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """The result of one attempt.
 

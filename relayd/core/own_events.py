@@ -1,13 +1,21 @@
 """What relayd has to say itself: events of its own, to which a subscription listens like to others.
 
 They are decided where something happens, become durable with it, and then come in like a spool's
-rows: a source, not an arrow back. They cannot feed on themselves: what happens to one of relayd's
-own events makes no event.
+rows: a source, not an arrow back. They cannot feed on themselves: a failure of one of relayd's own
+events makes no event. A 410 for one does, once, as it holds the subscription for everything else too.
+
+The fields of an own event are below `data.object`. `subscription`, or `source`, is what it is about; for an
+endpoint there are `url` (without its path) and `subscriptions`. Where there is a cause, `reason` says it for
+people and `code` for programs. Times, such as `since`, are Unix seconds. `next` is the command to go on with.
+An event that is counted (see `Counted`) has `count`, `since` and `ids` too. `core/samples.py` has a sample
+of each.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 
 from relayd.core.acceptance import RejectedRow
@@ -22,8 +30,20 @@ MOST_NAMES: Final = 20
 FAILING = "relayd.endpoint.failing"
 RECOVERED = "relayd.endpoint.recovered"
 THROTTLED = "relayd.endpoint.throttled"
+HELD = "relayd.subscription.held"
 EXHAUSTED = "relayd.delivery.exhausted"
 REJECTED = "relayd.input.rejected"
+
+
+MOST_IDS: Final = 10
+"""So many ids a counted event names."""
+
+LONGEST_TEXT: Final = 300
+"""Text in an own event that others wrote is cut to so many characters."""
+
+_SUBJECTS: Final[Mapping[str, str]] = MappingProxyType(
+    {EXHAUSTED: "subscription", REJECTED: "source"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +53,44 @@ class OwnEvent:
     type: str
     created: int
     data: dict[str, JsonValue] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What happened once or more, and is reported at most once in ten minutes: see `core.notices`.
+
+    `type` is that of the own event, `subject` the subscription or the source. `since` is when the first of
+    these happened, in Unix seconds, `ids` are those of the first `MOST_IDS`: the deliveries', or their numbers on
+    the rejected list. `details` are the fields that only the latest one has.
+    """
+
+    type: str
+    subject: str
+    count: int
+    since: float
+    ids: tuple[str, ...]
+    details: Mapping[str, JsonValue] = field(repr=False)
+
+    def event(self, now: float) -> OwnEvent:
+        """Return the own event that reports all of these at `now`, in Unix seconds."""
+        if self.type == EXHAUSTED:
+            command = f"relayd replay {shlex.quote(self.subject)}"
+        else:
+            command = "relayd rejected list"
+        thing: dict[str, JsonValue] = {
+            _SUBJECTS[self.type]: self.subject,
+            **self.details,
+            "count": self.count,
+            # The clock may have been set back meanwhile.
+            "since": int(min(self.since, now)),
+            "ids": list(self.ids),
+            "next": command,
+        }
+        return OwnEvent(self.type, int(now), {"object": thing})
+
+
+Report = OwnEvent | Counted
+"""What relayd has to say: at once, or counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +109,28 @@ def after_attempt(
     *,
     before: Health,
     after: Health,
-) -> list[OwnEvent]:
-    """Return what there is to say after an attempt to `url`, which `subscriptions` share."""
+) -> list[Report]:
+    """Return what there is to say after an attempt to `url`, which `subscriptions` share.
+
+    Of a 410, too: whoever writes it knows whether it holds the subscription, or is late or not the first.
+    """
     delivery = record.delivery
-    if is_own(delivery.event_type):
-        return []
     now = int(record.decided_at)
-    told = after_change(url, subscriptions, now, before=before, after=after)
+    told: list[Report] = []
+    if record.outcome.gone:
+        held: dict[str, JsonValue] = {
+            "subscription": delivery.subscription,
+            "url": url,
+            "status": record.outcome.status,
+            "reason": "its receiver answered 410 Gone",
+            "since": now,
+            "ids": [delivery.id],
+            "next": f"relayd resume {shlex.quote(delivery.subscription)}",
+        }
+        told.append(_own_event(HELD, now, held))
+    if is_own(delivery.event_type):
+        return told
+    told += after_change(url, subscriptions, now, before=before, after=after)
     if after.held_long(now) and not before.held_long(now):
         throttled: dict[str, JsonValue] = {
             "url": url,
@@ -69,8 +142,7 @@ def after_attempt(
     if record.state is State.EXHAUSTED:
         told += after_exhaustion(
             delivery.id,
-            now,
-            event_id=delivery.event_id,
+            record.decided_at,
             event_type=delivery.event_type,
             subscription=delivery.subscription,
             attempts=delivery.attempts + 1,
@@ -83,24 +155,20 @@ def after_exhaustion(
     delivery_id: str,
     now: float,
     *,
-    event_id: str,
     event_type: str,
     subscription: str,
     attempts: int,
     last_failure: str,
-) -> list[OwnEvent]:
+) -> list[Counted]:
     """Return what there is to say of a delivery that became exhausted, whatever made it so."""
     if is_own(event_type):
         return []
-    thing: dict[str, JsonValue] = {
-        "id": delivery_id,
-        "event_id": event_id,
+    details: dict[str, JsonValue] = {
         "event_type": event_type,
-        "subscription": subscription,
         "attempts": attempts,
-        "last_failure": last_failure,
+        "reason": shortened(last_failure),
     }
-    return [_own_event(EXHAUSTED, int(now), thing)]
+    return [Counted(EXHAUSTED, subscription, 1, now, (delivery_id,), details)]
 
 
 def after_change(
@@ -150,30 +218,24 @@ def is_own(event_type: str) -> bool:
     return event_type.startswith(OWN_PREFIX)
 
 
-def after_rejection(rejected: Sequence[RejectedRow], now: float) -> list[OwnEvent]:
-    """Return what there is to say of rows that were rejected together: one event for each code.
-
-    `count` says how many they were, so that a spool full of bad rows is no flood of events.
-    """
-    first: dict[tuple[str, str], RejectedRow] = {}
-    counts: dict[tuple[str, str], int] = {}
-    for each in rejected:
-        key = (each.source, each.rejection.code)
-        first.setdefault(key, each)
-        counts[key] = counts.get(key, 0) + 1
+def after_rejection(rejected: Sequence[tuple[int, RejectedRow]], now: float) -> list[Counted]:
+    """Return what there is to say of rows that were rejected together, each with its number on the list."""
     return [
-        _own_event(
+        Counted(
             REJECTED,
-            int(now),
-            {
-                "source": source,
-                "code": code,
-                "reason": first[source, code].rejection.reason,
-                "count": count,
-            },
+            row.source,
+            1,
+            now,
+            (str(number),),
+            {"code": row.rejection.code, "reason": shortened(row.rejection.reason)},
         )
-        for (source, code), count in counts.items()
+        for number, row in rejected
     ]
+
+
+def shortened(text: str) -> str:
+    """Return text with at most `LONGEST_TEXT` characters."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def wanted_types(selections: Iterable[Selection]) -> frozenset[str]:

@@ -3,7 +3,8 @@
 Releases are numbered in one row over the whole queue, so that no clock decides what came first. An
 endpoint keeps the number of its last recovery, a subscription that of the operator's last release,
 and each retry the number that was the newest when its last attempt began. A smaller number is
-released: so is a retry whose attempt began before a release, and failed after it.
+released: so is a retry whose attempt began before a release, and failed after it. A retry that the
+operator releases alone keeps that release's number itself, negative: it is smaller than any other.
 """
 
 from enum import StrEnum
@@ -31,3 +32,11 @@ def released_by(
     if release_seen < recovery and not recovery_used:
         return Extra.RECOVERY
     return None
+
+
+def seen_after(release_seen: int, newest: int) -> int:
+    """Return the number that a retry keeps after an attempt, when `newest` was it as that began.
+
+    Where the retry was released alone after that, this still applies.
+    """
+    return release_seen if release_seen < -newest else newest

@@ -153,22 +153,63 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "until": 1641002400,
             }
         },
+        "relayd.subscription.held": {
+            "object": {
+                "subscription": "bookkeeping",
+                "url": "https://your-app.com/…",
+                "status": 410,
+                "reason": "its receiver answered 410 Gone",
+                "since": 1640995200,
+                "ids": ["dlv_x7k2_42"],
+                "next": "relayd resume bookkeeping",
+            }
+        },
         "relayd.delivery.exhausted": {
             "object": {
-                "id": "dlv_x7k2_42",
-                "event_id": "evt_order_created_123",
-                "event_type": "order.created",
                 "subscription": "bookkeeping",
+                "event_type": "order.created",
                 "attempts": 6,
-                "last_failure": "answered 503",
+                "reason": "answered 503",
+                "count": 2,
+                "since": 1640995200,
+                "ids": ["dlv_x7k2_42", "dlv_x7k2_43"],
+                "next": "relayd replay bookkeeping",
             }
         },
         "relayd.input.rejected": {
             "object": {
                 "source": "spool market",
                 "code": "invalid_type",
-                "count": 1,
                 "reason": "the type is 'Order Created'; it must be lower-case words joined by dots",
+                "count": 1,
+                "since": 1640995200,
+                "ids": ["7"],
+                "next": "relayd rejected list",
+            }
+        },
+        "relayd.reload.refused": {
+            "object": {
+                "code": "configuration",
+                "reason": "config.yaml:12:5: subscriptions.bookkeeping.urls: unknown key (url?)",
+                "reasons": ["config.yaml:12:5: subscriptions.bookkeeping.urls: unknown key (url?)"],
+                "count": 1,
+                "since": 1640995200,
+                "next": "relayd check",
+            }
+        },
+        "relayd.source.unavailable": {
+            "object": {
+                "source": "spool market",
+                "reason": "the spool is missing: /var/lib/relayd/spool/spool.db",
+                "since": 1640995200,
+                "next": "relayd status",
+            }
+        },
+        "relayd.source.recovered": {
+            "object": {
+                "source": "spool market",
+                "since": 1640995200,
+                "recovered_at": 1641002400,
             }
         },
     }

@@ -118,26 +118,30 @@ def signed_headers(
 ) -> list[tuple[str, str]]:
     """Return the headers that name and sign one attempt, the operator's own behind them.
 
-    `now` is in Unix seconds and becomes the Standard Webhooks timestamp.
+    `now` is in Unix seconds and becomes the Standard Webhooks timestamp. Without a secret nothing is
+    signed.
     """
     body = delivery.body
-    previous = subscription.previous_secret
+    secret, previous = subscription.secret, subscription.previous_secret
     headers = [
-        (SIGNATURE, sign(body, subscription.secret.secret)),
         (EVENT, delivery.event_type),
         (DELIVERY, delivery.id),
         (ATTEMPT, str(attempt)),
     ]
     if delivery.sequence is not None:
         headers.append((SEQUENCE, str(delivery.sequence)))
+    if secret is None:
+        headers += subscription.headers
+        return headers
+    headers.insert(0, (SIGNATURE, sign(body, secret.secret)))
     if previous is not None:
         headers.append((SIGNATURE_PREVIOUS, sign(body, previous.secret)))
     scheme = subscription.signature
     if isinstance(scheme, HeaderSignature):
-        headers.append((scheme.header, sign_header(body, scheme, subscription.secret.secret)))
+        headers.append((scheme.header, sign_header(body, scheme, secret.secret)))
     elif scheme == "standard":
         timestamp = int(now)
-        secrets = [subscription.secret, *([previous] if previous is not None else [])]
+        secrets = [secret, *([previous] if previous is not None else [])]
         signatures = [
             sign_standard(body, delivery.event_id, timestamp, sourced.secret) for sourced in secrets
         ]

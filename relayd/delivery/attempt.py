@@ -11,6 +11,7 @@ from relayd.core.quarantine import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork
+from relayd.delivery.formed_request import formed_request, not_formed
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
 from relayd.delivery.worker_pool import Limit
 from relayd.transport.exchange import exchange, timed_out
@@ -38,7 +39,8 @@ class Attempt:
         """Return its outcome, which is a timeout when none came."""
         if self.outcome is not None:
             return self.outcome
-        assert self.request is not None  # nothing is awaited before it is made
+        if self.request is None:  # a form is made in slices, between which others run
+            return not_formed(self.subscription.timeout_s)
         return timed_out(self.request, self.subscription.timeout_s, now=self.started_at)
 
 
@@ -88,6 +90,11 @@ class Sender:
     async def _exchange(self, attempt: Attempt) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at
         subscription = attempt.subscription
+        if subscription.format is not None:
+            attempt.request = await formed_request(
+                self._url, delivery, subscription, now=now, another_token=self._another_token
+            )
+            return await exchange(self._transport, attempt.request, now=now)
         headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
         attempt.request = build_request(
             self._url, headers, delivery.body, self._another_token, own=subscription.headers

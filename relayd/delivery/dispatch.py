@@ -268,7 +268,7 @@ class Dispatch:
         self, running: _Running, endpoint: Endpoint, networks: Sequence[Network]
     ) -> None:
         """Have new connections made as the configuration says now."""
-        if not endpoint.is_reached_as(running.task.endpoint):
+        if not endpoint.is_reached_as(running.task.standing.endpoint):
             running.transport.follow(self._make_transport(endpoint, networks))
         else:
             running.transport.allow(networks)

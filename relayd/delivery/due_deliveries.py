@@ -104,7 +104,7 @@ class DueDeliveries:
             subscriptions=subscriptions,
             count=count,
             now=now,
-            busy=self._in_flight.of(subscriptions),
+            busy=self._in_flight.busy(subscriptions),
             recovery=recovery,
             backlog_first=self._backlog_first,
         )
@@ -161,10 +161,9 @@ class DueDeliveries:
                 continue
             if len(begun) == startable:
                 self._agenda.note(name, NOW)
-            elif not self._in_flight.begin(name, delivery.seq, delivery.order_key):
-                # It was handed over to this subscription while another one's attempt went on, or the
-                # one before it in its order was cancelled while its attempt goes on.
-                self._agenda.note(name, now + STORAGE_RETRY_S)
-            else:
+            # Refused where an attempt of it goes on that began under another subscription's name, or
+            # one of a delivery with its order key: it was cancelled, or a rename put this one ahead.
+            # Who ends that attempt says that this one is due.
+            elif self._in_flight.begin(name, delivery.seq, delivery.order_key):
                 begun.append(Attempt(delivery, current[name], release, moment))
         return begun

@@ -142,11 +142,12 @@ class EndpointTask:
             if not is_defect(error):
                 raise
             ended = await self._recorder.after_defect(attempt, error)
-            if attempt.recorded:  # the queue knows when it is due
-                self.note(delivery.subscription, NOW)
+            # The queue knows when it is due; where it was quarantined, the next one in its order is.
+            self._note_anywhere(delivery.subscription, NOW)
         finally:
             if ended:
-                self._in_flight.end(delivery.subscription, delivery.seq)
+                for name in self._in_flight.end(delivery.subscription, delivery.seq):
+                    self._note_anywhere(name, NOW)
             self._under_way.pop(delivery.seq, None)
             self._changed.set()
 
@@ -161,8 +162,8 @@ class EndpointTask:
             now=now,
             jitter=self._jitter(),
         )
-        own_event = is_own(attempt.delivery.event_type)
-        return record, *self._health.after(outcome, now, own_event=own_event)
+        own = is_own(attempt.delivery.event_type)
+        return record, *self._health.after(outcome, now, own_event=own)
 
     def _schedule(self, attempt: Attempt, record: AttemptRecord, *, as_decided: bool) -> bool:
         """Note when the delivery is due again; return whether its subscription is held now."""
@@ -176,10 +177,14 @@ class EndpointTask:
         due_at = record.due_at if unchanged else NOW
         if due_at is None and record.delivery.order_key is not None:
             due_at = NOW  # the next one in its order has its turn
-        if due_at is not None and not self.note(name, due_at):
-            # A reload moved the subscription to another endpoint in the meantime.
-            self._note_elsewhere(name, due_at)
+        if due_at is not None:
+            self._note_anywhere(name, due_at)
         return held
+
+    def _note_anywhere(self, name: str, at: float) -> None:
+        if not self.note(name, at):
+            # A reload moved the subscription to another endpoint in the meantime.
+            self._note_elsewhere(name, at)
 
     def note(self, subscription: str, at: float) -> bool:
         """Say that something is due for a subscription at `at`; False when it is not delivered here.
@@ -202,7 +207,7 @@ class EndpointTask:
         if others or self._retired or endpoint != self._health.endpoint:
             self._retired = False
             self._health.apply(endpoint)
-            self._wake()
+            self._changed.set()
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""
@@ -217,7 +222,8 @@ class EndpointTask:
     def forget_under_way(self) -> None:
         """Forget the attempts that ended with `run`, when a defect ended it: they count for nothing."""
         for seq, attempt in self._under_way.items():
-            self._in_flight.end(attempt.delivery.subscription, seq)
+            for name in self._in_flight.end(attempt.delivery.subscription, seq):
+                self._note_anywhere(name, NOW)
         self._under_way.clear()
         self._due.ask_for_all()
 
@@ -241,11 +247,6 @@ class EndpointTask:
     def move_times(self, step: float) -> None:
         """Move the health's times by a step of the clock, in seconds."""
         self._health.move_times(step)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint, with the limits in force."""
-        return self._health.endpoint
 
     @property
     def health(self) -> Health:

@@ -7,7 +7,7 @@ asked for before starts nothing of that subscription. What is left is asked for 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 
 class InFlight:
@@ -21,36 +21,56 @@ class InFlight:
         self._by_subscription: defaultdict[str, set[int]] = defaultdict(set)
         self._all: set[int] = set()
         self._keys: dict[int, tuple[str, str]] = {}
-        self._busy_keys: set[tuple[str, str]] = set()
+        self._by_place: dict[tuple[str, str], int] = {}
+        self._refused: dict[int, dict[int, str]] = {}
         self._versions: defaultdict[str, int] = defaultdict(int)
 
     def begin(self, subscription: str, seq: int, order_key: str | None = None) -> bool:
         """Take a delivery, by its number; False when it is being attempted already.
 
-        Also when another one with its `order_key` is: it was cancelled, and its attempt goes on.
+        Also when another one with its `order_key` is. One that is refused is `busy` until the attempt
+        that it waits for has ended: the queue would find it again and again.
         """
         if seq in self._all:
-            return False
+            return self._refuse(subscription, seq, seq)
         if order_key is not None:
             place = (subscription, order_key)
-            if place in self._busy_keys:
-                return False
-            self._busy_keys.add(place)
+            if (other := self._by_place.get(place)) is not None:
+                return self._refuse(subscription, seq, other)
+            self._by_place[place] = seq
             self._keys[seq] = place
         self._all.add(seq)
         self._by_subscription[subscription].add(seq)
         return True
 
-    def end(self, subscription: str, seq: int) -> None:
-        """Give back a delivery that `begin` took."""
+    def _refuse(self, subscription: str, seq: int, other: int) -> bool:
+        self._refused.setdefault(other, {})[seq] = subscription
+        return False
+
+    def end(self, subscription: str, seq: int) -> Collection[str]:
+        """Give back a delivery that `begin` took.
+
+        Returns the subscriptions of which others were refused because of it: they are due now.
+        """
         self._all.discard(seq)
         if self._keys and seq in self._keys:
-            self._busy_keys.discard(self._keys.pop(seq))
+            del self._by_place[self._keys.pop(seq)]
         self._by_subscription[subscription].discard(seq)
+        return set(self._refused.pop(seq).values()) if seq in self._refused else ()
 
     def of(self, subscriptions: Iterable[str]) -> frozenset[int]:
         """Return the numbers of these subscriptions' deliveries that are being attempted."""
         return frozenset().union(*(self._by_subscription.get(name, ()) for name in subscriptions))
+
+    def busy(self, subscriptions: Iterable[str]) -> frozenset[int]:
+        """Return the same, and those that were refused and wait for an attempt to end."""
+        if not self._refused:
+            return self.of(subscriptions)
+        names = tuple(subscriptions)
+        refused = (
+            seq for each in self._refused.values() for seq, name in each.items() if name in names
+        )
+        return self.of(names).union(refused)
 
     def among(self, seqs: Iterable[int]) -> int:
         """Return how many of these deliveries are being attempted."""

@@ -11,7 +11,7 @@ import structlog
 
 from relayd.core.delivery import AttemptRecord, Delivery, State
 from relayd.core.endpoint import Health, endpoint_name
-from relayd.core.own_events import OwnEvent, after_attempt, after_change, named
+from relayd.core.own_events import OwnEvent, Report, after_attempt, after_change, named
 
 _log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ class Observer:
 
     def own_events(
         self, record: AttemptRecord, before: Health, after: Health
-    ) -> tuple[OwnEvent, ...]:
+    ) -> tuple[Report, ...]:
         """Return the own events that an attempt causes, to be written with its record."""
         if record.state is not State.EXHAUSTED and before is after:
             return ()
@@ -52,8 +52,11 @@ class Observer:
         outcome = record.outcome
         fields = _identity(record.delivery)
         result = {"status": outcome.status, "duration_ms": round(outcome.duration_s * 1000, 1)}
-        if outcome.succeeded:
-            self._log.info("attempt_succeeded", **fields, **result)
+        if outcome.failure is None:
+            fields |= result
+            self._log.info("attempt_succeeded", **fields)
+            if before is after:
+                return
         else:
             self._log.warning(
                 "attempt_failed", **fields, **result, failure=outcome.failure, detail=outcome.detail
@@ -85,7 +88,7 @@ class Observer:
                 **named(self._serving()),
                 status=outcome.status,
                 until=_iso(after.held_until),
-                detail="no attempt until then; `relayd resume` of a subscription of it lifts that",
+                detail="no attempt until then; `relayd retry` of a subscription of it lifts that",
             )
         self._health_changed(before, after)
 

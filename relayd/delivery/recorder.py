@@ -39,7 +39,6 @@ class Recorder:
             self._health if after != before else None,
             self._observer.own_events(record, before, after),
             attempt.release,
-            _keeps_place(attempt),
         )
         while True:
             try:
@@ -63,9 +62,7 @@ class Recorder:
             return True
         self._observer.not_recorded(delivery, defect)
         try:
-            if await self._queue.quarantine(
-                delivery.seq, DEFECT_DETAIL, keeps_place=_keeps_place(attempt)
-            ):
+            if await self._queue.quarantine(delivery.seq, DEFECT_DETAIL):
                 self._observer.quarantined(delivery)
         except Exception as error:
             if not is_defect(error):
@@ -73,8 +70,3 @@ class Recorder:
             self._observer.not_quarantined(delivery, error)
             return False
         return True
-
-
-def _keeps_place(attempt: Attempt) -> bool:
-    order_by = attempt.subscription.selection.order_by
-    return order_by is not None and order_by.hold

@@ -15,6 +15,7 @@ from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
+from relayd.delivery.formed_request import formed_request
 from relayd.transport.exchange import attempt
 from relayd.transport.request import build_request
 
@@ -103,8 +104,11 @@ async def attempt_sample(
         due_at=now,
         body=event.body,
     )
-    headers = signed_headers(delivery, subscription, attempt=1, now=now)
     url = httpx.URL(subscription.url)
-    request = build_request(url, headers, delivery.body, own=subscription.headers)
+    if subscription.format is None:
+        headers = signed_headers(delivery, subscription, attempt=1, now=now)
+        request = build_request(url, headers, delivery.body, own=subscription.headers)
+    else:
+        request = await formed_request(url, delivery, subscription, now=now)
     outcome = await attempt(transport, request, timeout_s=subscription.timeout_s, now=now)
     return SampleAttempt(event, delivery.id, subscription.name, subscription.url, outcome)

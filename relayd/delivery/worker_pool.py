@@ -14,7 +14,7 @@ import math
 from collections.abc import Awaitable, Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -62,26 +62,33 @@ class TimeLimits:
 
 
 class Limit:
-    """The time limit of the jobs of one worker, one after the other."""
+    """The time limit of the jobs of one worker, one after the other.
 
-    __slots__ = ("_pool", "_scope")
+    `ends_at` is when the job is cancelled, on trio's clock; infinity for never. `passed`: it was, and
+    so is whatever this worker awaits after that.
+    """
+
+    __slots__ = ("_pool", "_scope", "ends_at", "passed")
 
     def __init__(self, pool: "WorkerPool", scope: trio.CancelScope) -> None:
         self._pool = pool
         self._scope = scope
+        self.ends_at = math.inf
+        self.passed = False
 
     def begin(self, seconds: float) -> None:
         """Cancel the job if `end` is not called within so many seconds."""
-        self._pool.limit(self._scope, trio.current_time() + seconds)
+        self.ends_at = ends_at = trio.current_time() + seconds
+        self._pool.look_at(ends_at)
 
     def end(self) -> None:
         """Take back what `begin` said."""
-        self._pool.limit(self._scope, None)
+        self.ends_at = math.inf
 
-    @property
-    def passed(self) -> bool:
-        """Whether it has passed. What this worker awaits after that is cancelled."""
-        return self._scope.cancel_called
+    def cancel(self) -> None:
+        """Cancel the job."""
+        self.passed = True
+        self._scope.cancel()
 
 
 class WorkerPool:
@@ -95,15 +102,15 @@ class WorkerPool:
         self._nursery = nursery
         self._limits = limits
         # A list, since a deque takes ten times the memory, for each endpoint.
-        self._jobs: list[Callable[[Limit], Awaitable[None]]] = []
+        self._jobs: list[tuple[Callable[[Any, Limit], Awaitable[None]], Any]] = []
         self._idle = trio.lowlevel.ParkingLot()
         self._closed = False
-        self._ends_at: dict[trio.CancelScope, float] = {}
+        self._running: list[Limit] = []
         self._looks_at = math.inf
 
     def start(self, work: Callable[[T, Limit], Awaitable[None]], item: T) -> None:
         """Start `work(item, limit)` now."""
-        self._jobs.append(lambda limit: work(item, limit))
+        self._jobs.append((work, item))
         if not self._idle.unpark():
             self._nursery.start_soon(self._run)
 
@@ -116,12 +123,8 @@ class WorkerPool:
         self._closed = True
         self.end_idle()
 
-    def limit(self, scope: trio.CancelScope, ends_at: float | None) -> None:
-        """Have a worker's scope cancelled at a time of trio's clock, or not at all."""
-        if ends_at is None:
-            del self._ends_at[scope]
-            return
-        self._ends_at[scope] = ends_at
+    def look_at(self, ends_at: float) -> None:
+        """Look for limits that have passed at a time of trio's clock."""
         if ends_at < self._looks_at:
             self._looks_at = ends_at
             self._limits.look_at(ends_at, self._look)
@@ -130,19 +133,25 @@ class WorkerPool:
         while self._jobs:
             with trio.CancelScope() as scope:
                 limit = Limit(self, scope)
-                while self._jobs and not scope.cancel_called:
-                    await self._jobs.pop(0)(limit)
-                    if not (self._jobs or self._closed or scope.cancel_called):
-                        await self._idle.park()
+                self._running.append(limit)
+                try:
+                    while self._jobs and not limit.passed:
+                        work, item = self._jobs.pop(0)
+                        await work(item, limit)
+                        if not (self._jobs or self._closed or limit.passed):
+                            await self._idle.park()
+                finally:
+                    self._running.remove(limit)
 
     def _look(self, now: float) -> None:
         """Cancel what takes too long, and come back when the next may."""
         if now < self._looks_at:
             return  # there is an earlier call than this one, and a later one
-        for scope, ends_at in self._ends_at.items():
-            if ends_at <= now:
-                scope.cancel()
-        left = (ends_at for ends_at in self._ends_at.values() if ends_at > now)
-        self._looks_at = min(left, default=math.inf)
+        self._looks_at = math.inf
+        for limit in self._running:
+            if limit.ends_at > now:
+                self._looks_at = min(self._looks_at, limit.ends_at)
+            elif not limit.passed:
+                limit.cancel()
         if self._looks_at < math.inf:
             self._limits.look_at(self._looks_at, self._look)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from relayd.core.endpoint import Health
     from relayd.core.hold import Hold
-    from relayd.core.own_events import OwnEvent
+    from relayd.core.own_events import Report
     from relayd.queue.values import Claim, Recording, Want
 
 STORAGE_RETRY_S: Final = 1.0
@@ -32,14 +32,14 @@ class DeliveryQueue(Protocol):
         False when the delivery is not as decided: the operator changed it in the meantime.
         """
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         """End a delivery whose attempt cannot be recorded, and keep the reason.
 
-        With `keeps_place` it blocks those behind it in its order. Returns whether it had not ended before.
+        Returns whether it had not ended before.
         """
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         """Write an endpoint's health, as it is at the time of writing, and relayd's own events."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
     from relayd.core.endpoint import Health
     from relayd.core.expiry import Evidence, Expiry
-    from relayd.core.own_events import OutboxRow
+    from relayd.core.own_events import OutboxRow, OwnEvent, Report
     from relayd.queue.overview_values import Contents
     from relayd.queue.snapshot_values import RejectedInput
     from relayd.queue.values import (
@@ -143,6 +143,21 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Remove own events that were accepted."""
 
+    async def report(self, reports: Sequence[Report]) -> None:
+        """Make own events durable, or count them, of those types that somebody wants."""
+
+    async def report_due(self) -> None:
+        """Report what was counted for ten minutes: see `core.notices`."""
+
+    async def source_outages(self) -> Mapping[str, float]:
+        """Return the sources that were reported as unavailable, and since when they are."""
+
+    async def begin_source_outage(self, source: str, since: float, event: OwnEvent) -> bool:
+        """Report a source as unavailable; return False, and do nothing, where nobody wants to know."""
+
+    async def end_source_outage(self, source: str, event: OwnEvent | None) -> None:
+        """Report a source as recovered; without an event it is no longer there."""
+
     # What the configuration and the operator change.
 
     async def declare(
@@ -150,8 +165,17 @@ class QueueWriter(DeliveryQueue, Protocol):
     ) -> Mapping[str, int]:
         """Bring the subscriptions up to the configuration; return how many retries it released."""
 
-    async def replay(self, seqs: Sequence[int]) -> Changed:
-        """Make ended deliveries due again, with their whole retry schedule."""
+    async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
+        """Make ended deliveries due again, with their whole retry schedule.
+
+        With `delivered` also those that were delivered; they are in no order.
+        """
+
+    async def retry(self, seqs: Sequence[int]) -> Changed:
+        """Release those of these deliveries that are retries, each alone; the others stay as they are.
+
+        Returns how many, and the subscriptions of all of these that wait.
+        """
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         """End waiting deliveries. An attempt that is under way may still deliver one of them."""

@@ -64,6 +64,7 @@ class SubscriptionStanding:
 
     `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held. Of
     `waiting`, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
+    `exhausted` counts all that are kept, `exhausted_since` those that were given up since the time asked for.
     """
 
     name: str
@@ -74,6 +75,8 @@ class SubscriptionStanding:
     next_due_at: float | None
     behind: int = 0
     blocking: int = 0
+    exhausted: int = 0
+    exhausted_since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class QueueStanding:
     """The queue as a whole; `size_bytes` with its -wal, of which `free_bytes` are free for more.
 
     `contents` is what fills the file. `removed` is rejected input that went for its source's limit.
-    `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
+    `rejected_since` counts what was rejected since the time asked for. `oldest_event_at` is when the oldest event that is kept was accepted, in Unix seconds.
     """
 
     size_bytes: int
@@ -102,6 +105,7 @@ class QueueStanding:
     rejected: int
     contents: Contents
     removed: tuple[RemovedInput, ...] = ()
+    rejected_since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

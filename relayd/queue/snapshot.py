@@ -81,8 +81,8 @@ class Snapshot(Protocol):
     ) -> list[int]:
         """Return the kept events of which a subscription has no delivery, oldest first."""
 
-    def overview(self, *, now: float) -> Overview:
-        """Return how everything stands. `now` is in Unix seconds."""
+    def overview(self, *, now: float, since: float | None = None) -> Overview:
+        """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds."""
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

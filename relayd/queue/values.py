@@ -8,7 +8,8 @@ from typing import Final
 from relayd.core.delivery import AttemptRecord, Delivery
 from relayd.core.endpoint import Health
 from relayd.core.hold import Holds
-from relayd.core.own_events import OwnEvent
+from relayd.core.own_events import Report
+from relayd.core.value import value
 
 MOST_ROWS: Final = 500
 """So many rows are changed in one transaction, so that what is delivered meanwhile waits little."""
@@ -43,22 +44,21 @@ class Claim:
     backlog_first: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recording:
     """One attempt's record, and how to get the endpoint's health where the attempt changed it.
 
     The health is asked for when it is written: an older one never replaces a newer one, however
-    long a record had to wait. `own_events` are what relayd has to say of it. `release` is the
-    newest release when the attempt began: one that came after it still applies to its delivery. With
-    `keeps_place` the delivery, once it is exhausted, blocks those behind it in their order.
+    long a record had to wait. `own_events` are what relayd has to say of it, if it turns out so: that
+    a delivery is exhausted, or a subscription held. `release` is the newest release when the attempt
+    began: one that came after it still applies to its delivery.
     """
 
     record: AttemptRecord
     url: str = field(repr=False)  # its path may be a secret
     health: Callable[[], Health] | None
-    own_events: tuple[OwnEvent, ...] = ()
+    own_events: tuple[Report, ...] = ()
     release: int = 0
-    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class ReaderProcess:
         except OSError:
             raise await self._ending() from None
         except trio.TooSlowError:
-            raise ReaderEndedError(f"it said nothing for {SILENCE_S:g} s, and was killed") from None
+            raise ReaderEndedError(f"it said nothing for {allowed_s:g} s, and was killed") from None
         return raw
 
     @asynccontextmanager

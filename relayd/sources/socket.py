@@ -39,6 +39,7 @@ class ProducersSocket(Source):
         self._given = given
         self._lines = EventLines(given.intake, _address(config, wanted), given.clock, given.at_work)
         self._passed = False
+        self._prepared = False
         self._listener: trio.SocketListener | None = None
         self._listen()
 
@@ -53,10 +54,24 @@ class ProducersSocket(Source):
             raise SourceError(
                 f"{wanted.path}: its mode cannot be changed: {error.strerror}"
             ) from error
+        self._prepared = True
+
+    def withdraw(self) -> None:
+        """Give the socket's file its mode back."""
+        if not self._prepared:
+            return
+        self._prepared = False
+        try:
+            self._config.path.chmod(self._config.mode)
+        except OSError as error:
+            _log.error(
+                "socket_mode_not_restored", path=str(self._config.path), detail=error.strerror
+            )
 
     def apply(self, config: Config) -> None:
         """Make events of this configuration's market and version from now on."""
         assert config.socket is not None
+        self._prepared = False
         self._config = config.socket
         self._lines.address = _address(config, config.socket)
 

@@ -67,13 +67,14 @@ class Surroundings:
 class SourceStanding:
     """How a source is, as `status` shows it.
 
-    `waits_for` says what keeps it from taking events in, if anything. `details` are what only its
-    kind has, as JSON.
+    `waits_for` says what keeps it from taking events in, if anything. `waited_s` is for how
+    long it has taken none in, whatever the reasons were. `details` are what only its kind has, as JSON.
     """
 
     path: str
     waits_for: str | None
     details: Mapping[str, object] = field(default_factory=dict)
+    waited_s: float = 0.0
 
 
 class Source(ABC):
@@ -86,6 +87,9 @@ class Source(ABC):
 
     def prepare(self, config: Config) -> None:  # noqa: B027 - most have nothing that may fail
         """Do what may fail of following a reload, before it is decided. Raises `SourceError`."""
+
+    def withdraw(self) -> None:  # noqa: B027 - most have nothing to undo
+        """Undo what `prepare` did: the reload is refused."""
 
     @abstractmethod
     def apply(self, config: Config) -> None:

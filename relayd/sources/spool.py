@@ -80,7 +80,10 @@ class Spool(Source):
         self._reloads = 0
         self._place: str | None = None
         """The real path, to which the configured one led when the configuration was read."""
+        self._place_of = 0
+        """The reload at which that was."""
         self._waits_for: str | None = None
+        self._waits_since = 0.0
         self._deaths: list[float] = []
         self._undeleted = 0
         self._states = 0
@@ -108,7 +111,8 @@ class Spool(Source):
             "confined": self._confined,
             "not_confined": self._unconfined,
         }
-        return SourceStanding(str(self._config.path), self._waits_for, details)
+        waited_s = 0.0 if self._waits_for is None else trio.current_time() - self._waits_since
+        return SourceStanding(str(self._config.path), self._waits_for, details, waited_s)
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
@@ -137,7 +141,7 @@ class Spool(Source):
         """Run a reader to its end. Returns what is wrong, when that is more than one row."""
         # Before anything is looked at: a reload meanwhile has it looked at again.
         reloads = self._reloads
-        place = await self._find()
+        place = await self._find(reloads)
         if place is None:
             return None
         settings = Settings(
@@ -164,25 +168,27 @@ class Spool(Source):
             return f"no reader could be started: {error.strerror}"
         return None
 
-    async def _find(self) -> str | None:
-        """Return the spool's real path as it was when the configuration was read.
+    async def _find(self, reloads: int) -> str | None:
+        """Return the spool's real path as it was when the configuration was read, at reload `reloads`.
 
         None while it is another spool's, this user may not write there, or there is no folder to
         which a reader could be confined; then it is noted.
         """
-        if self._place is None:
-            self._place = await trio.to_thread.run_sync(os.path.realpath, self._config.path)
+        place = self._place
+        if place is None or self._place_of != reloads:
+            place = await trio.to_thread.run_sync(os.path.realpath, self._config.path)
+            self._place, self._place_of = place, reloads
         for problem in (
-            await trio.to_thread.run_sync(self._barred, self._place),
-            await trio.to_thread.run_sync(access_problem, Path(self._place)),
+            await trio.to_thread.run_sync(self._barred, place),
+            await trio.to_thread.run_sync(access_problem, Path(place)),
         ):
             if problem is not None:
                 self._wait_for(problem)
                 return None
-        if not await trio.to_thread.run_sync(_has_folder, self._place):
+        if not await trio.to_thread.run_sync(_has_folder, place):
             self._wait_for(missing_words(self._config.path))
             return None
-        return self._place
+        return place
 
     async def _follow(self, reader: ReaderProcess, settings: Settings, reloads: int) -> None:
         """Take what a reader hands over, until a reload asks for another one."""
@@ -194,8 +200,8 @@ class Spool(Source):
             if reloads != self._reloads:
                 reloads = self._reloads
                 if await trio.to_thread.run_sync(os.path.realpath, self._config.path) != place:
-                    self._place = None
                     return
+                self._place_of = reloads
                 if await trio.to_thread.run_sync(self._barred, place) is not None:
                     return
                 if self._paths != known[generation]:
@@ -290,6 +296,8 @@ class Spool(Source):
     def _wait_for(self, reason: str) -> None:
         if reason != self._waits_for:
             self._log.warning("source_unavailable", detail=reason)
+        if self._waits_for is None:
+            self._waits_since = trio.current_time()
         self._waits_for = reason
 
 

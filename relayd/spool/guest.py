@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from relayd.core.event import SpoolRow
+from relayd.core.value import value
 from relayd.spool.connection import STATEMENT_S, GuestConnection
 from relayd.spool.deletion import Deletion
 from relayd.spool.rows import FIRST, Place, SpoolRows
@@ -39,7 +40,7 @@ _FRESH_S: Final = 0.002
 Key = int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """A row that has not been handed over. `key` names it for `confirm`, `columns` are as found."""
 

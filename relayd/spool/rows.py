@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relayd.core.event import Column, SpoolRow
+from relayd.core.value import value
 from relayd.spool.table import ROW_BYTES, Shape, SpoolUnusableError, quoted, shape_of
 
 BATCH_ROWS: Final = 500
@@ -27,7 +28,7 @@ Place = int | tuple[Column | str, ...]
 """Where a row is: its rowid, or its primary key, as a type and a value for each column of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """A row. `digest` is made of its content: another row may be in this place later."""
 

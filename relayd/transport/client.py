@@ -56,6 +56,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._host = url.raw_host.decode("ascii")
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._netloc = url.netloc
+        self._last_url = url
         self._guard = guard
         self._tls = tls
         self._idle: list[Connection] = []
@@ -69,21 +70,25 @@ class Transport(httpx.AsyncBaseTransport):
         an httpx.TransportError. There is no time limit of its own. Cancelling closes the
         connection.
         """
-        url = request.url
-        if url.netloc != self._netloc or url.scheme != self._scheme:
-            raise ValueError("a transport sends to its own origin only")
+        if request.url is not self._last_url:  # nearly always it is
+            self._check_origin(request.url)
         allowed_count = self._allowed_count
         connection = self._take_idle()
-        if connection is not None:
+        while True:
+            reused = connection is not None
+            if connection is None:
+                connection = await self._connect(request)
             try:
-                answer = await self._exchange(connection, request)
+                answer = await connection.exchange(request)
+                break
             except AttemptFailed:
-                if connection.responded or not await _another_token(request):
+                connection.close()
+                if not reused or connection.responded or not await _another_token(request):
                     raise
                 connection = None
-        if connection is None:
-            connection = await self._connect(request)
-            answer = await self._exchange(connection, request)
+            except BaseException:
+                connection.close()
+                raise
         if allowed_count != self._allowed_count:
             connection.close()
         else:
@@ -143,6 +148,11 @@ class Transport(httpx.AsyncBaseTransport):
         while self._idle:
             self._idle.pop().close()
 
+    def _check_origin(self, url: httpx.URL) -> None:
+        if url.netloc != self._netloc or url.scheme != self._scheme:
+            raise ValueError("a transport sends to its own origin only")
+        self._last_url = url
+
     def _connect_anew(self) -> None:
         self._allowed_count += 1
         while self._idle:
@@ -164,14 +174,6 @@ class Transport(httpx.AsyncBaseTransport):
             return
         connection.expires_at = trio.current_time() + idle_s
         self._idle.append(connection)
-
-    async def _exchange(self, connection: Connection, request: Request) -> Answer:
-        """Send the request and read its answer. Any exception closes the connection."""
-        try:
-            return await connection.exchange(request)
-        except BaseException:
-            connection.close()
-            raise
 
     async def _connect(self, request: Request) -> Connection:
         request.waiting_for = f"address for {self._host}"

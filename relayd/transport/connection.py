@@ -113,7 +113,20 @@ class Connection:
 
     async def _read(self, reader: AnswerReader, request: Request) -> Answer:
         while reader.answer is None:
-            data = await self._receive(reader)
+            try:
+                data = await self._stream.receive()
+            except trio.BrokenResourceError as error:
+                if not reader.in_body:
+                    when = (
+                        "in the middle of its answer" if reader.received else "before it answered"
+                    )
+                    words = f"the receiver reset the connection {when}"
+                    raise AttemptFailed(Failure.RESET, words) from error
+                data = b""  # a body that breaks off ends there
+            except AttemptFailed:
+                if not reader.in_body:
+                    raise
+                data = b""
             if data:
                 self.responded = True
                 reader.feed(data)
@@ -123,37 +136,20 @@ class Connection:
                 request.response = reader
         return reader.answer
 
-    async def _receive(self, reader: AnswerReader) -> bytes:
-        """Return what came next; nothing at the end, and for a body that breaks off."""
-        try:
-            return await self._stream.receive()
-        except trio.BrokenResourceError as error:
-            if reader.in_body:
-                return b""
-            when = "in the middle of its answer" if reader.received else "before it answered"
-            words = f"the receiver reset the connection {when}"
-            raise AttemptFailed(Failure.RESET, words) from error
-        except AttemptFailed:
-            if reader.in_body:
-                return b""
-            raise
-
 
 def serialised(target: bytes, headers: Headers, body: bytes) -> bytes:
     """Return a request's bytes. Raises httpx.LocalProtocolError for what is not valid HTTP.
 
     The error never quotes a header, which may be a secret.
     """
-    parts = [b"POST %b HTTP/1.1" % target]
-    parts += [b"%b: %b" % header for header in headers]
-    head = b"\r\n".join(parts)
+    head = b"\r\n".join([b"POST %b HTTP/1.1" % target, *map(b": ".join, headers)])
     breaks = len(headers)
     # A line break or a NUL inside a header would make another request of this one.
     if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise httpx.LocalProtocolError("the request is not valid HTTP")
     if not _are_header_names(tuple([name for name, _ in headers])) or b" " in target:
         raise httpx.LocalProtocolError("the request is not valid HTTP")
-    return b"%b\r\n\r\n%b" % (head, body)
+    return b"\r\n\r\n".join((head, body))
 
 
 @lru_cache(maxsize=1024)  # a subscription's requests have the same ones

@@ -7,6 +7,7 @@ or text that the receiver chose, except the host that it redirects to, cleaned.
 import errno
 import re
 import ssl
+import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -15,6 +16,7 @@ from relayd.core.addresses import Address
 from relayd.core.endpoint import endpoint_name
 from relayd.core.outcome import Failure
 from relayd.core.tls import Tls
+from relayd.transport.refused_certificate import RefusedCertificate
 
 _MAX_LOCATION_CHARACTERS = 200
 
@@ -54,7 +56,7 @@ def named(error: httpx.TransportError) -> AttemptFailed:
 
 
 _DIAL_WORDS = {
-    errno.ECONNREFUSED: "refused by {place}",
+    errno.ECONNREFUSED: "nothing is listening at {place} (connection refused)",
     errno.ECONNRESET: "reset by {place}",
     errno.ENETUNREACH: "no route to {place}",
     errno.EHOSTUNREACH: "no route to {place}",
@@ -81,15 +83,15 @@ def dial_words(error: OSError, place: str) -> str:
 # OpenSSL's X509_V_ERR_* numbers, which the ssl module does not name (openssl/x509_vfy.h).
 _CERTIFICATE_WORDS = {
     9: "certificate is not valid yet",
-    10: "certificate has expired",
+    10: "certificate has expired{ends}",
     18: "certificate is self-signed, so it is not trusted{ca}",
     19: "certificate comes from an authority that is not trusted here{ca}",
     20: "certificate comes from an authority that is not trusted here,"
     " or the receiver leaves out an intermediate certificate{ca}",
     21: "certificate cannot be verified: the receiver leaves out an intermediate certificate{ca}",
     23: "certificate was revoked",
-    62: "certificate is not for {host}",
-    64: "certificate is not for {host}",
+    62: "certificate is not for {host}{names}",
+    64: "certificate is not for {host}{names}",
 }
 
 # For the keys above: with and without an authority of the operator's own.
@@ -127,11 +129,16 @@ _NAME_ONE = "name one in `tls: {certificate: FILE, key: FILE}`"
 _OPENSSL_WORDS = re.compile(r"\[SSL[^]]*\] ([^()]+?)(?: \(0x[0-9a-f]+\))? \(_ssl\.c")
 
 
-def tls_words(error: BaseException | None, host: str, setting: Tls | None = None) -> str:
+def tls_words(
+    error: BaseException | None,
+    host: str,
+    setting: Tls | None = None,
+    came: RefusedCertificate | None = None,
+) -> str:
     """Say why TLS with `host` failed, and which key of the configuration helps.
 
     `error` is what broke the stream: an ssl.SSLError, or other trouble of the connection. `setting`
-    is what the endpoint has of its own.
+    is what the endpoint has of its own, `came` the certificate that was not accepted.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         words = _CERTIFICATE_WORDS.get(error.verify_code)
@@ -139,7 +146,14 @@ def tls_words(error: BaseException | None, host: str, setting: Tls | None = None
             return f"certificate was not accepted: {error.verify_message}"
         ca = None if setting is None else setting.ca
         trust = _TRUST_IT.format() if ca is None else _TRUSTED_ALONE.format(ca=ca)
-        return words.format(host=host, ca=trust)
+        came = came or RefusedCertificate()
+        names = came.names_in_words
+        return words.format(
+            host=host,
+            ca=trust,
+            ends=_ended(came.ends),
+            names=f", only for {names}" if names else "",
+        )
     if isinstance(error, ssl.SSLEOFError):
         return _TLS_WORDS["UNEXPECTED_EOF_WHILE_READING"]
     if isinstance(error, ssl.SSLError):
@@ -156,6 +170,13 @@ def tls_words(error: BaseException | None, host: str, setting: Tls | None = None
             else f"TLS failed: {reason.replace('_', ' ').lower()}"
         )
     return "the connection broke off in the TLS handshake"
+
+
+def _ended(ends: float | None) -> str:
+    """Return when a certificate expired; nothing where another one of its chain did."""
+    if ends is None or ends > time.time():
+        return ""
+    return time.strftime(" (on %Y-%m-%d at %H:%M UTC)", time.gmtime(ends))
 
 
 def _has_certificate(setting: Tls | None) -> bool:

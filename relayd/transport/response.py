@@ -9,12 +9,11 @@ answer. Once the head is complete, the answer counts: a body that breaks off or 
 where it does.
 """
 
-from dataclasses import dataclass
-
 import h11
 import httptools
 
 from relayd.core.outcome import Failure
+from relayd.core.value import value
 from relayd.transport.errors import AttemptFailed
 from relayd.transport.lenient_response import LenientAnswer
 
@@ -34,7 +33,7 @@ MAX_INFORMATIONAL = 8
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """An answer, whole or as far as it came: MAX_ANSWER_BYTES of its body at most."""
 

@@ -15,6 +15,7 @@ import trio
 from relayd.core.outcome import Failure
 from relayd.core.tls import Tls
 from relayd.transport.errors import AttemptFailed, tls_words
+from relayd.transport.refused_certificate import refused_certificate
 
 RECEIVE_BYTES = 65_536
 
@@ -208,4 +209,7 @@ class TlsStream:
             self._sending = False
 
     def _failed(self, error: Exception) -> AttemptFailed:
-        return AttemptFailed(Failure.TLS, tls_words(error, self._host, self._setting))
+        came = None
+        if isinstance(error, ssl.SSLCertVerificationError):
+            came = refused_certificate(self._tls)
+        return AttemptFailed(Failure.TLS, tls_words(error, self._host, self._setting, came))

@@ -16,8 +16,6 @@ Logs `connection_limit_reached` and `connection_closed` (why, and whose), `accep
 import errno
 import json
 import math
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -28,6 +26,7 @@ import trio
 from relayd.containment import is_defect
 from relayd.core.framing import LineReader, TooLong
 from relayd.core.peers import Doing, Peer, Peers
+from relayd.permissions import peer_uid
 from relayd.unix_socket.shares import Shares
 
 _log = structlog.get_logger()
@@ -123,7 +122,7 @@ class LineServer:
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:
             now = trio.current_time()
-            peer = Peer(_user(stream), now)
+            peer = Peer(peer_uid(stream.socket.getsockopt), now)
             admitted, gives_way = self._peers.admit(peer, now)
             if not admitted:
                 _log.warning(
@@ -243,13 +242,6 @@ class LineServer:
         """Have a connection that was removed told and closed."""
         self._reasons[peer] = reason
         self._scopes[peer].cancel()
-
-
-def _user(stream: trio.SocketStream) -> int:
-    """Return the uid of the process that connected."""
-    credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid: int = struct.unpack("iII", credentials)[1]
-    return uid
 
 
 async def _refuse(stream: trio.SocketStream, why: str) -> None:

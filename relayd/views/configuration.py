@@ -17,7 +17,11 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
     return {
         **settings_document(config),
         "subscriptions": [
-            subscription_document(each, config.endpoints) for each in config.subscriptions.values()
+            {
+                **subscription_document(each, config.endpoints),
+                "file": str(config.included.get(each.name, config.path)),
+            }
+            for each in config.subscriptions.values()
         ],
         "warnings": [*map(str, config.warnings), *notes],
     }
@@ -27,6 +31,7 @@ def settings_document(config: Config) -> dict[str, object]:
     """Return what is interpreted outside of the subscriptions."""
     return {
         "config": str(config.path),
+        "files": list(dict.fromkeys(map(str, (config.path, *config.included.values())))),
         "market_id": config.market_id,
         "api_version": config.api_version,
         "spools": [
@@ -80,9 +85,12 @@ def subscription_document(
         "on_exhausted": None if order_by is None else "hold" if order_by.hold else "skip",
         "longest_block_s": None if order_by is None else round(_longest_block_s(subscription), 1),
         "active": subscription.active,
-        "secret_from": subscription.secret.source,
+        "format": subscription.format,
+        "secret_from": None if subscription.secret is None else subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
-        "signature": _signature_document(subscription.signature),
+        "signature": None
+        if subscription.secret is None
+        else _signature_document(subscription.signature),
         "headers": [name for name, _ in subscription.headers],
         "timeout_s": subscription.timeout_s,
         "rate_limit": str(endpoint.rate),

@@ -4,11 +4,13 @@ The keys are part of the contract. Each time stands twice: in ISO 8601 (UTC), an
 with `_unix` in Unix seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from relayd.core.advice import next_step
+from relayd.core.delivery import State
 from relayd.core.js_json import Parsed, parse_json
-from relayd.queue.snapshot_values import Attempt, EventDetail, ListedDelivery, Page
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery, Page
 from relayd.views.moments import moment_fields
 
 
@@ -132,3 +134,18 @@ def unfaithful_fields(event: EventDetail) -> tuple[str, ...]:
         return ()
     parsed = parse_json(event.body.decode())
     return parsed.unfaithful if isinstance(parsed, Parsed) else ()
+
+
+def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str | None:
+    """Return what to do about a delivery's last attempt, where it failed and has not succeeded."""
+    last = detail.attempts[-1] if detail.attempts else None
+    # What a 410 or a cancellation needs is said with the state.
+    if last is None or detail.delivery.state in {State.DELIVERED, State.CANCELLED}:
+        return None
+    return next_step(
+        last.status,
+        last.failure,
+        last.detail or "",
+        detail.delivery.subscription,
+        unfaithful=unfaithful,
+    )

@@ -1,7 +1,7 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.config.partial import PartialConfig
 from relayd.core.conditions import shown
@@ -19,6 +19,7 @@ from relayd.queue.snapshot_values import (
 )
 from relayd.views.deliveries import (
     InFlight,
+    after_last_attempt,
     in_flight_document,
     place_document,
     unfaithful_fields,
@@ -40,6 +41,7 @@ class Explanation:
 
     `outcome` is for programs: `delivered`, `waiting`, `held`, `exhausted`, `cancelled`; without a
     delivery `not_matched`, `inactive`, `missed` (it is wanted now, and was not then) or `unknown`.
+    `next_step` is what to do about its last attempt, where that failed and something is known.
     `until` is when the next attempt may start, in Unix seconds, where that is known.
     """
 
@@ -48,6 +50,7 @@ class Explanation:
     reason: str
     delivery: DeliveryDetail | None = None
     until: float | None = None
+    next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,10 @@ def explain_event(
     verdicts = {} if config is None else _verdicts(event, config)
     for name in dict.fromkeys((*names, *deliveries)):
         if name in deliveries:
-            yield _of_delivery(deliveries[name], circumstances)
+            yield replace(
+                _of_delivery(deliveries[name], circumstances),
+                next_step=after_last_attempt(deliveries[name], unfaithful_fields(event)),
+            )
         else:
             yield verdicts[name]
 
@@ -124,7 +130,7 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
             return Explanation(name, "delivered", reason, detail)
         case State.EXHAUSTED:
             reason = (
-                f"given up at {ended} after {count}; {_failed(last)}."
+                f"exhausted at {ended} after {count}; {_last_attempt(last)}."
                 f" `relayd replay {delivery.id}` sends it again"
             )
             if delivery.place is not None:
@@ -134,31 +140,34 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
                 )
             return Explanation(name, "exhausted", reason, detail)
         case State.CANCELLED:
-            tried = f"; {_failed(last)}" if last is not None else ", before any attempt"
+            tried = f"; {_last_attempt(last)}" if last is not None else ", before any attempt"
             reason = (
                 f"cancelled by the operator at {ended}{tried}."
                 f" `relayd replay {delivery.id}` takes it back"
             )
             return Explanation(name, "cancelled", reason, detail)
-    tried = f"; {_failed(last)}" if last is not None else ""
+    tried = f"; {_last_attempt(last)}" if last is not None else ""
     in_flight = (circumstances.in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
         began = "" if in_flight is None else f"; {in_flight.words}, and goes on"
-        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
+        reason = f"held: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
         return Explanation(name, "held", reason, detail)
     return Explanation(
         name,
         "waiting",
-        f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
+        f"pending: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
         detail,
         delivery.due_at,
     )
 
 
-def _failed(attempt: Attempt | None) -> str:
+def _last_attempt(attempt: Attempt | None) -> str:
     if attempt is None:
         return "there was no attempt"
-    words = attempt.detail or attempt.failure or f"answered {attempt.status}"
+    if attempt.failure is None:  # it was delivered, and sent again
+        answered = f"answered {attempt.status}"
+        return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, {answered}"
+    words = attempt.detail or attempt.failure
     return f"attempt {attempt.number}, at {clock_time(attempt.started_at)}, failed: {words}"
 
 
@@ -176,7 +185,7 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
         return (
             f"its endpoint answered 429 or 503 and is held back until"
             f" {clock_time(health.held_until)} (in {about(health.held_until - now)});"
-            f" `relayd resume {delivery.subscription}` lifts that"
+            f" `relayd retry {delivery.subscription}` lifts that"
         )
     if delivery.due_at is not None and delivery.due_at > now:
         return (
@@ -187,7 +196,7 @@ def _waits_for(detail: DeliveryDetail, circumstances: Circumstances) -> str:
                 if _recovery_releases(delivery, health)
                 else ""
             )
-            + f"; `relayd resume {delivery.subscription}` makes it now"
+            + f"; `relayd retry {delivery.id}` makes it now"
         )
     due = circumstances.due.get(url, 1)
     words = f"it is due, one of {due:,} at its receiver" if due > 1 else "it is due now"
@@ -252,6 +261,7 @@ def _subscription_document(
         "name": each.subscription,
         "outcome": each.outcome,
         "reason": each.reason,
+        "next_step": each.next_step,
         "delivery_id": None if delivery is None else delivery.id,
         "state": None if delivery is None else delivery.state,
         "hold": None if delivery is None else delivery.hold,

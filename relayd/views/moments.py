@@ -19,8 +19,8 @@ def moment_fields(name: str, moment: float | None) -> dict[str, object]:
 
 
 def clock_time(moment: float) -> str:
-    """Return the date and time in the machine's zone: `2026-01-31 14:00:05`."""
-    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return the date and time in the machine's zone, with it: `2026-01-31 14:00:05 CET`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def short_time(moment: float, now: float) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
+from relayd.core.hold import Hold
+from relayd.core.summary import PATIENCE_S, Facts, concerns, summary
 from relayd.queue.overview_values import EndpointStanding, Overview, SubscriptionStanding, Tally
+from relayd.views.in_force import Answer, in_force_document, not_in_force
 from relayd.views.moments import moment_fields
 from relayd.views.rejected import removed_document
 
@@ -24,6 +27,44 @@ def is_running(absence: Absence | None) -> bool | None:
     return absence is not Absence.NOT_RUNNING
 
 
+def facts_of(
+    overview: Overview,
+    live: Live | None,
+    now: float,
+    *,
+    absence: Absence = Absence.NOT_RUNNING,
+    in_force: Answer | None = None,
+) -> Facts:
+    """Return what the summary is made of. `in_force` is the daemon's answer to that command."""
+    endpoints = overview.endpoints
+    subscriptions = [each for endpoint in endpoints for each in endpoint.subscriptions]
+    sources = () if live is None else live["sources"]
+    return Facts(
+        absence=absence if live is None else None,
+        endpoints=len(endpoints),
+        failing=sum(endpoint_state(each, now) == "failing" for each in endpoints),
+        waiting_sources=tuple(
+            each["name"]
+            for each in sources
+            if each["waits_for"] is not None and each.get("waited_s", 0.0) >= PATIENCE_S
+        ),
+        reserve_in_use=live is not None and live["queue"].get("reserve_in_use", False),
+        exhausted=sum(each.exhausted for each in subscriptions),
+        exhausted_since=sum(each.exhausted_since for each in subscriptions),
+        gone=tuple(each.name for each in subscriptions if each.hold is Hold.GONE),
+        held=sum(each.waiting for each in subscriptions if each.hold not in {None, Hold.GONE}),
+        held_back=sum(endpoint_state(each, now) == "waiting" for each in endpoints),
+        troubled=sum(
+            endpoint_state(each, now) == "healthy" and each.health.failures > 0
+            for each in endpoints
+        ),
+        rejected=overview.queue.rejected,
+        rejected_since=overview.queue.rejected_since,
+        not_in_force=not_in_force(in_force),
+        pending=overview.queue.waiting,
+    )
+
+
 def status_document(
     overview: Overview,
     live: Live | None,
@@ -31,13 +72,21 @@ def status_document(
     now: float,
     *,
     absence: Absence = Absence.NOT_RUNNING,
+    in_force: Answer | None = None,
 ) -> object:
     """Return how everything stands; what only a daemon that answers knows is null without one.
 
-    `absence` says why nothing is `live`.
+    `absence` says why nothing is `live`. `in_force` is the daemon's answer to that command.
     """
     queue = overview.queue
+    facts = facts_of(overview, live, now, absence=absence, in_force=in_force)
     return {
+        "summary": summary(facts),
+        "concerns": [
+            {"code": each.code, "words": each.words, "alarm": each.alarm}
+            for each in concerns(facts)
+        ],
+        "configuration": in_force_document(in_force),
         "running": True if live is not None else is_running(absence),
         "daemon": None
         if live is None
@@ -102,6 +151,7 @@ def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
         "name": each.name,
         "hold": each.hold,
         "waiting": each.waiting,
+        "exhausted": each.exhausted,
         "behind": each.behind,
         "blocking": each.blocking,
         **moment_fields("oldest_waiting_at", each.oldest_accepted_at),

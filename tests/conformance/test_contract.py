@@ -33,7 +33,6 @@ async def record(
     health: Health | None = None,
     *,
     schedule: tuple[float, ...] = SCHEDULE,
-    keeps_place: bool = False,
 ) -> bool:
     decided = decide(delivery, outcome, schedule, started_at=queue.now, now=queue.now, jitter=0.0)
     made = Recording(
@@ -41,7 +40,6 @@ async def record(
         URL,
         None if health is None else lambda: health,
         release=queue.queue.newest_release,
-        keeps_place=keeps_place,
     )
     return await queue.queue.record(made)
 
@@ -222,10 +220,14 @@ async def found(queue: UnderTest) -> list[int]:
     return [each.seq for each in (await claim(queue)).deliveries]
 
 
-async def attempted(queue: UnderTest, outcome: Outcome, *, keeps_place: bool = False) -> int:
+async def declared(queue: UnderTest, *, keeps_place: bool) -> None:
+    await queue.queue.declare([Declared(name, URL, True, b"", keeps_place) for name in NAMES])
+
+
+async def attempted(queue: UnderTest, outcome: Outcome) -> int:
     """Attempt what is first, which exhausts it if it fails; return its number."""
     delivery = (await claim(queue, count=1)).deliveries[0]
-    await record(queue, delivery, outcome, schedule=(), keeps_place=keeps_place)
+    await record(queue, delivery, outcome, schedule=())
     return delivery.seq
 
 
@@ -270,15 +272,15 @@ async def test_an_exhausted_one_is_skipped_and_a_replay_of_it_is_unordered(
 async def test_with_hold_an_exhausted_one_blocks_until_it_is_replayed_with_success(
     queue: UnderTest,
 ) -> None:
-    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    await declared(queue, keeps_place=True)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     assert await found(queue) == []
     await queue.queue.replay([first])
-    assert await attempted(queue, FAILED, keeps_place=True) == first
+    assert await attempted(queue, FAILED) == first
     assert await found(queue) == []
     await queue.queue.replay([first])
-    assert await attempted(queue, OK, keeps_place=True) == first
+    assert await attempted(queue, OK) == first
     assert await found(queue) == [second]
 
 
@@ -286,16 +288,55 @@ async def test_with_hold_an_exhausted_one_blocks_until_it_is_replayed_with_succe
 async def test_what_is_held_goes_on_once_it_is_given_up_or_the_configuration_skips(
     queue: UnderTest, how: str
 ) -> None:
-    await queue.queue.declare([Declared(name, URL, True, keeps_place=True) for name in NAMES])
+    await declared(queue, keeps_place=True)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     if how == "cancel":
         assert await queue.queue.cancel([first]) == Changed(1, frozenset({"books"}))
         assert (await states(queue))[first] is State.CANCELLED
     else:
-        await queue.queue.declare([Declared(name, URL, True) for name in NAMES])
+        await declared(queue, keeps_place=False)
         assert (await states(queue))[first] is State.EXHAUSTED
     assert await found(queue) == [second]
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_what_is_declared_last_decides_whether_an_exhausted_one_blocks(
+    queue: UnderTest, holds: bool
+) -> None:
+    await declared(queue, keeps_place=not holds)
+    first, second = [await add(queue, "books", key="a") for _ in range(2)]
+    [delivery] = (await claim(queue)).deliveries
+    await declared(queue, keeps_place=holds)
+    await record(queue, delivery, FAILED, schedule=())
+    assert await found(queue) == ([] if holds else [second])
+    assert (await queue.queue.cancel([first])).count == holds
+
+
+async def test_an_exhausted_one_that_is_handed_over_blocks_as_is_declared_there(
+    queue: UnderTest,
+) -> None:
+    await queue.queue.declare(
+        [Declared(name, URL, True, keeps_place=name == "books") for name in NAMES]
+    )
+    _, second = [await add(queue, "books", key="a") for _ in range(2)]
+    await attempted(queue, FAILED)
+    assert await found(queue) == []
+    await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert await found(queue) == [second]
+
+
+async def test_an_exhausted_one_blocks_those_of_another_one_to_which_it_is_handed_over(
+    queue: UnderTest,
+) -> None:
+    await declared(queue, keeps_place=True)
+    first = await add(queue, "books", key="a")
+    await attempted(queue, FAILED)
+    behind = await add(queue, "mail", key="a")
+    await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert await found(queue) == []
+    await queue.queue.cancel([first])
+    assert await found(queue) == [behind]
 
 
 async def test_only_an_exhausted_one_that_is_in_an_order_can_be_given_up(queue: UnderTest) -> None:
@@ -308,8 +349,9 @@ async def test_only_an_exhausted_one_that_is_in_an_order_can_be_given_up(queue: 
 async def test_a_quarantined_one_is_as_any_that_is_exhausted(
     queue: UnderTest, keeps_place: bool
 ) -> None:
+    await declared(queue, keeps_place=keeps_place)
     first, second = [await add(queue, "books", key="a") for _ in range(2)]
-    await queue.queue.quarantine(first, "a defect", keeps_place=keeps_place)
+    await queue.queue.quarantine(first, "a defect")
     assert await found(queue) == ([] if keeps_place else [second])
 
 
@@ -324,9 +366,10 @@ async def test_one_that_is_cancelled_in_between_leaves_the_order(queue: UnderTes
 async def test_an_exhausted_one_that_blocks_others_is_kept_whatever_its_age(
     queue: UnderTest,
 ) -> None:
+    await declared(queue, keeps_place=True)
     first = await add(queue, "books", key="a")
     await add(queue, "books", key="a")
-    await attempted(queue, FAILED, keeps_place=True)
+    await attempted(queue, FAILED)
     queue.now += 1000.0
     horizon = Horizon(queue.now, queue.now)
     async with queue.queue.survey() as survey:
@@ -350,3 +393,120 @@ async def test_what_is_behind_one_in_flight_is_not_handed_over_before_it(queue: 
     await add(queue, "books", key="a")
     step = await queue.queue.hand_over("books", "mail", after=0, in_flight=(first,))
     assert (step.moved, step.in_flight) == (0, 2)
+
+
+async def test_a_retry_that_a_rename_put_behind_another_is_released_only_when_it_is_its_turn(
+    queue: UnderTest,
+) -> None:
+    older = await add(queue, "books", key="a")
+    newer = await add(queue, "mail", key="a")
+    [delivery] = (await claim(queue, "mail")).deliveries
+    await record(queue, delivery, FAILED)
+    recovery = queue.queue.next_release()
+    elsewhere = [Declared("mail", "https://other.example/hook", True)]
+    assert await queue.queue.declare(elsewhere) == {"mail": 1}
+    step = await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert (step.moved, step.released) == (1, 0)
+    assert await queue.queue.release("mail") == 0
+    # A retry that is in no order may be due later: what is released is looked for.
+    await failed_once(queue, "books")
+    await queue.queue.hand_over("books", "mail", after=2, in_flight=())
+    await queue.queue.release("mail")
+    found = await claim(queue, "mail", recovery=recovery)
+    assert older in {each.seq for each in found.deliveries}
+    assert newer not in {each.seq for each in found.deliveries}
+    busy = frozenset(each.seq for each in found.deliveries)
+    found = await claim(queue, "mail", busy=busy, recovery=recovery)
+    # Else the endpoint would ask again at once, without end.
+    assert found.deliveries == ()
+    assert found.next_due.get("mail", queue.now + 1) > queue.now
+    await queue.queue.cancel([older])
+    [released] = (await claim(queue, "mail", busy=busy)).deliveries
+    assert (released.seq, released.extra) == (newer, Extra.OPERATOR)
+
+
+async def test_what_is_handed_over_behind_another_is_not_counted_as_released(
+    queue: UnderTest,
+) -> None:
+    first = await add(queue, "mail", key="a")
+    second = await add(queue, "books", key="a")
+    [delivery] = (await claim(queue, "books")).deliveries
+    await record(queue, delivery, FAILED)
+    await queue.queue.release("books")
+    step = await queue.queue.hand_over("books", "mail", after=0, in_flight=())
+    assert (step.moved, step.waiting, step.released) == (1, 1, 0)
+    assert await found(queue) == [first]
+    await queue.queue.cancel([first])
+    assert await found(queue) == [second]
+
+
+async def test_a_retry_can_be_released_alone_and_once(queue: UnderTest) -> None:
+    one, other = await failed_once(queue), await failed_once(queue)
+    pending = await add(queue, "mail")
+    changed = await queue.queue.retry([one, pending, 99])
+    assert changed == Changed(1, frozenset({"books", "mail"}))
+    [delivery] = (await claim(queue, "books")).deliveries
+    assert (delivery.seq, delivery.extra) == (one, Extra.OPERATOR)
+    assert await record(queue, delivery, FAILED)
+    assert (await claim(queue, "books")).deliveries == ()
+    # The other one is still released by what releases the subscription.
+    await queue.queue.release("books")
+    assert {each.seq for each in (await claim(queue, "books")).deliveries} == {one, other}
+
+
+async def test_one_that_is_released_while_its_attempt_goes_on_is_attempted_again(
+    queue: UnderTest,
+) -> None:
+    seq = await failed_once(queue)
+    queue.now += SCHEDULE[0]
+    [delivery] = (await claim(queue)).deliveries
+    began_after = queue.queue.newest_release
+    await queue.queue.retry([seq])
+    decided = decide(
+        delivery, FAILED, (*SCHEDULE, 100.0), started_at=queue.now, now=queue.now, jitter=0.0
+    )
+    await queue.queue.record(Recording(decided, URL, None, release=began_after))
+    [again] = (await claim(queue)).deliveries
+    assert again.extra is Extra.OPERATOR
+    assert await record(queue, again, FAILED)
+    assert (await claim(queue)).deliveries == ()
+
+
+async def test_a_release_of_one_that_is_behind_leaves_it_there(queue: UnderTest) -> None:
+    first, second = await add(queue, "books", key="k"), await add(queue, "books", key="k")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, FAILED)
+    assert await queue.queue.retry([second]) == Changed(0, frozenset({"books"}))
+    assert (await claim(queue)).deliveries == ()
+    await queue.queue.retry([first, second])
+    assert [each.seq for each in (await claim(queue)).deliveries] == [first]
+
+
+async def test_what_was_delivered_is_pending_again_only_where_that_is_asked_for(
+    queue: UnderTest,
+) -> None:
+    seq = await add(queue, "books", key="k")
+    [delivery] = (await claim(queue)).deliveries
+    await record(queue, delivery, OK)
+    assert await queue.queue.replay([seq]) == Changed(0, frozenset())
+    assert await states(queue) == {seq: State.DELIVERED}
+    assert await queue.queue.replay([seq], delivered=True) == Changed(1, frozenset({"books"}))
+    assert await queue.queue.replay([seq], delivered=True) == Changed(0, frozenset())
+    # It is in no order, and counts on.
+    other = await add(queue, "books", key="k")
+    found = {each.seq: each for each in (await claim(queue)).deliveries}
+    assert found.keys() == {seq, other}
+    again = found[seq]
+    assert (again.state, again.attempts, again.step, again.id) == (
+        State.PENDING,
+        1,
+        0,
+        delivery.id,
+    )
+    assert again.sequence == delivery.sequence
+    # Retention leaves it, however old it is.
+    queue.now += 1e7
+    horizon = Horizon(queue.now - 10, queue.now - 10)
+    assert await queue.queue.prune(horizon, [1]) == 0
+    assert await record(queue, again, FAILED)
+    assert (await states(queue))[seq] is State.RETRYING

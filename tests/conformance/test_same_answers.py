@@ -15,8 +15,11 @@ from queues_under_test import NAMES, OWN_TYPES, InMemory, InSQLite, UnderTest, d
 
 from relayd.core.acceptance import NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, decide
+from relayd.core.endpoint import Health
 from relayd.core.event import Rejection, SpoolRow
+from relayd.core.operating_events import reload_refused, source_recovered, source_unavailable
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.own_events import after_attempt
 from relayd.queue.values import Cursor, Declared, Horizon, Recording, Want
 
 SCHEDULE = (10.0, 60.0)
@@ -38,11 +41,13 @@ STEPS = st.one_of(
     st.tuples(st.just("finish"), st.sampled_from([OK, FAILED, FAILED, GONE])),
     st.tuples(st.just("release"), st.sampled_from(NAMES)),
     st.tuples(st.just("recover"), st.booleans()),
-    st.tuples(st.just("wait"), st.sampled_from([1.0, 11.0, 70.0, 4000.0])),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 11.0, 70.0, 601.0, 4000.0, -700.0])),
     st.tuples(st.just("quarantine"), st.integers(1, 4)),
     st.tuples(st.just("pause"), st.sampled_from(NAMES)),
     st.tuples(st.just("resume"), st.sampled_from(NAMES)),
-    st.tuples(st.just("replay"), SEQS),
+    st.tuples(st.just("replay"), SEQS, st.booleans()),
+    st.tuples(st.just("retry"), SEQS),
+    st.tuples(st.just("retry"), SEQS),
     st.tuples(st.just("cancel"), SEQS),
     st.tuples(st.just("backfill"), st.sampled_from(NAMES), SEQS),
     st.tuples(
@@ -65,6 +70,9 @@ STEPS = st.one_of(
     st.tuples(st.just("prune rejected")),
     st.tuples(st.just("shift"), st.sampled_from([-3600.0, 3600.0]), st.booleans()),
     st.tuples(st.just("take own events")),
+    st.tuples(st.just("report due")),
+    st.tuples(st.just("refuse reload")),
+    st.tuples(st.just("outage"), st.sampled_from(["a", "b"]), st.booleans()),
 )  # fmt: skip
 
 # Something is there from the beginning: in each state, and on the rejected list.
@@ -92,7 +100,6 @@ class Driver:
         self.queue = under_test.queue
         self.in_flight: dict[int, tuple[Delivery, int]] = {}
         self.recovery = 0
-        self.keeping: set[str] = set()
 
     async def do(self, step: tuple[Any, ...]) -> object:
         """Do one step; return what the queue answered."""
@@ -108,6 +115,9 @@ class Driver:
         event = make_event(f"evt_{number}", data={"object": {"other": other}})
         keys = () if key is None else tuple((name, key) for name in sorted(names))
         return await self.queue.accept([NewEvent(event, "socket", tuple(sorted(names)), keys)])
+
+    async def replay(self, seqs: list[int], delivered: bool) -> object:
+        return await self.queue.replay(seqs, delivered=delivered)
 
     async def finish(self, outcome: Outcome) -> object:
         return [await self.record(seq, outcome) for seq in sorted(self.in_flight)]
@@ -127,12 +137,10 @@ class Driver:
         if seq not in await self.under_test.rows():
             return None
         self.in_flight.pop(seq, None)
-        keeps_place = (await self.under_test.rows())[seq][4] in self.keeping
-        return await self.queue.quarantine(seq, "a defect", keeps_place=keeps_place)
+        return await self.queue.quarantine(seq, "a defect")
 
     async def declare(self, found: dict[str, tuple[str, bool, bytes, bool]]) -> object:
         declared = [Declared(name, *each) for name, each in found.items()]
-        self.keeping = {each.name for each in declared if each.keeps_place}
         return await self.queue.declare(declared, OWN_TYPES)
 
     async def hand_over(self, back: bool) -> object:
@@ -166,6 +174,17 @@ class Driver:
         new = NewEvent(make_event(f"evt_{number}"), "cli", NAMES[:1])
         return await self.queue.resubmit(new, rejected)
 
+    async def refuse_reload(self) -> None:
+        await self.queue.report([reload_refused("failed", ["no"], self.under_test.now)])
+
+    async def outage(self, source: str, begins: bool) -> object:
+        now = self.under_test.now
+        if begins:
+            event = source_unavailable(source, "it is missing", now, now)
+            return await self.queue.begin_source_outage(source, now, event)
+        await self.queue.end_source_outage(source, source_recovered(source, now, now))
+        return None
+
     async def take_own_events(self) -> object:
         with trio.move_on_after(0.05):
             rows = await self.queue.outbox()
@@ -192,8 +211,9 @@ class Driver:
         delivery, release = self.in_flight.pop(seq)
         now = self.under_test.now
         decided = decide(delivery, outcome, SCHEDULE, started_at=now, now=now, jitter=0.0)
-        keeps_place = delivery.subscription in self.keeping
-        recording = Recording(decided, URL, None, release=release, keeps_place=keeps_place)
+        health = Health()
+        reports = after_attempt(decided, URL, [], before=health, after=health)
+        recording = Recording(decided, URL, None, tuple(reports), release=release)
         return await self.queue.record(recording)
 
     async def state(self) -> object:
@@ -206,6 +226,7 @@ class Driver:
             await self.under_test.rows(),
             dict(queue.holds),
             queue.newest_release,
+            await queue.source_outages(),
             await queue.looks.waiting(NAMES),
             await queue.looks.bodies(range(1, 9), 10_000),
             await queue.looks.newest_decision(),

@@ -54,6 +54,7 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
             "  subscription shop: events changed; 3 waiting deliveries stay as they are: it",
             "    is for new events",
             "  log.level changed",
+            "`relayd reload` makes it so.",
         ]
         told: dict[str, Any] = json.loads(await command("check", "--diff", "--json", config=config))
         assert told["deliveries"] == [

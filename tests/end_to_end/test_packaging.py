@@ -82,7 +82,7 @@ def test_man_can_show_it(man_page: str) -> None:
 def test_the_packages_first_configuration_is_right() -> None:
     text = (PACKAGING / "config.yaml").read_text()
     config = parse_config(text.encode(), Path("/etc/relayd/config.yaml"), environ={})
-    assert [each.message for each in config.warnings] == ["there is no subscription"]
+    assert [each.message for each in config.warnings] == ["no subscriptions"]
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.validate(yaml.safe_load(text))
     # The example in its comment is one.

@@ -57,7 +57,7 @@ async def test_a_delivery_that_cannot_be_recorded_is_quarantined_and_the_others_
     assert about["state"] == "exhausted"
     assert "relayd itself failed" in shown
     assert own["event_type"] == "relayd.delivery.exhausted"
-    assert '"event_id":"evt_2"' in reported
+    assert f'"ids":["{about["delivery_id"]}"]' in reported
 
 
 async def test_a_command_with_a_defect_answers_and_ends_nothing(tmp_path: Path) -> None:

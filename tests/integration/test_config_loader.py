@@ -68,7 +68,9 @@ async def test_it_gives_what_reading_in_this_process_gives(
     again = await loader.load(path, found)
     assert again.subscriptions["books0"] is found.subscriptions["books0"]
     assert again.subscriptions["books1"] is not found.subscriptions["books1"]
-    assert again.subscriptions["books1"].secret.secret.reveal() == "another-secret-in-a-file"
+    secret = again.subscriptions["books1"].secret
+    assert secret is not None
+    assert secret.secret.reveal() == "another-secret-in-a-file"
     assert again == load_config(path, environ=os.environ)
 
 

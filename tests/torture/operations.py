@@ -95,6 +95,7 @@ class Operator(threading.Thread):
             Act.RESUME: lambda: self._resume(_some(chosen)),
             Act.CANCEL: lambda: self._cancel(name, chosen.choice([1, 20, AT_ONCE])),
             Act.REPLAY: lambda: self._replay(name, limit=chosen.choice([1, 50, 1000])),
+            Act.RETRY: lambda: self._retry(name, chosen.choice([1, 20, AT_ONCE])),
             Act.BACKFILL: lambda: self._backfill(name, limit=500),
             Act.TEST: lambda: self._test(name),
             Act.RESUBMIT: lambda: self._resubmit(chosen),
@@ -139,6 +140,12 @@ class Operator(threading.Thread):
         self._timeline.cancellations.append(
             Cancellation(answered, frozenset(asked), answer["in_flight"], cancelled, name)
         )
+
+    def _retry(self, name: str, count: int) -> None:
+        # Those whose time is farthest away, and some that may be in flight.
+        asked = self._deliveries(name, "due_at IS NOT NULL ORDER BY due_at DESC", count)
+        if asked:
+            self._ask("retry", deliveries=asked)
 
     def _replay(self, name: str, *, limit: int) -> None:
         seqs = self._deliveries(name, "state IN ('cancelled', 'exhausted') ORDER BY seq", limit)

@@ -65,6 +65,7 @@ class Act(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel by id"
     REPLAY = "replay"
+    RETRY = "retry by id"
     BACKFILL = "backfill"
     TEST = "test"
     RESUBMIT = "rejected resubmit, twice at once"
@@ -80,6 +81,7 @@ _ACT_WEIGHTS = {
     Act.RESUME: 6,
     Act.CANCEL: 6,
     Act.REPLAY: 4,
+    Act.RETRY: 3,
     Act.BACKFILL: 1,
     Act.TEST: 2,
     Act.RESUBMIT: 3,

@@ -191,6 +191,33 @@ def test_a_good_file_is_reloaded_and_a_bad_one_fails_visibly(system: Tree) -> No
     assert shown(system, "MainPID") == pid
 
 
+def test_a_subscription_is_added_and_removed_as_a_file(system: Tree) -> None:
+    folder = "/etc/relayd/subscriptions.d"
+    add = ("relayd", "add", "extra", "--events", "user.deleted")
+    to = ("--url", "http://127.0.0.1:8081/extra", "--secret-file", "/etc/relayd/secrets/shop")
+    assert system.run("stat", "--format=%U %a", folder).strip() == "relayd 700"
+    assert "Accepted: 200" in system.run(*add, *to, "--test")
+    assert system.run("stat", "--format=%U %a", f"{folder}/extra.yaml").strip() == "relayd 600"
+    assert "extra removed" in system.run("relayd", "remove", "extra")
+    assert system.run("ls", "-A", folder) == ""
+    # A unit that keeps the daemon out says so, and how to let it in.
+    drop_in(system, "strict", "ReadWritePaths=")
+    system.run("systemctl", "restart", "relayd.service")
+    said = system.run(*add, *to, status=1)
+    assert f"ReadWritePaths=-{folder}" in said
+    assert system.run("ls", "-A", folder) == ""
+    (system.path / "etc/systemd/system/relayd.service.d/strict.conf").unlink()
+    system.run("systemctl", "daemon-reload")
+    # Without the daemon, root writes as relayd.
+    system.run("systemctl", "stop", "relayd.service", "relayd.socket")
+    assert "from the next start on" in system.run(*add, *to)
+    assert system.run("stat", "--format=%U %a", f"{folder}/extra.yaml").strip() == "relayd 600"
+    system.run("systemctl", "start", "relayd.service")
+    assert shown(system, "StatusText") == "3 subscriptions, 3 endpoints"
+    assert "extra removed" in system.run("relayd", "remove", "extra")
+    assert shown(system, "StatusText") == "2 subscriptions, 2 endpoints"
+
+
 def test_no_producer_is_refused_while_it_restarts_or_is_killed(system: Tree) -> None:
     as_market = ("--property=User=market", "--property=Group=market")
     produce = ("python3", "-c", PRODUCE)

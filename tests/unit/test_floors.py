@@ -26,7 +26,7 @@ FLOORS: list[list[str]] = [
     ["views"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader", "web_file", "web"],
-    ["commands", "watchdog", "clock"],
+    ["commands", "watchdog", "notices", "clock"],
     ["reload"],
     ["assembly"],
     ["daemon"],

@@ -43,6 +43,9 @@ class Fake(Source):
         if config.market_id == "refused":
             raise SourceError("it cannot be followed")
 
+    def withdraw(self) -> None:
+        self._noted.append(f"{self.name} stays as it was")
+
     def apply(self, config: Config) -> None:
         self._noted.append(f"{self.name} applies {config.market_id}")
 
@@ -131,10 +134,20 @@ async def test_a_reload_that_is_refused_changes_nothing(
         with pytest.raises(SourceError):
             sources.prepare(refused)
         assert await noted() == ["b is given up"]
-        prepared = sources.prepare(config(spool("b")))
+        prepared = sources.prepare(config(spool("b"), spool("a")))
         prepared.give_up()
-        assert await noted() == ["b is given up"]
+        assert await noted() == ["a stays as it was", "b is given up"]
         assert list(sources.standing()) == ["a"]
+
+
+async def test_what_was_prepared_is_undone_where_another_source_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with tasks(monkeypatch, config(spool("a"))) as sources:
+        await noted()
+        with pytest.raises(SourceError):
+            sources.prepare(config(spool("a"), spool("c", "refused")))
+        assert await noted() == ["a stays as it was"]
 
 
 async def test_what_status_does_not_show_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

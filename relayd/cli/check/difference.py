@@ -54,6 +54,7 @@ def _lines(answer: Mapping[str, Any], path: str) -> Iterator[str]:
         note = answer["advice"].get(rest.partition(":")[0]) if kind == "subscription" else None
         words = [change, *([] if each is None else [_words(each)]), *([note] if note else [])]
         yield wrapped(printable("; ".join(words)), "    ", first="  ")
+    yield "`relayd reload` makes it so."
 
 
 def _words(each: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from relayd.cli.spool_files import look_into, table_words
 from relayd.config.config import Config
+from relayd.config.included import without_match
 from relayd.core.queue_files import queue_files, sqlite_files
-from relayd.permissions import ActingError, owner_to_become, run_as
+from relayd.permissions import ActingError, owner_to_become, relayds_user, run_as
 from relayd.queue.sqlite.file_problem import unusable
 
 _WITHIN_S = 5.0
@@ -29,6 +30,8 @@ def file_notes(config: Config) -> list[str]:
     for folder, what in folders.items():
         if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
             notes.append(f"{what} needs the directory {folder}, which does not exist")
+    user = relayds_user(config.queue.path)
+    notes += filter(None, (without_match(pattern, user) for pattern in config.include))
     if (problem := _queue_problem(config.queue.path)) is not None:
         notes.append(f"queue {problem}")
     return notes
@@ -72,6 +75,9 @@ def _within_reach(config: Config) -> Iterator[str]:
     keys = (each.tls.key for each in config.endpoints.values() if each.tls is not None)
     others = {f"the queue {config.queue.path}": config.queue.path}
     others[f"the configuration {config.path}"] = config.path
+    others.update(
+        (f"the configuration {each}", each) for each in dict.fromkeys(config.included.values())
+    )
     for source in (*(each.source for each in secrets), *urls):
         kind, _, name = source.partition(" ")
         if kind == "file":

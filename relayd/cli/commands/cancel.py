@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Final
 
 import click
 
@@ -10,6 +9,7 @@ from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
+    BACKLOG,
     Selection,
     Wanted,
     say_counts,
@@ -18,10 +18,9 @@ from relayd.cli.selection import (
     selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json
+from relayd.cli.text.refusals import refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
-
-_CANCELLABLE: Final = (State.PENDING, State.RETRYING, State.HELD)
 
 
 @click.command(
@@ -33,13 +32,13 @@ Examples:
   relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
 """,
 )
-@selection_options(_CANCELLABLE)
+@selection_options(BACKLOG)
 def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
     Name them by id, of a delivery or an event; or give a subscription, states, types and times. One
-    that is in flight is still delivered if its attempt succeeds. One that is exhausted and holds others
-    in their order (on_exhausted: hold) is given up, by its id.
+    that is in flight is still delivered if its attempt succeeds. An exhausted
+    one that blocks others in their order (on_exhausted: hold) is cancelled too, by its id.
     """
     queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
@@ -47,15 +46,15 @@ def cancel(wanted: Wanted) -> None:
             selection = select_targets(
                 reading,
                 wanted,
-                unnamed=_CANCELLABLE,
-                named=_CANCELLABLE,
+                unnamed=BACKLOG,
+                named=BACKLOG,
             )
             selection = with_blocking(selection)
         change = Change("cancel", "deliveries", selection.seqs)
         total = len(change.rows)
         if not wanted.as_json:
             say_counts("to cancel", selection.counts)
-            say_what_is_left(selection.others, _CANCELLABLE)
+            say_what_is_left("cancel", selection.others)
         if total and not wanted.dry_run:
             confirm(f"Cancel {deliveries_in_words(total)}?", yes=wanted.yes)
             apply_changes(daemon, [change], "Cancelling")
@@ -66,6 +65,7 @@ def cancel(wanted: Wanted) -> None:
                 "changed": change.changed,
                 "in_flight": change.in_flight,
                 "to_cancel": dict(selection.counts),
+                "refused": [refusal_document("cancel", each) for each in selection.others],
             }
         )
     elif not total:

@@ -7,11 +7,13 @@ import click
 
 from relayd.cli.check.difference import show_difference
 from relayd.cli.check.files import file_notes
-from relayd.cli.options import config_option, json_option
+from relayd.cli.in_force import ask_in_force, note_in_force
+from relayd.cli.options import config_argument, config_option, json_option
 from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.configuration import configuration_lines
 from relayd.config.load import load_config
 from relayd.views.configuration import configuration_document
+from relayd.views.in_force import in_force_document
 
 
 @click.command(
@@ -22,6 +24,7 @@ Examples:
   sudo relayd check --diff
 """,
 )
+@config_argument
 @click.option(
     "--diff",
     is_flag=True,
@@ -29,7 +32,7 @@ Examples:
 )
 @json_option
 @config_option
-def check(diff: bool, as_json: bool, config_path: Path) -> None:
+def check(*, diff: bool, as_json: bool, config_path: Path) -> None:
     """Validate the configuration, and print how it is interpreted.
 
     Each subscription with its events, its limits, when it retries, and where its secret comes from,
@@ -37,14 +40,18 @@ def check(diff: bool, as_json: bool, config_path: Path) -> None:
     then 78.
 
     It reads what relayd would read: run it as relayd's user, with relayd's environment, where
-    secrets come from files or variables. With --diff, the running daemon reads it.
+    secrets come from files or variables. With --diff, the running daemon reads it. FILE is the same as
+    --config FILE.
     """
     if diff:
         show_difference(config_path, as_json=as_json)
         return
     config = load_config(config_path, environ=os.environ)
     notes = file_notes(config)
+    in_force = ask_in_force(config.queue, config_path)
     if as_json:
-        print_json(configuration_document(config, notes))
+        document = configuration_document(config, notes)
+        print_json({**document, "in_force": in_force_document(in_force)})
         return
     print_lines(configuration_lines(config, notes))
+    note_in_force(in_force)

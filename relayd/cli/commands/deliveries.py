@@ -9,9 +9,9 @@ import click
 
 from relayd.cli.filters import filter_options, known, object_option
 from relayd.cli.in_flight import read_in_flight
-from relayd.cli.options import config_option, json_option
+from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.queue_reader import readable, reading_queue
-from relayd.cli.terminal import pause, print_json, print_json_line, print_lines
+from relayd.cli.terminal import pause, print_json, print_json_line, print_lines, printable
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
@@ -36,6 +36,9 @@ Examples:
   relayd deliveries --follow --state retrying --state exhausted
 """,
 )
+@click.argument(
+    "names", nargs=-1, metavar="[SUBSCRIPTION]...", shell_complete=complete_subscriptions
+)
 @filter_options(State)
 @click.option(
     "--limit",
@@ -55,6 +58,7 @@ Examples:
 @config_option
 def deliveries(
     *,
+    names: tuple[str, ...],
     subscription: tuple[str, ...],
     state: tuple[str, ...],
     types: tuple[str, ...],
@@ -70,8 +74,12 @@ def deliveries(
     """List deliveries, newest first, each with its next attempt or its last result.
 
     With --follow, print each change from now on, one a line (with --json an object a line):
-    time, state, subscription, type, id, attempts and last result.
+    time, state, subscription, type, id, attempts and last result. A subscription may be named without
+    --subscription.
     """
+    for name in names:
+        _hint(name)
+    subscription = (*subscription, *names)
     if follow and before is not None:
         raise click.UsageError("--follow starts from now: --before cannot be used with it.")
 
@@ -101,6 +109,18 @@ def deliveries(
         print_lines(table_lines(page.deliveries, time.time(), in_flight))
         if page.more:
             click.echo(f"There are older ones: --before {page.deliveries[-1].id}", err=True)
+
+
+def _hint(name: str) -> None:
+    """End the command where what it should list is not a subscription's name, but an id or a state."""
+    shown = printable(name)
+    if name.startswith(("evt_", "dlv_")):
+        raise click.UsageError(
+            f"{shown!r} is an id, not a subscription: `relayd show {shown}` shows it, and"
+            f" `relayd explain {shown}` says what became of it."
+        )
+    if name in set(State):
+        raise click.UsageError(f"{shown!r} is a state: use --state {shown}.")
 
 
 def _follow(

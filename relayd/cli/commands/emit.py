@@ -2,13 +2,13 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from relayd.cli.event_data import file_data, object_data, sample_data
+from relayd.cli.event_data import file_data, object_data, sample_data, with_fields
 from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
@@ -17,6 +17,7 @@ from relayd.config.partial import read_places
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
+from relayd.core.samples import SAMPLES
 
 MAX_COUNT = 1_000_000
 
@@ -26,6 +27,7 @@ MAX_COUNT = 1_000_000
 Examples:
   relayd emit order.created --sample
   relayd emit order.created --object '{"id":"order_456","total":2500}'
+  relayd emit order.created --set data.object.total=9900
   jq -c . order.json | relayd emit order.created --file -
 """,
 )
@@ -34,6 +36,14 @@ Examples:
 @click.option("--object", "object_text", metavar="JSON", help="What the data has under `object`.")
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
 @click.option("--sample", "use_sample", is_flag=True, help="The catalogue's sample of this type.")
+@click.option(
+    "--set",
+    "fields",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Set a field of the data, such as data.object.total=9900 (repeatable). VALUE is JSON, or else"
+    " text. Without other data, of the catalogue's sample.",
+)
 @click.option("--id", "event_id", metavar="ID", help="The event's id. Default: a new one.")
 @click.option("--created", metavar="TIME", help=f"The event's time: {MOMENT_FORMS}.")
 @click.option(
@@ -59,6 +69,7 @@ def emit(
     object_text: str | None,
     file: BinaryIO | None,
     use_sample: bool,
+    fields: tuple[str, ...],
     event_id: str | None,
     created: str | None,
     count: int,
@@ -71,7 +82,7 @@ def emit(
 
     Through the socket, relayd has accepted it by then; in a spool, it is pending until relayd does.
     """
-    text = _data_text(event_type, data, object_text, file, use_sample)
+    text = _data_text(event_type, data, object_text, file, use_sample=use_sample, fields=fields)
     if event_id is not None and count > 1:
         raise click.UsageError("--id is for one event: with --count each one has its own.")
     if via == "socket" and spool_name is not None:
@@ -99,16 +110,24 @@ def _data_text(
     data: str | None,
     object_text: str | None,
     file: BinaryIO | None,
+    *,
     use_sample: bool,
+    fields: Sequence[str],
 ) -> str:
     given = [data is not None, object_text is not None, file is not None, use_sample]
-    if sum(given) != 1:
+    if sum(given) > 1 or not (any(given) or fields):
         raise click.UsageError("Give the data by one of --data, --object, --file and --sample.")
     if data is not None:
-        return data
-    if object_text is not None:
-        return object_data(object_text)
-    return sample_data(event_type) if file is None else file_data(file)
+        text = data
+    elif object_text is not None:
+        text = object_data(object_text)
+    elif file is not None:
+        text = file_data(file)
+    elif use_sample or event_type in SAMPLES:
+        text = sample_data(event_type)
+    else:
+        text = '{"object":{}}'
+    return with_fields(text, fields) if fields else text
 
 
 def _created(text: str | None) -> int:

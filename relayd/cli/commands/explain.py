@@ -9,6 +9,7 @@ import click
 from relayd.cli.daemon_client import absence_of
 from relayd.cli.filters import market_option, one_market
 from relayd.cli.in_flight import read_in_flight
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.source_waits import ask_sources, waits_for
@@ -27,6 +28,7 @@ from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
 from relayd.views.events import event_page_document
 from relayd.views.explanation import Circumstances, explain_event, explanation_document
+from relayd.views.in_force import in_force_document
 
 _WITHIN_S = 2.0
 _MOST_LISTED = 10
@@ -46,11 +48,11 @@ Examples:
 @json_option
 @config_option
 def explain(identifier: str, market: str | None, as_json: bool, config_path: Path) -> None:
-    """Say for each subscription what became of an event: delivered, waiting, or not wanted, and why.
+    """Say for each subscription what became of an event: delivered, pending, or not matched, and why.
 
     EVENT is an event's id, or that of the object it is about (data.object.id): of several events the
     newest is explained, and all are listed. With a delivery's id, of that delivery alone. Why an event
-    was not wanted is said by the configuration as it is now.
+    was not matched is said by the configuration as it is now.
     """
     queue = queue_place(config_path)
     config: PartialConfig | None = None
@@ -86,14 +88,22 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
         )
     one = event.id != identifier and not about.events
     explained = list(explain_event(event, None if one else config, circumstances))
+    in_force = ask_in_force(queue, config_path)
     if as_json:
         document = explanation_document(event, explained, circumstances)
         # Where the id is the object's: the events about it, newest first, of which this is the first.
-        print_json({**document, "events_about_it": event_page_document(about)["events"]})
+        print_json(
+            {
+                **document,
+                "events_about_it": event_page_document(about)["events"],
+                "in_force": in_force_document(in_force),
+            }
+        )
         return
     if len(about.events) > 1:
         print_lines(_several(identifier, about, now))
     print_lines(explanation_lines(event, explained))
+    note_in_force(in_force)
 
 
 def _several(identifier: str, about: EventPage, now: float) -> Iterator[str]:
@@ -135,6 +145,12 @@ def _unknown(
             if (reason := waits_for(spool, sources)) is not None:
                 why = f"relayd waits there for: {reason}"
             return f"{identifier} was not accepted yet: it waits in the spool {spool.path}; {why}"
+    if identifier in reading.subscriptions:
+        return (
+            f"{identifier!r} is a subscription, and this explains an event: `relayd deliveries"
+            f" {identifier}` lists its deliveries with the ids of their events, `relayd status` says how"
+            " it stands"
+        )
     return (
         f"there is no event {identifier!r} in the queue, and none about an object with this id"
         " (data.object.id)"

@@ -14,6 +14,7 @@ from relayd.permissions import become, owner_to_become
 
 CONFIG = "config.yaml"
 SPOOL = "spool/spool.db"
+SUBSCRIPTIONS = "subscriptions.d"
 
 
 @click.command(
@@ -43,6 +44,7 @@ def init(directory: Path) -> None:
             )
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / SUBSCRIPTIONS).mkdir(mode=0o700, exist_ok=True)
         _write_private(config, first_config(secrets.token_hex(32)))
     except OSError as error:
         raise click.ClickException(f"cannot write {config}: {error.strerror}") from error

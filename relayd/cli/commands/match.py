@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import click
 
 from relayd.cli.event_data import file_bytes, object_data, sample_data
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import complete_event_types, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
 from relayd.config.config import Config
@@ -20,6 +21,7 @@ from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line, event_from_row
 from relayd.core.matching import Matcher
 from relayd.core.samples import SAMPLES
+from relayd.views.in_force import in_force_document
 
 _ID: Final = "evt_1"
 
@@ -80,10 +82,14 @@ def match(
         reason = event.reason.replace("the row's", "the event's").replace("the line", "it")
         raise click.ClickException(f"this is not an event: {reason} ({event.code})")
     findings = _findings(config, event)
+    # It answers by the file; the daemon may go by another one.
+    in_force = ask_in_force(config.queue, config_path)
     if as_json:
-        print_json(_document(config, event, findings))
+        document = _document(config, event, findings)
+        print_json({**document, "in_force": in_force_document(in_force)})
     else:
         _print(config, event, what, findings)
+        note_in_force(in_force)
 
 
 def _data(

@@ -100,6 +100,15 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
             f"  {each.code}"
         )
         click.echo(wrapped(each.reason, " " * 8))
+    if found:
+        number = found[0].seq
+        click.echo(
+            wrapped(
+                f"`relayd rejected show {number}` shows one in full. Fix the producer, then `relayd"
+                f" rejected resubmit {number}` (--type, --data, --id, --created replace what is wrong),"
+                f" or `relayd rejected drop {number}`."
+            )
+        )
     for line in removed_lines(removed):
         click.echo(line)
 

@@ -10,6 +10,7 @@ from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     Wanted,
+    other_ways,
     say_counts,
     say_what_is_left,
     select_targets,
@@ -17,6 +18,7 @@ from relayd.cli.selection import (
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
+from relayd.cli.text.refusals import refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
@@ -31,6 +33,7 @@ Examples:
   relayd replay bookkeeping --since 2d --state exhausted
   relayd replay evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
   relayd replay --backfill new-shop --since 30d --type 'product.*'
+  relayd replay bookkeeping --state delivered --since 2h
 """,
 )
 @click.option(
@@ -40,17 +43,23 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@selection_options(_REPLAYABLE)
+@selection_options((*_REPLAYABLE, State.DELIVERED))
 def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 
     Name them by id, of a delivery or an event; or give a subscription, types and times for all that
     are exhausted (--state cancelled for what was cancelled). They go out within the rate limit, in
     turn with new ones.
+
+    --state delivered sends again what a receiver accepted and lost: the same delivery, with the same
+    ids, whose attempts are counted on. A receiver that remembers the event's id skips it. To attempt what is
+    still pending, see `relayd retry`.
     """
     queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
         lacking: dict[str, list[int]] = {}
+        others: list[str] = []
+        delivered = State.DELIVERED in wanted.filter.states
         with reading_queue(queue) as reading:
             selection = select_targets(
                 reading,
@@ -59,6 +68,8 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
                 named=_REPLAYABLE,
             )
             holds = {name: each.hold for name, each in reading.subscriptions.items()}
+            if not (backfill or selection.seqs or selection.named):
+                others = other_ways(reading, "replay", wanted.filter, selection.subscriptions)
             if backfill:
                 if not selection.subscriptions:
                     raise click.UsageError("--backfill needs the name of a subscription.")
@@ -70,7 +81,7 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
         apply_changes(daemon, searches, "Looking")
         to_make = {each.subscription: each.wanted for each in searches if each.wanted}
         changes = [
-            Change("replay", "deliveries", selection.seqs),
+            Change("replay", "deliveries", selection.seqs, delivered=delivered),
             *(Change.backfill(name, events) for name, events in to_make.items()),
         ]
         total = sum(len(change.rows) for change in changes)
@@ -79,9 +90,9 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
             say_counts("to send again", selection.counts)
             say_counts("to make", {name: len(events) for name, events in to_make.items()})
             _say_held(held)
-            say_what_is_left(selection.others, _REPLAYABLE)
+            say_what_is_left("replay", selection.others)
         if total and not wanted.dry_run:
-            confirm(f"Send {deliveries_in_words(total)}?", yes=wanted.yes)
+            confirm(_question(total, wanted.filter.states), yes=wanted.yes)
             apply_changes(daemon, changes, "Sending")
             # As the daemon found it: it may have been paused or resumed meanwhile.
             held = {name: hold for change in changes for name, hold in change.held.items()}
@@ -94,12 +105,24 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
                 "to_replay": dict(selection.counts),
                 "to_make": {name: len(events) for name, events in to_make.items()},
                 "held": held,
+                "refused": [refusal_document("replay", each) for each in selection.others],
             }
         )
     elif not total:
         click.echo("There is nothing to send again.")
+        for line in others:
+            click.echo(wrapped(line))
     elif not wanted.dry_run:
         _say_replayed(changed, held, {*selection.counts, *to_make})
+
+
+def _question(total: int, states: Collection[State]) -> str:
+    many = deliveries_in_words(total)
+    if State.DELIVERED not in states:
+        return f"Send {many}?"
+    if len(states) == 1:
+        return f"Send again what was delivered ({many})?"
+    return f"Send {many}, also what was delivered?"
 
 
 def _say_replayed(changed: int, held: Mapping[str, str], names: Collection[str]) -> None:

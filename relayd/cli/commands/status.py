@@ -2,24 +2,29 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from relayd.cli.daemon_client import why_no_answer
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
+from relayd.cli.in_force import in_force_of
+from relayd.cli.moments import MOMENT_FORMS, parse_moment
 from relayd.cli.options import FiniteRange, config_option, json_option
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import json_text, pause, print_json
+from relayd.cli.terminal import json_text, pause, print_json, printable
 from relayd.cli.text.status import status_lines
+from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
+from relayd.core.summary import Facts, alarm_line, concerns, summary
 from relayd.queue.overview_values import Overview
-from relayd.views.status import Live, status_document
+from relayd.views.in_force import Answer
+from relayd.views.status import Live, facts_of, status_document
 
 _ASK_TIMEOUT_S = 5.0
 
@@ -31,6 +36,7 @@ Examples:
   relayd status
   relayd status --watch
   relayd status --json
+  relayd status --check --since 24h
 """,
 )
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
@@ -42,14 +48,36 @@ Examples:
     metavar="SECONDS",
     help="How often, with --watch.",
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Print one line, and exit with 1 where something needs you: for cron and monitoring.",
+)
+@click.option(
+    "--since",
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help=f"With --check, how far back exhausted and rejected count: {MOMENT_FORMS}.",
+)
 @json_option
 @config_option
-def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
+def status(
+    *, watch: bool, every: float, check: bool, since: str, as_json: bool, config_path: Path
+) -> None:
     """Show how everything stands: receivers, their backlog and when it goes on, sources, queue.
 
     Of each endpoint: its health, its subscriptions' backlog, the attempts left in its bucket, its
     success rate and response times (half and 95 % of the answers came within p50 and p95).
     """
+    since_at = parse_moment(since, time.time())
+    if since_at is None:
+        raise click.BadParameter(f"write {MOMENT_FORMS}", param_hint="'--since'")
+    if check and watch:
+        raise click.UsageError("Give --check or --watch, not both.")
+    if check:
+        _check(config_path, since, since_at, as_json=as_json)
+        return
     queue = queue_place(config_path)
     if not watch:
         look = _look(queue)
@@ -66,6 +94,34 @@ def status(watch: bool, every: float, as_json: bool, config_path: Path) -> None:
                 return
     except KeyboardInterrupt:
         return
+
+
+def _check(config_path: Path, since: str, since_at: float, *, as_json: bool) -> None:
+    """Print one line, whatever happens, and exit with 1 where it is an alarm."""
+    document: Mapping[str, object]
+    try:
+        look = _look(queue_place(config_path), since=since_at, quiet=True)
+    except (ConfigError, click.ClickException) as error:
+        # Without the file or the queue nothing can be said, which is an alarm, too.
+        reason = error.message if isinstance(error, click.ClickException) else str(error)
+        alarm = " ".join(reason.split())
+        document = {"ok": False, "code": "unknown", "error": alarm}
+    else:
+        facts = look.facts()
+        line = alarm_line(facts, since)
+        alarm = line or summary(facts)
+        found = [each for each in concerns(facts) if each.alarm]
+        document = {
+            "ok": line is None,
+            "summary": alarm,
+            "concerns": [{"code": each.code, "words": each.words} for each in found],
+            "facts": asdict(facts),
+        }
+        if line is None:
+            click.echo(json_text(document) if as_json else f"OK: {printable(alarm)}")
+            return
+    click.echo(json_text(document) if as_json else f"relayd: {printable(alarm)}")
+    sys.exit(1)
 
 
 def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
@@ -85,38 +141,74 @@ def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """How everything stands at `now`. `absence` says why the daemon said nothing."""
+    """How everything stands at `now`. `absence` says why the daemon said nothing.
+
+    `due` counts what is due at each URL; `in_force` is the daemon's answer to that command.
+    """
 
     overview: Overview
     live: Live | None
     absence: Absence
     path: str
     now: float
+    in_force: Answer | None
+    due: Mapping[str, int]
+
+    def facts(self) -> Facts:
+        return facts_of(
+            self.overview, self.live, self.now, absence=self.absence, in_force=self.in_force
+        )
 
     def document(self) -> object:
-        return status_document(self.overview, self.live, self.path, self.now, absence=self.absence)
+        return status_document(
+            self.overview,
+            self.live,
+            self.path,
+            self.now,
+            absence=self.absence,
+            in_force=self.in_force,
+        )
 
     def lines(self) -> Iterator[str]:
-        return status_lines(self.overview, self.live, self.path, self.now, absence=self.absence)
+        return status_lines(
+            self.overview,
+            self.live,
+            self.path,
+            self.now,
+            absence=self.absence,
+            in_force=self.in_force,
+            due=self.due,
+        )
 
 
-def _look(queue: QueueConfig) -> _Look:
+def _look(queue: QueueConfig, *, since: float | None = None, quiet: bool = False) -> _Look:
+    """Look at the queue and the daemon; `quiet`: without a note on standard error."""
     live: Live | None = None
+    in_force: Answer | None = None
     absence, why = Absence.NOT_RUNNING, None
     try:
         with connected(queue.control_path) as daemon:
             live = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
+            in_force = in_force_of(daemon)
     except NoDaemonError as error:
         absence = error.absence
-        if absence is Absence.NOT_RUNNING and (elsewhere := daemon_elsewhere(queue)):
-            click.echo(f"Note: {elsewhere}.", err=True)
+        if absence is Absence.NOT_RUNNING and not quiet and (found := daemon_elsewhere(queue)):
+            click.echo(f"Note: {found}.", err=True)
     except TimeoutError:
         absence = Absence.NOT_ANSWERING
     except RefusedByDaemonError as refused:
         absence = Absence.NOT_ANSWERING
         why = f"the daemon refuses to say how it is: {refused}"
-    if live is None and absence is not Absence.NOT_RUNNING:
+    if live is None and absence is not Absence.NOT_RUNNING and not quiet:
         click.echo(f"Note: {why or why_no_answer(absence, queue)}.", err=True)
     with reading_queue(queue) as reading:
         now = time.time()
-        return _Look(reading.overview(now=now), live, absence, str(queue.path), now)
+        return _Look(
+            reading.overview(now=now, since=since),
+            live,
+            absence,
+            str(queue.path),
+            now,
+            in_force,
+            reading.count_due(now=now),
+        )

@@ -11,19 +11,22 @@ from typing import Any
 import click
 
 from relayd.cli.daemon_client import DaemonClient, daemon_if_running
+from relayd.cli.in_force import ask_in_force, note_in_force
 from relayd.cli.options import (
     complete_event_types,
     complete_subscriptions,
     config_option,
     json_option,
 )
-from relayd.cli.terminal import print_json, printable, wrapped
-from relayd.cli.text.holds import HOLD_REASONS
+from relayd.cli.terminal import deliveries_in_words, print_json, printable, sentence, wrapped
+from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
+from relayd.core.advice import next_step
 from relayd.core.hold import Hold
+from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
-_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
+TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
 
 
 @click.command(
@@ -52,54 +55,79 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     an attempt now, within the rate limit, and a hold by 429 or 503 ends. Exit status: 0 if the
     receiver accepted it, 1 if not.
     """
-    with daemon_if_running(queue_place(config_path)) as daemon:
+    queue = queue_place(config_path)
+    with daemon_if_running(queue) as daemon:
         sent: Mapping[str, Any]
         if isinstance(daemon, DaemonClient):
             arguments = {"subscription": subscription, "type": event_type}
-            sent = daemon.ask("test", timeout_s=_TIMEOUT_S, **arguments)
+            sent = daemon.ask("test", timeout_s=TEST_TIMEOUT_S, **arguments)
         else:
             click.echo("Note: relayd is not running; this command sends it itself.", err=True)
-            sent = _send_by_itself(config_path, subscription, event_type)
+            sent = send_by_itself(config_path, subscription, event_type)
+    # What was sent went by what is in force: another secret or URL on the disk was not tried.
+    in_force = ask_in_force(queue, config_path)
     if as_json:
-        print_json({key: value for key, value in sent.items() if key != "ok"})
+        document = {key: value for key, value in sent.items() if key != "ok"}
+        print_json({**document, "in_force": in_force_document(in_force)})
     else:
-        _print(sent)
+        print_sent(sent)
+        note_in_force(in_force)
     sys.exit(0 if sent["succeeded"] else 1)
 
 
-def _print(sent: Mapping[str, Any]) -> None:
+def print_sent(sent: Mapping[str, Any]) -> None:
+    """Print what came back."""
     to = f"{sent['subscription']} at {sent['url']}"
     click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
-        click.echo(wrapped(_released(sent)))
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
         click.echo(click.style(wrapped(words), fg="red"))
+        step = next_step(
+            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+        )
+        if step is not None:
+            click.echo(wrapped(f"Next: {sentence(step)}"))
         if sent["held_until"] is not None:
             until = clock_time(sent["held_until"])
-            click.echo(wrapped(f"The endpoint stays held back until {until} (429 or 503)."))
+            click.echo(
+                wrapped(
+                    f"The endpoint stays held back until {until} (429 or 503):"
+                    f" `relayd retry {sent['subscription']}` lifts that."
+                )
+            )
     for line in sent["answer"].splitlines():
         click.echo(f"  | {printable(line)}")
+    click.echo(wrapped(_moves(sent)))
 
 
-def _released(sent: Mapping[str, Any]) -> str:
+def _moves(sent: Mapping[str, Any]) -> str:
     """Return what a success released, or why nothing moves."""
-    number = sent["released"]
-    if not number:
-        return "No retry was pending."
-    retries = "1 retry" if number == 1 else f"{number:,} retries"
+    name, number, waiting = sent["subscription"], sent["released"], sent["waiting"]
     if sent["hold"] is not None:
-        why = HOLD_REASONS[Hold(sent["hold"])]
-        return f"{retries} stay pending: the subscription is held, because {why}."
-    if sent["held_until"] is not None:
+        advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
+        return f"{name} is held, with {deliveries_in_words(waiting)} pending: {advice}."
+    if waiting is None:
+        return "relayd is not running, so nothing was released."
+    if not waiting:
+        return "Nothing is pending for it."
+    retries = "1 retry" if number == 1 else f"{number:,} retries"
+    if not sent["succeeded"]:
+        then = f"; nothing was released. `relayd retry {name}` attempts them all the same"
+    elif sent["held_until"] is not None:
         until = clock_time(sent["held_until"])
-        return f"{retries} stay held back until {until}: its endpoint answered 429 or 503 again."
-    return f"{retries} pending: attempted now, in addition to the schedule."
+        then = f", held back until {until}: its endpoint answered 429 or 503 again"
+    elif number:
+        then = f": {retries} released, attempted now, in addition to the schedule"
+    else:
+        then = ", and due: they go out within the rate limit"
+    return f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending{then}."
 
 
-def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
+def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:
+    """Send a sample without a daemon; return what came back, as the daemon would."""
     # Loaded where it is needed: with a daemon, nothing of it is.
     import trio  # noqa: PLC0415 - see above
 
@@ -135,6 +163,7 @@ def _send_by_itself(config_path: Path, name: str, event_type: str | None) -> dic
         endpoint = config.endpoints[subscription.url]
         async with Transports().make(endpoint, config.allow_networks) as transport:
             sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
-        return {**sent.document(), "released": 0, "hold": None, "held_until": None}
+        nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
+        return {**sent.document(), **nothing}
 
     return trio.run(send)

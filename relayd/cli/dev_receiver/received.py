@@ -147,7 +147,7 @@ def answered_lines(came: Received, answer: Answer | None, *, whole: bool) -> Ite
     number = _attempt(request)
     attempt = "" if number is None else f", attempt {number}"
     yield (
-        f"{clock_time(came.at)[11:]}  {click.style(kind, bold=True)}{attempt}"
+        f"{clock_time(came.at)[11:19]}  {click.style(kind, bold=True)}{attempt}"
         f"  ->  {_answer_words(answer)}"
     )
     ids = (came.event_id, request.header(DELIVERY))

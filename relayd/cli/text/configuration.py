@@ -26,6 +26,12 @@ def configuration_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:
 def _whole_lines(config: Config) -> Iterator[str]:
     yield click.style(f"{printable(str(config.path))}: OK", bold=True)
     yield ""
+    if config.included:
+        number = len({*config.included.values()})
+        files = "1 file" if number == 1 else f"{number:,} files"
+        count = len(config.included)
+        subscriptions = "1 subscription" if count == 1 else f"{count:,} subscriptions"
+        yield _line("includes", f"{subscriptions} in {files}")
     yield _line("market", f"{config.market_id}, API version {config.api_version}")
     for spool in config.spools:
         own = [
@@ -65,6 +71,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
         yield ""
         yield click.style(subscription.name, bold=True) + state
+        if config.included:
+            yield _line("file", str(config.included.get(subscription.name, config.path)))
         yield _line("to", _target(subscription))
         yield from _connection_lines(endpoint)
         yield _line("events", ", ".join(subscription.selection.events))
@@ -74,12 +82,22 @@ def _subscription_lines(config: Config) -> Iterator[str]:
             yield _line("order", order_words(subscription, subscription.selection.order_by))
         yield _line("limits", _limits(subscription, endpoint, config))
         yield _line("retries", retry_words(subscription.retry))
+        if subscription.format is not None:
+            yield _line("format", f"{subscription.format}: one sentence about the event")
+        if subscription.secret is None:
+            yield _line("secret", "none: deliveries are not signed")
+            yield from _header_lines(subscription)
+            continue
         yield _line("secret", secret_words(subscription.secret))
         if subscription.previous_secret is not None:
             yield _line("previous", secret_words(subscription.previous_secret))
         yield _line("signature", _signature(subscription))
-        if subscription.headers:
-            yield _line("headers", ", ".join(name for name, _ in subscription.headers))
+        yield from _header_lines(subscription)
+
+
+def _header_lines(subscription: Subscription) -> Iterator[str]:
+    if subscription.headers:
+        yield _line("headers", ", ".join(name for name, _ in subscription.headers))
 
 
 def _target(subscription: Subscription) -> str:

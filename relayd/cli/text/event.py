@@ -1,14 +1,14 @@
 """An event in full for a person: its body, its deliveries, and each of their attempts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from relayd.cli.terminal import json_indented, json_printable, printable, wrapped
+from relayd.cli.terminal import json_indented, json_printable, printable, sentence, wrapped
 from relayd.cli.text.holds import HOLD_WORDS
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
-from relayd.views.deliveries import InFlight, unfaithful_fields
+from relayd.views.deliveries import InFlight, after_last_attempt, unfaithful_fields
 from relayd.views.moments import about, clock_time
 
 
@@ -43,7 +43,7 @@ def event_lines(
         yield "No subscription matched it."
     for each in event.deliveries:
         yield ""
-        yield from _delivery_lines(each, now, in_flight)
+        yield from _delivery_lines(each, now, in_flight, unfaithful_fields(event))
 
 
 def unfaithful_lines(event: EventDetail) -> Iterator[str]:
@@ -57,20 +57,27 @@ def unfaithful_lines(event: EventDetail) -> Iterator[str]:
 
 
 def _delivery_lines(
-    detail: DeliveryDetail, now: float, in_flight: Mapping[int, InFlight] | None
+    detail: DeliveryDetail,
+    now: float,
+    in_flight: Mapping[int, InFlight] | None,
+    unfaithful: Sequence[str],
 ) -> Iterator[str]:
     delivery = detail.delivery
     yield f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}"
     yield f"  {delivery.id}"
     for attempt in detail.attempts:
-        yield (
+        head = (
             f"  {attempt.number:>3}  {clock_time(attempt.started_at)}"
-            f"  {attempt.duration_s * 1000:>6.0f} ms"
-            f"  {attempt.status or '---'}  {printable(_result(attempt))}{_EXTRA[attempt.extra]}"
+            f"  {attempt.duration_s * 1000:>6.0f} ms  {attempt.status or '---'}  "
         )
+        yield from wrapped(
+            f"{_result(attempt)}{_EXTRA[attempt.extra]}", "       ", first=head
+        ).split("\n")
         if attempt.answer:
             for line in attempt.answer.decode(errors="replace").splitlines():
                 yield f"       | {printable(line)}"
+    if (step := after_last_attempt(detail, unfaithful)) is not None:
+        yield from wrapped(sentence(step), "    ", first="  next: ").split("\n")
 
 
 _EXTRA: Final[Mapping[str | None, str]] = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from relayd.cli.terminal import printable, wrapped
+from relayd.cli.terminal import printable, sentence, wrapped
 from relayd.cli.text.event import unfaithful_lines
 from relayd.queue.snapshot_values import EventDetail
 from relayd.views.explanation import Explanation
@@ -31,8 +31,10 @@ def explanation_lines(event: EventDetail, explained: Sequence[Explanation]) -> I
     for each in explained:
         yield ""
         yield click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome))
-        lead = "not wanted: " if each.outcome in {"not_matched", "inactive"} else ""
+        lead = "not matched: " if each.outcome in {"not_matched", "inactive"} else ""
         yield wrapped(f"{lead}{each.reason}.", "  ")
+        if each.next_step is not None:
+            yield wrapped(sentence(each.next_step), "    ", first="  next: ")
     if not explained:
         yield ""
-        yield "There is no subscription."
+        yield "No subscriptions."

@@ -40,6 +40,14 @@ HOLD_ADVICE: Final = {
 }
 """Why a subscription is held, and what releases its deliveries; `{name}` is its name."""
 
+HOLD_COMMANDS: Final = {
+    Hold.PAUSED: "relayd resume {name}",
+    Hold.GONE: "relayd resume {name}",
+    Hold.INACTIVE: None,
+    Hold.REMOVED: "relayd rename {name} NEW",
+}
+"""The command that ends a hold; None where it takes a change of the configuration. `{name}` is its name."""
+
 RENAMED_HOLDS: Final = {
     Hold.INACTIVE: "it has active: false in the configuration",
     Hold.REMOVED: "it is gone from the configuration",

@@ -1,16 +1,18 @@
 """How everything stands, for people."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import click
 
-from relayd.cli.terminal import printable, wrapped
-from relayd.cli.text.holds import HOLD_STATES
+from relayd.cli.terminal import deliveries_in_words, printable, wrapped
+from relayd.cli.text.holds import HOLD_ADVICE, HOLD_STATES
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
 from relayd.core.absence import Absence
 from relayd.core.endpoint import Health, endpoint_name
+from relayd.core.hold import Hold
+from relayd.core.summary import concerns, summary
 from relayd.queue.overview_values import (
     Contents,
     EndpointStanding,
@@ -18,8 +20,9 @@ from relayd.queue.overview_values import (
     SubscriptionStanding,
     Tally,
 )
+from relayd.views.in_force import Answer, in_force_words
 from relayd.views.moments import about, clock_time
-from relayd.views.status import Live, bucket_of, endpoint_state
+from relayd.views.status import Live, bucket_of, endpoint_state, facts_of
 
 _ABSENT: Final = {
     Absence.NOT_RUNNING: "relayd is not running: this is what its queue says.",
@@ -35,8 +38,20 @@ def status_lines(
     now: float,
     *,
     absence: Absence = Absence.NOT_RUNNING,
+    in_force: Answer | None = None,
+    due: Mapping[str, int] | None = None,
 ) -> Iterator[str]:
-    """Yield how everything stands, for a person. `absence` says why nothing is `live`."""
+    """Yield how everything stands, for a person: one line of summary first.
+
+    `absence` says why nothing is `live`, `in_force` is the daemon's answer to that command, `due`
+    counts what is due at each URL.
+    """
+    facts = facts_of(overview, live, now, absence=absence, in_force=in_force)
+    bad = next(concerns(facts), None) is not None
+    colour = "green" if not bad else "red" if any(e.alarm for e in concerns(facts)) else "yellow"
+    yield click.style(wrapped(summary(facts)), fg=colour, bold=True)
+    for sentence in in_force_words(in_force):
+        yield click.style(wrapped(sentence, "    ", first="  "), fg="yellow")
     if live is None:
         yield click.style(_ABSENT[absence], fg="red")
     else:
@@ -44,10 +59,10 @@ def status_lines(
         yield f"relayd {live['version']}, up {since} (pid {live['pid']})"
     for endpoint in overview.endpoints:
         yield ""
-        yield from _endpoint_lines(endpoint, live, now)
+        yield from _endpoint_lines(endpoint, live, now, (due or {}).get(endpoint.url, 0))
     if not overview.endpoints:
         yield ""
-        yield "There is no subscription."
+        yield "No subscriptions."
     yield ""
     for source in [] if live is None else live["sources"]:
         if source["waits_for"] is None:
@@ -63,12 +78,21 @@ def status_lines(
     yield from _queue_lines(overview, live, path)
 
 
-def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -> Iterator[str]:
+def _endpoint_lines(
+    endpoint: EndpointStanding, live: Live | None, now: float, due: int
+) -> Iterator[str]:
     yield click.style(printable(endpoint_name(endpoint.url)), bold=True)
     colour = {"healthy": "green", "failing": "red"}.get(endpoint_state(endpoint, now), "yellow")
     yield click.style(wrapped(_health_words(endpoint, now), "  "), fg=colour)
+    active = [each.name for each in endpoint.subscriptions if each.hold is None]
+    if endpoint.health.failures and active:
+        yield wrapped(
+            f"next: `relayd test {active[0]}` tries it now, and says what to do", "    ", first="  "
+        )
     for each in endpoint.subscriptions:
         yield wrapped(_waiting_words(each, now), "      ", first="  ")
+        for advice in _advice(each):
+            yield click.style(wrapped(advice, "      ", first="    "), fg="yellow")
     bucket = bucket_of(endpoint, live)
     if bucket is not None:
         yield (
@@ -76,6 +100,8 @@ def _endpoint_lines(endpoint: EndpointStanding, live: Live | None, now: float) -
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
             f" {bucket['allowed_in_flight']} in flight"
         )
+        if (held_back := _rate_words(endpoint, bucket, due, now)) is not None:
+            yield wrapped(held_back, "    ", first="  ")
     tallies = endpoint.tallies
     yield wrapped(_tally_words(tallies.last_hour), "    ", first="  last hour: ")
     yield wrapped(_tally_words(tallies.last_day), "    ", first="  last day:  ")
@@ -111,9 +137,9 @@ def _failed_words(health: Health) -> str:
 def _waiting_words(each: SubscriptionStanding, now: float) -> str:
     held = f" is {HOLD_STATES[each.hold]}" if each.hold is not None else ""
     if not each.waiting or each.oldest_accepted_at is None:
-        return f"{each.name}{held}: nothing waits"
-    words = f"{each.name}{held}: {each.waiting:,} wait, the oldest"
-    words += f" since {about(now - each.oldest_accepted_at)}"
+        return f"{each.name}{held}: nothing pending"
+    words = f"{each.name}{held}: {each.waiting:,} pending, oldest"
+    words += f" {about(now - each.oldest_accepted_at)}"
     if each.behind:
         words += f"; {each.behind:,} of them are behind others in their order"
     if each.blocking:
@@ -126,6 +152,44 @@ def _waiting_words(each: SubscriptionStanding, now: float) -> str:
         return words
     coming = each.next_due_at - now
     return f"{words}; next attempt " + (f"in {about(coming)}" if coming > 0 else "is due")
+
+
+def _advice(each: SubscriptionStanding) -> Iterator[str]:
+    """Yield what is to be done about what does not go on by itself: a sentence each."""
+    name = printable(each.name)
+    if each.hold is Hold.REMOVED:
+        left = "its backlog" if each.waiting else "its exhausted deliveries"
+        if each.waiting and each.exhausted:
+            left = f"its backlog and {each.exhausted:,} exhausted"
+        yield (
+            f"put it back and `relayd reload`, or `relayd rename {name} NEW` hands {left} over to"
+            f" another name"
+            + (f"; `relayd cancel {name}` gives the backlog up" if each.waiting else "")
+        )
+        return
+    if each.hold is not None and (each.waiting or each.hold is Hold.GONE):
+        yield HOLD_ADVICE[each.hold].format(name=name)
+    if each.exhausted:
+        yield (
+            f"{each.exhausted:,} exhausted: `relayd replay {name} --state exhausted` sends"
+            f" {'it' if each.exhausted == 1 else 'them'} again"
+        )
+
+
+def _rate_words(
+    endpoint: EndpointStanding, bucket: Mapping[str, Any], due: int, now: float
+) -> str | None:
+    """Say what the rate limit holds back, and until when; None where it holds nothing back."""
+    beyond = due - int(bucket["tokens"])
+    refill_per_s = bucket.get("refill_per_s")
+    # A failing one gets one attempt at a time, and one that asked to wait none: neither is the limit's.
+    if beyond <= 0 or not refill_per_s or endpoint_state(endpoint, now) != "healthy":
+        return None
+    until = now + beyond / refill_per_s
+    return (
+        f"{due:,} due: the rate limit holds {beyond:,} back, the last until about"
+        f" {clock_time(until)} (in {about(until - now)})"
+    )
 
 
 def _tally_words(tally: Tally) -> str:
@@ -165,7 +229,7 @@ def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[s
     oldest = queue.oldest_event_at
     since = "" if oldest is None else f" of events since {clock_time(oldest)[:10]}"
     yield wrapped(
-        f"queue: {queue.deliveries:,} deliveries{since}, of which {queue.waiting:,} wait;"
+        f"queue: {deliveries_in_words(queue.deliveries)}{since}, {queue.waiting:,} pending;"
         f" {format_size(queue.size_bytes)} in {path}",
         "  ",
         first="",

@@ -41,7 +41,7 @@ _LAST_RELEASE = """
 SELECT max(release) FROM (
   SELECT max(release) AS release FROM subscriptions
   UNION ALL SELECT max(release) FROM endpoints
-  UNION ALL SELECT max(release_seen) FROM deliveries INDEXED BY deliveries_releasable
+  UNION ALL SELECT max(max(release_seen), -min(release_seen)) FROM deliveries INDEXED BY deliveries_releasable
     WHERE state = 'retrying')"""
 
 
@@ -160,17 +160,18 @@ def _placed(
 
 def reject(
     db: sqlite3.Connection, rejected: Sequence[RejectedRow], *, now: float
-) -> list[RejectedRow]:
+) -> list[tuple[int, RejectedRow]]:
     """Keep rows that cannot be events, with the reason, for the operator to fix.
 
-    Returns those that are new. The others are on the list already, or were: a row stays in its
+    Returns those that are new, with their numbers on the list. The others are on the list already, or were: a row stays in its
     spool until it is deleted there, and may be read again after a crash.
     """
-    return [
-        each
-        for each in rejected
-        if db.execute(_INSERT_REJECTED, _rejected_values(each, now)).rowcount > 0
-    ]
+    new = []
+    for each in rejected:
+        cursor = db.execute(_INSERT_REJECTED, _rejected_values(each, now))
+        if cursor.rowcount > 0 and cursor.lastrowid is not None:
+            new.append((cursor.lastrowid, each))
+    return new
 
 
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:

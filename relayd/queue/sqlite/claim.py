@@ -39,18 +39,19 @@ SELECT 0, due_at, seq FROM (
 _OPERATOR = "SELECT release FROM subscriptions WHERE id = :subscription_id"
 
 # Two seeks, since the operator's releases know no step. What is due anyway is among what they find:
-# :n rows hold enough of either.
+# :n rows hold enough of either. What was released alone has a number below 0, and comes first.
 _RELEASED = """
 SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 0 AND release_seen < max(:recovery, :operator)
+    AND state = 'retrying' AND behind IS NULL AND recovery_used = 0
+    AND release_seen < max(:recovery, :operator)
     ORDER BY release_seen, due_at LIMIT :n)
 UNION ALL
 SELECT due_at, seq, release_seen, recovery_used FROM (
   SELECT due_at, seq, release_seen, recovery_used
   FROM deliveries INDEXED BY deliveries_releasable WHERE subscription_id = :subscription_id
-    AND state = 'retrying' AND recovery_used = 1 AND release_seen < :operator
+    AND state = 'retrying' AND behind IS NULL AND recovery_used = 1 AND release_seen < :operator
     ORDER BY release_seen, due_at LIMIT :n)
 """
 
@@ -133,8 +134,6 @@ def _released(
 ) -> Iterator[tuple[float, int, Extra]]:
     """Yield what is not due and was released: its time, its number, and by what."""
     [(operator,)] = db.execute(_OPERATOR, parameters)
-    if not (operator or want.recovery):
-        return
     rows = db.execute(_RELEASED, {**parameters, "operator": operator})
     for due_at, seq, release_seen, recovery_used in rows:
         if due_at <= want.now or seq in want.busy:

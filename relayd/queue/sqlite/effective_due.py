@@ -7,9 +7,9 @@ its subscription `s`, and its endpoint `p`, which may be missing (LEFT JOIN).
 
 RELEASED_AT = """
 CASE WHEN d.state = 'retrying' THEN
-  CASE WHEN d.release_seen < s.release THEN s.released_at
+  CASE WHEN d.release_seen < s.release THEN coalesce(s.released_at, d.scheduled_at)
        WHEN d.recovery_used = 0 AND d.release_seen < p.release THEN p.released_at END END"""
-"""When it was released, NULL where it was not."""
+"""When it was released, NULL where it was not; before that where it was released alone: that time is not kept."""
 
 HELD_UNTIL = "coalesce(p.held_until, 0.0)"
 

@@ -9,30 +9,22 @@ all of them.
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
 
 import structlog
-import trio
 
 from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
-from relayd.core.own_events import (
-    EXHAUSTED,
-    OutboxRow,
-    OwnEvent,
-    after_exhaustion,
-    after_rejection,
-)
-from relayd.database import Database, Work
+from relayd.core.own_events import EXHAUSTED, HELD, Report, after_exhaustion, after_rejection
+from relayd.database import Database
 from relayd.queue.interface import QueueUnavailable
-from relayd.queue.sqlite import accept, claim, outbox, record, subscriptions
-from relayd.queue.sqlite.errors import queue_error
-from relayd.queue.sqlite.group_commit import Group
+from relayd.queue.sqlite import accept, claim, notices, record, subscriptions
+from relayd.queue.sqlite.group_commit import Group, Submission
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
+from relayd.queue.sqlite.own_events import OwnEventsPath
 from relayd.queue.sqlite.rejected_limit import remove_oldest, takes_too_much
 from relayd.queue.sqlite.releases import Releases
 from relayd.queue.values import (
@@ -40,19 +32,15 @@ from relayd.queue.values import (
     Recording,
     Want,
 )
-from relayd.sqlite_errors import DatabaseError
 
 _log = structlog.get_logger()
-
-T = TypeVar("T")
 
 _ACCEPT_LIMIT = 64  # calls that share one transaction; a spool's call brings hundreds of events
 _CLAIM_LIMIT = 256
 _RECORD_LIMIT = 512
-_OUTBOX_LIMIT = 100
 
 
-class EventPath:
+class EventPath(OwnEventsPath):
     """The way of an event through the open queue: see `interface.QueueWriter`."""
 
     def __init__(
@@ -65,19 +53,13 @@ class EventPath:
         numbers: accept.Numbers,
         clock: Callable[[], float],
     ) -> None:
+        super().__init__(writer, reader, clock)
         self.tag = tag
-        self._writer = writer
-        self._reader = reader
         self._looks = looks
         self._numbers = numbers
-        self._clock = clock
         self._subscription_ids: dict[str, int] = {}
         self._holds: Mapping[str, Hold | None] = {}
-        self._own_types: frozenset[str] = frozenset()
         self._releases = Releases(numbers)
-        # Set at the start, since a process that was killed may have left something.
-        self._outbox_filled = trio.Event()
-        self._outbox_filled.set()
         self._accepting = Group(self._accept_all, _ACCEPT_LIMIT)
         self._claiming = Group(self._claim_all, _CLAIM_LIMIT)
         self._recording = Group(self._record_all, _RECORD_LIMIT)
@@ -113,9 +95,9 @@ class EventPath:
         """Return what was last known of each endpoint, by URL."""
         return await self._read(read_health)
 
-    async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
+    def accept(self, news: Sequence[NewEvent]) -> Submission[list[Acceptance]]:
         """Make events durable, with all of their deliveries, and say what became of each."""
-        return await self._accepting.submit(news)
+        return self._accepting.submit(news)
 
     async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
         news = [new for call in calls for new in call]
@@ -145,11 +127,11 @@ class EventPath:
 
         def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
             new = accept.reject(db, rejected, now=now)
-            return new, outbox.put(db, after_rejection(new, now), self._own_types)
+            told = notices.report(db, after_rejection(new, now), self._own_types, now=now)
+            return [row for _, row in new], told
 
         new, told = await self._write(work, grows=True)
-        if told:
-            self._outbox_filled.set()
+        self._filled(told)
         for source in dict.fromkeys(each.source for each in new):
             await self._keep_rejected_within(source, most_bytes)
         return new
@@ -178,42 +160,38 @@ class EventPath:
                     " oldest of it was removed: `relayd rejected list` shows the newest",
                 )
 
-    async def claim(self, want: Want) -> Claim:
+    def claim(self, want: Want) -> Submission[Claim]:
         """Find deliveries that are due."""
-        return await self._claiming.submit(want)
+        return self._claiming.submit(want)
 
     async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
         return await self._read(
             lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
         )
 
-    async def record(self, recording: Recording) -> bool:
+    def record(self, recording: Recording) -> Submission[bool]:
         """Write what came of an attempt, and say whether its delivery stands as was decided."""
-        return await self._recording.submit(recording)
+        return self._recording.submit(recording)
 
     async def _record_all(self, recordings: Sequence[Recording]) -> list[bool]:
         gone = any(recording.record.outcome.gone for recording in recordings)
+        speaking = any(recording.own_events for recording in recordings)
 
         def work(db: sqlite3.Connection) -> tuple[list[bool], int, Mapping[str, Hold | None]]:
-            results = record.record(db, recordings)
-            own_events = [
-                event
-                for recording, as_decided in zip(recordings, results, strict=True)
-                for event in recording.own_events
-                # The operator has cancelled it meanwhile, or replayed it: it is not given up.
-                if as_decided or event.type != EXHAUSTED
-            ]
-            told = outbox.put(db, own_events, self._own_types) if own_events else 0
+            results, held = record.record(db, recordings)
+            told = 0
+            if speaking:
+                reports = _reports(recordings, results, held)
+                told = notices.report(db, reports, self._own_types, now=self._clock())
             return results, told, subscriptions.read_holds(db) if gone else self._holds
 
         results, told, holds = await self._write(work)
         if gone:
             self._holds = holds
-        if told:
-            self._outbox_filled.set()
+        self._filled(told)
         return results
 
-    async def quarantine(self, seq: int, detail: str, *, keeps_place: bool = False) -> bool:
+    async def quarantine(self, seq: int, detail: str) -> bool:
         """End a delivery whose attempt cannot be recorded, and keep `detail` as the reason.
 
         Returns whether it had not ended before; then `relayd.delivery.exhausted` is durable with it.
@@ -221,59 +199,46 @@ class EventPath:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> tuple[bool, int]:
-            ended = record.quarantine(db, seq, detail, now=now, keeps_place=keeps_place)
+            ended = record.quarantine(db, seq, detail, now=now)
             if ended is None:
                 return False, 0
             own_events = after_exhaustion(
                 delivery_id(self.tag, seq),
                 now,
-                event_id=ended.event_id,
                 event_type=ended.event_type,
                 subscription=ended.subscription,
                 attempts=ended.attempts,
                 last_failure=detail,
             )
-            return True, outbox.put(db, own_events, self._own_types)
+            return True, notices.report(db, own_events, self._own_types, now=now)
 
         ended, told = await self._write(work)
-        if told:
-            self._outbox_filled.set()
+        self._filled(told)
         return ended
 
     async def record_health(
-        self, url: str, health: Callable[[], Health], own_events: Sequence[OwnEvent]
+        self, url: str, health: Callable[[], Health], own_events: Sequence[Report]
     ) -> None:
         """Write an endpoint's health, as it is when it is written, and what relayd has to say of it."""
 
         def work(db: sqlite3.Connection) -> int:
             write_health(db, {url: health()})
-            return outbox.put(db, own_events, self._own_types)
+            return notices.report(db, own_events, self._own_types, now=self._clock())
 
-        if await self._write(work):
-            self._outbox_filled.set()
+        self._filled(await self._write(work))
 
-    async def outbox(self) -> Sequence[OutboxRow]:
-        """Return the first of relayd's own events on their way in, once there are some."""
-        while True:
-            # Off before the look: what is put there meanwhile sets it again.
-            await self._outbox_filled.wait()
-            self._outbox_filled = trio.Event()
-            if rows := await self._read(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
-                self._outbox_filled.set()
-                return rows
 
-    async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
-        """Remove own events that were accepted."""
-        await self._write(lambda db: outbox.remove(db, rows))
+def _reports(
+    recordings: Sequence[Recording], as_decided: Sequence[bool], held: Sequence[int]
+) -> list[Report]:
+    """Return the own events that hold true, now that it is known what was written.
 
-    async def _write(self, work: Work[T], *, grows: bool = False) -> T:
-        try:
-            return await self._writer.write(work, grows=grows)
-        except DatabaseError as error:
-            raise queue_error(error) from error
-
-    async def _read(self, work: Work[T]) -> T:
-        try:
-            return await self._reader.run(work)
-        except DatabaseError as error:
-            raise queue_error(error) from error
+    `held` are the places of the recordings whose 410 began a hold. Where the operator has cancelled or
+    replayed a delivery meanwhile, it is not given up.
+    """
+    return [
+        event
+        for place, recording in enumerate(recordings)
+        for event in recording.own_events
+        if (as_decided[place] or event.type != EXHAUSTED) and (place in held or event.type != HELD)
+    ]

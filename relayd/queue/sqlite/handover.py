@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from relayd.queue.sqlite import order
+from relayd.queue.sqlite import notices, order
 from relayd.queue.sqlite.subscriptions import hand_over_holds
 from relayd.queue.values import HandoverStep
 
@@ -28,7 +28,7 @@ WHERE seq BETWEEN :first AND :through AND subscription_id = :old
   AND (order_key IS NULL OR order_key NOT IN (SELECT value FROM json_each(:busy_keys)))
   AND NOT EXISTS (SELECT 1 FROM deliveries o
     WHERE o.event_seq = deliveries.event_seq AND o.subscription_id = :new)
-RETURNING due_at IS NOT NULL, CASE state WHEN 'retrying' THEN release_seen END, order_key"""
+RETURNING seq, due_at IS NOT NULL, order_key"""
 
 _LEFT = """
 SELECT due_at IS NOT NULL AND seq IN (SELECT value FROM json_each(:in_flight))
@@ -40,6 +40,10 @@ _BUSY_KEYS = """
 SELECT json_group_array(DISTINCT order_key) FROM deliveries
 WHERE subscription_id = :old AND order_key IS NOT NULL
   AND seq IN (SELECT value FROM json_each(:in_flight))"""
+
+_RELEASED = """
+SELECT count(*) FROM json_each(:moved) AS moved CROSS JOIN deliveries d ON d.seq = moved.value
+WHERE d.state = 'retrying' AND d.behind IS NULL AND d.release_seen < :newest"""
 
 _OLD = """
 SELECT o.release, o.url <> n.url OR coalesce(o.made_with <> n.made_with, 0), n.release
@@ -84,16 +88,20 @@ def hand_over(
     values |= {"release": release, "another": another}
     # With the first of the deliveries: what is held must not go out.
     holds_moved = hand_over_holds(db, old, new)
+    notices.rename(db, *_names(db, old, new))
     moved = db.execute(_MOVE, values).fetchall()
     keys = dict.fromkeys(key for *_, key in moved if key is not None)
+    # An exhausted one blocks where it is now only as the configuration says there.
+    order.leave(db, (seq for seq, due, key in moved if key is not None and not due))
     order.settle(db, ((number, key) for number in (old, new) for key in keys))
     if moved and (release or another):
         db.execute(_RELEASE, values)
         newest = max(newest, 1)
     left = db.execute(_LEFT, values).fetchall()
     busy = sum(flag for (flag,) in left)
-    waiting = sum(flag for flag, _, _ in moved)
-    released = sum(seen is not None and seen < newest for _, seen, _ in moved)
+    waiting = sum(flag for _, flag, _ in moved)
+    values |= {"moved": json.dumps([seq for seq, *_ in moved]), "newest": newest}
+    [(released,)] = db.execute(_RELEASED, values)
     return HandoverStep(
         moved=len(moved),
         waiting=waiting,
@@ -104,3 +112,8 @@ def hand_over(
         kept=len(left) - busy,
         holds_moved=holds_moved,
     )
+
+
+def _names(db: sqlite3.Connection, *numbers: int) -> list[str]:
+    find = "SELECT name FROM subscriptions WHERE id = ?"
+    return [db.execute(find, (number,)).fetchone()[0] for number in numbers]

@@ -1,4 +1,4 @@
-"""What the operator does to deliveries: replay, cancel, backfill.
+"""What the operator does to deliveries: replay, retry, cancel, backfill.
 
 Each is a function of one transaction over a bounded number of rows, and looks at the rows anew: it
 changes only what is still as it must be. So a command that was cut off half-way can be given again,
@@ -25,9 +25,18 @@ def _states(change: Change) -> str:
 _REPLAY = f"""
 UPDATE deliveries
 SET state = '{TRANSITIONS[State.EXHAUSTED, Change.REPLAY]}', step = 0, recovery_used = 0,
-  scheduled_at = :now, due_at = :due_at, ended_at = NULL
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND state IN ({_states(Change.REPLAY)})
+  release_seen = 0, scheduled_at = :now, due_at = :due_at, ended_at = NULL
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND (state IN ({_states(Change.REPLAY)})
+  OR :delivered AND state IN ({_states(Change.RESEND)}))
 RETURNING subscription_id"""  # noqa: S608 - constants of our own
+
+# What is behind another one in its order keeps its turn: no claim finds it. What is pending needs no
+# release, and keeps its number, which Numbers reads of retries alone.
+_RETRY = f"""
+UPDATE deliveries SET state = state,
+  release_seen = CASE state WHEN '{State.RETRYING}' THEN -:release ELSE release_seen END
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND due_at IS NOT NULL
+RETURNING subscription_id, state = '{State.RETRYING}'"""  # noqa: S608 - constants of our own
 
 _CANCEL = f"""
 UPDATE deliveries
@@ -49,11 +58,36 @@ VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?)"""  # noqa: S608 - a constant of
 
 
 def replay(
-    db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, now: float
+    db: sqlite3.Connection,
+    ids: Mapping[str, int],
+    seqs: Sequence[int],
+    *,
+    now: float,
+    delivered: bool = False,
 ) -> Changed:
-    """Make ended deliveries due again, with their whole retry schedule; attempts go on counting."""
-    values = {"now": now, "due_at": now - FRESH_FOR_S, "seqs": json.dumps(list(seqs))}
+    """Make ended deliveries due again, with their whole retry schedule; attempts go on counting.
+
+    What was delivered is sent again only with `delivered`.
+    """
+    values = {
+        "now": now,
+        "due_at": now - FRESH_FOR_S,
+        "seqs": json.dumps(list(seqs)),
+        "delivered": delivered,
+    }
     return _changed(db.execute(_REPLAY, values).fetchall(), ids)
+
+
+def retry(
+    db: sqlite3.Connection, ids: Mapping[str, int], seqs: Sequence[int], *, release: int
+) -> Changed:
+    """Release those of these deliveries that are retries by the number `release`, each alone.
+
+    Returns how many, and the subscriptions of all that wait.
+    """
+    rows = db.execute(_RETRY, {"release": release, "seqs": json.dumps(list(seqs))}).fetchall()
+    waiting = _changed([(number,) for number, _ in rows], ids)
+    return Changed(sum(retrying for _, retrying in rows), waiting.subscriptions)
 
 
 def cancel(

@@ -2,20 +2,23 @@
 
 Those that have the key now are in the order, by their numbers, and all but the first are `behind`,
 which no claim finds. What ends leaves the order, and then the next one has its turn: in the same
-transaction, so that a kill leaves exactly one first. An exhausted one that is to hold the others
-stays in the order, until it is replayed with success or cancelled.
+transaction, so that a kill leaves exactly one first. An exhausted one of a subscription that
+`keeps_place`, as it was declared last, stays in the order until it is replayed with success or
+cancelled, and blocks the others.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 _TAKEN = """
 SELECT 1 FROM deliveries INDEXED BY deliveries_in_order
 WHERE subscription_id = ? AND order_key = ? LIMIT 1"""
 
 _PLACE = """
-SELECT subscription_id, order_key FROM deliveries
-WHERE seq = ? AND order_key IS NOT NULL AND due_at IS NULL AND (state <> 'exhausted' OR NOT ?)"""
+SELECT d.subscription_id, d.order_key FROM deliveries d
+JOIN subscriptions s ON s.id = d.subscription_id
+WHERE d.seq = ? AND d.order_key IS NOT NULL AND d.due_at IS NULL
+  AND (d.state <> 'exhausted' OR NOT s.keeps_place)"""
 
 _LEAVE = "UPDATE deliveries SET order_key = NULL, behind = NULL WHERE seq = ?"
 
@@ -33,7 +36,7 @@ _BLOCKING = """
 SELECT d.seq FROM subscriptions s
 CROSS JOIN deliveries d INDEXED BY deliveries_blocking
   ON d.subscription_id = s.id AND d.order_key IS NOT NULL AND d.state = 'exhausted'
-WHERE s.name IN (SELECT value FROM json_each(?)) ORDER BY d.seq"""
+WHERE NOT s.keeps_place ORDER BY d.seq"""
 
 
 def is_taken(db: sqlite3.Connection, subscription_id: int, key: str) -> bool:
@@ -41,13 +44,13 @@ def is_taken(db: sqlite3.Connection, subscription_id: int, key: str) -> bool:
     return db.execute(_TAKEN, (subscription_id, key)).fetchone() is not None
 
 
-def leave(db: sqlite3.Connection, seqs: Iterable[int], *, keeps_place: bool = False) -> None:
+def leave(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
     """Take those of the deliveries that have ended out of their orders, and give the next one its turn.
 
-    With `keeps_place` an exhausted one stays, and blocks those behind it.
+    An exhausted one stays where its subscription `keeps_place`.
     """
     for seq in seqs:
-        place = db.execute(_PLACE, (seq, keeps_place)).fetchone()
+        place = db.execute(_PLACE, (seq,)).fetchone()
         if place is not None:
             db.execute(_LEAVE, (seq,))
             db.execute(_NEXT, {"subscription": place[0], "key": place[1]})
@@ -61,6 +64,6 @@ def settle(db: sqlite3.Connection, places: Iterable[tuple[int, str]]) -> None:
         db.execute(_NEXT, values)
 
 
-def blocking(db: sqlite3.Connection, names: str) -> Sequence[int]:
-    """Return the exhausted deliveries that block others, of the subscriptions in a JSON list."""
-    return [seq for (seq,) in db.execute(_BLOCKING, (names,))]
+def leave_blocking(db: sqlite3.Connection) -> None:
+    """Take out the exhausted ones that stayed in their orders, where none may any more."""
+    leave(db, [seq for (seq,) in db.execute(_BLOCKING)])

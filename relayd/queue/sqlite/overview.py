@@ -27,11 +27,11 @@ from relayd.queue.sqlite.statistics import read_tallies
 # is two seeks in the one that does (as `effective_due` has it for a single delivery).
 _OPERATORS = """
 FROM deliveries d INDEXED BY deliveries_releasable
-WHERE d.subscription_id = s.id AND d.state = 'retrying'
+WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
   AND d.recovery_used IN (0, 1) AND d.release_seen < s.release"""
 _RECOVERIES = """
 FROM deliveries d INDEXED BY deliveries_releasable
-WHERE d.subscription_id = s.id AND d.state = 'retrying'
+WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
   AND d.recovery_used = 0 AND d.release_seen < p.release AND d.release_seen >= s.release"""
 
 _WAITING = f"""
@@ -42,7 +42,7 @@ SELECT s.name, count(*), min(d.seq), total(d.behind),
      WHERE o.subscription_id = b.subscription_id AND o.order_key = b.order_key AND o.seq > b.seq)),
   max({HELD_UNTIL}, min(
     min(CASE WHEN d.behind IS NULL THEN d.due_at END),
-    coalesce((SELECT s.released_at {_OPERATORS} LIMIT 1), 9e9),
+    coalesce((SELECT coalesce(s.released_at, d.scheduled_at) {_OPERATORS} LIMIT 1), 9e9),
     coalesce((SELECT p.released_at {_RECOVERIES} LIMIT 1), 9e9)))
 FROM subscriptions s
 CROSS JOIN deliveries d INDEXED BY deliveries_waiting
@@ -62,22 +62,36 @@ LEFT JOIN endpoints p ON p.url = s.url
 WHERE s.hold IS NULL
 GROUP BY s.url"""  # noqa: S608 - made of texts of our own
 
+# Of all that have ended, these alone are in the index.
+_EXHAUSTED = """
+SELECT s.name, count(*), sum({ended})
+FROM deliveries d INDEXED BY deliveries_given_up JOIN subscriptions s ON s.id = d.subscription_id
+WHERE d.state IN ('exhausted', 'cancelled') AND d.state = 'exhausted' GROUP BY s.id"""
+
+_REJECTED_SINCE = "SELECT count(*) FROM rejected INDEXED BY rejected_listed WHERE rejected_at >= ?"
+
 _OLDEST_EVENT = "SELECT min(accepted_at) FROM events INDEXED BY events_listed"
 
 _ACCEPTED = """
 SELECT e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.seq = ?"""
 
 
-def read_overview(reading: Reading, path: Path, *, now: float) -> Overview:
-    """Read how everything stands. `now` is in Unix seconds."""
-    standings = _subscriptions(reading)
+def read_overview(
+    reading: Reading, path: Path, *, now: float, since: float | None = None
+) -> Overview:
+    """Read how everything stands. `now` is in Unix seconds.
+
+    What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given: it
+    reads each exhausted delivery that is kept.
+    """
+    standings = _subscriptions(reading, since)
     health = read_health(reading.db)
     tallies = read_tallies(reading.db, now=now)
     nothing = Tallies(Tally(), Tally())
-    # One that is gone from the configuration is shown as long as something waits for it.
+    # One that is gone from the configuration is shown as long as something is left of it to be done.
     shown: defaultdict[str, list[SubscriptionStanding]] = defaultdict(list)
     for each in standings:
-        if each.hold is not Hold.REMOVED or each.waiting:
+        if each.hold is not Hold.REMOVED or each.waiting or each.exhausted:
             shown[each.url].append(each)
     return Overview(
         endpoints=tuple(
@@ -89,7 +103,7 @@ def read_overview(reading: Reading, path: Path, *, now: float) -> Overview:
             )
             for url, subscriptions in sorted(shown.items())
         ),
-        queue=_queue(reading, path, sum(each.waiting for each in standings)),
+        queue=_queue(reading, path, sum(each.waiting for each in standings), since),
     )
 
 
@@ -99,13 +113,17 @@ def count_due(reading: Reading, *, now: float) -> dict[str, int]:
     return {url: count for url, count in rows if count}
 
 
-def _subscriptions(reading: Reading) -> list[SubscriptionStanding]:
+def _subscriptions(reading: Reading, since: float | None) -> list[SubscriptionStanding]:
+    ended = "0" if since is None else "d.ended_at >= :since"
+    found = reading.db.execute(_EXHAUSTED.format(ended=ended), {"since": since})
+    exhausted = {name: rest for name, *rest in found}
     waiting = {name: rest for name, *rest in reading.db.execute(_WAITING)}
     standings: list[SubscriptionStanding] = []
     for known in reading.subscriptions.values():
         count, oldest, behind, blocking, next_due_at = waiting.get(
             known.name, (0, None, 0, 0, None)
         )
+        given_up, given_up_since = exhausted.get(known.name, (0, 0))
         accepted_at = None
         if oldest is not None:
             [accepted_at] = reading.db.execute(_ACCEPTED, (oldest,)).fetchone()
@@ -119,17 +137,22 @@ def _subscriptions(reading: Reading) -> list[SubscriptionStanding]:
                 next_due_at=None if known.hold is not None else next_due_at,
                 behind=int(behind),
                 blocking=blocking,
+                exhausted=given_up,
+                exhausted_since=given_up_since,
             )
         )
     return standings
 
 
-def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
+def _queue(reading: Reading, path: Path, waiting: int, since: float | None) -> QueueStanding:
     def number(sql: str) -> int:
         [value] = reading.db.execute(sql).fetchone()
         return int(value)
 
     page_bytes = number("PRAGMA page_size")
+    rejected_since = 0
+    if since is not None:
+        [rejected_since] = reading.db.execute(_REJECTED_SINCE, (since,)).fetchone()
     [oldest_event_at] = reading.db.execute(_OLDEST_EVENT).fetchone()
     return QueueStanding(
         size_bytes=_size(path) + _size(Path(f"{path}-wal")),
@@ -141,6 +164,7 @@ def _queue(reading: Reading, path: Path, waiting: int) -> QueueStanding:
         rejected=number("SELECT count(*) FROM rejected"),
         contents=read_contents(reading.db),
         removed=tuple(read_removed(reading.db)),
+        rejected_since=rejected_since,
     )
 
 

@@ -110,11 +110,23 @@ class Queue(EventPath):
 
         return await self._write(work, grows=True)
 
-    async def replay(self, seqs: Sequence[int]) -> Changed:
-        """Make ended deliveries due again, with their whole retry schedule."""
+    async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
+        """Make ended deliveries due again; with `delivered` also those that were delivered."""
         return await self._write(
-            lambda db: operate.replay(db, self._subscription_ids, seqs, now=self._clock())
+            lambda db: operate.replay(
+                db, self._subscription_ids, seqs, now=self._clock(), delivered=delivered
+            )
         )
+
+    async def retry(self, seqs: Sequence[int]) -> Changed:
+        """Release those of these deliveries that are retries, each alone.
+
+        Returns how many, and the subscriptions of all of these that wait.
+        """
+        with self._releases.being_written() as release:
+            return await self._write(
+                lambda db: operate.retry(db, self._subscription_ids, seqs, release=release)
+            )
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         """End waiting deliveries. An attempt that is under way may still deliver one of them."""

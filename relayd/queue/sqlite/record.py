@@ -17,21 +17,25 @@ INSERT INTO attempts
   (delivery_seq, number, started_at, duration_s, status, failure, detail, answer, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+# As `core.release.seen_after` has it.
+_SEEN = "CASE WHEN release_seen < -{newest} THEN release_seen ELSE {newest} END"
+
 # What the operator did while the attempt was under way stands (a cancelled one stays cancelled, a
 # replayed one keeps its new schedule), but for one that succeeded: it was delivered.
 _MAY_SUCCEED = ", ".join(f"'{state}'" for state in sorted(origins(Change.SUCCEED)))
 _UPDATE_DELIVERY = f"""
 UPDATE deliveries
-SET state = ?, attempts = ?, step = ?, scheduled_at = ?, due_at = ?, ended_at = ?,
-  release_seen = ?, recovery_used = 0
-WHERE seq = ? AND (state = ? AND step = ? AND (state <> '{State.PENDING}' OR due_at = ?)
-  OR ? AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
+SET state = ?1, attempts = ?2, step = ?3, scheduled_at = ?4, due_at = ?5, ended_at = ?6,
+  release_seen = {_SEEN.format(newest="?7")}, recovery_used = 0
+WHERE seq = ?8 AND (state = ?9 AND step = ?10 AND (state <> '{State.PENDING}' OR due_at = ?11)
+  OR ?12 AND state IN ({_MAY_SUCCEED}))"""  # noqa: S608 - constants of our own
 
 # An extra attempt that failed. Its times are not even written: the clock may have been set since.
 _KEEP_SCHEDULE = f"""
 UPDATE deliveries
-SET state = state, attempts = ?, release_seen = ?, recovery_used = recovery_used OR ?
-WHERE seq = ? AND state = '{State.RETRYING}' AND step = ?"""  # noqa: S608 - constants of our own
+SET state = state, attempts = ?1, release_seen = {_SEEN.format(newest="?2")},
+  recovery_used = recovery_used OR ?3
+WHERE seq = ?4 AND state = '{State.RETRYING}' AND step = ?5"""  # noqa: S608 - constants of our own
 
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
@@ -48,16 +52,17 @@ UPDATE deliveries SET state = '{State.EXHAUSTED}', due_at = NULL, ended_at = :no
 WHERE seq = :seq AND due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 _QUARANTINED = """
-SELECT e.id, e.type, s.name, d.attempts FROM deliveries d
+SELECT e.type, s.name, d.attempts FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN subscriptions s ON s.id = d.subscription_id
 WHERE d.seq = :seq"""
 
 
-def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool]:
+def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[list[bool], list[int]]:
     """Write attempts, their deliveries' new states, and the endpoints' new health.
 
     Says of each whether its delivery stands as was decided: False where the operator cancelled or
-    replayed it meanwhile, and the attempt did not succeed.
+    replayed it meanwhile, and the attempt did not succeed. Also returns the places of those that hold
+    their subscription from now on.
     """
     records = [recording.record for recording in recordings]
     db.executemany(_INSERT_ATTEMPT, [_attempt_values(each) for each in records])
@@ -77,8 +82,8 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     if kept:
         updated += db.executemany(_KEEP_SCHEDULE, kept).rowcount
     for each in recordings:
-        if each.record.delivery.order_key is not None:
-            order.leave(db, [each.record.delivery.seq], keeps_place=each.keeps_place)
+        if each.record.delivery.order_key is not None and each.record.due_at is None:
+            order.leave(db, [each.record.delivery.seq])
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
@@ -91,38 +96,34 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> list[bool
     )
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
-    gone = [
-        (each.record.decided_at, each.record.delivery.subscription, each.url)
-        for each in recordings
+    held = [
+        place
+        for place, each in enumerate(recordings)
         if each.record.outcome.gone
+        and note_gone(db, each.record.delivery.subscription, each.url, now=each.record.decided_at)
     ]
-    if gone:
-        note_gone(db, gone)
-    return results
+    return results, held
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A delivery that was ended since its attempt cannot be recorded."""
 
-    event_id: str
     event_type: str
     subscription: str
     attempts: int
 
 
-def quarantine(
-    db: sqlite3.Connection, seq: int, detail: str, *, now: float, keeps_place: bool = False
-) -> Quarantined | None:
+def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> Quarantined | None:
     """End a delivery whose attempt cannot be recorded, and keep the reason as an attempt.
 
-    With `keeps_place` it blocks those behind it in its order. Returns None for one that has ended already: then nothing is changed.
+    Returns None for one that has ended already: then nothing is changed.
     """
     values = {"seq": seq, "now": now, "detail": detail}
     db.execute(_QUARANTINE_ATTEMPT, values)
     if not db.execute(_QUARANTINE, values).rowcount:
         return None
-    order.leave(db, [seq], keeps_place=keeps_place)
+    order.leave(db, [seq])
     return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
 
 

@@ -30,6 +30,17 @@ def reserve_of(queue: Path) -> "FileReserve":
     return FileReserve(queue.with_name(f"{queue.name}{RESERVE}"))
 
 
+def reserve_in_use(queue: Path) -> bool:
+    """Return whether the reserve was given up, and there is no room to take it again."""
+    try:
+        if os.path.exists(f"{queue}{RESERVE}"):  # noqa: PTH110 - Path.exists raises where it may not look
+            return False
+        found = os.statvfs(queue.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < RESERVE_BYTES
+
+
 class FileReserve:
     """The reserve as a file beside the queue. `monotonic` gives seconds of a clock that is steady."""
 

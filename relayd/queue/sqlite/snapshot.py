@@ -81,9 +81,9 @@ class SQLiteSnapshot:
         """Return the kept events of which a subscription has no delivery, oldest first."""
         return selection.lacking_events(self._reading, subscription, wanted, named)
 
-    def overview(self, *, now: float) -> Overview:
-        """Return how everything stands. `now` is in Unix seconds."""
-        return overview.read_overview(self._reading, self._path, now=now)
+    def overview(self, *, now: float, since: float | None = None) -> Overview:
+        """Return how everything stands, with what is counted since a time in Unix seconds."""
+        return overview.read_overview(self._reading, self._path, now=now, since=since)
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

@@ -45,8 +45,9 @@ def _any_set(columns: Iterable[str]) -> str:
 # `:marks`, as JSON has no bytes.
 _ENDS_WITH_URL = "".join(f"  {c} = CASE WHEN url = excluded.url THEN {c} END,\n" for c in _URLS_OWN)
 _UPSERT_SUBSCRIPTIONS = f"""
-INSERT INTO subscriptions (name, url, presence, made_with)
-SELECT value ->> 0, value ->> 1, value ->> 2, substr(:marks, 1 + (value ->> 3), value ->> 4)
+INSERT INTO subscriptions (name, url, presence, made_with, keeps_place)
+SELECT value ->> 0, value ->> 1, value ->> 2, substr(:marks, 1 + (value ->> 3), value ->> 4),
+  value ->> 5
 FROM json_each(:declared) WHERE true ORDER BY key
 ON CONFLICT (name) DO UPDATE SET
 {_ENDS_WITH_URL}  release = CASE WHEN url = excluded.url
@@ -55,8 +56,9 @@ ON CONFLICT (name) DO UPDATE SET
     AND coalesce(made_with, excluded.made_with) = excluded.made_with THEN released_at ELSE :now END,
   url = excluded.url,
   made_with = excluded.made_with,
-  presence = excluded.presence
-WHERE (url, presence) <> (excluded.url, excluded.presence)
+  presence = excluded.presence,
+  keeps_place = excluded.keeps_place
+WHERE (url, presence, keeps_place) <> (excluded.url, excluded.presence, excluded.keeps_place)
   OR made_with IS NOT excluded.made_with"""  # noqa: S608 - constants of our own
 
 _REMOVE_OTHERS = f"""
@@ -68,8 +70,8 @@ _SUBSCRIPTIONS = "SELECT json_group_array(json_array(name, id, hold)) FROM subsc
 
 _RELEASED = """
 SELECT name, (SELECT count(*) FROM deliveries INDEXED BY deliveries_releasable
-  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND recovery_used IN (0, 1)
-    AND release_seen < :release)
+  WHERE subscription_id = subscriptions.id AND state = 'retrying' AND behind IS NULL
+    AND recovery_used IN (0, 1) AND release_seen < :release)
 FROM subscriptions WHERE release = :release"""
 
 _PAUSE = f"""
@@ -80,10 +82,10 @@ _RESUME = f"""
 UPDATE subscriptions SET {_cleared(_RESUMED)}
 WHERE name = :name AND ({_any_set(_RESUMED)})"""  # noqa: S608 - constants of our own
 
-# Not where a reload has led the subscription to another URL meanwhile.
+# Not where a reload has led the subscription to another URL meanwhile. The first answer is the one that counts.
 _ANSWER_GONE = f"""
 UPDATE subscriptions SET {_SINCE[Hold.GONE]} = ?
-WHERE name = ? AND url = ?"""  # noqa: S608 - constants of our own
+WHERE name = ? AND url = ? AND {_SINCE[Hold.GONE]} IS NULL"""  # noqa: S608 - constants of our own
 
 _HOLDS_MOVE = f"""
 SELECT 1 FROM subscriptions WHERE id = :old AND ({_any_set(_HANDED_OVER)})"""  # noqa: S608 - constants of our own
@@ -113,23 +115,21 @@ def declare(
 ) -> dict[str, tuple[int, Hold | None]]:
     """Bring the subscriptions up to the configuration; those not in it are removed, and hold.
 
-    Exhausted deliveries of those that do not keep their place block nothing any more. What waits for one
+    Exhausted deliveries of those without `keeps_place` block nothing any more. What waits for one
     whose URL or `made_with` changed is released by the number `release`.
     Returns each subscription's number and hold by its name.
     """
     rows, marks = [], bytearray()
-    skipping = []
     for each in declared:
-        if not each.keeps_place:
-            skipping.append(each.name)
         presence = _ACTIVE if each.active else Hold.INACTIVE
-        rows.append((each.name, each.url, presence, len(marks), len(each.made_with)))
+        mark = (len(marks), len(each.made_with))
+        rows.append((each.name, each.url, presence, *mark, int(each.keeps_place)))
         marks += each.made_with
     marks += b"\0"  # of nothing at all, substr() would make NULL
     values = {"declared": json.dumps(rows), "marks": bytes(marks), "release": release, "now": now}
     db.execute(_REMOVE_OTHERS, values)
     db.execute(_UPSERT_SUBSCRIPTIONS, values)
-    order.leave(db, order.blocking(db, json.dumps(skipping)))
+    order.leave_blocking(db)
     (found,) = db.execute(_SUBSCRIPTIONS).fetchone()
     return {
         name: (number, None if hold is None else Hold(hold))
@@ -173,9 +173,9 @@ def resume(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(_RESUME, {"name": name}).rowcount > 0
 
 
-def note_gone(db: sqlite3.Connection, answers: Sequence[tuple[float, str, str]]) -> None:
-    """Hold what answered 410: each answer's time in Unix seconds, subscription, and URL."""
-    db.executemany(_ANSWER_GONE, answers)
+def note_gone(db: sqlite3.Connection, name: str, url: str, *, now: float) -> bool:
+    """Hold a subscription whose receiver answered 410 from `url`; return whether it was not held so before."""
+    return db.execute(_ANSWER_GONE, (now, name, url)).rowcount > 0
 
 
 def hand_over_holds(db: sqlite3.Connection, old: int, new: int) -> bool:

@@ -259,11 +259,18 @@ _VERSION_4_ORDER = """
 ALTER TABLE deliveries ADD COLUMN order_key TEXT;
 -- 1 while another delivery with its key is ahead of it.
 ALTER TABLE deliveries ADD COLUMN behind INTEGER CHECK (behind = 1);
+-- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
+ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
 DROP INDEX deliveries_waiting;
 -- What waits, and nothing else: claims cost the same with ten deliveries ended and ten million, and with
 -- ten behind another one and ten million.
 CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, behind, due_at, scheduled_at)
   WHERE due_at IS NOT NULL;
+-- A rename may put a retry behind another one: then no release is for it.
+DROP INDEX deliveries_releasable;
+CREATE INDEX deliveries_releasable
+  ON deliveries (subscription_id, state, behind, recovery_used, release_seen, due_at)
+  WHERE state = 'retrying';
 CREATE INDEX deliveries_in_order ON deliveries (subscription_id, order_key) WHERE order_key IS NOT NULL;
 -- Those that are exhausted, and still have others behind them.
 CREATE INDEX deliveries_blocking ON deliveries (subscription_id)
@@ -279,7 +286,13 @@ CREATE TABLE notices (
   count        INTEGER NOT NULL,       -- what has happened since then, and is not reported yet
   since        REAL,                   -- when the first of these happened; NULL where there is none
   ids          TEXT NOT NULL,          -- up to 10 of their ids, a JSON list
+  details      TEXT NOT NULL,          -- what only the latest one has, a JSON object
   PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+-- The sources that were reported as unavailable, and not as recovered yet.
+CREATE TABLE source_outages (
+  source TEXT PRIMARY KEY,
+  since  REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 

@@ -67,9 +67,8 @@ class Both:
         assert subscriptions.resume(self.db, name) is changed
 
     def answer_gone(self, name: str, url: str) -> None:
-        if self.known[name].url == url:
-            self._change(name, HoldChange.ANSWER_GONE)
-        subscriptions.note_gone(self.db, [(1.0, name, url)])
+        held = self.known[name].url == url and self._change(name, HoldChange.ANSWER_GONE)
+        assert subscriptions.note_gone(self.db, name, url, now=1.0) is held
 
     def hand_over(self, names: tuple[str, str]) -> None:
         old, new = (self.known[name] for name in names)

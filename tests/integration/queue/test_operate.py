@@ -30,6 +30,7 @@ from relayd.core.delivery import State, decide
 from relayd.core.event import Rejection, SpoolRow
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
+from relayd.core.release import Extra
 from relayd.queue.sqlite import operate, subscriptions
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.queue import Queue
@@ -165,8 +166,8 @@ async def test_a_batch_says_of_each_whether_it_stands_as_decided(tmp_path: Path)
             Recording(decide(each, FAILED, (9.0,), started_at=NOW, now=NOW, jitter=0.0), URL, None)
             for each in deliveries
         ]
-        results = await inside(queue, lambda db, *_: record_all(db, recordings))
-        assert results == [True, False, True]
+        results, held = await inside(queue, lambda db, *_: record_all(db, recordings))
+        assert (results, held) == ([True, False, True], [])
         assert states(path) == {
             1: ("retrying", 1, 1),
             2: ("cancelled", 1, 0),
@@ -282,7 +283,8 @@ async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:
     async with opened(path):
         pass
     statements: dict[str, Any] = {
-        operate._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]"},
+        operate._REPLAY: {"now": 1, "due_at": 1, "seqs": "[1]", "delivered": True},
+        operate._RETRY: {"release": 1, "seqs": "[1]"},
         operate._CANCEL: {"now": 1, "seqs": "[1]"},
         operate._LACKING: ("[1]", 1),
     }
@@ -290,3 +292,28 @@ async def test_the_operations_search_no_whole_table(tmp_path: Path) -> None:
         for statement, values in statements.items():
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [line for line in plan if line.startswith("SCAN") and "json" not in line]
+
+
+async def test_one_that_was_released_alone_is_attempted_once_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        [delivery] = await claimed(queue)
+        await record(queue, delivery, FAILED)
+        assert (await queue.retry([1])).count == 1
+        newest = queue.newest_release
+    async with opened(path) as queue:
+        # Otherwise a later attempt would seem to have begun before that release.
+        assert queue.newest_release >= newest
+        [delivery] = await claimed(queue)
+        assert delivery.extra is Extra.OPERATOR
+        recording = Recording(
+            decide(delivery, FAILED, (100.0,), started_at=NOW, now=NOW, jitter=0.0),
+            URL,
+            None,
+            release=queue.newest_release,
+        )
+        await queue.record(recording)
+        assert await claimed(queue) == []

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origins
 from relayd.core.outcome import Failure, Outcome
-from relayd.core.release import Extra, released_by
+from relayd.core.release import Extra, released_by, seen_after
 from relayd.queue.sqlite import accept, claim, operate, record, subscriptions
 from relayd.queue.sqlite.accept import Numbers
 from relayd.queue.sqlite.schema import migrate, read_version
@@ -221,7 +221,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.db.execute("BEGIN IMMEDIATE")
         url = URLS[delivery.subscription]
-        [stands] = record.record(self.db, [Recording(decided, url, None, release=began_after)])
+        [stands], _ = record.record(self.db, [Recording(decided, url, None, release=began_after)])
         self.db.execute("COMMIT")
         before = self.model[seq]
         unchanged = (before.state, before.step) == (delivery.state, delivery.step) and (
@@ -234,7 +234,7 @@ class QueueMachine(RuleBasedStateMachine):
                 state=decided.state,
                 attempts=attempts,
                 step=decided.step,
-                release_seen=began_after,
+                release_seen=seen_after(before.release_seen, began_after),
             )
             if decided.rescheduled:
                 self.model[seq] = replace(
@@ -267,17 +267,21 @@ class QueueMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data(), replaying=st.booleans())
-    def operate(self, data: st.DataObject, replaying: bool) -> None:
+    @rule(data=st.data(), replaying=st.booleans(), delivered=st.booleans())
+    def operate(self, data: st.DataObject, replaying: bool, delivered: bool) -> None:
         seqs = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=4, unique=True))
-        operation = operate.replay if replaying else operate.cancel
         self.db.execute("BEGIN IMMEDIATE")
-        changed = operation(self.db, self.ids, seqs, now=self.now)
+        changed = (
+            operate.replay(self.db, self.ids, seqs, now=self.now, delivered=delivered)
+            if replaying
+            else operate.cancel(self.db, self.ids, seqs, now=self.now)
+        )
         self.db.execute("COMMIT")
         touched = 0
+        again = {State.EXHAUSTED, State.CANCELLED} | ({State.DELIVERED} if delivered else set())
         for seq in seqs:
             each = self.model[seq]
-            if replaying and each.state in (State.EXHAUSTED, State.CANCELLED):
+            if replaying and each.state in again:
                 touched += 1
                 self.model[seq] = replace(
                     each,
@@ -285,12 +289,26 @@ class QueueMachine(RuleBasedStateMachine):
                     step=0,
                     scheduled_at=self.now,
                     due_at=self.now - 60.0,
+                    release_seen=0,
                     recovery_used=False,
                 )
             elif not replaying and each.state in WAITING:
                 touched += 1
                 self.model[seq] = replace(each, state=State.CANCELLED, due_at=None)
         assert changed.count == touched
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        seqs = data.draw(st.lists(st.sampled_from(sorted(self.model)), max_size=4, unique=True))
+        self.numbers.release += 1
+        self.db.execute("BEGIN IMMEDIATE")
+        changed = operate.retry(self.db, self.ids, seqs, release=self.numbers.release)
+        self.db.execute("COMMIT")
+        retries = [seq for seq in seqs if self.model[seq].state is State.RETRYING]
+        for seq in retries:
+            self.model[seq] = replace(self.model[seq], release_seen=-self.numbers.release)
+        assert changed.count == len(retries)
 
     @rule(name=st.sampled_from(sorted(URLS)))
     def resume(self, name: str) -> None:

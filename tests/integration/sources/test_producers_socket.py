@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 import trio
 from configs import sources_config
+from structlog.testing import capture_logs
 
 from relayd.config.sections import SocketConfig
 from relayd.containment import contained
@@ -106,6 +107,28 @@ async def test_a_mode_that_cannot_be_changed_refuses_the_reload(tmp_path: Path) 
     source.prepare(sources_config(socket=configured(path)))
     with pytest.raises(SourceError, match="its mode cannot be changed"):
         source.prepare(sources_config(socket=configured(path, 0o600)))
+    source.give_up()
+
+
+async def test_a_refused_reload_leaves_the_mode_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    source = made(path, surroundings(Intake()))
+    source.withdraw()
+    refused = sources_config(socket=configured(path, 0o600, "other"))
+    source.prepare(refused)
+    source.withdraw()
+    assert path.stat().st_mode & 0o777 == 0o660
+    # Once one is applied there is nothing to undo.
+    source.prepare(refused)
+    source.apply(refused)
+    path.chmod(0o640)
+    source.withdraw()
+    assert path.stat().st_mode & 0o777 == 0o640
+    source.prepare(sources_config(socket=configured(path)))
+    path.unlink()
+    with capture_logs() as logs:
+        source.withdraw()
+    assert [line["event"] for line in logs] == ["socket_mode_not_restored"]
     source.give_up()
 
 

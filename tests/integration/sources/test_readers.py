@@ -88,8 +88,8 @@ SAYS = {
     "own_type": ("invalid_type",),
     "too_large": ("a frame of 10 and 2147483648 bytes",),
     "deep": ("not JSON",),
-    "half_a_frame": ("it said nothing for",),
-    "silence": ("it said nothing for",),
+    "half_a_frame": ("it said nothing for 3 s",),
+    "silence": ("it said nothing for 6 s",),
     "chatter": ("too many reports",),
     "reads_nothing": ("took nothing for",),
     "cuts_its_page": ("SIGKILL",),
@@ -103,6 +103,7 @@ async def test_a_reader_that_was_taken_over_harms_its_spool_alone(
     tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_process, "SILENCE_S", 6.0)
+    monkeypatch.setattr(reader_process, "_FRAME_S", 3.0)
     liar, honest = make(tmp_path / "a" / "spool.db"), make(tmp_path / "b" / "spool.db", 50)
     intake = Intake()
     async with reading(config(liar, lie), config(honest), intake=intake) as [spool, sound]:

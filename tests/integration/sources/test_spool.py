@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +16,7 @@ from configs import sources_config
 from trio.testing import MockClock
 
 from relayd.config.config import Config
-from relayd.config.sections import SpoolConfig
+from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.quarantine import NOTHING
@@ -70,6 +70,61 @@ class Intake:
             async with self.changed:
                 while len(self.events) < events or len(self.rejected) < rejected:
                     await self.changed.wait()
+
+
+@pytest.mark.parametrize("why", ["barred", "no folder"])
+async def test_a_link_is_followed_again_at_a_reload_while_no_reader_runs(
+    tmp_path: Path, why: str
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        shell(create(folder / "spool.db"), INSERT)
+    (link := tmp_path / "link").symlink_to(first)
+    path, intake = link / "spool.db", Intake()
+    config = sources_config(SpoolConfig("market", path, "relayd_spool", "m", "v"))
+    async with reading(path, intake) as spool:
+        if why == "barred":  # the queue's file is where the link leads
+            queue = QueueConfig(first / "spool.db", 1.0)
+            config = replace(config, queue=queue)
+        else:
+            shutil.rmtree(first)
+        spool.apply(config)
+        with trio.fail_after(30):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        link.unlink()
+        link.symlink_to(second)
+        # Who can change the link decides nothing; who can have the configuration read does.
+        await trio.sleep(2.5)
+        assert intake.events == []
+        spool.apply(config)
+        await intake.wait_for(events=1)
+        await until_empty(second / "spool.db")
+
+
+async def test_a_reload_that_changes_nothing_follows_no_link_later(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        shell(create(folder / "spool.db"), INSERT)
+    (link := tmp_path / "link").symlink_to(first)
+    path, intake = link / "spool.db", Intake()
+    config = sources_config(SpoolConfig("market", path, "relayd_spool", "m", "v"))
+    async with reading(path, intake) as spool:
+        await intake.wait_for(events=1)
+        spool.apply(config)
+        shell(first / "spool.db", INSERT)  # a frame after which the reload is seen
+        await intake.wait_for(events=2)
+        await trio.sleep(1.0)
+        link.unlink()
+        link.symlink_to(second)
+        with trio.fail_after(30):
+            while spool.waits_for is None:
+                await trio.sleep(0.01)
+        assert "leads to" in spool.waits_for
+        await trio.sleep(2.5)
+        assert len(intake.events) == 2
 
 
 @asynccontextmanager

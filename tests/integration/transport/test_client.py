@@ -762,7 +762,10 @@ async def test_a_refused_connection_fails() -> None:
 
     outcome = await attempt(transport, build_request(url, [], BODY), timeout_s=10, now=NOW)
 
-    assert (outcome.failure, outcome.detail) == (Failure.CONNECT, f"refused by 127.0.0.1:{port}")
+    assert (outcome.failure, outcome.detail) == (
+        Failure.CONNECT,
+        f"nothing is listening at 127.0.0.1:{port} (connection refused)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -1372,9 +1375,9 @@ def of_another_authority(authority: trustme.CA) -> trustme.LeafCert:
 @pytest.mark.parametrize(
     ("certificate", "detail"),
     [
-        (expired, "certificate has expired"),
+        (expired, "certificate has expired (on 2"),
         (not_yet_valid, "certificate is not valid yet"),
-        (for_another, f"certificate is not for {NAME}"),
+        (for_another, f"certificate is not for {NAME}, only for other.example"),
         (of_another_authority, "certificate comes from an authority that is not trusted here"),
     ],
 )

@@ -218,7 +218,10 @@ async def test_families_take_turns_and_few_addresses_are_dialled(dials: Dials) -
 
     assert dials.addresses == [sixes[0], fours[0], sixes[1], *fours[1 : MAX_ADDRESSES - 2]]
     assert failed.failure is Failure.CONNECT
-    assert failed.detail.startswith("refused by [2001:503:ba3e::1]:443; refused by 198.41.0.1:443")
+    assert failed.detail.startswith(
+        "nothing is listening at [2001:503:ba3e::1]:443 (connection refused); nothing is listening at"
+        " 198.41.0.1:443"
+    )
 
 
 async def test_a_silent_address_holds_up_the_next_by_250_ms(
@@ -277,7 +280,7 @@ async def test_a_refused_connection_names_the_address() -> None:
         await guard.connect(LOOPBACK, port, scheme="https")
 
     assert caught.value.failure is Failure.CONNECT
-    assert caught.value.detail == f"refused by 127.0.0.1:{port}"
+    assert caught.value.detail == f"nothing is listening at 127.0.0.1:{port} (connection refused)"
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ async def test_the_name_is_verified_all_the_same(
     failed = await outcome(transports, server, setting(authority_file(tmp_path, authority)))
     assert (failed.failure, failed.detail) == (
         Failure.TLS,
-        "certificate is not for localhost",
+        "certificate is not for localhost, only for other.example",
     )
 
 
@@ -166,7 +166,7 @@ async def test_a_self_signed_certificate_names_the_key_that_helps(
     assert "`tls: {ca: FILE}`" in failed.detail
     # With the key that it names, what is wrong next is said: the name.
     failed = await outcome(transports, context, setting(path))
-    assert failed.detail == "certificate is not for localhost"
+    assert failed.detail.startswith("certificate is not for localhost")
 
 
 # a client certificate
@@ -251,6 +251,36 @@ async def test_the_public_authorities_are_trusted_beside_a_client_certificate(
     server = wants_certificates(authority, clients, ssl.TLSVersion.TLSv1_3)
     tls = setting(None, *client_files(tmp_path, clients))
     assert (await outcome(Transports(), server, tls)).succeeded
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+async def test_where_a_variable_names_what_has_gone_since_the_start_the_attempt_fails(
+    tmp_path: Path,
+    authority: trustme.CA,
+    clients: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    named = trusted = authority_file(tmp_path, authority)
+    if variable == "SSL_CERT_DIR":
+        (named := tmp_path / "folder").mkdir()
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    monkeypatch.setenv(variable, str(named))
+    contexts = Transports()
+    tls = setting(None, *client_files(tmp_path, clients))
+    server = wants_certificates(authority, clients, ssl.TLSVersion.TLSv1_3)
+    away = named.rename(tmp_path / "away")
+    async with (
+        open_receiver(tls=server, name=NAME) as receiver,
+        opened(contexts, receiver, tls) as transport,
+    ):
+        for _ in range(2):
+            failed = await send(transport, receiver)
+            assert failed.failure is Failure.TLS
+            assert variable in failed.detail
+            assert str(named) in failed.detail
+        away.rename(named)
+        assert (await send(transport, receiver)).succeeded
 
 
 # contexts

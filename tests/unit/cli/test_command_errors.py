@@ -1,8 +1,10 @@
 """What ends a command: one form of errors over all commands, for people and for programs."""
 
+import ast
 import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +19,10 @@ from click.testing import CliRunner, Result
 from processes import make_spool, write_config
 
 from relayd.cli import COMMANDS, cli
-from relayd.cli.command_error import TRACEBACK
+from relayd.cli.command_error import CODES, TRACEBACK
+from relayd.core.absence import Absence
+
+PACKAGE = Path(__file__).parents[3] / "relayd"
 
 NOT_UTF_8 = "\udcff"
 NEEDING_THE_DAEMON = (
@@ -68,6 +73,7 @@ def filled(name: str) -> list[str]:
         if isinstance(each, click.Argument) and each.required:
             line.append("1" if isinstance(each.type, click.types.IntParamType) else "a")
     others = {"emit": ["--data", "{}", "--id", "a"], "replay": ["a"], "cancel": ["a"]}
+    others["add"] = ["--url", "https://a.example/", "--events", "*"]
     return ["emit", "a.b", *others[name]] if name == "emit" else [*line, *others.get(name, [])]
 
 
@@ -295,3 +301,24 @@ def test_a_daemon_that_ends_while_it_is_asked_does_not_answer(tmp_path: Path) ->
         found = answers("reload", config)
         thread.join()
     assert (found["code"], found["error"]) == ("not_answering", "relayd ended before it answered")
+
+
+def test_each_code_that_a_command_can_end_with_is_documented() -> None:
+    operating = (PACKAGE.parent / "docs" / "operating.md").read_text()
+    table = operating.partition("| code | meaning |")[2].partition("\n\n")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(documented) == sorted(CODES)
+    used = {*Absence, "failed"}
+    for path in (PACKAGE / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                used |= {
+                    constant.value
+                    for each in node.keywords
+                    if each.arg == "code"
+                    for constant in ast.walk(each.value)
+                    if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+                }
+                if getattr(node.func, "id", "") == "_document":
+                    used |= {each.value for each in node.args if isinstance(each, ast.Constant)}
+    assert used == set(CODES)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from processes import write_config
 import relayd.cli.commands
 from relayd import __version__
 from relayd.cli import COMMANDS, cli
+from relayd.cli.other_names import OTHER_NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -279,3 +281,50 @@ def test_replay_and_cancel_choose_deliveries_by_the_same_options() -> None:
     assert replay.pop("backfill") is not None
     assert cancel == replay
     assert next(iter(cancel)) == "targets"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("start", "systemctl start relayd"),
+        ("stop", "systemctl stop relayd"),
+        ("serve", "relayd run"),
+        ("logs", "journalctl -u relayd"),
+        ("send", "relayd emit"),
+        ("publish", "relayd emit"),
+        ("resend", "relayd replay"),
+        ("validate", "relayd check"),
+        ("lint", "relayd check"),
+        ("list", "relayd deliveries"),
+    ],
+)
+def test_a_name_of_other_programs_gets_the_right_one(name: str, meant: str) -> None:
+    shown = CliRunner().invoke(cli, [name])
+    assert shown.exit_code == 2
+    assert meant in shown.stderr
+
+
+def test_other_names_name_commands_that_there_are() -> None:
+    for name, words in OTHER_NAMES.items():
+        assert name not in COMMANDS
+        assert set(re.findall(r"`relayd ([a-z]+)", words)) <= set(COMMANDS)
+
+
+def test_check_takes_the_file_as_its_argument(tmp_path: Path) -> None:
+    config = str(write_config(tmp_path, name="other.yaml"))
+    assert f"{config}: OK" in CliRunner().invoke(cli, ["check", config]).output
+    assert CliRunner().invoke(cli, ["check", config, "--config", config]).exit_code == 0
+    both = CliRunner().invoke(cli, ["check", config, "--config", "another.yaml"])
+    assert both.exit_code == 2
+    assert "Name one configuration" in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("evt_1", "`relayd explain evt_1`"), ("dlv_ab_1", "show"), ("exhausted", "--state exhausted")],
+)
+def test_deliveries_says_what_was_meant(name: str, hint: str, tmp_path: Path) -> None:
+    config = str(write_config(tmp_path))
+    shown = CliRunner().invoke(cli, ["deliveries", name, "--config", config])
+    assert shown.exit_code == 2
+    assert hint in shown.stderr

@@ -29,10 +29,14 @@ class MovingDispatch:
 
 
 class Holds:
-    """The queue, of which only the holds are asked."""
+    """The queue, of which only the holds and the backlog are asked."""
 
     def __init__(self) -> None:
         self.holds: dict[str, Any] = {}
+        self.looks = self
+
+    async def waiting(self, _: list[str]) -> dict[str, Any]:
+        return {}
 
 
 async def test_a_test_takes_a_token_of_the_url_that_it_goes_to(tmp_path: Path) -> None:

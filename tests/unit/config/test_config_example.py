@@ -22,7 +22,7 @@ from relayd.config.subscription_models import (
 )
 from relayd.config.template import first_config
 from relayd.config.yaml_text import parse_yaml
-from relayd.core.secret import Secret
+from relayd.core.secret import Secret, SourcedSecret
 
 EXAMPLE = (Path(__file__).parents[3] / "config.example.yaml").read_text()
 COMMENTED_OUT = re.compile(r"^( *)#([a-z_]+:)", re.MULTILINE)
@@ -41,7 +41,7 @@ def section(name: str) -> str:
 
 def test_the_example_loads_as_it_is() -> None:
     config = parse(EXAMPLE)
-    assert list(config.subscriptions) == ["bookkeeping", "large-orders", "partner"]
+    assert list(config.subscriptions) == ["bookkeeping", "large-orders", "partner", "chat"]
     warnings = {each.key.split(".", 2)[2]: each.message for each in config.warnings}
     expected = "is the text of an example, which everybody knows"
     assert len(config.warnings) == 4, "each secret in it, and nothing else"
@@ -178,7 +178,7 @@ def test_the_first_configuration_loads(secret: str) -> None:
     text = first_config(secret, "my market: 1")
     config = parse(text)
     assert config.market_id == "my market: 1"
-    assert config.subscriptions["first"].secret.secret == Secret(secret)
+    assert config.subscriptions["first"].secret == SourcedSecret(Secret(secret), "text")
     assert config.subscriptions["first"].url == "http://127.0.0.1:8080/webhooks"
     assert config.queue.path == Path("/etc/relayd/queue.db")
     assert len(text.splitlines()) <= 22

@@ -353,7 +353,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             "3:11: spools.market: must be keys and values, and is text",
         ]),
         ("spools:\n  market: {path: spool.db}\n", "", [
-            ("1:1: there is no source of events"
+            ("1:1: no source of events"
             " (add `spools: {market: {path: spool.db}}` or `socket:`)"),
         ]),
         ("spool.db", "~/spool.db", [
@@ -511,7 +511,7 @@ def test_sections_may_be_commented_out_as_a_whole() -> None:
     config = parse(BASE[: BASE.index("  shop:")])
     (warning,) = config.warnings
     assert str(warning) == (
-        f"{FILE}:5:15: subscriptions: there is no subscription (events are kept, but not delivered)"
+        f"{FILE}:5:15: subscriptions: no subscriptions (events are kept, but not delivered)"
     )
     assert config.subscriptions == {}
 

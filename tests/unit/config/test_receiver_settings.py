@@ -440,3 +440,61 @@ def test_thousands_of_endpoints_share_one_setting(files: Files) -> None:
     more = files.load(*many, {"url": "https://b.example/"}, defaults={"tls": {"ca": ca.name}})
     newer = whole(received(memoryview(b"".join(pieces_of(more))), came))
     assert {id(each.tls) for each in newer.endpoints.values()} == settings
+
+
+# format
+
+
+def chat(**keys: object) -> dict[str, object]:
+    return {"format": "slack", **keys}
+
+
+def test_a_format_needs_no_secret(files: Files) -> None:
+    files.write(chat(), {"format": "text", "headers": {"Content-Type": "text/markdown"}})
+    document = yaml.safe_load(files.path.read_text())
+    del document["subscriptions"]["s0"]["secret"]
+    document["defaults"] = {"headers": {"Content-Type": "application/cloudevents+json", "X-A": "1"}}
+    files.path.write_text(yaml.safe_dump(document))
+    config = files.load()
+    chatting, texting = config.subscriptions.values()
+    assert (chatting.format, chatting.secret) == ("slack", None)
+    # The defaults' Content-Type is that of events.
+    assert chatting.headers == (("X-A", "1"),)
+    assert dict(texting.headers) == {"X-A": "1", "Content-Type": "text/markdown"}
+    assert whole(received(memoryview(b"".join(pieces_of(config))))) == config
+
+
+def test_without_a_format_the_secret_is_missing(files: Files) -> None:
+    files.write({"format": "slack"})
+    document = yaml.safe_load(files.path.read_text())
+    del document["subscriptions"]["s0"]["secret"], document["subscriptions"]["s0"]["format"]
+    files.path.write_text(yaml.safe_dump(document))
+    (problem,) = files.problems()
+    assert "subscriptions.s0.secret: is missing (write `secret: {file: PATH}`)" in problem
+
+
+def test_what_is_about_a_signature_needs_a_secret(files: Files) -> None:
+    files.write(chat(signature="standard", previous_secret=SECRET))
+    document = yaml.safe_load(files.path.read_text())
+    del document["subscriptions"]["s0"]["secret"]
+    files.path.write_text(yaml.safe_dump(document))
+    problems = files.problems()
+    assert len(problems) == 2
+    assert all("is about a signature, and there is no secret" in each for each in problems)
+
+
+def test_another_word_for_a_format(files: Files) -> None:
+    problem = files.problem({"format": "slak"})
+    assert "format: must be slack, discord or text" in problem
+    assert "did you mean slack?" in problem
+
+
+def test_another_format_releases_the_backlog(files: Files) -> None:
+    before = files.load({})
+    after = files.load(chat())
+    changed = difference(before, after)
+    assert changed.subscriptions.changed == {"s0": ("format",)}
+    assert changed.released == {"s0"}
+    (old,), (new,) = before.subscriptions.values(), after.subscriptions.values()
+    endpoint = before.endpoints[old.url]
+    assert old.made_with(b"key", endpoint) != new.made_with(b"key", endpoint)

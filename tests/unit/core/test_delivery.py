@@ -65,6 +65,7 @@ EXPECTED = {
     Change.CANCEL: (WAITING, State.CANCELLED),
     Change.GIVE_UP: ({State.EXHAUSTED}, State.CANCELLED),
     Change.REPLAY: ({State.EXHAUSTED, State.CANCELLED}, State.PENDING),
+    Change.RESEND: ({State.DELIVERED}, State.PENDING),
 }
 
 

@@ -2,6 +2,7 @@
 
 import operator
 import timeit
+import tracemalloc
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,10 +15,12 @@ from relayd.core import conditions
 from relayd.core.matching import (
     ConditionErrors,
     Matcher,
+    Matches,
     Selection,
     Verdict,
     compile_where,
 )
+from relayd.core.order import order_by
 from relayd.core.patterns import is_pattern, pattern_matches
 
 
@@ -328,9 +331,38 @@ def test_match_agrees_with_a_naive_evaluation(
             if naive_match(patterns, where, event)
         ]
         assert matcher.match(event) == expected
+        for _ in range(2):  # the second time it is remembered
+            of_type = matcher.of_type(event_type)
+            assert of_type is None or list(of_type.names) == expected
         verdicts = matcher.explain(event)
         assert [verdict.name for verdict in verdicts if verdict.matched] == expected
         assert [verdict.name for verdict in verdicts] == [f"s{n}" for n in range(len(written))]
+
+
+def test_a_type_alone_decides_where_no_condition_and_no_order_looks_inside() -> None:
+    matcher = Matcher(
+        {
+            "all": Selection(("*",)),
+            "dear": Selection(("order.*",), compile_where({"data.total": {"gte": 10}})),
+            "ordered": Selection(("user.*",), order_by=order_by("data.object.id")),
+        }
+    )
+    assert matcher.of_type("payment.failed") == Matches(("all",))
+    assert matcher.of_type("order.created") is None
+    assert matcher.of_type("user.created") is None
+
+
+def test_any_number_of_types_takes_bounded_memory() -> None:
+    few = Matcher({"all": Selection(("*",))})
+    many = Matcher({f"s{number}": Selection(("*",)) for number in range(1_000)})
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            for matcher in (few, many):
+                assert matcher.of_type(f"type_{number}") is not None
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # Ten thousand selections

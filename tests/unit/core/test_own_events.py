@@ -11,9 +11,12 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.event import EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import own_event
 from relayd.core.matching import Selection
+from relayd.core.operating_events import reload_refused, source_recovered, source_unavailable
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import (
+    Counted,
     OwnEvent,
+    Report,
     after_attempt,
     after_change,
     after_rejection,
@@ -26,6 +29,7 @@ from relayd.core.token_bucket import Rate
 URL = "https://app.example/hook"
 ENDPOINT = Endpoint(URL, Rate(100, 60.0), 8)
 OK = Outcome(0.1, status=200)
+GONE = Outcome(0.1, status=410, failure=Failure.STATUS, detail="answered 410")
 FAILED = Outcome(0.1, status=503, failure=Failure.STATUS, detail="answered 503")
 
 
@@ -39,7 +43,7 @@ def _record(
 def _tell(outcomes: str, kind: str = "order.created") -> list[str]:
     """Return the types told of over outcomes that come every 31 seconds, `.` for a success."""
     health = Health()
-    told: list[OwnEvent] = []
+    told: list[Report] = []
     for index, each in enumerate(outcomes):
         outcome, now = OK if each == "." else FAILED, 10.0 + 31.0 * index
         if health.recovers_at <= now:
@@ -66,31 +70,59 @@ def test_relayds_own_events_make_none() -> None:
     assert after_attempt(exhausted, URL, ["books"], before=Health(), after=Health()) == []
 
 
-def test_an_exhausted_delivery_is_told() -> None:
+def test_an_exhausted_delivery_is_counted() -> None:
     [told] = after_attempt(_record(FAILED, ()), URL, ["books"], before=Health(), after=Health())
-    assert told.type == "relayd.delivery.exhausted"
-    assert told.data["object"] == {
-        "id": "dlv_1",
-        "event_id": "evt_1",
-        "event_type": "order.created",
+    assert isinstance(told, Counted)
+    assert told.event(12.5) == OwnEvent(
+        "relayd.delivery.exhausted",
+        12,
+        {
+            "object": {
+                "subscription": "books",
+                "event_type": "order.created",
+                "attempts": 1,
+                "reason": "answered 503",
+                "count": 1,
+                "since": 10,
+                "ids": ["dlv_1"],
+                "next": "relayd replay books",
+            }
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", ["order.created", "relayd.endpoint.failing"])
+def test_a_410_is_told_whatever_it_was_for(kind: str) -> None:
+    record = _record(GONE, kind=kind)
+    told = after_attempt(
+        record, "https://app.example/…", ["books"], before=Health(), after=Health()
+    )
+    [held] = [each for each in told if isinstance(each, OwnEvent)]
+    assert held.type == "relayd.subscription.held"
+    assert held.data["object"] == {
         "subscription": "books",
-        "attempts": 1,
-        "last_failure": "answered 503",
+        "url": "https://app.example/…",
+        "status": 410,
+        "reason": "its receiver answered 410 Gone",
+        "since": 10,
+        "ids": ["dlv_1"],
+        "next": "relayd resume books",
     }
 
 
-def test_rejections_are_told_by_their_code_with_a_count() -> None:
-    def row(code: str, seq: int) -> RejectedRow:
-        columns = SpoolRow(seq, b"evt", b"t", b"{", 1, None, None)
-        return RejectedRow("spool market", columns, Rejection(code, f"reason {seq}"))
+def _rejected(code: str = "invalid_json", reason: str = "no", seq: int = 1) -> RejectedRow:
+    columns = SpoolRow(seq, b"evt", b"t", b"{", 1, None, None)
+    return RejectedRow("spool market", columns, Rejection(code, reason))
 
-    told = after_rejection(
-        [row("invalid_json", 1), row("invalid_id", 2), row("invalid_json", 3)], 5
-    )
-    assert [each.data["object"] for each in told] == [
-        {"source": "spool market", "code": "invalid_json", "reason": "reason 1", "count": 2},
-        {"source": "spool market", "code": "invalid_id", "reason": "reason 2", "count": 1},
+
+def test_rejected_input_is_counted_for_each_row() -> None:
+    told = after_rejection([(7, _rejected()), (8, _rejected("invalid_id", "x" * 1000))], 5)
+    assert [(each.subject, each.count, each.ids, each.since) for each in told] == [
+        ("spool market", 1, ("7",), 5),
+        ("spool market", 1, ("8",), 5),
     ]
+    assert told[0].details == {"code": "invalid_json", "reason": "no"}
+    assert len(str(told[1].details["reason"])) == 300
 
 
 @pytest.mark.parametrize(
@@ -117,21 +149,23 @@ def test_what_is_told_has_the_shape_of_the_catalogues_samples() -> None:
         last_failure="answered 503",
         held_until=3610.0,
     )
-    rejected = RejectedRow(
-        "s", SpoolRow(1, b"e", b"t", b"{", 1, None, None), Rejection("invalid_json", "no")
-    )
-    told = [
+    reports = [
         *after_attempt(_record(FAILED, ()), URL, ["books"], before=Health(), after=failing),
+        *after_attempt(_record(GONE), URL, ["books"], before=Health(), after=Health()),
         *after_change(URL, ["books"], 20, before=failing, after=Health()),
-        *after_rejection([rejected], 5.0),
+        *after_rejection([(1, _rejected())], 5.0),
+        source_unavailable("spool market", "it is missing", 1.0, 5.0),
+        source_recovered("spool market", 1.0, 5.0),
+        reload_refused("configuration", ["no"], 5.0),
     ]
+    told = [each.event(20.0) if isinstance(each, Counted) else each for each in reports]
     assert {each.type for each in told} == set(RELAYD_TYPES)
     for each in told:
         expected = sample(each.type)["object"]
         found = each.data["object"]
         assert isinstance(expected, dict)
         assert isinstance(found, dict)
-        assert found.keys() == expected.keys()
+        assert [*found] == [*expected]
         event = own_event(
             each.type,
             each.data,

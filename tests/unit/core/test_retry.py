@@ -56,6 +56,11 @@ def test_the_default_is_six_attempts_over_a_day(jitters: list[float]) -> None:
         ("0000000120", 120),
         ("0" * 5000 + "120", 120),
         ("0" * 5000, 0),
+        # Discord's has a fraction.
+        ("1.337", 1.337),
+        ("0.25", 0.25),
+        ("64.0", 64),
+        ("86400." + "9" * 5000, 86_400),
     ],
 )
 def test_seconds(value: str, seconds: float) -> None:
@@ -76,7 +81,10 @@ def test_any_number_of_seconds(seconds: int, zeros: int) -> None:
         "soon",
         "-5",
         "+5",
-        "120.5",
+        "120.",
+        ".5",
+        "1.5.5",
+        "0" * 50_000 + "x",
         "1e3",
         "0x10",
         "12 0",

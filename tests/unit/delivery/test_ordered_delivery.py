@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import httpx
+import pytest
 import trio
 from endpoint_bench import EPOCH, Bench, subscription
 from hypothesis import given, settings
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from memory_queue import MemoryQueue
 from trio.testing import MockClock
 
-from relayd.core.delivery import State
+from relayd.core.delivery import AttemptRecord, Delivery, State, decide
 from relayd.core.matching import Selection
 from relayd.core.order import order_by
+from relayd.queue.values import Claim, Want
 
 ORDERED = {
     hold: subscription(
@@ -29,6 +32,18 @@ ACTS = st.tuples(
     st.integers(1, 12),
     KEYS,
 )
+
+
+class CountedQueue(MemoryQueue):
+    """Counts how often it is asked."""
+
+    claims = 0
+
+    async def claim(self, want: Want) -> Claim:
+        self.claims += 1
+        assert self.claims < 1000, "a claim that starts nothing is made again at once"
+        await trio.lowlevel.checkpoint()
+        return await super().claim(want)
 
 
 class Judge:
@@ -158,4 +173,85 @@ async def test_the_next_one_waits_for_the_attempt_of_one_that_is_cancelled(
         task.note("books", bench.now())
         await trio.sleep(60.0)
     assert bench.most_under_way == 1
+    assert bench.starts == pytest.approx([0.0, 5.0], abs=0.01)
     assert set(bench.queue.states().values()) == {State.DELIVERED}
+
+
+async def test_the_next_one_has_its_turn_when_the_one_before_it_is_quarantined(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(delivery: Delivery, *given: Any, **others: Any) -> AttemptRecord:
+        if delivery.seq == 1:
+            raise KeyError("a defect")
+        return decide(delivery, *given, **others)
+
+    monkeypatch.setattr("relayd.delivery.endpoint_task.decide", broken)
+    bench = Bench()
+    for _ in range(2):
+        bench.queue.add(EPOCH, order_key="a")
+    async with bench.running(subscriptions=(ORDERED[False],)):
+        await trio.sleep(1.0)
+    assert bench.queue.states() == {1: State.EXHAUSTED, 2: State.DELIVERED}
+
+
+async def test_one_that_waits_for_the_attempt_of_a_cancelled_one_delays_no_other_key(
+    autojump_clock: MockClock,
+) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await trio.sleep(5.0 if request.headers["X-LocallyGrown-Delivery"] == "dlv_test_1" else 0.1)
+        return httpx.Response(200)
+
+    bench = Bench(queue=CountedQueue(), answer=answer)
+    assert isinstance(bench.queue, CountedQueue)
+    for _ in range(3):
+        bench.queue.add(EPOCH, order_key="a")
+    # Of two attempts, one is made for the cancelled delivery: there is room for one more.
+    async with bench.running(max_in_flight=2, subscriptions=(ORDERED[False],)) as task:
+        await trio.sleep(1.0)
+        operate(bench.queue, 1, State.CANCELLED)
+        for key in ("b", "c"):
+            bench.queue.add(bench.now(), order_key=key)
+        claims = bench.queue.claims
+        task.note("books", bench.now())
+        await trio.sleep(1.0)
+        assert [bench.queue.rows[each].delivery.state for each in (4, 5)] == [State.DELIVERED] * 2
+        assert not task.pulse.waits or not (await bench.queue.claim(task.pulse.want)).deliveries
+        # The next one of its key is cancelled, too: the one behind that waits for the same attempt.
+        operate(bench.queue, 2, State.CANCELLED)
+        task.note("books", bench.now())
+        await trio.sleep(1.0)
+        assert bench.queue.claims - claims < 10
+        assert bench.queue.states()[3] is State.PENDING
+        await trio.sleep(3.0)
+    assert bench.starts[-1] == pytest.approx(5.0, abs=0.01)
+    assert bench.queue.states()[3] is State.DELIVERED
+
+
+async def test_one_that_was_handed_over_waits_for_the_attempt_under_its_old_name(
+    autojump_clock: MockClock,
+) -> None:
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await trio.sleep(5.0)
+        return httpx.Response(200)
+
+    bench = Bench(queue=CountedQueue(), answer=answer)
+    assert isinstance(bench.queue, CountedQueue)
+    bench.queue.add(EPOCH, "mail")
+    both = (subscription("mail"), subscription("books"))
+    async with bench.running(max_in_flight=2, subscriptions=both) as task:
+        await trio.sleep(1.0)
+        # Cancelled, renamed and replayed while its attempt goes on.
+        operate(bench.queue, 1, State.CANCELLED)
+        row = bench.queue.rows[1]
+        row.delivery = replace(row.delivery, subscription="books")
+        operate(bench.queue, 1, State.PENDING, due_at=bench.now() - 0.5)
+        bench.queue.add(bench.now(), "books")
+        task.note("books", bench.now())
+        claims = bench.queue.claims
+        await trio.sleep(2.0)
+        assert len(bench.starts) == 2
+        assert bench.queue.claims - claims < 10
+        await trio.sleep(10.0)
+    # Its attempt succeeded: then nothing is left to do.
+    assert bench.queue.states() == {1: State.DELIVERED, 2: State.DELIVERED}
+    assert len(bench.starts) == 2

@@ -20,7 +20,13 @@ def test_what_waits_and_for_what(reading: Reading, path: Path) -> None:
     found = read_overview(reading, path, now=NOW)
     assert [each.url for each in found.endpoints] == [BOOKS, SHOP]
     books, shop = (each.subscriptions for each in found.endpoints)
-    assert books == (SubscriptionStanding("books", BOOKS, None, 1, START + 321, START + 321),)
+    assert books == (
+        SubscriptionStanding("books", BOOKS, None, 1, START + 321, START + 321, exhausted=1),
+    )
+    since = read_overview(reading, path, now=NOW, since=0.0).endpoints[0].subscriptions[0]
+    assert (since.exhausted, since.exhausted_since) == (1, 1)
+    later = read_overview(reading, path, now=NOW, since=NOW).endpoints[0].subscriptions[0]
+    assert (later.exhausted, later.exhausted_since) == (1, 0)
     # evt_1 failed at START + 100, and is due two minutes later.
     assert shop == (SubscriptionStanding("shop", SHOP, None, 1, START + 100, START + 220),)
     assert count_due(reading, now=NOW) == {BOOKS: 1, SHOP: 1}
@@ -78,8 +84,31 @@ def test_holds_and_health_bear_on_the_next_attempt(path: Path) -> None:
         " WHERE due_at IS NOT NULL",
     )
     with open_reading(path) as opened:
-        # Gone, and nothing waits for it: it is not shown any more.
+        # Gone, and nothing waits for it: it is shown as long as something exhausted is kept.
+        both = [each.url for each in read_overview(opened, path, now=NOW).endpoints]
+        assert both == [BOOKS, SHOP]
+    change(path, "UPDATE deliveries SET state = 'cancelled' WHERE state = 'exhausted'")
+    with open_reading(path) as opened:
         assert [each.url for each in read_overview(opened, path, now=NOW).endpoints] == [SHOP]
+
+
+@pytest.mark.parametrize("released", ["operator", "recovery"])
+def test_a_retry_behind_another_is_not_due_whatever_released_it(path: Path, released: str) -> None:
+    if released == "operator":
+        change(path, f"UPDATE subscriptions SET release = 9, released_at = {START + 150}")
+    else:
+        change(
+            path,
+            "INSERT INTO endpoints (url, failures, last_failure, release, released_at, held_until)"
+            f" VALUES ('{SHOP}', 0, '', 9, {START + 150}, 0.0)",
+        )
+    with open_reading(path) as opened:
+        assert count_due(opened, now=START + 200)[SHOP] == 1
+    change(path, "UPDATE deliveries SET order_key = 'a', behind = 1 WHERE state = 'retrying'")
+    with open_reading(path) as opened:
+        _, shop = read_overview(opened, path, now=NOW).endpoints
+        assert shop.subscriptions[0].next_due_at is None
+        assert SHOP not in count_due(opened, now=START + 200)
 
 
 def test_nothing_that_has_ended_is_read(reading: Reading) -> None:

@@ -25,7 +25,7 @@ def test_for_programs() -> None:
 
 
 def test_for_people() -> None:
-    assert clock_time(NOW) == "2022-01-01 01:00:00"
+    assert clock_time(NOW) == "2022-01-01 01:00:00 CET"
     assert short_time(NOW, NOW + 3600) == "01:00:00"
     assert short_time(NOW, NOW + 86_400) == "Jan 01"
     assert short_time(NOW, NOW + 400 * 86_400) == "2022-01"

@@ -230,12 +230,14 @@ def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
     assert config.warnings == ()
     assert warnings(folder / "config.yaml") == []
     assert stat.S_IMODE((folder / "config.yaml").stat().st_mode) == 0o600
-    assert len(config.subscriptions["first"].secret.secret.reveal()) >= 32
+    made = config.subscriptions["first"].secret
+    assert made is not None
+    assert len(made.secret.reveal()) >= 32
     assert status(folder / "config.yaml")["spools"][0]["waiting"] == 0
     other = tmp_path / "other"
     assert run("init", str(other)).exit_code == 0
     secrets = [
-        load_config(each / "config.yaml", environ={}).subscriptions["first"].secret.secret
+        load_config(each / "config.yaml", environ={}).subscriptions["first"].secret
         for each in (folder, other)
     ]
     assert secrets[0] != secrets[1]
@@ -256,7 +258,7 @@ def warnings(config: Path) -> list[str]:
     result = run("check", "--json", "--config", str(config))
     assert result.exit_code == 0, result.output
     found: list[str] = json.loads(result.stdout)["warnings"]
-    return [each for each in found if "no subscription" not in each]
+    return [each for each in found if "no subscriptions" not in each]
 
 
 RAILS = (

@@ -1,0 +1,113 @@
+"""`remove`: removes a subscription that `add` wrote, and says what becomes of its backlog."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
+from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import confirm, deliveries_in_words, print_json, wrapped
+from relayd.config.queue_place import queue_place
+from relayd.config.sections import QueueConfig
+from relayd.core.delivery import State
+
+WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
+
+
+@click.command(
+    short_help="Remove a subscription that was added.",
+    epilog="""\b
+Example:
+  relayd remove shop
+""",
+)
+@click.argument("name", metavar="NAME", shell_complete=complete_subscriptions)
+@yes_option
+@json_option
+@config_option
+def remove(name: str, yes: bool, as_json: bool, config_path: Path) -> None:
+    """Remove the file of a subscription that `relayd add` wrote, with its secret if that is in it.
+
+    Its history is kept. A backlog is held from then on: the command asks first, and says how to end it
+    or hand it over. While the daemon runs, it reloads; other changes of the configuration that were not
+    reloaded yet come into force, too.
+    """
+    queue = queue_place(config_path)
+    with daemon_if_running(queue) as daemon:
+        if isinstance(daemon, DaemonClient):
+            answer = _remove(daemon, name, yes=yes)
+        else:
+            answer = _remove_offline(config_path, queue, name, yes=yes)
+    running = isinstance(daemon, DaemonClient)
+    if as_json:
+        print_json(
+            {
+                "subscription": name,
+                "file": answer["file"],
+                "in_force": running,
+                "held": answer["waiting"],
+                "changes": answer["changes"],
+                "warnings": answer["warnings"],
+            }
+        )
+        return
+    click.echo(wrapped(f"{name} removed: {answer['file']}"))
+    for change in answer["changes"]:
+        if not change.startswith(f"subscription {name}: removed"):
+            click.echo(wrapped(change, "    ", first="  "))
+    if not running:
+        click.echo("relayd is not running; it is out of force from the next start on.")
+    if answer["waiting"]:
+        held = deliveries_in_words(answer["waiting"])
+        click.echo(f"{held} {'is' if answer['waiting'] == 1 else 'are'} held:")
+        for command, does in (
+            (f"relayd cancel {name}", "ends them"),
+            (f"relayd rename {name} NEW", "hands them over to a subscription NEW"),
+        ):
+            click.echo(f"  {command:36}# {does}")
+        click.echo(wrapped(f"They go on when there is a subscription {name} again."))
+
+
+def _question(file: object, waiting: int) -> str:
+    held = f", and hold its {deliveries_in_words(waiting)}" if waiting else ""
+    return f"Remove {file}{held}?"
+
+
+def _remove(daemon: DaemonClient, name: str, *, yes: bool) -> Mapping[str, Any]:
+    found = daemon.ask("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name, check=True)
+    if found["waiting"]:
+        confirm(_question(found["file"], found["waiting"]), yes=yes)
+    answer = daemon.answer("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name)
+    if not answer.get("ok"):
+        raise refusal(answer)
+    return answer
+
+
+def _remove_offline(
+    config_path: Path, queue: QueueConfig, name: str, *, yes: bool
+) -> Mapping[str, Any]:
+    # Loaded where it is needed: with a daemon, nothing of it is.
+    from relayd.cli.offline_subscriptions import file_to_remove, remove_offline  # noqa: PLC0415 - see above
+
+    path = file_to_remove(config_path, name)
+    waiting = _waiting(queue, name)
+    if waiting:
+        confirm(_question(path, waiting), yes=yes)
+    remove_offline(path)
+    return {"file": str(path), "waiting": waiting, "changes": [], "warnings": []}
+
+
+def _waiting(queue: QueueConfig, name: str) -> int:
+    """Return how many deliveries of a subscription wait; none where there is no queue yet."""
+    from relayd.queue.delivery_filter import DeliveryFilter  # noqa: PLC0415 - as above
+
+    if not os.path.lexists(queue.path):
+        return 0
+    with reading_queue(queue) as reading:
+        if name not in reading.subscriptions:
+            return 0
+        return len(reading.select(DeliveryFilter((name,), WAITING), None))

@@ -1,0 +1,82 @@
+"""Adds a subscription as an included file, or removes one, while no daemon runs: as the folder's owner."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from relayd.cli.command_error import CommandError
+from relayd.commands.requests import Answer, RefusedError
+from relayd.commands.subscription_files import cannot_write, refused_answer, removable_file
+from relayd.config.added_subscription import NotWritableError, added, no_place
+from relayd.config.documents import place_of
+from relayd.config.included_file import locked_folder, remove, write_new
+from relayd.config.partial import read_doubtful
+from relayd.permissions import become, owner_to_become
+
+
+def add_offline(config_path: Path, name: str, keys: Mapping[str, object]) -> Answer:
+    """Validate and write the file; return the answer that the daemon would give.
+
+    What is wrong elsewhere in the configuration, such as a variable that only the daemon has, is
+    returned in `elsewhere`, and refuses nothing. Raises `ConfigError`, or ends the command.
+    """
+    path = place_of(name, config_path)
+    if path is None:
+        return refused_answer(name, [no_place(config_path)])
+    try:
+        file = added(name, keys)
+    except NotWritableError as error:
+        raise CommandError(f"a value {error}", code="invalid") from None
+    _become_owner(path)
+    try:
+        with locked_folder(path.parent):
+            _, findings = read_doubtful(config_path, os.environ, file)
+            mine = f"subscriptions.{name}"
+            of_it = [
+                each
+                for each in findings.errors
+                if each.key == mine or each.key.startswith(f"{mine}.") or each.file == str(path)
+            ]
+            if of_it:
+                return refused_answer(name, of_it)
+            write_new(path, file.raw)
+    except OSError as error:
+        _refuse(cannot_write(path, error))
+    warnings = [str(each) for each in findings.warnings if each.file == str(path)]
+    return {
+        "ok": True,
+        "subscription": name,
+        "file": os.path.abspath(path),  # noqa: PTH100 - as config.load has it
+        "changes": [],
+        "warnings": warnings,
+        "elsewhere": [str(each) for each in findings.errors],
+    }
+
+
+def file_to_remove(config_path: Path, name: str) -> Path:
+    """Return the file of a subscription that `relayd add` wrote. Raises `ConfigError`."""
+    try:
+        return removable_file(name, read_doubtful(config_path)[0])
+    except RefusedError as refused:
+        _refuse(refused)
+
+
+def remove_offline(path: Path) -> None:
+    """Remove that file; end the command where the disk refuses it."""
+    _become_owner(path)
+    try:
+        with locked_folder(path.parent):
+            remove(path)
+    except OSError as error:
+        _refuse(cannot_write(path, error))
+
+
+def _become_owner(path: Path) -> None:
+    if owner := owner_to_become(path, making=True):
+        # What root makes in another user's folder, that user could not use.
+        become(owner)
+
+
+def _refuse(refused: RefusedError) -> NoReturn:
+    raise CommandError(str(refused), code=refused.code) from None

@@ -1,0 +1,71 @@
+"""What `replay`, `retry` and `cancel` leave as it is, and the command that does what was meant instead."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from relayd.cli.terminal import printable
+from relayd.cli.text.holds import HOLD_ADVICE, HOLD_COMMANDS
+from relayd.core.delivery import State
+from relayd.queue.snapshot_values import ListedDelivery
+
+_REPLAY: Final = "relayd replay {id}"
+_RESEND: Final = "relayd replay {id} --state delivered"
+_RETRY: Final = "relayd retry {id}"
+
+_INSTEAD: Final[Mapping[tuple[str, State], tuple[str, str | None]]] = {
+    ("replay", State.PENDING): ("is pending; `{instead}` attempts it now", _RETRY),
+    ("replay", State.RETRYING): ("is retrying; `{instead}` attempts it now", _RETRY),
+    ("replay", State.DELIVERED): ("was delivered; `{instead}` sends it again", _RESEND),
+    ("retry", State.EXHAUSTED): ("is exhausted; `{instead}` sends it again", _REPLAY),
+    ("retry", State.CANCELLED): ("was cancelled; `{instead}` takes that back", _REPLAY),
+    ("retry", State.DELIVERED): ("was delivered; `{instead}` sends it again", _RESEND),
+    ("cancel", State.EXHAUSTED): (
+        "is exhausted: no attempt follows; `{instead}` sends it again",
+        _REPLAY,
+    ),
+    ("cancel", State.CANCELLED): ("was cancelled before; `{instead}` takes that back", _REPLAY),
+    ("cancel", State.DELIVERED): ("was delivered, which cannot be taken back", None),
+}
+"""Why a delivery in a state is not touched, and the command to give instead."""
+
+
+def instead_of(command: str, delivery: ListedDelivery) -> str | None:
+    """Return the command that does to a delivery what was meant; None where there is none."""
+    if delivery.hold is not None and command != "cancel":
+        found = HOLD_COMMANDS[delivery.hold]
+        return None if found is None else found.format(name=delivery.subscription)
+    if delivery.place is not None and delivery.place.behind is not None and command != "cancel":
+        return f"relayd explain {delivery.place.first}"
+    _, found = _INSTEAD.get((command, delivery.state), ("", f"relayd {command} {{id}}"))
+    return None if found is None else found.format(id=delivery.id)
+
+
+def refusal_line(command: str, delivery: ListedDelivery) -> str:
+    """Return why a delivery that was named is not touched, and what to do instead."""
+    if delivery.hold is not None and command != "cancel":
+        words = f"is held: {HOLD_ADVICE[delivery.hold].format(name=delivery.subscription)}"
+    elif delivery.place is not None and delivery.place.behind is not None and command != "cancel":
+        first = delivery.place.first
+        words = (
+            f"is behind {delivery.place.behind} in its order; `relayd explain {first}` says what"
+            " comes first"
+        )
+    else:
+        words, _ = _INSTEAD.get(
+            (command, delivery.state),
+            # It could be, but the options leave it out.
+            (f"is {delivery.state.value}, which the options leave out: `{{instead}}`", None),
+        )
+        words = words.format(instead=instead_of(command, delivery))
+    return printable(f"{delivery.id} to {delivery.subscription} {words}.")
+
+
+def refusal_document(command: str, delivery: ListedDelivery) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "id": delivery.id,
+        "subscription": delivery.subscription,
+        "state": delivery.state,
+        "hold": delivery.hold,
+        "instead": instead_of(command, delivery),
+    }

@@ -1,0 +1,62 @@
+"""What `retry` released, and what comes next, in words for people."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from relayd.cli.terminal import deliveries_in_words
+from relayd.cli.text.holds import HOLD_ADVICE
+from relayd.core.hold import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One subscription's part of what is retried.
+
+    Of `count` deliveries, `due` need no release, `behind` wait for others in their order, and an attempt
+    of `in_flight` is under way. `first` is the one whose turn it is, where one of them alone is behind it.
+    """
+
+    count: int
+    behind: int = 0
+    due: int = 0
+    in_flight: int = 0
+    first: str | None = None
+
+
+HOLD_BACK_LIFTED: Final = "its endpoint was held back (429 or 503); that is lifted"
+
+
+def next_words(name: str, each: Backlog, whole: Mapping[str, int], held: Mapping[str, str]) -> str:
+    """Return what was released of a subscription, and what comes next.
+
+    `whole` has how many retries were released of each whole backlog, `held` what holds a subscription.
+    """
+    if name in whole:
+        released = whole[name]
+        due = max(0, each.count - each.behind - released)
+    else:  # single ones: the daemon counts those of all subscriptions together
+        released, due = each.count - each.behind - each.due, each.due
+    if name in held:
+        advice = HOLD_ADVICE[Hold(held[name])].format(name=name)
+        return f"{name}: {deliveries_in_words(each.count)} released, but held: {advice}."
+    return f"{name}: {'; '.join(_parts(each, released, due))}."
+
+
+def _parts(each: Backlog, released: int, due: int) -> Iterator[str]:
+    if released:
+        yield f"{deliveries_in_words(released)} released"
+    if due:
+        yield f"{deliveries_in_words(due)} due already"
+    if each.in_flight:
+        yield f"an attempt of {each.in_flight:,} is in flight"
+    elif released == 1 and not due:
+        yield "its attempt starts now"
+    elif released:
+        yield "the next attempt starts now, the others follow within the rate limit"
+    elif due:
+        yield "sent within the rate limit; `relayd status` shows how far"
+    if each.behind == 1 and each.first is not None:
+        yield f"its turn comes after {each.first}: `relayd explain {each.first}`"
+    elif each.behind:
+        yield f"{each.behind:,} behind others in their order, each sent in its turn"

@@ -1,0 +1,242 @@
+"""Add a subscription as an included file, or remove one: validate, write and reload, or change nothing."""
+
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import trio
+
+from relayd.commands.requests import Answer, RefusedError, Request, text_of, unknown
+from relayd.config.added_subscription import (
+    DUPLICATE,
+    Added,
+    NotWritableError,
+    added,
+    is_name,
+    is_no_place,
+    is_ours,
+    new_secret,
+)
+from relayd.config.config import Config
+from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
+from relayd.config.problem import ConfigError, Problem
+from relayd.config_loader import ConfigLoader, NotReadError
+from relayd.permissions import user_name
+from relayd.queue.interface import QueueWriter
+
+_log = structlog.get_logger()
+
+_NOT_KEYS: Final = frozenset({"command", "subscription"})
+
+Reloading = Callable[[], Awaitable[dict[str, object]]]
+
+
+class SubscriptionFileCommands:
+    """Writes and removes included files, one at a time.
+
+    `reload` is the daemon's own; `in_force` returns the configuration in force.
+    """
+
+    def __init__(
+        self,
+        in_force: Callable[[], Config],
+        queue: QueueWriter,
+        loader: ConfigLoader,
+        reload: Reloading,
+    ) -> None:
+        self._in_force = in_force
+        self._queue = queue
+        self._loader = loader
+        self._reload = reload
+        self._turn = trio.Lock()
+
+    async def add(self, request: Request) -> Answer:
+        """Add `subscription`; the request's other keys are those of the configuration.
+
+        Without a `secret` one is made, and returned. Answers as `reload` does, and with the `file`.
+        A refusal leaves no file. Its code is `invalid` where the request's keys are at fault: then
+        `details` has each problem with its `key`. `exists`: there is one of that name. `no_include`:
+        the configuration includes no file of a new name. `configuration`: what is wrong is elsewhere.
+        """
+        name = text_of(request, "subscription")
+        if not is_name(name):
+            raise RefusedError("invalid", "a name is 1 to 64 letters, digits, `_` or `-`")
+        keys = {key: value for key, value in request.items() if key not in _NOT_KEYS}
+        made = None if "secret" in keys else new_secret()
+        if made is not None:
+            keys["secret"] = made
+        try:
+            file = added(name, keys)
+        except NotWritableError as error:
+            raise RefusedError("invalid", f"a value {error}") from None
+        async with self._turn:
+            answer = await self._add(file)
+        if made is not None and answer.get("ok", True):
+            answer["secret"] = made
+        return answer
+
+    async def _add(self, file: Added) -> Answer:
+        try:
+            known = self._in_force()
+            judged = await self._loader.load(known.path, known, added=file)
+        except ConfigError as error:
+            return refused_answer(file.name, error.problems)
+        except NotReadError as error:
+            raise RefusedError("failed", str(error)) from None
+        path = judged.included[file.name]
+        # Not interrupted: no file stays that was refused.
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(write_new, path, file.raw)
+            except OSError as error:
+                raise cannot_write(path, error) from None
+            reloaded = await self._reload()
+            if not reloaded.get("ok"):
+                try:
+                    await trio.to_thread.run_sync(remove, path)
+                except OSError as error:
+                    problem = f"{path} was written, and cannot be removed: {error.strerror}"
+                    return {**reloaded, "problems": [*_problems(reloaded), problem]}
+                return reloaded
+        _log.info("subscription_added", subscription=file.name, file=str(path))
+        return {**reloaded, "subscription": file.name, "file": str(path)}
+
+    async def remove(self, request: Request) -> Answer:
+        """Remove the file of `subscription`, if `add` wrote it, and reload.
+
+        With `check`, nothing is changed. Answers as `reload` does, with the `file`, and the number of
+        waiting deliveries, `waiting`: they are held from then on. The code of a refusal is `unknown`,
+        or `not_added` where the subscription is in a file that `add` did not write.
+        """
+        name = text_of(request, "subscription")
+        async with self._turn:
+            try:
+                known = self._in_force()
+                on_disk = await self._loader.load(known.path, known)
+            except ConfigError as error:
+                problems = [str(each) for each in error.problems]
+                return {"ok": False, "code": "configuration", "problems": problems}
+            except NotReadError as error:
+                raise RefusedError("failed", str(error)) from None
+            path = await trio.to_thread.run_sync(removable_file, name, on_disk)
+            waiting = (await self._queue.looks.waiting([name])).get(name)
+            found = {"subscription": name, "file": str(path)}
+            count = {"waiting": 0 if waiting is None else waiting.count}
+            if request.get("check"):
+                return {**found, **count}
+            with trio.CancelScope(shield=True):
+                reloaded = await self._remove(path)
+        if not reloaded.get("ok"):
+            return reloaded
+        _log.info("subscription_removed", subscription=name, file=str(path))
+        return {**reloaded, **found, **count}
+
+    async def _remove(self, path: Path) -> Answer:
+        try:
+            aside = await trio.to_thread.run_sync(set_aside, path)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        reloaded = await self._reload()
+        try:
+            if reloaded.get("ok"):
+                await trio.to_thread.run_sync(remove, aside)
+            else:
+                await trio.to_thread.run_sync(put_back, aside, path)
+        except OSError as error:
+            problem = f"{path} is {aside} now, and stays there: {error.strerror}"
+            return {**reloaded, "problems": [*_problems(reloaded), problem]}
+        return reloaded
+
+
+def removable_file(name: str, config: Config) -> Path:
+    """Return the file of a subscription, which `relayd add` wrote. Raises `RefusedError`."""
+    if name not in config.subscriptions:
+        raise unknown(name, config.subscriptions)
+    path = config.included.get(name)
+    if path is None:
+        raise RefusedError(
+            "not_added",
+            f"{name} is in {config.path}, which `relayd add` did not write: remove it there, then"
+            " `relayd reload`",
+        )
+    others = [each for each, file in config.included.items() if file == path and each != name]
+    try:
+        ours = is_ours(read_whole(path))
+    except OSError as error:
+        raise RefusedError("failed", f"{path} cannot be read: {error.strerror}") from None
+    if not ours:
+        raise RefusedError(
+            "not_added",
+            f"{name} is in {path}, which `relayd add` did not write: remove it there, then `relayd"
+            " reload`",
+        )
+    if others:
+        raise RefusedError(
+            "not_added",
+            f"{path} has {', '.join(others)} in it, too: remove {name} there, then `relayd reload`",
+        )
+    return path
+
+
+def refused_answer(name: str, problems: Iterable[Problem]) -> Answer:
+    """Return why a subscription cannot be added: its own keys, or what is wrong elsewhere."""
+    problems = list(problems)
+    if any(map(is_no_place, problems)):
+        return {"ok": False, "code": "no_include", "problems": [str(problems[0])]}
+    details = [_detail(name, each) for each in problems]
+    own = [each for each in details if each["key"] is not None]
+    exists = next((each for each in own if str(each["message"]).startswith(DUPLICATE)), None)
+    if exists is not None:
+        place = str(exists["message"]).removeprefix(f"{DUPLICATE}, first defined at ")
+        reason = f"there is a subscription {name} already: {place}"
+        return {"ok": False, "code": "exists", "error": reason, "problems": [reason]}
+    said = [f"{each['key']}: {_words(each)}" for each in own]
+    said += [
+        str(each) for each, detail in zip(problems, details, strict=True) if detail["key"] is None
+    ]
+    code = "invalid" if own else "configuration"
+    return {"ok": False, "code": code, "problems": said, "details": details}
+
+
+def _detail(name: str, problem: Problem) -> dict[str, Any]:
+    """Return a problem for programs; `key` is the request's, or None where it is elsewhere."""
+    prefix = f"subscriptions.{name}"
+    key = None
+    if problem.key == prefix:
+        key = "subscription"
+    elif problem.key.startswith(f"{prefix}."):
+        key = problem.key.removeprefix(f"{prefix}.")
+    return {
+        "key": key,
+        "message": problem.message,
+        "hint": problem.hint,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+    }
+
+
+def _words(detail: Mapping[str, Any]) -> str:
+    return f"{detail['message']} ({detail['hint']})" if detail["hint"] else str(detail["message"])
+
+
+def cannot_write(path: Path, error: OSError) -> RefusedError:
+    """Return the refusal of what the disk refused."""
+    if isinstance(error, FileExistsError):
+        return RefusedError("exists", f"{path} exists already, and was not changed")
+    if isinstance(error, FileNotFoundError) and not os.path.lexists(path.parent):
+        return RefusedError("failed", f"the folder {path.parent} does not exist: make it first")
+    reason = f"cannot write {path}: {error.strerror}"
+    if error.errno == errno.EROFS:
+        reason += f"; under systemd, the unit needs ReadWritePaths=-{path.parent} (`systemctl edit relayd`)"
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        reason += f"; {path.parent} must belong to user {user_name()}"
+    return RefusedError("failed", reason)
+
+
+def _problems(answer: Answer) -> list[object]:
+    found = answer.get("problems")
+    return list(found) if isinstance(found, list) else []

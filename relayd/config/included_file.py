@@ -1,0 +1,132 @@
+"""Writes an included file, or takes one away: whole or not at all, and never over another one.
+
+What is under way has a name that begins with a dot, which is never included. Where a process is killed
+meanwhile, such a file may stay; the next one that writes there removes it.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = ".relayd-"
+_LEFT_S: Final = 3600.0
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_LARGEST: Final = 4 * 1024 * 1024
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing there meanwhile. Blocks while one does. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_new(path: Path, raw: bytes) -> None:
+    """Write a file for its owner alone, durably. Blocks on the disk.
+
+    Raises `OSError`, and `FileExistsError` where one is there: then nothing was changed.
+    """
+    with _folder(path) as folder:
+        _remove_left(folder)
+        temporary = _dotted()
+        descriptor = os.open(
+            temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+            0o600,
+            dir_fd=folder,
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o600)
+                file.write(raw)
+                file.flush()
+                os.fsync(descriptor)
+            _move(temporary, path.name, folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        os.fsync(folder)
+
+
+def read_whole(path: Path) -> bytes:
+    """Return what is in a file. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(_LARGEST)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file so that it is not included; return what it is now. Raises `OSError`."""
+    with _folder(path) as folder:
+        _remove_left(folder)
+        aside = _dotted()
+        os.utime(path.name, dir_fd=folder)  # what is old is removed
+        os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    return path.parent / aside
+
+
+def put_back(aside: Path, path: Path) -> None:
+    """Undo `set_aside`. Raises `OSError`."""
+    with _folder(path) as folder:
+        _move(aside.name, path.name, folder)
+        os.fsync(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file durably; nothing where it has gone. Raises `OSError`."""
+    with _folder(path) as folder:
+        with suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+        os.fsync(folder)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    # By this descriptor alone: nothing is written anywhere else, whatever is renamed meanwhile.
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _move(old: str, new: str, folder: int) -> None:
+    """Rename a file, and never over another one: a rename would replace it."""
+    try:
+        os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A file system without links. Commands and the daemon take turns.
+        with suppress(FileNotFoundError):
+            os.stat(new, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+        os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    os.unlink(old, dir_fd=folder)
+
+
+def _dotted() -> str:
+    return f"{_PREFIX}{secrets.token_hex(8)}"
+
+
+def _remove_left(folder: int) -> None:
+    """Remove what a killed process left an hour ago or longer."""
+    with os.scandir(folder) as entries:
+        names = [each.name for each in entries if each.name.startswith(_PREFIX)]
+    for name in names:
+        with suppress(OSError):
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - _LEFT_S:
+                os.unlink(name, dir_fd=folder)

@@ -1,0 +1,53 @@
+"""The request of one attempt that sends one sentence instead of the event: `format:`."""
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from relayd.core.delivery import Delivery
+from relayd.core.form import formed
+from relayd.core.js_json import Parsed
+from relayd.core.outcome import Failure, Outcome
+from relayd.core.signature import signed_headers
+from relayd.core.sliced_body import parse_in_slices
+from relayd.core.subscription import Subscription
+from relayd.pacing import paced
+from relayd.transport.request import AnotherToken, Request, build_request
+
+
+async def formed_request(
+    url: httpx.URL,
+    delivery: Delivery,
+    subscription: Subscription,
+    *,
+    now: float,
+    another_token: AnotherToken | None = None,
+) -> Request:
+    """Return the POST of what a subscription with a format sends. What is sent is what is signed.
+
+    `now` is in Unix seconds. Nothing is awaited but pauses, in which others run: a body of 1 MiB
+    takes a second to parse.
+    """
+    assert subscription.format is not None
+    made = formed(await _event(delivery), subscription.format)
+    sent = replace(delivery, body=made.body)
+    headers = signed_headers(sent, subscription, attempt=delivery.attempts + 1, now=now)
+    own = list(subscription.headers)
+    if not any(name.lower() == "content-type" for name, _ in own):
+        own.append(("Content-Type", made.content_type))
+        headers.append(own[-1])
+    return build_request(url, headers, made.body, another_token, own=own)
+
+
+def not_formed(timeout_s: float) -> Outcome:
+    """Return what came of an attempt whose time was over before its request was made."""
+    words = f"what it sends was not made within {timeout_s:g} s: relayd is overloaded"
+    return Outcome(timeout_s, failure=Failure.TIMEOUT, detail=words)
+
+
+async def _event(delivery: Delivery) -> dict[str, Any]:
+    parsed = await paced(parse_in_slices(delivery.body.decode()))
+    if isinstance(parsed, Parsed) and isinstance(parsed.value, dict):
+        return parsed.value
+    raise ValueError(f"the body of {delivery.event_id} is not an event's")

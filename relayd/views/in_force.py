@@ -1,0 +1,95 @@
+"""Whether what is on disk is what is in force: the words and the document of every command that says so.
+
+All of it is made of the daemon's answer to `in_force`; None is no answer, and says nothing.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from relayd.views.moments import clock_time, moment_fields
+
+Answer = Mapping[str, Any]
+"""What the daemon answered: see `relayd.commands.in_force`."""
+
+_PHRASES: Final = {
+    "changed": "changed but not loaded",
+    "new": "not loaded",
+    "missing": "gone, and still in force",
+    "unreadable": "not readable by relayd, and still in force",
+}
+
+
+def not_in_force(answer: Answer | None) -> str | None:
+    """Return a phrase for a summary, as `config.yaml changed but not loaded`; None where all is in force."""
+    if answer is None:
+        return None
+    if answer["reloading"]:
+        return None  # what comes of it is seen when it has ended
+    changed = answer["changed"]
+    if not changed:
+        return None if answer["refused"] is None else "last reload refused"
+    first = changed[0]
+    name = os.path.basename(first["path"])  # noqa: PTH119 - the daemon's word, not a path of ours
+    more = answer["changed_count"] - 1
+    others = f" and {more:,} more file{'' if more == 1 else 's'}" if more else ""
+    words = f"{name}{others} {_PHRASES[first['change']]}"
+    return f"{words} (reload refused)" if answer["refused"] is not None else words
+
+
+def in_force_words(answer: Answer | None) -> Iterator[str]:
+    """Yield what is not in force, and what to do about it: a sentence each."""
+    if answer is None:
+        return
+    if answer["reloading"]:
+        if answer["changed"]:
+            yield "a reload is in progress; what it changes is not in force yet"
+        return
+    changed, refused = answer["changed"], answer["refused"]
+    if changed:
+        names = ", ".join(f"{each['path']} ({_word(each)})" for each in changed)
+        more = answer["changed_count"] - len(changed)
+        others = f" and {more:,} more" if more else ""
+        yield f"not in force: {names}{others}"
+    if refused is not None:
+        count = refused["problems"] - 1
+        others = f" (and {count:,} more)" if count else ""
+        yield (
+            f"the last reload was refused at {clock_time(refused['at'])}:"
+            f" {refused['problem']}{others}"
+        )
+        yield "relayd goes on with what it had: correct it, `relayd check`, then `relayd reload`"
+    elif any(each["change"] in {"missing", "unreadable"} for each in changed):
+        yield "put it back, or `relayd check --diff` says what a reload would do without it"
+    elif changed:
+        yield "`relayd check --diff` shows what a reload would change, `relayd reload` loads it"
+
+
+def _word(each: Mapping[str, str]) -> str:
+    words = {
+        "changed": "changed",
+        "new": "new",
+        "missing": "gone",
+        "unreadable": "relayd may not read it",
+    }
+    return words[each["change"]]
+
+
+def in_force_document(answer: Answer | None) -> dict[str, object] | None:
+    """Return it for programs; None where it is not known."""
+    if answer is None:
+        return None
+    refused = answer["refused"]
+    return {
+        "in_force": not answer["changed"],
+        "reloading": answer["reloading"],
+        "changed": list(answer["changed"]),
+        "changed_count": answer["changed_count"],
+        "reload_refused": None
+        if refused is None
+        else {
+            **moment_fields("at", refused["at"]),
+            "problem": refused["problem"],
+            "problems": refused["problems"],
+        },
+    }

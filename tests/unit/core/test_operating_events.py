@@ -1,0 +1,102 @@
+"""relayd's own events of sources and reloads: when there is something to say, and that no secret is in it."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.core.operating_events import (
+    STEADY_S,
+    Refusals,
+    Waits,
+    reload_refused,
+    source_news,
+    source_recovered,
+    source_unavailable,
+    waits_at,
+    without_paths,
+)
+
+
+class Watch:
+    """Looks at one source over virtual time, as the daemon does."""
+
+    def __init__(self) -> None:
+        self.waits: dict[str, Waits] = {}
+        self.reported: set[str] = set()
+        self.told: list[tuple[float, str]] = []
+
+    def look(self, now: float, waiting: dict[str, bool]) -> None:
+        self.waits = waits_at(self.waits, waiting, now)
+        news = source_news(self.waits, self.reported, now)
+        self.told += [(now, f"{each} unavailable") for each in news.unavailable]
+        self.told += [(now, f"{each} recovered") for each in news.recovered]
+        self.reported |= set(news.unavailable)
+        self.reported -= {*news.recovered, *news.forgotten}
+
+
+def test_a_minute_of_waiting_is_reported_and_its_end() -> None:
+    watch = Watch()
+    for now in range(0, 300, 5):
+        watch.look(float(now), {"spool": 10 <= now < 200, "socket": False})
+    assert watch.told == [(70.0, "spool unavailable"), (260.0, "spool recovered")]
+
+
+def test_a_restart_repeats_nothing_and_loses_nothing() -> None:
+    watch = Watch()
+    watch.reported = {"still", "over", "removed"}
+    for now in range(0, 200, 5):
+        # It has not said yet what it waits for.
+        watch.look(float(now), {"still": now >= 10, "over": False})
+    assert watch.told == [(60.0, "over recovered")]
+    assert watch.reported == {"still"}
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 90.0), st.booleans())))
+def test_they_take_turns_and_a_minute_each(looks: list[tuple[float, bool]]) -> None:
+    watch, now = Watch(), 0.0
+    for passed, waiting in looks:
+        now += passed
+        watch.look(now, {"spool": waiting})
+    kinds = [what for _, what in watch.told]
+    assert kinds == ["spool unavailable", "spool recovered"] * (len(kinds) // 2) + [
+        "spool unavailable"
+    ] * (len(kinds) % 2)
+    times = [at for at, _ in watch.told]
+    assert all(earlier + STEADY_S <= later for earlier, later in pairwise([0.0, *times]))
+
+
+def test_the_same_refusal_is_news_once_in_ten_minutes() -> None:
+    refusals = Refusals()
+    assert refusals.is_news(["a"], 0.0)
+    assert not refusals.is_news(["a"], 599.0)
+    assert refusals.is_news(["b"], 599.5)
+    assert not refusals.is_news(["b"], 700.0)
+    assert refusals.is_news(["b"], 1_199.5)
+    refusals.accepted()
+    assert refusals.is_news(["b"], 1_200.0)
+
+
+def test_reasons_are_bounded_in_number_and_length() -> None:
+    reasons = [f"{number} " + "x" * 10_000 for number in range(100)]
+    thing = reload_refused("configuration", reasons, 5.5).data["object"]
+    assert isinstance(thing, dict)
+    assert thing["count"] == 100
+    shown = thing["reasons"]
+    assert isinstance(shown, list)
+    assert [len(str(each)) for each in shown] == [300] * 10
+    assert (thing["reason"], thing["next"]) == (shown[0], "relayd check")
+
+
+def test_no_url_is_shown_with_its_path() -> None:
+    text = "x: 'https://user:pw@hooks.example/T0/SECRET?key=SECRET' and http://h:80?SECRET, no https://ok"
+    assert without_paths(text) == "x: 'https://hooks.example/…' and http://h:80/… no https://ok"
+    event = source_unavailable("spool", text, 1.0, 5.0)
+    assert "SECRET" not in str(event.data)
+
+
+def test_times_do_not_lie_ahead() -> None:
+    for event in (source_unavailable("s", "r", 9.0, 5.0), source_recovered("s", 9.0, 5.0)):
+        thing = event.data["object"]
+        assert isinstance(thing, dict)
+        assert thing["since"] == 5
