@@ -22,14 +22,21 @@ _ABSENT = {
 }
 
 
-def readiness(live: Mapping[str, Any] | None, absence: Absence | None) -> Readiness:
-    """Return it, from what the daemon says of itself, or from why it says nothing."""
+def readiness(
+    live: Mapping[str, Any] | None, absence: Absence | None, not_in_force: str | None = None
+) -> Readiness:
+    """Return it, from what the daemon says of itself, or from why it says nothing.
+
+    `not_in_force` is a phrase for what of the configuration on disk is not in force.
+    """
     if live is None:
         return Readiness(False, (_ABSENT[absence or Absence.NOT_ANSWERING],))
     reasons = []
-    if not live["queue"].get("writable", True):
-        reasons.append("the queue cannot be written")
+    if live["queue"]["reserve_in_use"]:
+        reasons.append("the disk is full: nothing is accepted until there is room")
     ok = not reasons
     if live["queue"]["too_large"]:
         reasons.append("the queue is larger than queue.max_size, and nothing more can be removed")
+    if not_in_force is not None:
+        reasons.append(not_in_force)
     return Readiness(ok, tuple(reasons))

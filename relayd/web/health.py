@@ -1,7 +1,8 @@
 """`/healthz` and `/readyz`: whether the daemon answers and its queue can be written, asked once a second."""
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse
 from relayd.control import NoDaemonError, RefusedByDaemonError
 from relayd.core.absence import Absence
 from relayd.core.readiness import Readiness, readiness
+from relayd.views.in_force import not_in_force
 from relayd.web.access import reads
 from relayd.web.daemon_link import DaemonLink
 
@@ -46,8 +48,16 @@ class Health:
     async def _ask(self) -> Readiness:
         try:
             live = await self._daemon.ask({"command": "status"}, timeout_s=TIMEOUT_S)
+            in_force = await self._in_force()
         except NoDaemonError as error:
             return readiness(None, error.absence)
         except (TimeoutError, RefusedByDaemonError):
             return readiness(None, Absence.NOT_ANSWERING)
-        return readiness(live, None)
+        return readiness(live, None, not_in_force(in_force))
+
+    async def _in_force(self) -> Mapping[str, Any] | None:
+        """Return what the daemon says of the files on disk; None where it cannot say so in time."""
+        try:
+            return await self._daemon.ask({"command": "in_force"}, timeout_s=TIMEOUT_S)
+        except (NoDaemonError, RefusedByDaemonError, TimeoutError):
+            return None

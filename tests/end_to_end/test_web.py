@@ -77,9 +77,17 @@ async def test_it_says_whether_relayd_is_well_and_why_not_to_those_who_may_read(
             found = await web.private.get(path)
             assert (found.status_code, found.json()) == (200, {"ok": True})
             assert (await web.public.get(path)).status_code == 404
+        with web.config.open("a") as file:
+            file.write("# another file than the one in force\n")
+        await trio.sleep(1.1)  # what was found holds for a second
+        found = await web.private.get("/readyz", headers=with_token(READ))
+        assert (found.status_code, found.json()["reasons"]) == (
+            200,
+            ["config.yaml changed but not loaded"],
+        )
         web.relayd.process.kill()
         await web.relayd.wait()
-        await trio.sleep(1.1)  # what was found holds for a second
+        await trio.sleep(1.1)
         found = await web.private.get("/healthz")
         assert (found.status_code, found.json()) == (503, {"ok": False})
         for token in (TOKEN, READ):
