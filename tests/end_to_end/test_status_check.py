@@ -56,6 +56,7 @@ async def test_a_file_that_is_not_in_force_is_reported_until_it_is(tmp_path: Pat
             config.write_text(first)
             await command("reload", config=config)
             assert (await asked("status", config=config))["configuration"] == {
+                "config": str(config),
                 "in_force": True,
                 "reloading": False,
                 "changed": [],
