@@ -38,7 +38,7 @@ class _WrongOptionsError(CommandError):
     short_help="Add a subscription as a file.",
     epilog="""\b
 Examples:
-  relayd add shop --url https://shop.example/hooks --events order.* --test
+  relayd add shop --url https://shop.example/hooks --events 'order.*' --test
   relayd add books --url https://books.example/hooks \\
       --events order.created,payment.succeeded \\
       --where 'data.object.total: {gte: 5000}'
