@@ -83,6 +83,10 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
         Failure.CONNECT: "is the receiver running, and is the port in `url` of {name} right?",
         Failure.RESET: "is the receiver running? Its log, or that of a proxy before it, says more",
         Failure.PROTOCOL: "is this a web server? Check host and port in `url` of {name}",
+        Failure.SMTP: (
+            "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
+            " {name} right? A code that begins with 4 is for a while, and relayd goes on by itself"
+        ),
         Failure.DEFECT: "report it, with the traceback in relayd's log",
         Failure.POISON: "report it, with what relayd's log says of it",
     }
