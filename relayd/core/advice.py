@@ -11,6 +11,7 @@ from typing import Final
 
 from relayd.core.addresses import CLOUD_METADATA, Address
 from relayd.core.outcome import Failure
+from relayd.core.smtp import MAIL_SERVER
 
 _SECRETS = (
     "do both sides have the same secret? `relayd sign BODY --subscription {name}` prints the signature"
@@ -83,15 +84,32 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
         Failure.CONNECT: "is the receiver running, and is the port in `url` of {name} right?",
         Failure.RESET: "is the receiver running? Its log, or that of a proxy before it, says more",
         Failure.PROTOCOL: "is this a web server? Check host and port in `url` of {name}",
-        Failure.SMTP: (
-            "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
-            " {name} right? A code that begins with 4 is for a while, and relayd goes on by itself"
-        ),
         Failure.DEFECT: "report it, with the traceback in relayd's log",
         Failure.POISON: "report it, with what relayd's log says of it",
     }
 )
 """By the kind of the failure, where no status came."""
+
+MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
+    {
+        Failure.SMTP: (
+            "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
+            " {name} right? A code that begins with 4 is for a while, and relayd goes on by itself"
+        ),
+        Failure.TIMEOUT: (
+            "does the mail server answer late on purpose, or is it busy with other mail? Raise `timeout`"
+            " of {name}"
+        ),
+        Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
+        Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",
+        Failure.RESET: "the mail server's log says more; is `smtp.tls` what this port wants?",
+        Failure.TLS: (
+            "are `smtp.host` (the certificate's name), `smtp.port` and `smtp.tls` right? Then `relayd"
+            " reload`"
+        ),
+    }
+)
+"""By the kind of the failure, where a mail server failed."""
 
 _EXPIRED = "the receiver's certificate must be renewed, there; relayd goes on by itself then"
 _OTHER_NAME = (
@@ -140,6 +158,8 @@ def next_step(
 
 
 def _advice(status: int | None, failure: str, detail: str) -> str | None:
+    if MAIL_SERVER in detail and failure in MAIL_ADVICE:
+        return MAIL_ADVICE[Failure(failure)]
     if failure == Failure.STATUS and status is not None:
         if status in STATUS_ADVICE:
             return STATUS_ADVICE[status]

@@ -11,6 +11,9 @@ SmtpTls = Literal["starttls", "implicit", "none"]
 
 MAILTO: Final = "mailto:"
 
+MAIL_SERVER: Final = "mail server"
+"""Stands in the words of each failure of mail: no host name has a space."""
+
 DEFAULT_PORTS: Final[dict[SmtpTls, int]] = {"starttls": 587, "implicit": 465, "none": 25}
 
 # A URL's own characters (%, ?, #) are not among these: what is written is the address itself.

@@ -16,12 +16,12 @@ import trio
 from relayd.config.problem import ConfigError
 from relayd.core.addresses import Network
 from relayd.core.outcome import Failure
-from relayd.core.smtp import MAILTO, Smtp, shown_mailto
+from relayd.core.smtp import MAIL_SERVER, MAILTO, Smtp, shown_mailto
 from relayd.transport.dialer import AddressGuard, Resolve
 from relayd.transport.errors import AttemptFailed
 from relayd.transport.request import Request
 from relayd.transport.response import Answer
-from relayd.transport.smtp import SmtpSession, own_name
+from relayd.transport.smtp import Reply, SmtpSession, own_name
 from relayd.transport.streams import SocketStream
 
 ACCEPTED: Final = 250
@@ -62,30 +62,48 @@ class MailTransport(httpx.AsyncBaseTransport):
 
         Raises AttemptFailed. There is no time limit of its own. Cancelling closes the connection.
         """
-        request.waiting_for = "turn to send mail"
+        request.waiting_for = f"turn at the {MAIL_SERVER} {self._smtp.place}"
         async with self._turn:
-            smtp, hidden = self._smtp, self._hidden  # others may come while this is under way
-            request.waiting_for = f"address for the mail server {smtp.place}"
-            addresses = await self._guard.addresses(smtp.host, smtp.port, scheme="smtp")
-            request.waiting_for = f"connection to the mail server {smtp.place}"
-            opened = await self._guard.dial(addresses, smtp.port)
+            reply = await self._deliver(request)
+        return Answer(ACCEPTED, [], reply.words.encode())
+
+    async def _deliver(self, request: Request) -> Reply:
+        smtp = self._smtp
+        try:
+            return await self._converse(request)
+        except AttemptFailed as error:
+            if MAIL_SERVER in error.detail:
+                raise
+            words = f"{MAIL_SERVER} {smtp.place}: {error.detail}"
+            raise AttemptFailed(error.failure, words) from error
+
+    async def _converse(self, request: Request) -> Reply:
+        smtp, hidden = self._smtp, self._hidden  # others may come while this is under way
+        request.waiting_for = f"address for the mail server {smtp.place}"
+        addresses = await self._guard.addresses(smtp.host, smtp.port, scheme="smtp")
+        request.waiting_for = f"connection to the mail server {smtp.place}"
+        opened = await self._guard.dial(addresses, smtp.port)
+        try:
             local = ip_address(opened.socket.getpeername()[0]).is_loopback
             name = own_name(opened.socket.getsockname()[0])
-            stream = SocketStream(opened)
-            try:
+        except OSError as error:
+            opened.socket.close()
+            raise AttemptFailed(Failure.RESET, "the connection was reset at once") from error
+        stream = SocketStream(opened)
+        try:
 
-                def progress(noun: str) -> None:
-                    request.waiting_for = noun
+            def progress(noun: str) -> None:
+                request.waiting_for = noun
 
-                session = SmtpSession(stream, smtp, progress=progress, hidden=hidden)
-                await session.open(self._tls_context, name=name, local=local)
-                reply = await session.send(request.body, self._recipient)
-                # It has the message: what becomes of the goodbye changes nothing.
-                with trio.move_on_after(_GOODBYE_S, shield=True):
-                    await session.quit()
-            finally:
-                stream.close()
-        return Answer(ACCEPTED, [], reply.words.encode())
+            session = SmtpSession(stream, smtp, progress=progress, hidden=hidden)
+            await session.open(self._tls_context, name=name, local=local)
+            reply = await session.send(request.body, self._recipient)
+            # It has the message: what becomes of the goodbye changes nothing.
+            with trio.move_on_after(_GOODBYE_S, shield=True):
+                await session.quit()
+        finally:
+            stream.close()
+        return reply
 
     def allow(self, networks: Sequence[Network]) -> None:
         """Do nothing: only the operator's mail server is connected to."""
@@ -96,7 +114,7 @@ class MailTransport(httpx.AsyncBaseTransport):
         self._smtp, self._hidden = other.sends_with
 
     @property
-    def sends_with(self) -> tuple[Smtp, Sequence[tuple[str, str]]]:
+    def sends_with(self) -> tuple[Smtp, list[tuple[str, str]]]:
         """The mail server, and what of its words is not shown."""
         return self._smtp, self._hidden
 

@@ -270,7 +270,7 @@ async def test_waiting_for_the_turn_is_within_the_timeout() -> None:
         nursery.start_soon(one, 1.0)
         await trio.sleep(0.1)
         nursery.start_soon(one, 0.2)
-    assert outcomes[0].detail == "no turn to send mail within 0.2 s"
+    assert outcomes[0].detail == f"no turn at the mail server localhost:{port} within 0.2 s"
 
 
 async def test_another_server_is_followed() -> None:
@@ -286,6 +286,9 @@ async def test_nothing_listens() -> None:
         port = server.port
     outcome = await sent(smtp(port))
     assert outcome.failure is Failure.CONNECT
+    assert outcome.detail.startswith(
+        f"mail server localhost:{port}: nothing is listening at 127.0.0.1"
+    )
 
 
 async def test_no_login_leaves_this_machine_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,10 @@ def test_no_server() -> None:
             "host: a.example, from: a@b.example, user: me, password: {env: PW}, tls: none",
             "a login is sent only over TLS",
         ),
-        ("host: a.example, from: a@b.example, user: me, password: {env: UNSET}", "UNSET is not set"),
+        (
+            "host: a.example, from: a@b.example, user: me, password: {env: UNSET}",
+            "UNSET is not set",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_server(smtp: str, words: str) -> None:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayd.config.added_subscription import wants_secret
+from relayd.core.advice import MAIL_ADVICE, next_step
 from relayd.core.delivery import Delivery, State
 from relayd.core.mail import mail_about
+from relayd.core.outcome import Failure
 from relayd.core.smtp import is_address
 
 HEADERS = {
@@ -85,3 +88,17 @@ def test_addresses(text: str) -> None:
 )
 def test_what_is_no_address(text: str) -> None:
     assert not is_address(text)
+
+
+@pytest.mark.parametrize("failure", list(MAIL_ADVICE))
+def test_what_to_do_is_about_the_mail_server(failure: Failure) -> None:
+    step = next_step(None, failure, "mail server a.example:25: no connection", "ops")
+    assert step is not None
+    assert "receiver" not in step
+    assert "`url`" not in step
+
+
+def test_no_secret_is_made_for_mail() -> None:
+    assert not wants_secret({"url": "Mailto:a@b.example"})
+    assert not wants_secret({"url": "https://a.example/", "secret": {"file": "s"}})
+    assert wants_secret({"url": "https://a.example/"})
