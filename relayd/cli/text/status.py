@@ -68,7 +68,7 @@ def status_lines(
         if source["waits_for"] is None:
             undeleted = source.get("undeleted")
             count = f", {undeleted:,} accepted rows not deleted yet" if undeleted else ""
-            yield f"{source['name']}: ready{count}"
+            yield wrapped(f"{source['name']}: ready{count}", "  ", first="")
         else:
             text = f"waits for: {source['waits_for']}"
             yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
@@ -95,10 +95,12 @@ def _endpoint_lines(
             yield click.style(wrapped(advice, "      ", first="    "), fg="yellow")
     bucket = bucket_of(endpoint, live)
     if bucket is not None:
-        yield (
-            f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
+        yield wrapped(
+            f"{int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
-            f" {bucket['allowed_in_flight']} in flight"
+            f" {bucket['allowed_in_flight']} in flight",
+            "    ",
+            first="  ",
         )
         if (held_back := _rate_words(endpoint, bucket, due, now)) is not None:
             yield wrapped(held_back, "    ", first="  ")
