@@ -117,9 +117,11 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
             f"failing since {clock_time(health.failing_since)}"
             f" ({about(now - health.failing_since)}): {_failed_words(health)}, the latest:"
             f" {health.last_failure}"
+            if health.succeeded_at is None
+            else f"failing since {clock_time(health.failing_since)}, and succeeding since"
+            f" {clock_time(health.succeeded_at)}: {_failed_words(health)}; a minute without a"
+            f" failure, and it has recovered. Its last failure: {health.last_failure}"
         )
-        if health.succeeded_at is not None:
-            words += f"; the last ones have succeeded since {clock_time(health.succeeded_at)}"
     elif health.failures:
         words = f"its last attempt failed: {health.last_failure}"
     if health.held_until > now:
