@@ -72,6 +72,11 @@ class Findings:
         """Return the file in which a subscription is, where everybody may read it, or None."""
         if name in self._names:
             return self._open.get(name)
+        return self.main_file_if_open
+
+    @property
+    def main_file_if_open(self) -> str | None:
+        """The file itself, where everybody may read it, or None."""
         return self._file if self.readable_by_all else None
 
     def is_bad(self, path: KeyPath) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from relayd.config.config import Config
 from relayd.config.difference import difference
-from relayd.config.load import parse_config
+from relayd.config.load import load_config, parse_config
 from relayd.config.problem import ConfigError
 from relayd.config.transfer import pieces_of, received
 from relayd.core.endpoint import endpoint_name
@@ -172,3 +172,16 @@ def test_it_reaches_the_daemon_whole() -> None:
     config = parse(smtp=f"smtp: {{host: mail.example, from: relayd@market.example, {login}}}")
     raw = memoryview(b"".join(pieces_of(config)))
     assert whole(received(raw)) == config
+
+
+def test_a_password_that_everybody_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "market_id: m\nqueue: {path: q.db}\nsocket: {path: s}\n"
+        "smtp: {host: a.example, from: a@b.example, user: me, password: a-password-of-ours}\n"
+    )
+    path.chmod(0o644)
+    warned = {each.key for each in load_config(path, environ={}).warnings}
+    assert "smtp.password" in warned
+    path.chmod(0o600)
+    assert "smtp.password" not in {each.key for each in load_config(path, environ={}).warnings}
