@@ -201,6 +201,11 @@ async def test_what_was_advised_works(
             if arrange is exhausted_and_removed and "rename" in commands:
                 # Handed over, it is advised about again, by its new name.
                 await command("replay", "NEW", "--state", "exhausted", "--yes", config=config)
+            if arrange is removed and asked_by == STATUS:
+                # Handed over is what was said: its retries keep their times.
+                listed = (await asked("deliveries", config=config))["deliveries"]
+                assert {each["subscription"] for each in listed} == {"NEW"}
+                await command("retry", "NEW", config=config)
             await logged(relayd, "attempt_succeeded", event_id="evt_1")
             assert len(receiver.requests) > before
             listed = (await asked("deliveries", config=config))["deliveries"]
