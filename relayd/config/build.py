@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from relayd.config.build_secrets import SecretBuilder
+from relayd.config.build_smtp import build_smtp
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
@@ -55,14 +57,20 @@ def build_config(
     _check_paths(spools, socket, queue, findings)
     if not spools and socket is None:
         _complain_of_no_source(findings)
+    producers = producers_of(spools, socket, queue, path)
+    secrets = SecretBuilder(
+        directory=directory, environ=environ, producers=producers, findings=findings
+    )
+    smtp = None if file.smtp is None else build_smtp(file.smtp, secrets, findings)
     builder = SubscriptionBuilder(
         defaults=file.defaults,
         directory=directory,
-        environ=environ,
         allowed=allowed,
         event_types=event_types,
-        producers=producers_of(spools, socket, queue, path),
+        producers=producers,
         findings=findings,
+        secrets=secrets,
+        smtp=smtp,
     )
     for name, section in file.subscriptions.items():
         builder.add(name, section)
@@ -85,6 +93,7 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
+        smtp=smtp,
         include=tuple(directory / pattern for pattern in file.include),
         included=MappingProxyType(findings.included),
     )

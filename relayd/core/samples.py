@@ -135,6 +135,10 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "attempts": 20,
                 "failing_since": 1640995200,
                 "last_failure": "answered 503",
+                "next": (
+                    "that is the receiver's own fault, or its overload: its log says more; relayd goes on"
+                    " retrying"
+                ),
             }
         },
         "relayd.endpoint.recovered": {

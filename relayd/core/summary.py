@@ -24,7 +24,7 @@ class Facts:
     `PATIENCE_S`. `exhausted` and `rejected` are all that are kept; those of `exhausted_since` and
     `rejected_since` came since the time asked for. `gone` are the subscriptions that are held by 410,
     `held` counts the deliveries that other holds hold, `held_back` the endpoints that answered 429 or
-    503. `pending` is the whole backlog. `not_in_force` says what of the configuration is not in force: a phrase, or None.
+    503, `troubled` those whose last attempt failed, and that are none of this. `pending` is the whole backlog. `not_in_force` says what of the configuration is not in force: a phrase, or None.
     """
 
     absence: Absence | None
@@ -37,6 +37,7 @@ class Facts:
     gone: tuple[str, ...]
     held: int
     held_back: int
+    troubled: int
     rejected: int
     rejected_since: int
     not_in_force: str | None
@@ -93,6 +94,11 @@ def _of_deliveries(facts: Facts) -> Iterator[Concern]:
     if facts.held_back:
         words = f"{_counted(facts.held_back, 'endpoint')} held back by 429 or 503"
         yield Concern("held_back", words, alarm=False)
+    if facts.troubled:
+        words = (
+            f"last attempt failed at {facts.troubled:,} of {_counted(facts.endpoints, 'endpoint')}"
+        )
+        yield Concern("troubled", words, alarm=False)
 
 
 def summary(facts: Facts) -> str:

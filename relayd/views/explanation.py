@@ -177,12 +177,12 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
     in_flight = (circumstances.in_flight or {}).get(delivery.seq)
     if delivery.hold is not None:
         began = "" if in_flight is None else f"; {in_flight.words}, and goes on"
-        reason = f"waits: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
+        reason = f"held: {_HOLD_WORDS[delivery.hold].format(name=name)}{began}{tried}"
         return Explanation(name, "held", reason, detail)
     return Explanation(
         name,
         "waiting",
-        f"waits: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
+        f"pending: {_waits_for(detail, circumstances) if in_flight is None else in_flight.words}{tried}",
         detail,
         delivery.due_at,
     )

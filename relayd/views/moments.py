@@ -23,6 +23,11 @@ def clock_time(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def zone(moment: float) -> str:
+    """Return the machine's zone at a moment: `CET`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Z")
+
+
 def short_time(moment: float, now: float) -> str:
     """Return at most 8 characters: `14:00:05` within the last 20 hours, else `Jan 31` or `2025-01`."""
     local = datetime.fromtimestamp(moment).astimezone()

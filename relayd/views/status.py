@@ -54,6 +54,10 @@ def facts_of(
         gone=tuple(each.name for each in subscriptions if each.hold is Hold.GONE),
         held=sum(each.waiting for each in subscriptions if each.hold not in {None, Hold.GONE}),
         held_back=sum(endpoint_state(each, now) == "waiting" for each in endpoints),
+        troubled=sum(
+            endpoint_state(each, now) == "healthy" and each.health.failures > 0
+            for each in endpoints
+        ),
         rejected=overview.queue.rejected,
         rejected_since=overview.queue.rejected_since,
         not_in_force=not_in_force(in_force),

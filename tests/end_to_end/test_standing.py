@@ -69,10 +69,10 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             text = " ".join(shown.split())
             assert "failing since" in text
             assert "4 of its last 4 attempts failed" in text
-            assert "books: 4 wait, the oldest since" in text
+            assert "books: 4 pending, oldest " in text
             assert "next attempt in 1h" in text or "next attempt in 5" in text
             assert "last hour: 4 attempts, 0 % succeeded" in text
-            assert "shop: nothing waits" in text
+            assert "shop: nothing pending" in text
             assert "of 10 attempts left in the bucket (100/min), 0 of 1 in flight" in text
             assert "spool market waits for: " in text
             assert "socket: ready" in text
@@ -83,11 +83,11 @@ async def test_status_while_a_receiver_fails_and_comes_back(tmp_path: Path) -> N
             status = await asked("status", config=config)
             assert endpoint(status, bad.url)["state"] == "held"
             assert endpoint(status, bad.url)["subscriptions"][0]["hold"] == "paused"
-            assert "books is paused: 4 wait" in await command("status", config=config)
+            assert "books is paused: 4 pending" in await command("status", config=config)
         # Without the daemon: what the file says, and that it does not run.
         text = await command("status", config=config)
         assert "relayd is not running" in text
-        assert "books is paused: 4 wait" in text
+        assert "books is paused: 4 pending" in text
         status = await asked("status", config=config)
         assert (status["running"], status["daemon"], status["sources"]) == (False, None, None)
         assert endpoint(status, bad.url)["tokens"] is None
@@ -187,7 +187,7 @@ async def test_explaining_what_did_and_did_not_arrive(tmp_path: Path) -> None:
             assert "its events are user.*" in found["users"]["reason"]
             assert "`relayd replay --backfill new evt_1`" in found["new"]["reason"]
             text = await command("explain", "evt_1", config=config)
-            assert "not wanted: data.object.total is 4250" in " ".join(text.split())
+            assert "not matched: data.object.total is 4250" in " ".join(text.split())
             assert max(map(len, text.splitlines())) <= 80
 
             one = await asked("explain", found["never"]["delivery_id"], config=config)

@@ -13,7 +13,7 @@ from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
 from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json, printable, wrapped
-from relayd.config.added_subscription import is_name, new_secret
+from relayd.config.added_subscription import is_name, new_secret, wants_secret
 from relayd.config.included import command_to_make
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
@@ -38,7 +38,7 @@ class _WrongOptionsError(CommandError):
     short_help="Add a subscription as a file.",
     epilog="""\b
 Examples:
-  relayd add shop --url https://shop.example/hooks --events order.* --test
+  relayd add shop --url https://shop.example/hooks --events 'order.*' --test
   relayd add books --url https://books.example/hooks \\
       --events order.created,payment.succeeded \\
       --where 'data.object.total: {gte: 5000}'
@@ -170,12 +170,14 @@ def _conditions(given: Sequence[str]) -> dict[str, object]:
             where = "" if faults[0].place is None else f" at column {faults[0].place.column}"
             hint = f" ({faults[0].hint})" if faults[0].hint else ""
             raise click.UsageError(f"--where {text!r}{where}: {faults[0].message}{hint}")
-        if not isinstance(document.root.data, dict):
+        conditions = document.root.data
+        # `path=value`, or what is left of a list of fields, would be a condition that never holds.
+        if not isinstance(conditions, dict) or any(set("={}<>") & set(each) for each in conditions):
             raise click.UsageError(
                 f"--where {text!r}: write a path, a colon, a space and a value, as"
                 " 'data.object.currency: usd'"
             )
-        for path, wanted in document.root.data.items():
+        for path, wanted in conditions.items():
             if path in found:
                 raise click.UsageError(f"--where: there are two conditions on {path}")
             found[path] = wanted
@@ -186,7 +188,7 @@ def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mappi
     # Loaded where it is needed: with a daemon, nothing of it is.
     from relayd.cli.offline_subscriptions import add_offline  # noqa: PLC0415 - see above
 
-    made = None if "secret" in keys else new_secret()
+    made = new_secret() if wants_secret(keys) else None
     if made is not None:
         keys["secret"] = made
     answer = add_offline(config_path, name, keys)

@@ -48,11 +48,11 @@ Examples:
 @json_option
 @config_option
 def explain(identifier: str, market: str | None, as_json: bool, config_path: Path) -> None:
-    """Say for each subscription what became of an event: delivered, waiting, or not wanted, and why.
+    """Say for each subscription what became of an event: delivered, pending, or not matched, and why.
 
     EVENT is an event's id, or that of the object it is about (data.object.id): of several events the
     newest is explained, and all are listed. With a delivery's id, of that delivery alone. Why an event
-    was not wanted is said by the configuration as it is now.
+    was not matched is said by the configuration as it is now.
     """
     queue = queue_place(config_path)
     config: PartialConfig | None = None

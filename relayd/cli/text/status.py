@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli.terminal import printable, wrapped
+from relayd.cli.terminal import deliveries_in_words, printable, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE, HOLD_STATES
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
@@ -68,7 +68,7 @@ def status_lines(
         if source["waits_for"] is None:
             undeleted = source.get("undeleted")
             count = f", {undeleted:,} accepted rows not deleted yet" if undeleted else ""
-            yield f"{source['name']}: ready{count}"
+            yield wrapped(f"{source['name']}: ready{count}", "  ", first="")
         else:
             text = f"waits for: {source['waits_for']}"
             yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
@@ -95,10 +95,12 @@ def _endpoint_lines(
             yield click.style(wrapped(advice, "      ", first="    "), fg="yellow")
     bucket = bucket_of(endpoint, live)
     if bucket is not None:
-        yield (
-            f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
+        yield wrapped(
+            f"{int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
-            f" {bucket['allowed_in_flight']} in flight"
+            f" {bucket['allowed_in_flight']} in flight",
+            "    ",
+            first="  ",
         )
         if (held_back := _rate_words(endpoint, bucket, due, now)) is not None:
             yield wrapped(held_back, "    ", first="  ")
@@ -137,9 +139,9 @@ def _failed_words(health: Health) -> str:
 def _waiting_words(each: SubscriptionStanding, now: float) -> str:
     held = f" is {HOLD_STATES[each.hold]}" if each.hold is not None else ""
     if not each.waiting or each.oldest_accepted_at is None:
-        return f"{each.name}{held}: nothing waits"
-    words = f"{each.name}{held}: {each.waiting:,} wait, the oldest"
-    words += f" since {about(now - each.oldest_accepted_at)}"
+        return f"{each.name}{held}: nothing pending"
+    words = f"{each.name}{held}: {each.waiting:,} pending, oldest"
+    words += f" {about(now - each.oldest_accepted_at)}"
     if each.behind:
         words += f"; {each.behind:,} of them are behind others in their order"
     if each.blocking:
@@ -228,7 +230,7 @@ def _queue_lines(overview: Overview, live: Live | None, path: str) -> Iterator[s
     oldest = queue.oldest_event_at
     since = "" if oldest is None else f" of events since {clock_time(oldest)[:10]}"
     yield wrapped(
-        f"queue: {queue.deliveries:,} deliveries{since}, of which {queue.waiting:,} wait;"
+        f"queue: {deliveries_in_words(queue.deliveries)}{since}, {queue.waiting:,} pending;"
         f" {format_size(queue.size_bytes)} in {path}",
         "  ",
         first="",

@@ -18,6 +18,7 @@ WELL = Facts(
     gone=(),
     held=0,
     held_back=0,
+    troubled=0,
     rejected=0,
     rejected_since=0,
     not_in_force=None,
@@ -31,6 +32,12 @@ def test_all_is_well() -> None:
         summary(replace(WELL, endpoints=1, pending=1_200)) == "All well: 1 endpoint, 1,200 pending"
     )
     assert alarm_line(WELL, "24h") is None
+
+
+def test_a_receiver_that_has_just_failed_is_no_alarm_and_not_well() -> None:
+    facts = replace(WELL, troubled=1, pending=3)
+    assert summary(facts) == "last attempt failed at 1 of 5 endpoints"
+    assert alarm_line(facts, "24h") is None
 
 
 def test_the_worst_comes_first() -> None:

@@ -63,8 +63,8 @@ def explained(
 @pytest.mark.parametrize(
     ("circumstances", "words"),
     [
-        (CALM, "waits: it is due now"),
-        (replace(CALM, running=False), "waits: relayd is not running, so nothing is sent"),
+        (CALM, "pending: it is due now"),
+        (replace(CALM, running=False), "pending: relayd is not running, so nothing is sent"),
         (replace(CALM, due={URL: 907}), "one of 907 at its receiver; the rate limit of 100/min"),
         (
             replace(CALM, health={URL: Health(failures=5, failing_since=NOW - 500)}),
@@ -125,11 +125,11 @@ def test_an_attempt_in_flight_is_not_due() -> None:
     old = replace(CALM, in_flight={1: InFlight("https://old.example/…", left=True)})
     explanation = explained(old, (FAILED,), state=State.RETRYING)
     assert explanation.reason.startswith(
-        "waits: an attempt is in flight at https://old.example/…, a URL that its subscription has left;"
+        "pending: an attempt is in flight at https://old.example/…, a URL that its subscription has left;"
     )
     assert "due" not in explanation.reason
     here = replace(CALM, in_flight={1: InFlight("https://app.example/…", left=False)})
-    assert explained(here).reason == "waits: an attempt is in flight at https://app.example/…"
+    assert explained(here).reason == "pending: an attempt is in flight at https://app.example/…"
     held = explained(old, state=State.HELD, hold=Hold.PAUSED, due_at=None)
     assert "an attempt is in flight at https://old.example/…" in held.reason
     assert held.outcome == "held"
@@ -137,7 +137,7 @@ def test_an_attempt_in_flight_is_not_due() -> None:
 
 def test_what_the_daemon_does_not_say_is_left_open() -> None:
     unknown = explained(replace(CALM, in_flight=None))
-    assert unknown.reason == "waits: it is due now, or its attempt is in flight"
+    assert unknown.reason == "pending: it is due now, or its attempt is in flight"
 
 
 @pytest.mark.parametrize("hold", Hold)
