@@ -171,13 +171,12 @@ def _advice(each: SubscriptionStanding) -> Iterator[str]:
             + (f"; `relayd cancel {name}` gives the backlog up" if each.waiting else "")
         )
         return
-    if each.hold is not None and (each.waiting or each.hold is Hold.GONE):
+    if each.hold is not None and (each.waiting or each.exhausted or each.hold is Hold.GONE):
         yield HOLD_ADVICE[each.hold].format(name=name)
     if each.exhausted:
-        yield (
-            f"{each.exhausted:,} exhausted: `relayd replay {name} --state exhausted` sends"
-            f" {'it' if each.exhausted == 1 else 'them'} again"
-        )
+        which = "it" if each.exhausted == 1 else "them"
+        done = f"sends {which} again" if each.hold is None else f"makes {which} due, and held"
+        yield f"{each.exhausted:,} exhausted: `relayd replay {name} --state exhausted` {done}"
 
 
 def _rate_words(
