@@ -13,7 +13,10 @@ from pydantic import BeforeValidator, Field
 from relayd.config.fields import (
     UNLIMITED,
     EventType,
+    Host,
     Label,
+    Login,
+    MailAddress,
     Mode,
     Name,
     Network,
@@ -25,7 +28,7 @@ from relayd.config.fields import (
     Table,
     in_list,
 )
-from relayd.config.subscription_models import DefaultsSection, SubscriptionSection
+from relayd.config.subscription_models import DefaultsSection, SecretValue, SubscriptionSection
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
 ALL_MARKETS: Final = "*"
@@ -102,6 +105,27 @@ class LogSection(Section):
     )
 
 
+class SmtpSection(Section):
+    """The mail server that delivers to mailto: URLs."""
+
+    host: Host = Field(description="Its name or address. Nothing else is connected to for mail.")
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None,
+        description="Its port. Default: 587 with starttls, 465 with implicit, 25 with none.",
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls",
+        description="starttls and implicit verify the certificate; none sends in clear.",
+    )
+    user: Login | None = Field(
+        default=None, description="Who logs in: only over TLS, or to this machine."
+    )
+    password: SecretValue | None = Field(
+        default=None, description="The user's password: the text itself, or its source."
+    )
+    sender: MailAddress = Field(alias="from", description="The address that mail comes from.")
+
+
 MOST_SPOOLS = 200
 """Each has a process of its own, of some megabytes."""
 
@@ -131,6 +155,9 @@ class File(Section):
     )
     queue: QueueSection = Field(description="relayd's own database.")
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
+    smtp: SmtpSection | None = Field(
+        default=None, description="The mail server for mailto: URLs; none by default."
+    )
     allow_networks: Annotated[list[Network], Field(max_length=1000)] = Field(
         default=[],
         description=(

@@ -272,9 +272,10 @@ CREATE INDEX deliveries_releasable
   ON deliveries (subscription_id, state, behind, recovery_used, release_seen, due_at)
   WHERE state = 'retrying';
 CREATE INDEX deliveries_in_order ON deliveries (subscription_id, order_key) WHERE order_key IS NOT NULL;
--- Those that are exhausted, and still have others behind them.
-CREATE INDEX deliveries_blocking ON deliveries (subscription_id)
-  WHERE order_key IS NOT NULL AND state = 'exhausted';
+-- What is exhausted, counted without reading another row; and first among it, by their order_key, those
+-- that keep their place in an order. Others than these pay nothing for it.
+CREATE INDEX deliveries_exhausted ON deliveries (subscription_id, order_key, ended_at)
+  WHERE state = 'exhausted';
 """
 
 _VERSION_4_NOTICES = """

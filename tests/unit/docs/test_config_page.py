@@ -59,7 +59,8 @@ def test_sections_are_named_by_their_place(script: ModuleType) -> None:
         titles
     )
     assert (
-        "It may be the value of defaults.headers.NAME, subscriptions.NAME.headers.NAME, "
+        "It may be the value of smtp.password, defaults.headers.NAME, "
+        "subscriptions.NAME.headers.NAME, "
         "subscriptions.NAME.url, subscriptions.NAME.secret, subscriptions.NAME.previous_secret."
         in shown(script)
     )
