@@ -22,7 +22,7 @@ async def test_status_check_through_an_outage_and_its_repair(tmp_path: Path) -> 
             # In the past: it is shown as long as it is kept, and is no alarm any more.
             await command("status", "--check", "--since", "0s", config=config)
             shown = await command("status", config=config)
-            assert shown.startswith("1 exhausted\n")
+            assert shown.startswith("1 exhausted, last attempt failed at 1 of 1 endpoint\n")
             assert "`relayd replay books --state exhausted`" in shown
             switch.status = 200
             await command("replay", "books", "--state", "exhausted", "--yes", config=config)
