@@ -105,6 +105,7 @@ class Daemon:
         self._at_work = at_work
         self._stop = trio.Event()
         self._reload: Reload | None = None
+        self._ready = trio.Event()
 
     async def run(self) -> None:
         """Deliver and take in until told to stop."""
@@ -162,11 +163,11 @@ class Daemon:
                     self._stop.set()
 
     async def _reload_on_hang_up(self, wanted: trio.MemoryReceiveChannel[None]) -> None:
+        # One that comes during the start is obeyed after it: the file may have changed since it was read.
+        await self._ready.wait()
+        assert self._reload is not None
         async for _ in wanted:
-            if self._reload is None:
-                _log.error("reload_refused", detail="relayd is still starting; try again")
-            else:
-                await self._reload.run()
+            await self._reload.run()
 
     async def _declare(self) -> None:
         """Have the queue know the configuration, which may have changed while relayd was down."""
@@ -195,6 +196,7 @@ class Daemon:
             _log.warning("configuration_warning", detail=str(warning))
         self._reload = reload
         self._service.ready(reload.status())
+        self._ready.set()
 
     def _tell_death(self) -> None:
         """Say what the process before this one died at, if at anything."""

@@ -6,6 +6,7 @@ event name. Field names: `event_id`,
 `status`, `failure`, `detail`, `duration_ms`, `due_at`, `source`. No payload and no secret.
 """
 
+import io
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import Literal, Self, TextIO
 import structlog
 
 from relayd.core.line_limit import LineLimit
+from relayd.core.operating_events import urls_cut
 
 Format = Literal["auto", "json", "text"]
 
@@ -194,6 +196,7 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
             structlog.processors.ExceptionRenderer(
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
             ),
+            _urls_of_exceptions_cut,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     colors = stream.isatty() and "NO_COLOR" not in os.environ
@@ -203,7 +206,7 @@ def _processors(form: Format, stream: TextIO) -> list[structlog.typing.Processor
             colors=colors,
             timestamp_key="time",
             pad_event_to=22,
-            exception_formatter=structlog.dev.plain_traceback,
+            exception_formatter=_traceback,
         ),
     ]
 
@@ -215,6 +218,31 @@ def _is_the_journal(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _urls_of_exceptions_cut(
+    _: object, __: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Cut the URLs in an exception's words, which may be a library's."""
+    if "exception" in fields:
+        fields["exception"] = _cut(fields["exception"])
+    return fields
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, str):
+        return urls_cut(value)
+    if isinstance(value, dict):
+        return {key: _cut(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_cut(each) for each in value]
+    return value
+
+
+def _traceback(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    whole = io.StringIO()
+    structlog.dev.plain_traceback(whole, exc_info)
+    out.write(urls_cut(whole.getvalue()))
 
 
 def _common_fields_first(

@@ -34,6 +34,9 @@ CODES: Final = (
     "another_queue",
     "queue_unreadable",
     "declined",
+    "exists",
+    "invalid",
+    "no_include",
     "internal_error",
     "failed",
 )

@@ -6,15 +6,16 @@ import re
 import select
 import shutil
 import sys
-import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
 from relayd.cli.command_error import CommandError
 
 _UNUSUAL = re.compile(r"[^\n -~]+")
+# A command in backticks is one word: it is copied whole.
+_WORDS = re.compile(r"(?:`(?:sudo )?relayd [^`\n]*`|\S)+")
 _PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
 
 
@@ -98,16 +99,65 @@ def width() -> int:
 def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
     """Return printable text broken into lines that fit, each behind `indent`.
 
-    `first` stands before the first line in place of `indent`. Long words stay whole.
+    `first` stands before the first line in place of `indent`. A word is text without a space, or a command
+    in backticks: long ones stay whole, so that they can be copied, except for text in other scripts, which may
+    have no spaces.
     """
-    return textwrap.fill(
-        printable(text),
-        width(),
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    columns = width()
+    line = indent if first is None else first
+    lines: list[str] = []
+    used, empty = columns_of(line), True
+    for word in _words(printable(text), columns - columns_of(indent)):
+        size = columns_of(word)
+        if not empty and used + 1 + size > columns:
+            lines.append(line)
+            line, used, empty = indent, columns_of(indent), True
+        if not empty:
+            line, used = f"{line} ", used + 1
+        line, used, empty = line + word, used + size, False
+    lines.append(line)
+    return "\n".join(lines)
+
+
+def packed(parts: Iterable[str], indent: str = "") -> list[str]:
+    """Return printable parts, two spaces between them, in lines that fit. No part is broken."""
+    columns = width()
+    lines: list[str] = []
+    for part in map(printable, parts):
+        if lines and columns_of(lines[-1]) + 2 + columns_of(part) <= columns:
+            lines[-1] += f"  {part}"
+        else:
+            lines.append(indent + part)
+    return lines
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Chinese characters and most emoji take two."""
+    if text.isascii():
+        return len(text)
+    # Loaded where it is needed: most of what commands print is ASCII.
+    from rich.cells import cell_len  # noqa: PLC0415 - see above
+
+    return cell_len(text)
+
+
+def padded(text: str, columns: int) -> str:
+    """Return text with spaces behind it, up to so many columns."""
+    return text + " " * (columns - columns_of(text))
+
+
+def _words(text: str, most: int) -> Iterator[str]:
+    for word in _WORDS.findall(text):
+        if word.isascii() or columns_of(word) <= most:
+            yield word
+        else:
+            yield from _pieces(word, max(2, most))
+
+
+def _pieces(word: str, most: int) -> Iterator[str]:
+    from rich.cells import chop_cells  # noqa: PLC0415 - see columns_of
+
+    yield from chop_cells(word, most)
 
 
 def pause(seconds: float) -> bool:
@@ -141,10 +191,10 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         _print_rich_table(header, shown, right)
         return
-    widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(header, *shown, strict=True)]
     for row in (header, *shown):
         cells = [
-            cell.rjust(size) if at_right else cell.ljust(size)
+            cell.rjust(size) if at_right else padded(cell, size)
             for cell, size, at_right in zip(row, widths, right, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())

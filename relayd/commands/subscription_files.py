@@ -19,6 +19,7 @@ from relayd.config.added_subscription import (
     is_no_place,
     is_ours,
     new_secret,
+    wants_secret,
 )
 from relayd.config.config import Config
 from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
@@ -65,7 +66,7 @@ class SubscriptionFileCommands:
         if not is_name(name):
             raise RefusedError("invalid", "a name is 1 to 64 letters, digits, `_` or `-`")
         keys = {key: value for key, value in request.items() if key not in _NOT_KEYS}
-        made = None if "secret" in keys else new_secret()
+        made = new_secret() if wants_secret(keys) else None
         if made is not None:
             keys["secret"] = made
         try:
@@ -164,7 +165,8 @@ def removable_file(name: str, config: Config) -> Path:
         )
     others = [each for each, file in config.included.items() if file == path and each != name]
     try:
-        ours = is_ours(read_whole(path))
+        # A link is never what `relayd add` wrote, and is not followed: its target is somebody else's.
+        ours = not os.path.islink(path) and is_ours(read_whole(path))  # noqa: PTH114 - Path.is_symlink raises where it may not look
     except OSError as error:
         raise RefusedError("failed", f"{path} cannot be read: {error.strerror}") from None
     if not ours:

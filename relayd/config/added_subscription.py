@@ -16,6 +16,7 @@ from relayd.config.problem import Problem
 from relayd.config.values import NAME_PATTERN
 from relayd.config.yaml_scalars import plain_value
 from relayd.core.secret import STANDARD_PREFIX
+from relayd.core.smtp import is_mailto
 
 MARKER: Final = "# Written by `relayd add`; `relayd remove` removes this file."
 """The file's first line: only a file with it is ever removed."""
@@ -59,6 +60,12 @@ def is_no_place(problem: Problem) -> bool:
 def is_name(name: str) -> bool:
     """Tell whether a text can be a subscription's name. Each one can be the name of a file, too."""
     return _NAME.fullmatch(name) is not None
+
+
+def wants_secret(keys: Mapping[str, object]) -> bool:
+    """Tell whether a secret is made for these keys of a subscription: there is none, and http is signed."""
+    url = keys.get("url")
+    return "secret" not in keys and not (isinstance(url, str) and is_mailto(url.lower()))
 
 
 def new_secret() -> str:

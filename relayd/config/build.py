@@ -9,6 +9,7 @@ from typing import Final
 
 from relayd.config.build_http import build_access
 from relayd.config.build_secrets import SecretBuilder
+from relayd.config.build_smtp import build_smtp
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
@@ -23,6 +24,8 @@ from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
 from relayd.core.patterns import OWN_PREFIX
 from relayd.core.queue_files import queue_files, sqlite_files
+from relayd.core.secret import SourcedSecret
+from relayd.core.smtp import Smtp
 from relayd.core.subscription import Subscription
 
 MAX_SOCKET_PATH: Final = 107
@@ -59,14 +62,19 @@ def build_config(
     if not spools and socket is None:
         _complain_of_no_source(findings)
     producers = producers_of(spools, socket, queue, path)
+    secrets = SecretBuilder(
+        directory=directory, environ=environ, producers=producers, findings=findings
+    )
+    smtp = None if file.smtp is None else build_smtp(file.smtp, secrets, findings)
     builder = SubscriptionBuilder(
         defaults=file.defaults,
         directory=directory,
-        environ=environ,
         allowed=allowed,
         event_types=event_types,
         producers=producers,
         findings=findings,
+        secrets=secrets,
+        smtp=smtp,
     )
     for name, section in file.subscriptions.items():
         builder.add(name, section)
@@ -74,12 +82,9 @@ def build_config(
         findings.warning(
             ("subscriptions",), "no subscriptions", "events are kept, but not delivered"
         )
-    secrets = SecretBuilder(
-        directory=directory, environ=environ, producers=producers, findings=findings
-    )
     web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
-    _warn_of_readers(builder.subscriptions, findings)
+    _warn_of_readers(builder.subscriptions, smtp, findings)
     return Config(
         path=path,
         market_id=file.market_id,
@@ -94,6 +99,7 @@ def build_config(
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
+        smtp=smtp,
         include=tuple(directory / pattern for pattern in file.include),
         included=MappingProxyType(findings.included),
     )
@@ -223,16 +229,25 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
             )
 
 
-def _warn_of_readers(subscriptions: Mapping[str, Subscription], findings: Findings) -> None:
+def _warn_of_readers(
+    subscriptions: Mapping[str, Subscription], smtp: Smtp | None, findings: Findings
+) -> None:
     """Warn of secrets in files that everybody may read: once for each file."""
     said: set[str] = set()
-    for name, subscription in subscriptions.items():
-        secret, file = subscription.secret, findings.open_file(name)
+    password = None if smtp is None else smtp.password
+    sourced: list[tuple[KeyPath, SourcedSecret | None, str | None]] = [
+        (("smtp", "password"), password, findings.main_file_if_open),
+        *(
+            (("subscriptions", name, "secret"), each.secret, findings.open_file(name))
+            for name, each in subscriptions.items()
+        ),
+    ]
+    for key, secret, file in sourced:
         is_text = secret is not None and secret.source == "text"
         if is_text and file is not None and file not in said:
             said.add(file)
             findings.warning(
-                ("subscriptions", name, "secret"),
+                key,
                 "is in a file that everybody on this machine may read",
                 f"chmod o= {file}, or write {{file: PATH}}",
             )

@@ -17,6 +17,7 @@ from relayd.config.tls_files import TlsReader
 from relayd.config.urls import family_of
 from relayd.config.values import parse_rate
 from relayd.core.endpoint import Endpoint, IpVersion
+from relayd.core.smtp import Smtp, is_mailto
 from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
 
@@ -34,7 +35,9 @@ class EndpointBuilder:
         directory: Path,
         producers: Producers,
         findings: Findings,
+        smtp: Smtp | None,
     ) -> None:
+        self._smtp = smtp
         self.endpoints: dict[str, Endpoint] = {}
         self._defaults = defaults
         self._directory = directory
@@ -49,8 +52,12 @@ class EndpointBuilder:
         path: KeyPath = ("subscriptions", name)
         if self._findings.is_doubtful((*path, "url")):
             return
-        tls, ip = self._tls_of(section, url, path), self._ip(section, url, path)
-        endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight, ip, tls)
+        if is_mailto(url):
+            # What the defaults say of connections is about receivers.
+            endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, 1, smtp=self._smtp)
+        else:
+            tls, ip = self._tls_of(section, url, path), self._ip(section, url, path)
+            endpoint = Endpoint(url, parse_rate(rate) or _NO_RATE, in_flight, ip, tls)
         if self._limits_in_doubt(path, section):
             return
         known = self.endpoints.setdefault(url, endpoint)

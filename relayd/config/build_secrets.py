@@ -51,6 +51,15 @@ class SecretBuilder:
             self._warn(weaknesses(read), path)
         return read
 
+    def login(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
+        """Return a password, None with an error. How good it is, is the other side's affair."""
+        read = self.read(given, path)
+        if read is not None:
+            self._warn(mistakes(read), path)
+            if "\0" in read.secret.reveal():
+                self._findings.error(path, "contains a NUL, which no login can send")
+        return read
+
     def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
         for each in doubts:
             self._findings.warning(path, each.message, each.hint)

@@ -7,6 +7,7 @@ from typing import Final
 
 from relayd.config.build_endpoints import EndpointBuilder
 from relayd.config.build_secrets import SecretBuilder
+from relayd.config.build_smtp import check_mail, normal_mailto
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
@@ -30,6 +31,7 @@ from relayd.core.order import OrderBy, order_by, order_problem
 from relayd.core.patterns import is_pattern
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
+from relayd.core.smtp import MAILTO, Smtp, is_mailto
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 
 # h11 sends no other characters; what is not ASCII would be read in different ways.
@@ -52,23 +54,27 @@ class SubscriptionBuilder:
         *,
         defaults: DefaultsSection,
         directory: Path,
-        environ: Mapping[str, str],
         allowed: Sequence[Network],
         event_types: frozenset[str] | None,
         producers: Producers,
         findings: Findings,
+        secrets: SecretBuilder,
+        smtp: Smtp | None,
     ) -> None:
+        self._smtp = smtp
         self.subscriptions: dict[str, Subscription] = {}
         self._defaults = defaults
         self._allowed = allowed
         self._endpoints = EndpointBuilder(
-            defaults=defaults, directory=directory, producers=producers, findings=findings
+            defaults=defaults,
+            directory=directory,
+            producers=producers,
+            findings=findings,
+            smtp=smtp,
         )
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
-        self._secrets = SecretBuilder(
-            directory=directory, environ=environ, producers=producers, findings=findings
-        )
+        self._secrets = secrets
         self._default_headers = self._headers(defaults.headers, ("defaults", "headers"))
 
     @property
@@ -80,8 +86,12 @@ class SubscriptionBuilder:
         """Add one subscription and its endpoint."""
         path: KeyPath = ("subscriptions", name)
         defaults = self._defaults
-        signature = self._signature(section, path)
-        secret = self._secret(section, path)
+        url, url_source = self._url(section.url, (*path, "url"))
+        mail = is_mailto(url)
+        if mail:
+            check_mail(section, path, self._smtp, self._findings)
+        signature = self._signature(section, path, mail=mail)
+        secret = self._secret(section, path, mail=mail)
         previous = (
             None
             if section.previous_secret is None
@@ -101,7 +111,6 @@ class SubscriptionBuilder:
                 "its receivers take up the new secret at the moment of the reload, or refuse"
                 " deliveries until they do; those are retried",
             )
-        url, url_source = self._url(section.url, (*path, "url"))
         retry = defaults.retry if section.retry is None else section.retry
         self.subscriptions[name] = Subscription(
             name=name,
@@ -117,18 +126,24 @@ class SubscriptionBuilder:
             signature=signature,
             timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
             retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
-            headers=self._merged_headers(section, path, signature),
+            headers=() if mail else self._merged_headers(section, path, signature),
             url_source=url_source,
-            format=section.format,
+            format="mail" if mail else section.format,
+            mail_from="" if self._smtp is None or not mail else self._smtp.sender,
         )
         self._endpoints.add(name, section, url)
 
-    def _secret(self, section: SubscriptionSection, path: KeyPath) -> SourcedSecret | None:
-        """Return what to sign with. Chats and the like verify nothing: with `format` it may be absent."""
+    def _secret(
+        self, section: SubscriptionSection, path: KeyPath, *, mail: bool
+    ) -> SourcedSecret | None:
+        """Return what to sign with. Chats and mail verify nothing: with them it may be absent."""
         if section.secret is not None:
             return self._secrets.secret(section.secret, (*path, "secret"))
+        if mail:
+            return None
         place: KeyPath = (*path, "secret")
-        if section.format is None and not self._findings.is_doubtful((*path, "format")):
+        doubtful = any(self._findings.is_doubtful((*path, key)) for key in ("format", "url"))
+        if section.format is None and not doubtful:
             self._findings.error(place, "is missing", "write `secret: {file: PATH}`", at_key=True)
         for key in ("previous_secret", "signature"):
             if getattr(section, key) is not None:
@@ -141,8 +156,10 @@ class SubscriptionBuilder:
         return None
 
     def _signature(
-        self, section: SubscriptionSection, path: KeyPath
+        self, section: SubscriptionSection, path: KeyPath, *, mail: bool
     ) -> SignatureScheme | HeaderSignature:
+        if mail:
+            return DEFAULT_SIGNATURE
         given = section.signature or self._defaults.signature or DEFAULT_SIGNATURE
         if not isinstance(given, SignatureSection):
             return given
@@ -168,7 +185,10 @@ class SubscriptionBuilder:
                 self._findings.error(path, f"{source} {mistake.message}", mistake.hint)
         assert isinstance(text, str)
         where = "" if source == "text" else f"the URL in {source}: "
-        url = normal_url(text, self._allowed)
+        if text[: len(MAILTO)].lower() == MAILTO:
+            url = normal_mailto(text)
+        else:
+            url = normal_url(text, self._allowed)
         if isinstance(url, BadUrl):
             self._findings.error(path, where + url.message, url.hint)
             return text, source

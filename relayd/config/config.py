@@ -10,6 +10,7 @@ from relayd.config.problem import Problem
 from relayd.config.reading import FileRead
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
+from relayd.core.smtp import Smtp
 from relayd.core.subscription import Subscription
 from relayd.core.web_access import WebAccess
 
@@ -40,6 +41,7 @@ class Config:
     subscriptions: Mapping[str, Subscription] = field(repr=False)
     endpoints: Mapping[str, Endpoint]
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
+    smtp: Smtp | None = None
     files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)
     include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     included: Mapping[str, Path] = field(

@@ -176,6 +176,7 @@ def _endpoint_keys(endpoint: Endpoint) -> dict[str, object]:
         "max_in_flight": endpoint.max_in_flight,
         "tls": endpoint.tls,
         "ip": endpoint.ip,
+        "smtp": endpoint.smtp,
     }
 
 
@@ -204,6 +205,7 @@ def _settings(config: Config) -> dict[str, object]:
         **_web_settings(config.web),
         "log.level": config.log.level,
         "log.format": config.log.format,
+        "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
     }

@@ -22,6 +22,7 @@ from relayd.config.values import (
     parse_rate,
     parse_size,
 )
+from relayd.core.smtp import ADDRESS_PATTERN
 from relayd.core.web_access import parse_listen
 
 _DAY_S: Final = 86_400.0
@@ -267,6 +268,35 @@ HeaderName = Annotated[
     str,
     AfterValidator(_matching(_HEADER_PATTERN, "is not a valid header name")),
     WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
+]
+
+_HOST_PATTERN: Final = r"^[A-Za-z0-9_:]([A-Za-z0-9_.:-]{0,252}[A-Za-z0-9_.:])?$"
+Host = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _HOST_PATTERN,
+            "must be a host name or an address, without a port",
+            "as smtp.example.com; the port is a key of its own",
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": _HOST_PATTERN}),
+]
+MailAddress = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            ADDRESS_PATTERN, "must be one plain e-mail address in ASCII", "as relayd@example.com"
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN}),
+]
+_LOGIN_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
+Login = Annotated[
+    str,
+    AfterValidator(_matching(_LOGIN_PATTERN, "must be 1 to 256 characters, without line breaks")),
+    AfterValidator(_check_whole),
+    WithJsonSchema({"type": "string", "pattern": _LOGIN_PATTERN}),
 ]
 
 _PREFIX_PATTERN: Final = r"^([!-~][ -~]{0,63})?$"

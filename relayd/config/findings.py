@@ -10,7 +10,7 @@ from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
 from relayd.config.yaml_nodes import Document, Fault
 
 SECRET_KEYS: Final = frozenset(
-    {"secret", "previous_secret", "url", "token", "read_token", "feed_token"}
+    {"secret", "previous_secret", "url", "token", "read_token", "feed_token", "password"}
 )
 """Keys whose value is a secret, or may be one: a text, or the source to read it from."""
 SECRET_SOURCES: Final = frozenset({"file", "env", "credential"})
@@ -74,6 +74,11 @@ class Findings:
         """Return the file in which a subscription is, where everybody may read it, or None."""
         if name in self._names:
             return self._open.get(name)
+        return self.main_file_if_open
+
+    @property
+    def main_file_if_open(self) -> str | None:
+        """The file itself, where everybody may read it, or None."""
         return self._file if self.readable_by_all else None
 
     def is_bad(self, path: KeyPath) -> bool:
@@ -143,7 +148,7 @@ def shown_path(path: KeyPath) -> KeyPath:
     for position, part in enumerate(path[:-1]):
         key, *below = path[position + 1 :]
         # What stands first and second is a section and a name: a subscription may be named so.
-        if position < 1 or (position == 1 and path[0] not in {"defaults", "http"}):
+        if position < 1 or (position == 1 and path[0] not in {"defaults", "http", "smtp"}):
             continue
         if part in SECRET_KEYS and key not in SECRET_SOURCES:
             return path[: position + 1]

@@ -13,7 +13,10 @@ from pydantic import BeforeValidator, Field
 from relayd.config.fields import (
     UNLIMITED,
     EventType,
+    Host,
     Label,
+    Login,
+    MailAddress,
     Markets,
     Mode,
     Name,
@@ -27,7 +30,7 @@ from relayd.config.fields import (
     in_list,
 )
 from relayd.config.http_models import HttpSection
-from relayd.config.subscription_models import DefaultsSection, SubscriptionSection
+from relayd.config.subscription_models import DefaultsSection, SecretValue, SubscriptionSection
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
 DEFAULT_TABLE: Final = "relayd_spool"
@@ -101,6 +104,27 @@ class LogSection(Section):
     )
 
 
+class SmtpSection(Section):
+    """The mail server that delivers to mailto: URLs."""
+
+    host: Host = Field(description="Its name or address. Nothing else is connected to for mail.")
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None,
+        description="Its port. Default: 587 with starttls, 465 with implicit, 25 with none.",
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls",
+        description="starttls and implicit verify the certificate; none sends in clear.",
+    )
+    user: Login | None = Field(
+        default=None, description="Who logs in: only over TLS, or to this machine."
+    )
+    password: SecretValue | None = Field(
+        default=None, description="The user's password: the text itself, or its source."
+    )
+    sender: MailAddress = Field(alias="from", description="The address that mail comes from.")
+
+
 MOST_SPOOLS = 200
 """Each has a process of its own, of some megabytes."""
 
@@ -132,6 +156,9 @@ class File(Section):
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
     http: HttpSection | None = Field(
         default=None, description="The web process (`relayd web`); none by default."
+    )
+    smtp: SmtpSection | None = Field(
+        default=None, description="The mail server for mailto: URLs; none by default."
     )
     allow_networks: Annotated[list[Network], Field(max_length=1000)] = Field(
         default=[],

@@ -13,7 +13,14 @@ from pydantic_core import ErrorDetails
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
 from relayd.config.http_models import HttpSection, ProducerSection
-from relayd.config.models import File, LogSection, QueueSection, SocketSection, SpoolSection
+from relayd.config.models import (
+    File,
+    LogSection,
+    QueueSection,
+    SmtpSection,
+    SocketSection,
+    SpoolSection,
+)
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
 from relayd.config.subscription_models import (
     TAGS,
@@ -54,6 +61,8 @@ _STAND_INS: Final[dict[str, object]] = {
     "header": "X-Stand-In",
     "listen": "127.0.0.1:8787",
     "token": "stand-in-stand-in",
+    "host": "stand-in.example",
+    "from": "stand-in@stand-in.example",
 }
 _ITEM_STAND_INS: Final[dict[str | int, object]] = {
     "events": "*",
@@ -73,6 +82,8 @@ _EXAMPLES: Final = {
     "header": "X-Hub-Signature-256",
     "listen": "127.0.0.1:8787",
     "token": "{file: PATH}",
+    "host": "smtp.example.com",
+    "from": "relayd@your-market.com",
 }
 _NUMBER_HINTS: Final = {
     "timeout": "add a unit, as 10s",
@@ -99,6 +110,7 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "queue": QueueSection,
     "http": HttpSection,
     "log": LogSection,
+    "smtp": SmtpSection,
     "defaults": DefaultsSection,
 }
 _SUBSECTIONS: Final[dict[str, type[BaseModel]]] = {
@@ -189,14 +201,15 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
     if not path:
         return File
     head = str(path[0])
-    below = path[1 if head == "defaults" else 2 :]
+    below = path[1 if head in {"defaults", "smtp"} else 2 :]
     if below and below[0] in _SUBSECTIONS:
         return _SUBSECTIONS[str(below[0])]
     return _NAMED_SECTIONS[head] if head in _NAMED_SECTIONS else _SECTIONS[head]
 
 
 def _key_hint(path: KeyPath) -> str:
-    known = list(_section_at(path[:-1]).model_fields)
+    fields = _section_at(path[:-1]).model_fields
+    known = [field.alias or name for name, field in fields.items()]
     key = str(path[-1])
     meant = _nearest(key, known)
     if meant is not None:

@@ -152,8 +152,8 @@ class SubscriptionSection(_Delivering):
     """Which events go to which URL, and how."""
 
     url: SecretValue = Field(
-        description="Where to: https, or http into a network of allow_networks. Its source, as for"
-        " a secret, where the URL itself is one.",
+        description="Where to: https, or http into a network of allow_networks; or mailto: and one"
+        " address, by way of smtp. Its source, as for a secret, where the URL itself is one.",
     )
     events: Annotated[
         list[str],
@@ -182,7 +182,7 @@ class SubscriptionSection(_Delivering):
     secret: SecretValue | None = Field(
         default=None,
         description="What its deliveries are signed with: the text itself, or its source. Only with"
-        " format may it be left out.",
+        " format or a mailto URL may it be left out.",
     )
     previous_secret: SecretValue | None = Field(
         default=None, description="The previous secret, while receivers change to the new one."

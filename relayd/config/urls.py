@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from itertools import filterfalse
 from typing import Final
 
 import httpx
 
 from relayd.core.addresses import Address, Network, ipv6_text, literal_address, refusal
 from relayd.core.conditions import listing
+from relayd.core.smtp import is_mailto
 
 MAX_LENGTH: Final = 2048
 
@@ -78,6 +80,8 @@ def doubt(url: str, allowed: Sequence[Network]) -> BadUrl | None:
 
     Only addresses in `allowed` may be dialled over http, and where a name leads is seen then.
     """
+    if is_mailto(url):
+        return None
     parts = httpx.URL(url)
     host = parts.host
     if parts.scheme != "http" or literal_address(host) is not None or _is_this_machine(host):
@@ -91,7 +95,7 @@ def doubt(url: str, allowed: Sequence[Network]) -> BadUrl | None:
 
 def family_of(url: str) -> int | None:
     """Return 4 or 6 where the host of a URL in its normal form is an address, None for a name."""
-    address = literal_address(httpx.URL(url).host)
+    address = None if is_mailto(url) else literal_address(httpx.URL(url).host)
     return None if address is None else address.version
 
 
@@ -115,7 +119,7 @@ def idle_networks(urls: Iterable[str], allowed: Sequence[Network]) -> list[Netwo
     None where some URL has a name that only a network of one's own knows, or is http to a name.
     """
     used: set[Network] = set()
-    for parts in map(httpx.URL, urls):
+    for parts in map(httpx.URL, filterfalse(is_mailto, urls)):
         address = literal_address(parts.host)
         if address is not None:
             inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -11,6 +11,7 @@ from typing import Final
 
 from relayd.core.addresses import CLOUD_METADATA, Address
 from relayd.core.outcome import Failure
+from relayd.core.smtp import MAIL_SERVER
 
 _SECRETS = (
     "do both sides have the same secret? `relayd sign BODY --subscription {name}` prints the signature"
@@ -89,6 +90,27 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
 )
 """By the kind of the failure, where no status came."""
 
+MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
+    {
+        Failure.SMTP: (
+            "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
+            " {name} right? A code that begins with 4 is for a while, and relayd goes on by itself"
+        ),
+        Failure.TIMEOUT: (
+            "does the mail server answer late on purpose, or is it busy with other mail? Raise `timeout`"
+            " of {name}"
+        ),
+        Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
+        Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",
+        Failure.RESET: "the mail server's log says more; is `smtp.tls` what this port wants?",
+        Failure.TLS: (
+            "are `smtp.host` (the certificate's name), `smtp.port` and `smtp.tls` right? Then `relayd"
+            " reload`"
+        ),
+    }
+)
+"""By the kind of the failure, where a mail server failed."""
+
 _EXPIRED = "the receiver's certificate must be renewed, there; relayd goes on by itself then"
 _OTHER_NAME = (
     "put one of the certificate's names into `url` of {name}, then `relayd reload`; or have the"
@@ -136,6 +158,8 @@ def next_step(
 
 
 def _advice(status: int | None, failure: str, detail: str) -> str | None:
+    if MAIL_SERVER in detail and failure in MAIL_ADVICE:
+        return MAIL_ADVICE[Failure(failure)]
     if failure == Failure.STATUS and status is not None:
         if status in STATUS_ADVICE:
             return STATUS_ADVICE[status]

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from relayd.core.outcome import Outcome
+from relayd.core.smtp import Smtp, is_mailto, shown_mailto
 from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
 
@@ -50,7 +51,8 @@ class Endpoint:
     """A URL that receives deliveries, with what its subscriptions share.
 
     `ip` is the one family of addresses that is dialled; None dials both. `tls` is None where the
-    public authorities are trusted and no client certificate is sent.
+    public authorities are trusted and no client certificate is sent. `smtp` is the mail server that
+    delivers to a mailto URL, None for others.
     """
 
     url: str = field(repr=False)  # its path may be a secret
@@ -58,10 +60,16 @@ class Endpoint:
     max_in_flight: int
     ip: IpVersion | None = None
     tls: Tls | None = None
+    smtp: Smtp | None = None
 
     def is_reached_as(self, other: "Endpoint") -> bool:
         """Tell whether a connection to one may serve the other, too."""
-        return (self.url, self.ip, self.tls) == (other.url, other.ip, other.tls)
+        return (self.url, self.ip, self.tls, self.smtp) == (
+            other.url,
+            other.ip,
+            other.tls,
+            other.smtp,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,11 +280,13 @@ def _spells(recent: Sequence[int]) -> list[int]:
 
 
 def endpoint_name(url: str) -> str:
-    """Return a URL as logs, `status` and relayd's own events show it: `https://host/…`.
+    """Return a URL as logs, `status` and relayd's own events show it: `https://host/…`, or `mailto:…@host`.
 
     For many services the path is the secret. Endpoints of one host are told apart by the names of
     their subscriptions, which stand beside it.
     """
+    if is_mailto(url):
+        return shown_mailto(url)
     parts = urlsplit(url)
     hidden = "" if parts.path in {"", "/"} and not parts.query else "…"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{hidden}"

@@ -58,9 +58,14 @@ def reload_refused(code: str, reasons: Sequence[str], now: float) -> OwnEvent:
     return OwnEvent(REFUSED, int(now), {"object": thing})
 
 
+def urls_cut(text: str) -> str:
+    """Return text of any length with its URLs cut to `scheme://host/…`."""
+    return _URL.sub(r"\1\2/…", text)
+
+
 def without_paths(text: str) -> str:
     """Return text with URLs cut to `scheme://host/…`, since for many services the path is the secret."""
-    return shortened(_URL.sub(r"\1\2/…", text))
+    return shortened(urls_cut(text))
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ class Failure(StrEnum):
     """The connection broke off before the head of an answer was complete."""
     PROTOCOL = "protocol"
     """The answer was no valid HTTP."""
+    SMTP = "smtp"
+    """The mail server refused the message, or a step before it."""
     DEFECT = "defect"
     """relayd itself failed; the log has the traceback."""
     POISON = "quarantined"

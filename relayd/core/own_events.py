@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.core.acceptance import RejectedRow
+from relayd.core.advice import next_step
 from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.endpoint import Health
@@ -130,7 +131,9 @@ def after_attempt(
         told.append(_own_event(HELD, now, held))
     if is_own(delivery.event_type):
         return told
-    told += after_change(url, subscriptions, now, before=before, after=after)
+    outcome = record.outcome
+    step = next_step(outcome.status, outcome.failure, outcome.detail, delivery.subscription)
+    told += after_change(url, subscriptions, now, before=before, after=after, step=step)
     if after.held_long(now) and not before.held_long(now):
         throttled: dict[str, JsonValue] = {
             "url": url,
@@ -172,9 +175,17 @@ def after_exhaustion(
 
 
 def after_change(
-    url: str, subscriptions: Sequence[str], now: int, *, before: Health, after: Health
+    url: str,
+    subscriptions: Sequence[str],
+    now: int,
+    *,
+    before: Health,
+    after: Health,
+    step: str | None = None,
 ) -> list[OwnEvent]:
     """Return what there is to say of a change of an endpoint's health, at `now` in Unix seconds.
+
+    `step` is what to do about the attempt that failed, where that is known.
 
     There is one `failing` and one `recovered` for each outage. One that only attempts of relayd's
     own events saw has neither: else an endpoint that gets nothing else would be its own cause.
@@ -188,6 +199,8 @@ def after_change(
             "attempts": len(after.recent),
             "failing_since": _seconds(after.failing_since),
             "last_failure": after.last_failure,
+            "next": step
+            or f"`relayd test {next(iter(subscriptions), 'SUBSCRIPTION')}` tries it now",
         }
         return [_own_event(FAILING, now, failing)]
     if before.reported and not after.reported:

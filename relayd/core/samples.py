@@ -135,6 +135,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "attempts": 20,
                 "failing_since": 1640995200,
                 "last_failure": "answered 503",
+                "next": "the receiver is overloaded or in maintenance; relayd goes on by itself",
             }
         },
         "relayd.endpoint.recovered": {

@@ -35,7 +35,8 @@ class Subscription:
     `url` also names its endpoint; `url_source` is where it was read from, as for a secret: unless
     it is `text`, the URL itself is a secret. `retry` holds the waits before each retry, in seconds.
     `format` is that of the sentence which is sent instead of the event, None where the event is.
-    Only with a format may `secret` be None: then nothing is signed.
+    With a mailto URL it is `mail`, and `mail_from` is the address that mail comes from. Only with a format
+    may `secret` be None: then nothing is signed.
     """
 
     name: str
@@ -49,7 +50,8 @@ class Subscription:
     retry: tuple[float, ...]
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # a value may be a secret
     url_source: str = "text"
-    format: Format | None = None
+    format: Format | Literal["mail"] | None = None
+    mail_from: str = ""
 
     def made_with(self, key: bytes, endpoint: Endpoint) -> bytes:
         """Return a mark of what requests are made with, besides the URL: another one may succeed.
@@ -72,6 +74,15 @@ def _signature(subscription: Subscription, _: Endpoint) -> Sequence[str]:
     return (scheme,) if isinstance(scheme, str) else (scheme.header, scheme.prefix, scheme.encoding)
 
 
+def _smtp(_: Subscription, endpoint: Endpoint) -> Sequence[str | bytes]:
+    smtp = endpoint.smtp
+    if smtp is None:
+        return ()
+    login = b"" if smtp.password is None else smtp.password.secret.key
+    values = (smtp.host, str(smtp.port), smtp.tls, smtp.sender, smtp.user or "", login)
+    return (f"smtp {values[0]}", *values[1:])
+
+
 MADE_WITH: Final[Mapping[str, Callable[[Subscription, Endpoint], Sequence[str | bytes]]]] = (
     MappingProxyType(
         {
@@ -83,6 +94,7 @@ MADE_WITH: Final[Mapping[str, Callable[[Subscription, Endpoint], Sequence[str | 
                 () if endpoint.tls is None else (f"tls {endpoint.tls.digest.hex()}",)
             ),
             "format": lambda each, _: () if each.format is None else (f"format {each.format}",),
+            "smtp": _smtp,
         }
     )
 )

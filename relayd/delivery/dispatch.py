@@ -21,18 +21,18 @@ from relayd.delivery.in_flight import InFlight
 from relayd.delivery.standing import Pulse, Standing
 from relayd.delivery.worker_pool import TimeLimits
 from relayd.queue.delivery_queue import DeliveryQueue
-from relayd.transport.client import Transport
+from relayd.transport.transports import EndpointTransport
 
 _IDLE_SWEEP_S = 5.0
 
-MakeTransport = Callable[[Endpoint, Sequence[Network]], Transport]
+MakeTransport = Callable[[Endpoint, Sequence[Network]], EndpointTransport]
 """Makes the transport to an endpoint, which may also dial into these networks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     task: EndpointTask
-    transport: Transport
+    transport: EndpointTransport
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import httpx
 from relayd.core.delivery import Delivery
 from relayd.core.form import formed
 from relayd.core.js_json import Parsed
+from relayd.core.mail import mail_about
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.signature import signed_headers
 from relayd.core.sliced_body import parse_in_slices
+from relayd.core.smtp import MAILTO
 from relayd.core.subscription import Subscription
 from relayd.pacing import paced
 from relayd.transport.request import AnotherToken, Request, build_request
@@ -24,12 +26,23 @@ async def formed_request(
     now: float,
     another_token: AnotherToken | None = None,
 ) -> Request:
-    """Return the POST of what a subscription with a format sends. What is sent is what is signed.
+    """Return the POST, or the mail, of what a subscription with a format sends.
+
+    What is posted is what is signed; a mail is not signed.
 
     `now` is in Unix seconds. Nothing is awaited but pauses, in which others run: a body of 1 MiB
     takes a second to parse.
     """
     assert subscription.format is not None
+    if subscription.format == "mail":
+        message = mail_about(
+            await _event(delivery),
+            delivery,
+            sender=subscription.mail_from,
+            recipient=subscription.url.removeprefix(MAILTO),
+            now=now,
+        )
+        return Request(url, [], message)
     made = formed(await _event(delivery), subscription.format)
     sent = replace(delivery, body=made.body)
     headers = signed_headers(sent, subscription, attempt=delivery.attempts + 1, now=now)

@@ -4,8 +4,8 @@ Each thing that happens is one call. relayd's own events are returned, since the
 transaction with what they report.
 """
 
-import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -145,6 +145,7 @@ def _identity(delivery: Delivery) -> dict[str, object]:
 
 
 def _iso(moment: float | None) -> str | None:
+    """Return a moment for people: in the machine's zone, with its offset."""
     if moment is None:
         return None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")

@@ -115,11 +115,12 @@ class Transport(httpx.AsyncBaseTransport):
         if self._guard.allow(networks):
             self._connect_anew()
 
-    def follow(self, other: "Transport") -> None:
+    def follow(self, other: httpx.AsyncBaseTransport) -> None:
         """Connect as `other`, which has the same URL, would, from now on.
 
         Idle connections and those in use are closed as `allow` says.
         """
+        assert isinstance(other, Transport)
         self._guard, self._tls = other.connects_with
         self._connect_anew()
 

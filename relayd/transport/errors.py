@@ -95,7 +95,7 @@ _CERTIFICATE_WORDS = {
 }
 
 # For the keys above: with and without an authority of the operator's own.
-_TRUST_IT = "; to trust a private authority, name its certificate in `tls: {{ca: FILE}}`"
+TRUST_IT = "; to trust a private authority, name its certificate in `tls: {ca: FILE}`"
 _TRUSTED_ALONE = "; only those in {ca} are trusted, which `tls: {{ca:}}` names"
 
 # OpenSSL's reasons, of ours and of the other side's alerts (openssl/sslerr.h).
@@ -134,18 +134,20 @@ def tls_words(
     host: str,
     setting: Tls | None = None,
     came: RefusedCertificate | None = None,
+    trust: str = TRUST_IT,
 ) -> str:
     """Say why TLS with `host` failed, and which key of the configuration helps.
 
     `error` is what broke the stream: an ssl.SSLError, or other trouble of the connection. `setting`
-    is what the endpoint has of its own, `came` the certificate that was not accepted.
+    is what the endpoint has of its own, `came` the certificate that was not accepted, `trust` how to
+    trust another authority.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         words = _CERTIFICATE_WORDS.get(error.verify_code)
         if words is None:
             return f"certificate was not accepted: {error.verify_message}"
         ca = None if setting is None else setting.ca
-        trust = _TRUST_IT.format() if ca is None else _TRUSTED_ALONE.format(ca=ca)
+        trust = trust if ca is None else _TRUSTED_ALONE.format(ca=ca)
         came = came or RefusedCertificate()
         names = came.names_in_words
         return words.format(

@@ -14,6 +14,7 @@ from relayd.core.outcome import Failure, Outcome
 from relayd.core.retry_after import parse_retry_after
 from relayd.transport.client import Transport
 from relayd.transport.errors import named, shown_location
+from relayd.transport.mail import MailTransport
 from relayd.transport.request import Request
 from relayd.transport.response import MAX_ANSWER_BYTES, Answer
 
@@ -42,7 +43,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now
     """
     started = trio.current_time()
     try:
-        if isinstance(transport, Transport):
+        if isinstance(transport, (Transport, MailTransport)):
             answer = await transport.send(request)
         else:
             answer = await _sent_by(transport, request)

@@ -14,7 +14,7 @@ import trio
 
 from relayd.core.outcome import Failure
 from relayd.core.tls import Tls
-from relayd.transport.errors import AttemptFailed, tls_words
+from relayd.transport.errors import TRUST_IT, AttemptFailed, tls_words
 from relayd.transport.refused_certificate import refused_certificate
 
 RECEIVE_BYTES = 65_536
@@ -105,13 +105,23 @@ class SocketStream:
 class TlsStream:
     """TLS over a socket. `host` is the name that errors mention, `name` the one that is verified.
 
-    `setting` is what the context was made of, beside the public authorities.
+    `setting` is what the context was made of, beside the public authorities; `trust` says how to trust
+    another one.
 
     The end of the connection counts as the end of what is received, with TLS's goodbye or without:
     HTTP knows by itself whether a response is complete.
     """
 
-    __slots__ = ("_host", "_incoming", "_outgoing", "_sending", "_setting", "_socket", "_tls")
+    __slots__ = (
+        "_host",
+        "_incoming",
+        "_outgoing",
+        "_sending",
+        "_setting",
+        "_socket",
+        "_tls",
+        "_trust",
+    )
 
     def __init__(
         self,
@@ -121,10 +131,12 @@ class TlsStream:
         name: str,
         host: str,
         setting: Tls | None = None,
+        trust: str = TRUST_IT,
     ) -> None:
         self._socket = under
         self._host = host
         self._setting = setting
+        self._trust = trust
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -212,4 +224,5 @@ class TlsStream:
         came = None
         if isinstance(error, ssl.SSLCertVerificationError):
             came = refused_certificate(self._tls)
-        return AttemptFailed(Failure.TLS, tls_words(error, self._host, self._setting, came))
+        words = tls_words(error, self._host, self._setting, came, self._trust)
+        return AttemptFailed(Failure.TLS, words)

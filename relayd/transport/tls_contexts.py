@@ -6,6 +6,8 @@ connection needs it, and lives as long as a transport uses it.
 
 import os
 import ssl
+from collections.abc import Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 import certifi
@@ -16,15 +18,18 @@ from relayd.core.outcome import Failure
 from relayd.core.tls import Tls
 from relayd.transport.errors import AttemptFailed, dial_words
 
+_HTTP: Final = ("http/1.1",)
+"""What is offered as the protocol over TLS (ALPN)."""
 
-def tls_context() -> ssl.SSLContext:
+
+def tls_context(protocols: Sequence[str] = _HTTP) -> ssl.SSLContext:
     """Return a client context, TLS 1.2 or newer, that trusts certifi's bundle and the system's.
 
     `SSL_CERT_FILE` and `SSL_CERT_DIR` name more to trust. Raises ConfigError where they name what
     is not there: OpenSSL would pass over it in silence. It takes 20 ms and 1 MB: one serves the
     whole process.
     """
-    context = _context()
+    context = _context(protocols)
     context.load_verify_locations(certifi.where())
     context.load_default_certs()
     if file := os.environ.get("SSL_CERT_FILE"):
@@ -48,7 +53,14 @@ class TlsContexts:
 
     def __init__(self) -> None:
         self.public = tls_context()
+        self._mail: ssl.SSLContext | None = None
         self._private: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
+
+    def mail(self) -> ssl.SSLContext:
+        """Return the context for the mail server, without ALPN. Raises ConfigError."""
+        if self._mail is None:
+            self._mail = tls_context(protocols=())
+        return self._mail
 
     def of(self, setting: Tls) -> ssl.SSLContext:
         """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError."""
@@ -81,10 +93,11 @@ class EndpointTls:
         return self._context
 
 
-def _context() -> ssl.SSLContext:
+def _context(protocols: Sequence[str] = _HTTP) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Verifies the certificate and the name.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    if protocols:
+        context.set_alpn_protocols(protocols)
     return context
 
 

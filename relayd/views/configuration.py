@@ -8,6 +8,7 @@ from relayd.core.conditions import Among, Condition, Operators
 from relayd.core.endpoint import Endpoint, endpoint_name
 from relayd.core.glob import Glob
 from relayd.core.order import longest_block_s
+from relayd.core.smtp import Smtp
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.tls import Tls
 
@@ -59,6 +60,7 @@ def settings_document(config: Config) -> dict[str, object]:
             "max_size_bytes": config.queue.max_bytes,
         },
         "log": {"level": config.log.level, "format": config.log.format},
+        "smtp": _smtp_document(config.smtp),
         "allow_networks": [str(network) for network in config.allow_networks],
     }
 
@@ -116,6 +118,19 @@ def _tls_document(tls: Tls | None) -> object:
     if tls is None:
         return None
     return {"ca": tls.ca, "certificate": tls.certificate, "key": tls.key}
+
+
+def _smtp_document(smtp: Smtp | None) -> object:
+    if smtp is None:
+        return None
+    return {
+        "host": smtp.host,
+        "port": smtp.port,
+        "tls": smtp.tls,
+        "from": smtp.sender,
+        "user": smtp.user,
+        "password_from": None if smtp.password is None else smtp.password.source,
+    }
 
 
 def shown_url(subscription: Subscription) -> str:

@@ -1,7 +1,7 @@
 """Why an event did or did not arrive, in plain words: one `Explanation` for each subscription."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from relayd.config.partial import PartialConfig
 from relayd.core.conditions import shown
@@ -58,7 +58,8 @@ class Circumstances:
     """What bears on deliveries that wait.
 
     `due` counts what is due at each URL. `in_flight` has what is being attempted, by the
-    deliveries' numbers; None where that is not known.
+    deliveries' numbers; None where that is not known. `holds` has the subscriptions that the daemon
+    knows, with what holds each. `to_reload`: what is on disk is known not to be what is in force.
     """
 
     running: bool
@@ -68,6 +69,8 @@ class Circumstances:
     endpoints: Mapping[str, Endpoint]
     in_flight: Mapping[int, InFlight] | None
     now: float
+    holds: Mapping[str, Hold | None] = field(default_factory=dict)
+    to_reload: bool = False
 
 
 def explain_event(
@@ -79,7 +82,7 @@ def explain_event(
     """
     deliveries = {each.delivery.subscription: each for each in event.deliveries}
     names = () if config is None else config.subscriptions
-    verdicts = {} if config is None else _verdicts(event, config)
+    verdicts = {} if config is None else _verdicts(event, config, circumstances)
     for name in dict.fromkeys((*names, *deliveries)):
         if name in deliveries:
             yield replace(
@@ -90,7 +93,9 @@ def explain_event(
             yield verdicts[name]
 
 
-def _verdicts(event: EventDetail, config: PartialConfig) -> dict[str, Explanation]:
+def _verdicts(
+    event: EventDetail, config: PartialConfig, circumstances: Circumstances
+) -> dict[str, Explanation]:
     parsed = None if event.body is None else parse_json(event.body.decode())
     if not isinstance(parsed, Parsed) or not isinstance(parsed.value, dict):
         reason = "the event's content was removed after the retention, so nothing can be said"
@@ -111,10 +116,32 @@ def _verdicts(event: EventDetail, config: PartialConfig) -> dict[str, Explanatio
             reason = (
                 "it would be wanted now; when it was accepted, the subscription was new or"
                 " inactive, or wanted other events."
-                f" `relayd replay --backfill {name} {event.id}` sends it"
+                f" {_backfill_words(name, event, circumstances)}"
             )
             found[name] = Explanation(name, "missed", reason)
     return found
+
+
+def _backfill_words(name: str, event: EventDetail, circumstances: Circumstances) -> str:
+    """Return the command that sends an event that is wanted now, by the file, and was not then."""
+    command = f"`relayd replay --backfill {name} {event.id}`"
+    hold = circumstances.holds.get(name, Hold.REMOVED)
+    # The daemon goes by what is in force.
+    if circumstances.to_reload or hold in {Hold.REMOVED, Hold.INACTIVE}:
+        return f"`relayd reload`, then {command} sends it"
+    if hold is not None:
+        return f"{command} makes a delivery; {_HOLD_WORDS[hold].format(name=name)}"
+    return f"{command} sends it"
+
+
+def _replay_words(delivery: ListedDelivery, circumstances: Circumstances, done: str) -> str:
+    """Return what a replay of an ended delivery does: `done`, unless its subscription is held."""
+    name = delivery.subscription
+    command = f"`relayd replay {delivery.id}`"
+    hold = circumstances.holds.get(name)
+    if hold is not None:
+        return f"{command} makes it due again; {_HOLD_WORDS[hold].format(name=name)}"
+    return f"{command} {done}"
 
 
 def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explanation:
@@ -131,7 +158,7 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
         case State.EXHAUSTED:
             reason = (
                 f"exhausted at {ended} after {count}; {_last_attempt(last)}."
-                f" `relayd replay {delivery.id}` sends it again"
+                f" {_replay_words(delivery, circumstances, 'sends it again')}"
             )
             if delivery.place is not None:
                 reason += (
@@ -143,7 +170,7 @@ def _of_delivery(detail: DeliveryDetail, circumstances: Circumstances) -> Explan
             tried = f"; {_last_attempt(last)}" if last is not None else ", before any attempt"
             reason = (
                 f"cancelled by the operator at {ended}{tried}."
-                f" `relayd replay {delivery.id}` takes it back"
+                f" {_replay_words(delivery, circumstances, 'takes it back')}"
             )
             return Explanation(name, "cancelled", reason, detail)
     tried = f"; {_last_attempt(last)}" if last is not None else ""

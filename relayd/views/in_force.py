@@ -10,7 +10,8 @@ from typing import Any, Final
 from relayd.views.moments import clock_time, moment_fields
 
 Answer = Mapping[str, Any]
-"""What the daemon answered: see `relayd.commands.in_force`."""
+"""What the daemon answered: see `relayd.commands.in_force`. Beside that, `other_file` is the file that a
+command was given, where the daemon runs with another one."""
 
 _PHRASES: Final = {
     "changed": "changed but not loaded",
@@ -24,6 +25,8 @@ def not_in_force(answer: Answer | None) -> str | None:
     """Return a phrase for a summary, as `config.yaml changed but not loaded`; None where all is in force."""
     if answer is None:
         return None
+    if answer.get("other_file") is not None:
+        return "relayd runs with another file"
     if answer["reloading"]:
         return None  # what comes of it is seen when it has ended
     changed = answer["changed"]
@@ -40,6 +43,12 @@ def not_in_force(answer: Answer | None) -> str | None:
 def in_force_words(answer: Answer | None) -> Iterator[str]:
     """Yield what is not in force, and what to do about it: a sentence each."""
     if answer is None:
+        return
+    if (other := answer.get("other_file")) is not None:
+        yield (
+            f"{other} is not in force: relayd runs with {answer['config']}, which `relayd reload` reads"
+            " again; give that one as --config, or start relayd with this one"
+        )
         return
     if answer["reloading"]:
         if answer["changed"]:
@@ -81,7 +90,8 @@ def in_force_document(answer: Answer | None) -> dict[str, object] | None:
         return None
     refused = answer["refused"]
     return {
-        "in_force": not answer["changed"],
+        "config": answer["config"],
+        "in_force": not answer["changed"] and answer.get("other_file") is None,
         "reloading": answer["reloading"],
         "changed": list(answer["changed"]),
         "changed_count": answer["changed_count"],

@@ -23,6 +23,11 @@ def clock_time(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def zone(moment: float) -> str:
+    """Return the machine's zone at a moment: `CET`."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Z")
+
+
 def short_time(moment: float, now: float) -> str:
     """Return at most 8 characters: `14:00:05` within the last 20 hours, else `Jan 31` or `2025-01`."""
     local = datetime.fromtimestamp(moment).astimezone()
@@ -33,7 +38,10 @@ def short_time(moment: float, now: float) -> str:
 
 def about(seconds: float) -> str:
     """Return a length of time with one unit, rounded: `45s`, `12m`, `4h`, `19d`."""
-    for unit, size in (("d", _DAY_S), ("h", 3600.0), ("m", 60.0)):
-        if seconds >= 2 * size or (seconds >= size and unit != "d"):
-            return f"{round(seconds / size)}{unit}"
-    return f"{max(0, round(seconds))}s"
+    seconds = max(0, round(seconds))
+    minutes = round(seconds / 60.0)
+    if seconds >= 2 * _DAY_S:
+        return f"{round(seconds / _DAY_S)}d"
+    if minutes >= 60:  # 59.6 minutes are an hour, and not 60 minutes
+        return f"{round(seconds / 3600.0)}h"
+    return f"{minutes}m" if seconds >= 60 else f"{seconds}s"

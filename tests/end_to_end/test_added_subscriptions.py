@@ -179,6 +179,22 @@ async def test_only_what_add_wrote_is_removed(tmp_path: Path) -> None:
     assert files(config) == ["hand.yaml", "shop.yaml", "two.yaml"]
 
 
+async def test_a_link_is_not_what_add_wrote_and_its_target_stays(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    await add(config, "shop")
+    target, link = tmp_path / "elsewhere.yaml", tmp_path / "subs.d" / "shop.yaml"
+    link.rename(target)
+    link.symlink_to(target)
+    said = await run_command("remove", "shop", "--yes", config=config)
+    assert (said.returncode, b"did not write" in said.stderr) == (1, True), said
+    async with running(config):
+        assert ask(config, command="remove", subscription="shop")["code"] == "not_added"
+        said = await run_command("remove", "shop", "--yes", config=config)
+        assert (said.returncode, b"did not write" in said.stderr) == (1, True), said
+    assert link.is_symlink()
+    assert target.exists()
+
+
 async def test_without_a_daemon_the_file_is_there_for_the_next_start(tmp_path: Path) -> None:
     config = including(
         tmp_path, subscriptions={"books": {"url": URL, "events": "*", "secret": {"env": "NOT_SET"}}}

@@ -24,7 +24,11 @@ async def test_backed_up_while_it_runs_and_restored(tmp_path: Path) -> None:
             await command("pause", "books", config=config)
             await emit("evt_2")
             printed = await command("backup", str(target), config=config)
-            assert "holds 2 events and 2 deliveries, 1 of them pending" in " ".join(printed.split())
+            words = " ".join(printed.split())
+            assert "holds 2 events and 2 deliveries, 1 of them pending" in words
+            queue = tmp_path / "queue.db"
+            assert f" move {queue} away, and {queue}-wal and -shm if they exist " in words
+            assert f" copy {target} to {queue}, with the owner and mode " in words
             refused = await command("backup", str(target), config=config, status=1)
             assert "--force replaces it" in refused
             again = await command("backup", str(target), "--force", "--json", config=config)
@@ -41,7 +45,6 @@ async def test_backed_up_while_it_runs_and_restored(tmp_path: Path) -> None:
             await emit("evt_3")
             with trio.fail_after(20):
                 await relayd.logged("attempt_succeeded", event_id="evt_3")
-        queue = tmp_path / "queue.db"
         for side in ("", "-wal", "-shm"):
             lost = Path(f"{queue}{side}")
             if lost.exists():

@@ -78,7 +78,7 @@ async def test_a_receiver_that_is_down(tmp_path: Path, spool: Path) -> None:
         assert f"nothing is listening at 127.0.0.1:{port} (connection refused)" in text
         assert "next: is the receiver running" in text
         async with open_receiver(port=port):
-            await follow(text, "relayd retry books", config)
+            await follow(text, "relayd retry dlv_", config)
             await delivered(relayd)
 
 
@@ -184,7 +184,7 @@ async def test_a_certificate_that_has_expired(tmp_path: Path, spool: Path) -> No
         assert "next: the receiver's certificate must be renewed" in text
         renewed = server_tls(authority.issue_cert("localhost"))
         async with open_receiver(tls=renewed, port=port):
-            await follow(text, "relayd retry books", config)
+            await follow(text, "relayd retry dlv_", config)
             await delivered(relayd)
 
 
@@ -244,6 +244,9 @@ async def test_a_reload_that_is_refused(tmp_path: Path, spool: Path) -> None:
             assert refused.returncode == 78
             text = refused.stderr.decode()
             assert text == (await run_command("check", "--config", str(config))).stderr.decode()
+            stands = await said("status", config=config)
+            assert stands.startswith("config.yaml changed but not loaded (reload refused)")
+            assert "`relayd check`, then `relayd reload`" in stands
             # The line, the key, and the one that is right.
             place = re.search(r"config\.yaml:([0-9]+):.*retri\b.*did you mean `retry`", text)
             assert place is not None, text
@@ -267,10 +270,12 @@ async def test_a_file_that_was_changed_and_not_loaded(tmp_path: Path, spool: Pat
         config = write_config(tmp_path, {"books": {"url": receiver.url, **BOOKS}})
         async with running(config) as relayd:
             change(config, books={"url": other.url})
-            text = await said("check", "--diff", config=config)
+            stands = await said("status", config=config)
+            assert stands.startswith("config.yaml changed but not loaded")
+            text = await follow(stands, "relayd check --diff", config)
             assert "books" in text
             assert "url" in text
-            await follow(text, "relayd reload", config)
+            await follow(stands, "relayd reload", config)
             await emit(config, "evt_1")
             await delivered(relayd)
             assert (len(receiver.requests), len(other.requests)) == (0, 1)

@@ -150,7 +150,9 @@ async def test_what_was_cancelled_during_its_last_attempt_is_not_reported_as_exh
             await until(lambda: own.requests)
             assert [each["event_id"] for each in relayd.events("delivery_exhausted")] == ["evt_2"]
             [request] = own.requests
-            assert json.loads(request.body)["data"]["object"]["event_id"] == "evt_2"
+            exhausted = json.loads(request.body)["data"]["object"]
+            [line] = relayd.events("delivery_exhausted")
+            assert (exhausted["count"], exhausted["ids"]) == (1, [line["delivery_id"]])
             tallies = [
                 each["last_hour"] for each in (await asked("status", config=config))["endpoints"]
             ]

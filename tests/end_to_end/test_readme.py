@@ -8,9 +8,14 @@ from processes import run_command
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-def test_the_readme_has_a_producer_and_a_receiver() -> None:
+def test_the_readme_has_a_configuration_a_producer_and_a_receiver() -> None:
     named = re.findall(r"<!-- snippet: (\S+) -->", README)
-    assert named == ["producer.py", "producer.js", "receiver.js"]
+    assert named == [
+        "first_config.yaml",
+        "producer.py",
+        "producer.js",
+        "receiver.js",
+    ]
 
 
 async def test_every_command_in_the_readme_exists() -> None:

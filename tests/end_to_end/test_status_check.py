@@ -1,9 +1,10 @@
 """The summary of `status`, `status --check`, and what is said where the file is not in force."""
 
+import signal
 from pathlib import Path
 
 from operating import Switch, asked, emit, logged
-from processes import command, running, write_config
+from processes import command, run_command, running, write_config
 from receivers import open_receiver
 
 
@@ -21,7 +22,7 @@ async def test_status_check_through_an_outage_and_its_repair(tmp_path: Path) -> 
             # In the past: it is shown as long as it is kept, and is no alarm any more.
             await command("status", "--check", "--since", "0s", config=config)
             shown = await command("status", config=config)
-            assert shown.startswith("1 exhausted\n")
+            assert shown.startswith("1 exhausted, last attempt failed at 1 of 1 endpoint\n")
             assert "`relayd replay books --state exhausted`" in shown
             switch.status = 200
             await command("replay", "books", "--state", "exhausted", "--yes", config=config)
@@ -56,9 +57,44 @@ async def test_a_file_that_is_not_in_force_is_reported_until_it_is(tmp_path: Pat
             config.write_text(first)
             await command("reload", config=config)
             assert (await asked("status", config=config))["configuration"] == {
+                "config": str(config),
                 "in_force": True,
                 "reloading": False,
                 "changed": [],
                 "changed_count": 0,
                 "reload_refused": None,
             }
+
+
+async def test_another_file_than_the_one_relayd_runs_with_is_not_in_force(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:9/"}})
+    other = tmp_path / "other.yaml"
+    other.write_text(config.read_text())
+    async with running(config):
+        link = tmp_path / "link.yaml"
+        link.symlink_to(config)
+        await command("status", "--check", config=link)
+        line = await command("status", "--check", config=other, status=1)
+        assert line == "relayd: relayd runs with another file\n"
+        for arguments in (("match", "order.created"), ("check",), ("test", "books")):
+            done = await run_command(*arguments, config=other)
+            said = " ".join((done.stdout + done.stderr).decode().split())
+            assert f"{other} is not in force: relayd runs with {config}" in said, arguments
+        found = (await asked("status", config=other))["configuration"]
+        assert (found["in_force"], found["config"]) == (False, str(config))
+
+
+async def test_where_a_daemon_does_not_answer_it_is_said_that_nothing_is_known(
+    tmp_path: Path,
+) -> None:
+    config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:9/"}})
+    async with running(config) as relayd:
+        relayd.signal(signal.SIGSTOP)
+        try:
+            line = await command("status", "--check", config=config, status=1)
+            done = await run_command("match", "order.created", config=config)
+        finally:
+            relayd.signal(signal.SIGCONT)
+        assert line == "relayd: relayd does not answer\n"
+        said = " ".join(done.stderr.decode().split())
+        assert "not known whether this file is what is in force: relayd did not answer" in said

@@ -83,3 +83,35 @@ async def test_neither_path_nor_query_is_shown(tmp_path: Path) -> None:
     assert any("its own path with a / behind it" in each for each in shown)
     for each in shown:
         assert "TOKEN" not in each
+
+
+async def test_a_defects_traceback_shows_neither(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    wanted = {"events": "order.*", "retry": ["50ms"], "secret": "S0TOKEN-of-sixteen-or-more"}
+    url = f"http://127.0.0.1:9/{PATH}?{QUERY}"
+    async with open_receiver() as chat:
+        config = write_config(
+            tmp_path,
+            {"books": {"url": url, **wanted}, "chat": {"url": chat.url, "events": "relayd.*"}},
+            log={"level": "debug", "format": "json"},
+        )
+        env = {"PYTHONPATH": str(Path(__file__).parents[1] / "faults")}
+        async with running(config, env=env, module="quotes_urls") as relayd:
+            await command("emit", "order.created", "--sample", "--id", "evt_1", config=config)
+            await logged(relayd, "delivery_exhausted", subscription="books")
+            await logged(relayd, "event_accepted", event_type="relayd.delivery.exhausted")
+            own = relayd.events("event_accepted")[-1]["event_id"]
+            line = relayd.events("attempt_internal_error")[0]
+            shown = [
+                await command(*arguments, config=config)
+                for arguments in (
+                    ["status"],
+                    ["explain", "evt_1"],
+                    ["show", "evt_1", "--json"],
+                    ["show", own],
+                )
+            ]
+        shown += [json.dumps(relayd.lines), relayd.errors]
+    assert "no answer from 'http://127.0.0.1:9/…" in str(line["exception"])
+    for each in shown:
+        assert "TOKEN" not in each

@@ -106,7 +106,9 @@ async def test_a_row_that_kills_the_daemon_is_rejected_after_three_deaths(tmp_pa
     insert(spool, "evt_deadly")
     insert(spool, "evt_20")
     async with open_receiver() as receiver:
-        config = write_config(tmp_path, {"books": {"url": receiver.url, "rate_limit": "1000/s"}})
+        # A condition, since without one the type alone decides, and the event is not looked at.
+        books = {"url": receiver.url, "rate_limit": "1000/s", "where": {"id": {"glob": "evt_*"}}}
+        config = write_config(tmp_path, {"books": books})
         for _ in range(3):
             async with started(config, env=env, module="faults.dies_at") as relayd:
                 await dies(relayd)

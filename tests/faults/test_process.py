@@ -135,6 +135,18 @@ async def test_a_storm_of_sighups_loses_nothing_and_leaks_nothing(tmp_path: Path
     assert set(states(tmp_path / "queue.db").values()) == {"delivered"}
 
 
+async def test_a_sighup_during_the_start_is_obeyed_after_it(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:9/hook"}})
+    shop = {"url": "http://127.0.0.1:9/other"}
+    following = write_config(tmp_path, {"shop": shop}, name="next.yaml")
+    env = {"NEXT": str(following)}
+    async with running(config, module="hung_up_relayd", env=env) as relayd:
+        with trio.fail_after(30):
+            line = await relayd.logged("configuration_reloaded")
+        assert line["changes"] == ["subscription shop: added", "subscription books: removed"]
+        assert not relayd.events("reload_refused")
+
+
 async def test_a_second_daemon_ends_and_names_the_first(tmp_path: Path) -> None:
     make_spool(tmp_path / "spool.db")
     config = write_config(tmp_path, {"books": {"url": "http://127.0.0.1:9/hook"}})

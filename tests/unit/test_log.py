@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import structlog
@@ -56,6 +57,17 @@ def test_a_traceback_shows_no_variables() -> None:
             structlog.get_logger().exception("defect")
     assert "KeyError" in stream.getvalue()
     assert "secret-value" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_traceback_shows_no_path_of_a_url(form: Literal["json", "text"]) -> None:
+    stream = io.StringIO()
+    with Log("info", form, stream):
+        defect = ValueError("cannot parse https://app.example/the-path?the-query")
+        structlog.get_logger().error("defect", exc_info=defect)
+    assert "cannot parse https://app.example/…" in stream.getvalue()
+    assert "the-path" not in stream.getvalue()
+    assert "the-query" not in stream.getvalue()
 
 
 def fail(secret: str) -> None:

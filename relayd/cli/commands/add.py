@@ -13,7 +13,7 @@ from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
 from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json, printable, wrapped
-from relayd.config.added_subscription import is_name, new_secret
+from relayd.config.added_subscription import is_name, new_secret, wants_secret
 from relayd.config.included import command_to_make
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
@@ -38,7 +38,7 @@ class _WrongOptionsError(CommandError):
     short_help="Add a subscription as a file.",
     epilog="""\b
 Examples:
-  relayd add shop --url https://shop.example/hooks --events order.* --test
+  relayd add shop --url https://shop.example/hooks --events 'order.*' --test
   relayd add books --url https://books.example/hooks \\
       --events order.created,payment.succeeded \\
       --where 'data.object.total: {gte: 5000}'
@@ -188,7 +188,7 @@ def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mappi
     # Loaded where it is needed: with a daemon, nothing of it is.
     from relayd.cli.offline_subscriptions import add_offline  # noqa: PLC0415 - see above
 
-    made = None if "secret" in keys else new_secret()
+    made = new_secret() if wants_secret(keys) else None
     if made is not None:
         keys["secret"] = made
     answer = add_offline(config_path, name, keys)

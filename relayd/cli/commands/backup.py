@@ -56,7 +56,7 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
             }
         )
     else:
-        _tell(made, printable(str(target)), printable(str(queue)))
+        _tell(made, printable(str(target)), printable(str(queue.path)))
 
 
 def _tell(made: Backup, target: str, queue: str) -> None:

@@ -28,7 +28,7 @@ from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
 from relayd.views.events import event_page_document
 from relayd.views.explanation import Circumstances, explain_event, explanation_document
-from relayd.views.in_force import in_force_document
+from relayd.views.in_force import in_force_document, not_in_force
 
 _WITHIN_S = 2.0
 _MOST_LISTED = 10
@@ -63,6 +63,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
     # Who may not ask can at least see that somebody listens.
     running = absence_of(queue) is not Absence.NOT_RUNNING
     now = time.time()
+    in_force = ask_in_force(queue, config_path)
     with reading_queue(queue) as reading:
         with one_market():
             event = reading.find(identifier, market)
@@ -85,10 +86,11 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
             endpoints={} if config is None else config.endpoints,
             in_flight=read_in_flight(queue, (each.delivery for each in event.deliveries)),
             now=now,
+            holds={name: each.hold for name, each in reading.subscriptions.items()},
+            to_reload=not_in_force(in_force) is not None,
         )
     one = event.id != identifier and not about.events
     explained = list(explain_event(event, None if one else config, circumstances))
-    in_force = ask_in_force(queue, config_path)
     if as_json:
         document = explanation_document(event, explained, circumstances)
         # Where the id is the object's: the events about it, newest first, of which this is the first.

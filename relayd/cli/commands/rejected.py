@@ -14,11 +14,11 @@ from relayd.cli.event_data import file_data
 from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import confirm, print_json, printable, wrapped
+from relayd.cli.terminal import confirm, packed, print_json, print_lines, printable, wrapped
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.views.moments import clock_time, short_time
+from relayd.views.moments import clock_time, short_time, zone
 from relayd.views.rejected import (
     columns_of,
     listed_document,
@@ -94,11 +94,13 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
     if not found:
         click.echo("Nothing was rejected.")
     now = time.time()
+    if found:
+        time_header = f"TIME {zone(now)}"
+        click.echo(f"{'NUMBER':>6}  {time_header}  SOURCE  CODE")
     for each in found:
-        click.echo(
-            f"{each.seq:>6}  {short_time(each.rejected_at, now):8}  {printable(each.source)}"
-            f"  {each.code}"
-        )
+        moment = short_time(each.rejected_at, now).ljust(len(time_header))
+        parts = (f"{each.seq:>6}", moment, each.source, each.code)
+        print_lines(packed(parts))
         click.echo(wrapped(each.reason, " " * 8))
     if found:
         number = found[0].seq

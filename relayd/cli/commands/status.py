@@ -10,11 +10,11 @@ import click
 
 from relayd.cli.daemon_client import why_no_answer
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
-from relayd.cli.in_force import in_force_of
+from relayd.cli.in_force import in_force_of, unknown_note
 from relayd.cli.moments import MOMENT_FORMS, parse_moment
 from relayd.cli.options import FiniteRange, config_option, json_option
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import json_text, pause, print_json, printable
+from relayd.cli.terminal import json_text, pause, print_json, printable, wrapped
 from relayd.cli.text.status import status_lines
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
@@ -80,14 +80,14 @@ def status(
         return
     queue = queue_place(config_path)
     if not watch:
-        look = _look(queue)
+        look = _look(queue, config_path)
         if as_json:
             print_json(look.document())
         else:
             click.echo("\n".join(look.lines()))
         return
     try:
-        for shown in _again_and_again(queue, as_json=as_json):
+        for shown in _again_and_again(queue, config_path, as_json=as_json):
             click.echo(shown)
             sys.stdout.flush()
             if not pause(every):
@@ -100,7 +100,7 @@ def _check(config_path: Path, since: str, since_at: float, *, as_json: bool) -> 
     """Print one line, whatever happens, and exit with 1 where it is an alarm."""
     document: Mapping[str, object]
     try:
-        look = _look(queue_place(config_path), since=since_at, quiet=True)
+        look = _look(queue_place(config_path), config_path, since=since_at, quiet=True)
     except (ConfigError, click.ClickException) as error:
         # Without the file or the queue nothing can be said, which is an alarm, too.
         reason = error.message if isinstance(error, click.ClickException) else str(error)
@@ -124,9 +124,9 @@ def _check(config_path: Path, since: str, since_at: float, *, as_json: bool) -> 
     sys.exit(1)
 
 
-def _again_and_again(queue: QueueConfig, *, as_json: bool) -> Iterator[str]:
+def _again_and_again(queue: QueueConfig, config_path: Path, *, as_json: bool) -> Iterator[str]:
     while True:
-        look = _look(queue)
+        look = _look(queue, config_path)
         if as_json:
             # One line each, so that a program knows where a document ends.
             yield json_text(look.document())
@@ -181,7 +181,9 @@ class _Look:
         )
 
 
-def _look(queue: QueueConfig, *, since: float | None = None, quiet: bool = False) -> _Look:
+def _look(
+    queue: QueueConfig, config_path: Path, *, since: float | None = None, quiet: bool = False
+) -> _Look:
     """Look at the queue and the daemon; `quiet`: without a note on standard error."""
     live: Live | None = None
     in_force: Answer | None = None
@@ -189,7 +191,9 @@ def _look(queue: QueueConfig, *, since: float | None = None, quiet: bool = False
     try:
         with connected(queue.control_path) as daemon:
             live = daemon.ask({"command": "status"}, timeout_s=_ASK_TIMEOUT_S)
-            in_force = in_force_of(daemon)
+            in_force, unknown = in_force_of(daemon, config_path)
+            if unknown is not None and not quiet:
+                click.echo(wrapped(unknown_note(unknown), "  ", first=""), err=True)
     except NoDaemonError as error:
         absence = error.absence
         if absence is Absence.NOT_RUNNING and not quiet and (found := daemon_elsewhere(queue)):

@@ -18,9 +18,11 @@ from relayd.cli.options import (
     config_option,
     json_option,
 )
-from relayd.cli.terminal import deliveries_in_words, print_json, printable, sentence, wrapped
+from relayd.cli.queue_reader import reading_queue
+from relayd.cli.terminal import deliveries_in_words, print_json, sentence, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.config.queue_place import queue_place
+from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.views.in_force import in_force_document
@@ -57,13 +59,14 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     """
     queue = queue_place(config_path)
     with daemon_if_running(queue) as daemon:
-        sent: Mapping[str, Any]
+        sent: dict[str, Any]
         if isinstance(daemon, DaemonClient):
             arguments = {"subscription": subscription, "type": event_type}
             sent = daemon.ask("test", timeout_s=TEST_TIMEOUT_S, **arguments)
         else:
             click.echo("Note: relayd is not running; this command sends it itself.", err=True)
             sent = send_by_itself(config_path, subscription, event_type)
+            sent |= _hold_in_queue(queue, subscription)
     # What was sent went by what is in force: another secret or URL on the disk was not tried.
     in_force = ask_in_force(queue, config_path)
     if as_json:
@@ -73,6 +76,18 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
         print_sent(sent)
         note_in_force(in_force)
     sys.exit(0 if sent["succeeded"] else 1)
+
+
+def _hold_in_queue(queue: QueueConfig, name: str) -> dict[str, object]:
+    """Return what holds a subscription, as the queue says while no daemon runs."""
+    try:
+        with reading_queue(queue) as reading:
+            standing = reading.subscriptions.get(name)
+    except (
+        click.ClickException
+    ):  # none yet, or not one that may be read: the attempt was all the same
+        return {}
+    return {} if standing is None else {"hold": standing.hold}
 
 
 def print_sent(sent: Mapping[str, Any]) -> None:
@@ -99,7 +114,7 @@ def print_sent(sent: Mapping[str, Any]) -> None:
                 )
             )
     for line in sent["answer"].splitlines():
-        click.echo(f"  | {printable(line)}")
+        click.echo(wrapped(line, "  | "))
     click.echo(wrapped(_moves(sent)))
 
 
@@ -108,7 +123,8 @@ def _moves(sent: Mapping[str, Any]) -> str:
     name, number, waiting = sent["subscription"], sent["released"], sent["waiting"]
     if sent["hold"] is not None:
         advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
-        return f"{name} is held, with {deliveries_in_words(waiting)} pending: {advice}."
+        pending = "" if waiting is None else f", with {deliveries_in_words(waiting)} pending"
+        return f"{name} is held{pending}: {advice}."
     if waiting is None:
         return "relayd is not running, so nothing was released."
     if not waiting:

@@ -10,6 +10,7 @@ from relayd.config.values import format_duration, format_size
 from relayd.core.endpoint import Endpoint
 from relayd.core.order import OrderBy, longest_block_s
 from relayd.core.secret import SourcedSecret
+from relayd.core.smtp import Smtp
 from relayd.core.subscription import HeaderSignature, Subscription
 from relayd.views.configuration import conditions_as_written, shown_url
 
@@ -55,6 +56,8 @@ def _whole_lines(config: Config) -> Iterator[str]:
     most = "" if size is None else f", up to {format_size(size)} in all"
     yield _line("queue", f"{config.queue.path}, ended events are kept {kept}{most}")
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
+    if config.smtp is not None:
+        yield _line("mail", _smtp_words(config.smtp))
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
 
@@ -84,6 +87,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("retries", retry_words(subscription.retry))
         if subscription.format is not None:
             yield _line("format", f"{subscription.format}: one sentence about the event")
+        if subscription.format == "mail":
+            continue
         if subscription.secret is None:
             yield _line("secret", "none: deliveries are not signed")
             yield from _header_lines(subscription)
@@ -117,6 +122,14 @@ def _connection_lines(endpoint: Endpoint) -> Iterator[str]:
         yield _line("tls", f"{trusted}{sent}; read again on reload")
     if endpoint.ip is not None:
         yield _line("addresses", f"IPv{endpoint.ip} only")
+
+
+def _smtp_words(smtp: Smtp) -> str:
+    tls = {"starttls": "STARTTLS", "implicit": "TLS", "none": "no TLS"}[smtp.tls]
+    words = f"{smtp.place} ({tls}), from {smtp.sender}"
+    if smtp.user is None or smtp.password is None:
+        return f"{words}, no login"
+    return f"{words}, login {smtp.user}, password {source_words(smtp.password.source)}"
 
 
 def _note_lines(config: Config, notes: Sequence[str]) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from relayd.cli.terminal import columns_of, packed, padded, width
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
-from relayd.views.moments import about, short_time
+from relayd.views.moments import about, short_time, zone
 
-_HEADER = ("TIME", "TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
+_HEADER = ("TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
+_NARROW_HEADER = ("STATE", "TRY", "NEXT OR LAST")
+_INDENT = " " * 10
 
 
 def table_lines(
@@ -14,9 +17,9 @@ def table_lines(
     now: float,
     in_flight: Mapping[int, InFlight] | None = None,
 ) -> Iterator[str]:
-    """Yield a table, two or three lines for each delivery; 80 columns wide with the catalogue's types.
+    """Yield a table, two or three lines for each delivery, and one more where the terminal is narrow.
 
-    `in_flight` has what is being attempted, None where that is not known.
+    Its header has the zone of the times. `in_flight` has what is being attempted, None where that is not known.
     """
     rows = [
         (
@@ -29,21 +32,35 @@ def table_lines(
         )
         for each in deliveries
     ]
-    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
-    widths[0] = 8
-    yield _row(_HEADER, widths)
-    for delivery, row in zip(deliveries, rows, strict=True):
-        yield _row(row, widths)
-        yield f"{'':10}{delivery.event_id}  {delivery.id}"
+    header: tuple[str, ...] = (f"TIME {zone(now)}", *_HEADER)
+    shown: list[tuple[str, ...]] = [*rows]
+    widths = _widths(header, rows)
+    narrow = sum(widths) + 2 * (len(widths) - 1) > width()
+    if narrow:
+        # Type and subscription stand on a line of their own.
+        header = (f"TIME {zone(now)}", *_NARROW_HEADER)
+        shown = [(row[0], *row[3:]) for row in rows]
+        widths = _widths(header, shown)
+    numbers = header.index("TRY")
+    yield _row(header, widths, numbers)
+    for delivery, row in zip(deliveries, shown, strict=True):
+        yield _row(row, widths, numbers)
+        if narrow:
+            yield from packed((delivery.event_type, delivery.subscription), _INDENT)
+        yield from packed((delivery.event_id, delivery.id), _INDENT)
         if delivery.place is not None and delivery.place.behind is not None:
-            yield f"{'':10}behind {delivery.place.behind}"
+            yield from packed((f"behind {delivery.place.behind}",), _INDENT)
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    # How many attempts there were is the one number.
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    widths = [max(map(columns_of, column)) for column in zip(header, *rows, strict=True)]
+    return [max(8, widths[0]), *widths[1:]]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], numbers: int) -> str:
     aligned = [
-        cell.rjust(width) if index == 4 else cell.ljust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.rjust(size) if index == numbers else padded(cell, size)
+        for index, (cell, size) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()
 
@@ -64,10 +81,10 @@ class ChangeLines:
             delivery.id,
             str(delivery.attempts),
         )
-        self._widths = list(map(max, self._widths, map(len, cells)))
-        padded = map(str.ljust, cells, self._widths)
+        self._widths = list(map(max, self._widths, map(columns_of, cells)))
+        aligned = map(padded, cells, self._widths)
         why = _last(delivery) if delivery.hold is None else delivery.hold.value
-        return f"{'  '.join(padded)}  {why}".rstrip()
+        return f"{'  '.join(aligned)}  {why}".rstrip()
 
 
 def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | None) -> str:

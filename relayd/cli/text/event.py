@@ -3,13 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from relayd.cli.terminal import json_indented, json_printable, printable, sentence, wrapped
+from relayd.cli.terminal import (
+    json_indented,
+    json_printable,
+    packed,
+    printable,
+    sentence,
+    wrapped,
+)
 from relayd.cli.text.holds import HOLD_WORDS
 from relayd.core.delivery import State
 from relayd.core.release import Extra
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, after_last_attempt, unfaithful_fields
 from relayd.views.moments import about, clock_time
+
+_INDENT: Final = " " * 12
 
 
 def event_lines(
@@ -23,17 +32,20 @@ def event_lines(
 
     `in_flight` has what is being attempted, None where that is not known.
     """
-    yield f"{event.id}  {event.type}"
+    yield from packed((event.id, event.type))
     yield f"  created   {clock_time(event.created)}"
-    yield f"  accepted  {clock_time(event.accepted_at)} from {printable(event.source)}"
-    yield f"  market    {printable(event.market_id) or 'unknown'}"
+    accepted = f"{clock_time(event.accepted_at)} from {event.source}"
+    yield wrapped(accepted, _INDENT, first="  accepted  ")
+    yield wrapped(event.market_id or "unknown", _INDENT, first="  market    ")
     if event.object_id is not None:
-        yield f"  object    {printable(event.object_id)}"
+        yield wrapped(event.object_id, _INDENT, first="  object    ")
     yield f"  sequence  {event.sequence}"
     yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
-        yield "Its body was removed after the retention; the id is kept to detect duplicates."
+        yield wrapped(
+            "Its body was removed after the retention; the id is kept to detect duplicates."
+        )
     elif pretty:
         yield from json_printable(json_indented(event.body.decode())).split("\n")
     else:
@@ -63,7 +75,9 @@ def _delivery_lines(
     unfaithful: Sequence[str],
 ) -> Iterator[str]:
     delivery = detail.delivery
-    yield f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}"
+    yield wrapped(
+        f"{delivery.subscription}: {_state_words(delivery, now, in_flight)}", "  ", first=""
+    )
     yield f"  {delivery.id}"
     for attempt in detail.attempts:
         head = (
@@ -75,7 +89,7 @@ def _delivery_lines(
         ).split("\n")
         if attempt.answer:
             for line in attempt.answer.decode(errors="replace").splitlines():
-                yield f"       | {printable(line)}"
+                yield wrapped(line, "       | ")
     if (step := after_last_attempt(detail, unfaithful)) is not None:
         yield from wrapped(sentence(step), "    ", first="  next: ").split("\n")
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
-from relayd.cli.terminal import printable
+from relayd.cli.terminal import columns_of, packed, padded, printable, width
 from relayd.queue.snapshot_values import ListedEvent
 from relayd.views.events import became_of
-from relayd.views.moments import short_time
+from relayd.views.moments import short_time, zone
 
-_HEADER = ("TIME", "TYPE", "OBJECT", "DELIVERIES")
+_HEADER = ("TYPE", "OBJECT", "DELIVERIES")
 _LONGEST_OBJECT = 24
+_INDENT = " " * 10
 
 
 def table_lines(events: Sequence[ListedEvent], now: float) -> Iterator[str]:
-    """Yield a table, two lines for each event; 80 columns wide with the catalogue's types."""
+    """Yield a table, two lines for each event, and one more where the terminal is narrow.
+
+    Its header has the zone of the times.
+    """
     rows = [
         (
             short_time(each.accepted_at, now),
@@ -22,12 +26,20 @@ def table_lines(events: Sequence[ListedEvent], now: float) -> Iterator[str]:
         )
         for each in events
     ]
-    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
-    widths[0] = 8
-    yield _row(_HEADER, widths)
-    for event, row in zip(events, rows, strict=True):
+    time = f"TIME {zone(now)}"
+    shown: list[tuple[str, ...]] = [(time, *_HEADER), *rows]
+    widths = _widths(shown)
+    narrow = sum(widths) + 2 * (len(widths) - 1) > width()
+    if narrow:
+        # Type and object stand on a line of their own.
+        shown = [(row[0], row[-1]) for row in shown]
+        widths = _widths(shown)
+    yield _row(shown[0], widths)
+    for event, row in zip(events, shown[1:], strict=True):
         yield _row(row, widths)
-        yield f"{'':10}{event.id}"
+        if narrow:
+            yield from packed(filter(None, (event.type, _object(event.object_id))), _INDENT)
+        yield from packed((event.id,), _INDENT)
 
 
 def _object(object_id: str | None) -> str:
@@ -35,5 +47,10 @@ def _object(object_id: str | None) -> str:
     return text if len(text) <= _LONGEST_OBJECT else f"{text[: _LONGEST_OBJECT - 1]}…"
 
 
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+    return [max(8, widths[0]), *widths[1:]]
+
+
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(map(str.ljust, cells, widths)).rstrip()
+    return "  ".join(map(padded, cells, widths)).rstrip()

@@ -39,8 +39,17 @@ def next_words(name: str, each: Backlog, whole: Mapping[str, int], held: Mapping
         released, due = each.count - each.behind - each.due, each.due
     if name in held:
         advice = HOLD_ADVICE[Hold(held[name])].format(name=name)
-        return f"{name}: {deliveries_in_words(each.count)} released, but held: {advice}."
+        return f"{name}: {_held_words(each.count, released)}: {advice}."
     return f"{name}: {'; '.join(_parts(each, released, due))}."
+
+
+def _held_words(count: int, released: int) -> str:
+    """Return what is held, and how many of these will not wait for their times when the hold ends."""
+    if released >= count:
+        return f"{deliveries_in_words(count)} released, but held"
+    if not released:
+        return f"{deliveries_in_words(count)} held"
+    return f"{deliveries_in_words(count)} held, {released:,} of them released from their schedule"
 
 
 def _parts(each: Backlog, released: int, due: int) -> Iterator[str]:

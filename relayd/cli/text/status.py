@@ -68,7 +68,7 @@ def status_lines(
         if source["waits_for"] is None:
             undeleted = source.get("undeleted")
             count = f", {undeleted:,} accepted rows not deleted yet" if undeleted else ""
-            yield f"{source['name']}: ready{count}"
+            yield wrapped(f"{source['name']}: ready{count}", "  ", first="")
         else:
             text = f"waits for: {source['waits_for']}"
             yield click.style(wrapped(text, "  ", first=f"{source['name']} "), fg="yellow")
@@ -95,10 +95,12 @@ def _endpoint_lines(
             yield click.style(wrapped(advice, "      ", first="    "), fg="yellow")
     bucket = bucket_of(endpoint, live)
     if bucket is not None:
-        yield (
-            f"  {int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
+        yield wrapped(
+            f"{int(bucket['tokens'])} of {bucket['burst']} attempts left in the bucket"
             f" ({bucket['rate_limit']}), {bucket['in_flight']} of"
-            f" {bucket['allowed_in_flight']} in flight"
+            f" {bucket['allowed_in_flight']} in flight",
+            "    ",
+            first="  ",
         )
         if (held_back := _rate_words(endpoint, bucket, due, now)) is not None:
             yield wrapped(held_back, "    ", first="  ")
@@ -115,9 +117,11 @@ def _health_words(endpoint: EndpointStanding, now: float) -> str:
             f"failing since {clock_time(health.failing_since)}"
             f" ({about(now - health.failing_since)}): {_failed_words(health)}, the latest:"
             f" {health.last_failure}"
+            if health.succeeded_at is None
+            else f"failing since {clock_time(health.failing_since)}, and succeeding since"
+            f" {clock_time(health.succeeded_at)}: {_failed_words(health)}; a minute without a"
+            f" failure, and it has recovered. Its last failure: {health.last_failure}"
         )
-        if health.succeeded_at is not None:
-            words += f"; the last ones have succeeded since {clock_time(health.succeeded_at)}"
     elif health.failures:
         words = f"its last attempt failed: {health.last_failure}"
     if health.held_until > now:
@@ -167,13 +171,12 @@ def _advice(each: SubscriptionStanding) -> Iterator[str]:
             + (f"; `relayd cancel {name}` gives the backlog up" if each.waiting else "")
         )
         return
-    if each.hold is not None and (each.waiting or each.hold is Hold.GONE):
+    if each.hold is not None and (each.waiting or each.exhausted or each.hold is Hold.GONE):
         yield HOLD_ADVICE[each.hold].format(name=name)
     if each.exhausted:
-        yield (
-            f"{each.exhausted:,} exhausted: `relayd replay {name} --state exhausted` sends"
-            f" {'it' if each.exhausted == 1 else 'them'} again"
-        )
+        which = "it" if each.exhausted == 1 else "them"
+        done = f"sends {which} again" if each.hold is None else f"makes {which} due, and held"
+        yield f"{each.exhausted:,} exhausted: `relayd replay {name} --state exhausted` {done}"
 
 
 def _rate_words(

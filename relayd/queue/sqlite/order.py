@@ -34,7 +34,7 @@ WHERE subscription_id = :subscription AND order_key = :key AND behind IS NULL AN
 
 _BLOCKING = """
 SELECT d.seq FROM subscriptions s
-CROSS JOIN deliveries d INDEXED BY deliveries_blocking
+CROSS JOIN deliveries d INDEXED BY deliveries_exhausted
   ON d.subscription_id = s.id AND d.order_key IS NOT NULL AND d.state = 'exhausted'
 WHERE NOT s.keeps_place ORDER BY d.seq"""
 

@@ -1,6 +1,7 @@
 """How everything in the queue stands, for `status`: what waits, for what, and how receivers do.
 
-It reads what waits and a few counts, never what has ended, however much that is.
+It reads what waits, an index of what is exhausted and a few counts, never what else has ended, however
+much that is.
 """
 
 from collections import defaultdict
@@ -36,7 +37,7 @@ WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
 
 _WAITING = f"""
 SELECT s.name, count(*), min(d.seq), total(d.behind),
-  (SELECT count(*) FROM deliveries b INDEXED BY deliveries_blocking
+  (SELECT count(*) FROM deliveries b INDEXED BY deliveries_exhausted
    WHERE b.subscription_id = s.id AND b.order_key IS NOT NULL AND b.state = 'exhausted'
    AND EXISTS (SELECT 1 FROM deliveries o INDEXED BY deliveries_in_order
      WHERE o.subscription_id = b.subscription_id AND o.order_key = b.order_key AND o.seq > b.seq)),
@@ -62,11 +63,21 @@ LEFT JOIN endpoints p ON p.url = s.url
 WHERE s.hold IS NULL
 GROUP BY s.url"""  # noqa: S608 - made of texts of our own
 
-# Of all that have ended, these alone are in the index.
+# Those that keep their place in an order are few; all others have no key.
 _EXHAUSTED = """
-SELECT s.name, count(*), sum({ended})
-FROM deliveries d INDEXED BY deliveries_given_up JOIN subscriptions s ON s.id = d.subscription_id
-WHERE d.state IN ('exhausted', 'cancelled') AND d.state = 'exhausted' GROUP BY s.id"""
+SELECT s.name,
+  (SELECT count(*) FROM deliveries d INDEXED BY deliveries_exhausted
+   WHERE d.subscription_id = s.id AND d.state = 'exhausted'),
+  {since}
+FROM subscriptions s"""
+
+_EXHAUSTED_SINCE = """
+(SELECT count(*) FROM deliveries d INDEXED BY deliveries_exhausted
+ WHERE d.subscription_id = s.id AND d.state = 'exhausted' AND d.order_key IS NULL
+   AND d.ended_at >= :since)
++ (SELECT count(*) FROM deliveries d INDEXED BY deliveries_exhausted
+ WHERE d.subscription_id = s.id AND d.state = 'exhausted' AND d.order_key IS NOT NULL
+   AND d.ended_at >= :since)"""
 
 _REJECTED_SINCE = "SELECT count(*) FROM rejected INDEXED BY rejected_listed WHERE rejected_at >= ?"
 
@@ -81,8 +92,7 @@ def read_overview(
 ) -> Overview:
     """Read how everything stands. `now` is in Unix seconds.
 
-    What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given: it
-    reads each exhausted delivery that is kept.
+    What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given.
     """
     standings = _subscriptions(reading, since)
     health = read_health(reading.db)
@@ -114,8 +124,8 @@ def count_due(reading: Reading, *, now: float) -> dict[str, int]:
 
 
 def _subscriptions(reading: Reading, since: float | None) -> list[SubscriptionStanding]:
-    ended = "0" if since is None else "d.ended_at >= :since"
-    found = reading.db.execute(_EXHAUSTED.format(ended=ended), {"since": since})
+    counted = _EXHAUSTED.format(since="0" if since is None else _EXHAUSTED_SINCE)
+    found = reading.db.execute(counted, {"since": since})
     exhausted = {name: rest for name, *rest in found}
     waiting = {name: rest for name, *rest in reading.db.execute(_WAITING)}
     standings: list[SubscriptionStanding] = []

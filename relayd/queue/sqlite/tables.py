@@ -259,18 +259,11 @@ _VERSION_4_ORDER = """
 ALTER TABLE deliveries ADD COLUMN order_key TEXT;
 -- 1 while another delivery with its key is ahead of it.
 ALTER TABLE deliveries ADD COLUMN behind INTEGER CHECK (behind = 1);
--- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
-ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
 DROP INDEX deliveries_waiting;
 -- What waits, and nothing else: claims cost the same with ten deliveries ended and ten million, and with
 -- ten behind another one and ten million.
 CREATE INDEX deliveries_waiting ON deliveries (subscription_id, state, behind, due_at, scheduled_at)
   WHERE due_at IS NOT NULL;
--- A rename may put a retry behind another one: then no release is for it.
-DROP INDEX deliveries_releasable;
-CREATE INDEX deliveries_releasable
-  ON deliveries (subscription_id, state, behind, recovery_used, release_seen, due_at)
-  WHERE state = 'retrying';
 CREATE INDEX deliveries_in_order ON deliveries (subscription_id, order_key) WHERE order_key IS NOT NULL;
 -- Those that are exhausted, and still have others behind them.
 CREATE INDEX deliveries_blocking ON deliveries (subscription_id)
@@ -286,9 +279,27 @@ CREATE TABLE notices (
   count        INTEGER NOT NULL,       -- what has happened since then, and is not reported yet
   since        REAL,                   -- when the first of these happened; NULL where there is none
   ids          TEXT NOT NULL,          -- up to 10 of their ids, a JSON list
-  details      TEXT NOT NULL,          -- what only the latest one has, a JSON object
   PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
+"""
+
+_VERSION_4 = _VERSION_4_EVENTS + _VERSION_4_ORDER + _VERSION_4_NOTICES
+
+_VERSION_5 = """
+-- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
+ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
+-- A rename may put a retry behind another one: then no release is for it.
+DROP INDEX deliveries_releasable;
+CREATE INDEX deliveries_releasable
+  ON deliveries (subscription_id, state, behind, recovery_used, release_seen, due_at)
+  WHERE state = 'retrying';
+-- What is exhausted, counted without reading another row; and first among it, by their order_key, those
+-- that keep their place in an order. Others than these pay nothing for it.
+DROP INDEX deliveries_blocking;
+CREATE INDEX deliveries_exhausted ON deliveries (subscription_id, order_key, ended_at)
+  WHERE state = 'exhausted';
+-- What only the latest one has, a JSON object.
+ALTER TABLE notices ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 -- The sources that were reported as unavailable, and not as recovered yet.
 CREATE TABLE source_outages (
   source TEXT PRIMARY KEY,
@@ -296,9 +307,7 @@ CREATE TABLE source_outages (
 ) STRICT, WITHOUT ROWID;
 """
 
-_VERSION_4 = _VERSION_4_EVENTS + _VERSION_4_ORDER + _VERSION_4_NOTICES
-
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 
 VERSION = len(MIGRATIONS)

@@ -84,6 +84,7 @@ async def opened(
 ) -> AsyncIterator[Transport]:
     endpoint = Endpoint(receiver.url, Rate(100, 60.0), 8, ip, tls)
     async with transports.make(endpoint, NETWORKS) as transport:
+        assert isinstance(transport, Transport)
         yield transport
 
 

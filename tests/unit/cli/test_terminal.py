@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from relayd.cli.terminal import (
     json_indented,
     json_text,
+    packed,
     print_json,
     print_table,
     printable,
@@ -116,3 +117,17 @@ def test_indented_json_keeps_each_digit() -> None:
     shown = json_indented(text)
     assert number in shown
     assert "".join(shown.split()) == text
+
+
+def test_a_command_stays_in_one_line_and_wide_characters_count_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert wrapped("so `relayd retry dlv_1` does").split("\n") == [
+        "so",
+        "`relayd retry dlv_1`",
+        "does",
+    ]
+    assert wrapped("訂單" * 8, "  ").split("\n") == ["  " + "訂單" * 4 + "訂", "  單" + "訂單" * 3]
+    assert packed(["訂單" * 4, "ab", "cd"], " ") == [" " + "訂單" * 4, " ab  cd"]
+    assert wrapped("") == ""

@@ -11,7 +11,14 @@ from pydantic import BaseModel
 from relayd.config.config import Config
 from relayd.config.http_models import HttpSection, ProducerSection
 from relayd.config.load import parse_config
-from relayd.config.models import File, LogSection, QueueSection, SocketSection, SpoolSection
+from relayd.config.models import (
+    File,
+    LogSection,
+    QueueSection,
+    SmtpSection,
+    SocketSection,
+    SpoolSection,
+)
 from relayd.config.schema import json_schema
 from relayd.config.subscription_models import (
     DefaultsSection,
@@ -41,7 +48,7 @@ def section(name: str) -> str:
 
 def test_the_example_loads_as_it_is() -> None:
     config = parse(EXAMPLE)
-    assert list(config.subscriptions) == ["bookkeeping", "large-orders", "partner", "chat"]
+    assert list(config.subscriptions) == ["bookkeeping", "large-orders", "partner", "chat", "ops"]
     warnings = {each.key.split(".", 2)[2]: each.message for each in config.warnings}
     expected = "is the text of an example, which everybody knows"
     assert len(config.warnings) == 4, "each secret in it, and nothing else"
@@ -58,6 +65,7 @@ def test_the_example_loads_as_it_is() -> None:
         (LogSection, section("log")),
         (HttpSection, EXAMPLE),
         (ProducerSection, EXAMPLE),
+        (SmtpSection, section("smtp")),
         (DefaultsSection, section("defaults")),
         (SubscriptionSection, section("subscriptions")),
         (SecretSource, section("subscriptions")),
@@ -66,7 +74,8 @@ def test_the_example_loads_as_it_is() -> None:
     ],
 )
 def test_every_key_stands_in_the_example(model: type[BaseModel], text: str) -> None:
-    for key, field in model.model_fields.items():
+    for name, field in model.model_fields.items():
+        key = field.alias or name
         assert (
             re.search(rf"(^ *#? *|{{|, ){key}: ", text + " ", re.MULTILINE)
             or re.search(rf"^{key}:$", text, re.MULTILINE)

@@ -298,5 +298,6 @@ def test_the_files_cross_to_the_daemon(folder: Path) -> None:
     ]
     assert there.included == loaded.included
     by_the_process = trio.run(ConfigLoader().load, config, loaded)
-    assert (by_the_process.files, by_the_process.included) == (loaded.files, loaded.included)
+    assert [each.path for each in by_the_process.files] == [each.path for each in loaded.files]
+    assert by_the_process.included == loaded.included
     assert by_the_process.subscriptions["one"] is loaded.subscriptions["one"]

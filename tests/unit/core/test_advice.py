@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from relayd.core.addresses import refusal
-from relayd.core.advice import FAILURE_ADVICE, STATUS_ADVICE, next_step
+from relayd.core.advice import FAILURE_ADVICE, MAIL_ADVICE, STATUS_ADVICE, next_step
 from relayd.core.outcome import Failure
 
 
@@ -38,7 +38,7 @@ def test_a_status_has_its_next_step(status: int, words: str) -> None:
 
 def test_each_failure_has_a_next_step() -> None:
     # A status and an address say it by what they are, TLS by its words, and nothing is said twice.
-    told = {*FAILURE_ADVICE, Failure.STATUS, Failure.TLS, Failure.ADDRESS}
+    told = {*FAILURE_ADVICE, *MAIL_ADVICE, Failure.STATUS, Failure.TLS, Failure.ADDRESS}
     assert told == set(Failure)
 
 

@@ -48,7 +48,7 @@ def event(event_type: str, thing: object = None, **other: object) -> dict[str, A
 def test_each_known_event_has_a_sentence_with_all_that_it_needs(event_type: str) -> None:
     said = str(sentence_about(event(event_type)))
     assert said.endswith(".")
-    assert "unknown" not in said
+    assert "unknown" not in said.replace("unknown key", "")  # of a sample's reason
     assert "NAME" not in said
     assert "SUBSCRIPTION" not in said
     assert len(said.splitlines()) == 1

@@ -122,6 +122,27 @@ def test_nothing_that_has_ended_is_read(reading: Reading) -> None:
         assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN s"], plan
 
 
+def test_what_is_exhausted_is_counted_in_its_index_alone(reading: Reading) -> None:
+    for since in ("0", overview._EXHAUSTED_SINCE):
+        sql = overview._EXHAUSTED.format(since=since)
+        rows = reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", {"since": 1.0})
+        plan = [row[3] for row in rows if "d " in row[3] or "deliveries" in row[3]]
+        assert plan
+        assert all("SEARCH d USING INDEX deliveries_exhausted (sub" in line for line in plan), plan
+        # No row is read: each would be a seek in the table of all that have ended.
+        operations = [row[1] for row in reading.db.execute(f"EXPLAIN {sql}", {"since": 1.0})]
+        assert not {"Seek", "SeekRowid", "NotExists"} & {*operations}
+
+
+def test_one_that_keeps_its_place_is_counted_as_exhausted_by_its_time(path: Path) -> None:
+    change(path, "UPDATE deliveries SET order_key = 'a' WHERE state = 'exhausted'")
+    with open_reading(path) as opened:
+        for since, expected in ((0.0, 1), (NOW, 0)):
+            books, _ = read_overview(opened, path, now=NOW, since=since).endpoints
+            [found] = books.subscriptions
+            assert (found.exhausted, found.exhausted_since) == (1, expected)
+
+
 def test_what_fills_the_queue_is_found_by_seeks(reading: Reading) -> None:
     for sql in (contents._EVENT_SAMPLE, contents._ATTEMPT_SAMPLE):
         plan = [row[3] for row in reading.db.execute(f"EXPLAIN QUERY PLAN {sql}", {"seqs": "[1]"})]

@@ -102,6 +102,22 @@ def test_an_outage_that_an_older_relayd_saw_is_told_without_its_last_attempts() 
     assert "7 attempts in a row failed, the latest: answered 503" in " ".join(lines.split())
 
 
+def test_an_endpoint_that_is_recovering_does_not_say_that_its_latest_attempt_failed() -> None:
+    tallies = Tallies(last_hour=Tally(), last_day=Tally())
+    health = Health(
+        failing_since=NOW - 120,
+        last_failure="answered 503",
+        succeeded_at=NOW - 30,
+        recent=(0,) * 20,
+    )
+    endpoint = EndpointStanding("https://a.example/hook", health, (), tallies)
+    lines = " ".join(status_lines(Overview((endpoint,), QUEUE), None, "queue.db", NOW))
+    text = " ".join(lines.split())
+    assert "the latest" not in text
+    assert "UTC: 0 of its last 20 attempts failed; a minute without a failure, and it has" in text
+    assert "recovered. Its last failure: answered 503" in text
+
+
 @pytest.mark.parametrize(
     ("absence", "running", "words"),
     [
