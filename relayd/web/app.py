@@ -9,14 +9,18 @@ from relayd.web.events_in import EventsIn
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
+from relayd.web.metrics import Metrics
 from relayd.web.problem import ProblemError
 
 
-def make_app(in_force: InForce, health: Health, intake: IntakeLink, *, public: bool) -> Starlette:
+def make_app(
+    in_force: InForce, health: Health, metrics: Metrics, intake: IntakeLink, *, public: bool
+) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
     routes = [Route("/v1/events", EventsIn(intake).post, methods=["POST"])]
     if not public:
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
+        routes.append(Route("/metrics", metrics.answer))
     app = Starlette(routes=routes, exception_handlers={ProblemError: _answer_problem})
     app.state.in_force = in_force
     app.state.is_public = public

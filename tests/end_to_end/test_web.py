@@ -11,6 +11,7 @@ import httpx
 import trio
 from operating import asked
 from processes import RelaydProcess, command, running, web_running, write_config
+from prometheus_grammar import read_exposition
 from receivers import answer, open_receiver, unused_port
 
 TOKEN = "t-0123456789abcdef"
@@ -216,3 +217,89 @@ async def test_it_stops_when_told_while_the_daemon_goes_on(tmp_path: Path) -> No
     async with serving(tmp_path) as web:
         assert await web.process.stop() == 0
         assert (await asked("status", config=web.config))["running"] is True
+
+
+async def scraped(web: Web, accept: str = "", token: str | None = READ) -> httpx.Response:
+    headers = {**with_token(token), **({"Accept": accept} if accept else {})}
+    return await web.private.get("/metrics", headers=headers)
+
+
+async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
+    tmp_path: Path,
+) -> None:
+    async with open_receiver(answer(200), answer(500)) as books, serving(tmp_path) as web:
+        subscription = f"{{url: {books.url}?key=T0PS3CRET, events: '*', secret: {TOKEN}}}"
+        text = web.config.read_text()
+        web.config.write_text(
+            text.replace("subscriptions: {}", f"subscriptions: {{books: {subscription}}}")
+        )
+        await command("reload", config=web.config)
+        for number in (1, 2):
+            event = {**EVENT, "id": f"evt_{number}"}
+            assert (await post(web.public, event)).status_code == 202
+        with trio.fail_after(10):
+            await web.relayd.logged("attempt_succeeded")
+            await web.relayd.logged("attempt_failed")
+        found = await scraped(web)
+        assert found.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        families = read_exposition(found.content)
+        other = await scraped(web, "application/openmetrics-text; version=1.0.0")
+        assert other.headers["content-type"].startswith("application/openmetrics-text")
+        assert len(read_exposition(other.content, openmetrics=True)) == len(families)
+        assert b"T0PS3CRET" not in found.content
+        values = {
+            (name, labels): value
+            for family in families.values()
+            for (name, labels), value in family.samples.items()
+        }
+        attempts = {
+            labels: value for (name, labels), value in values.items() if "attempts_" in name
+        }
+        assert attempts == {
+            'subscription="books",outcome="delivered"': 1,
+            'subscription="books",outcome="retrying"': 1,
+            'subscription="books",outcome="exhausted"': 0,
+        }
+        label = 'source="http shop"'
+        assert values["relayd_events_accepted_total", label] == 2
+        assert values["relayd_deliveries", 'subscription="books",state="retrying"'] == 1
+        assert values["relayd_up", ""] == values["relayd_config_loaded", ""] == 1
+        web.relayd.process.kill()
+        await web.relayd.wait()
+        await trio.sleep(1.1)  # a scrape holds for a second
+        families = read_exposition((await scraped(web)).content)
+        assert families["relayd_up"].samples["relayd_up", ""] == 0
+        async with running(web.config):
+            await trio.sleep(1.1)
+            families = read_exposition((await scraped(web)).content)
+            assert families["relayd_up"].samples["relayd_up", ""] == 1
+            accepted = families["relayd_events_accepted_total"].samples
+            assert accepted["relayd_events_accepted_total", label] == 2
+
+
+async def test_only_those_who_may_read_may_scrape(tmp_path: Path) -> None:
+    async with serving(tmp_path) as web:
+        for token, status in (
+            (None, 401),
+            (SHOP, 401),
+            ("nobody's", 401),
+            (READ, 200),
+            (TOKEN, 200),
+        ):
+            found = await scraped(web, token=token)
+            assert found.status_code == status
+            assert (b"relayd_up" in found.content) == (status == 200)
+        assert (await web.public.get("/metrics", headers=with_token(TOKEN))).status_code == 404
+
+
+async def test_many_who_scrape_at_once_cost_the_daemon_one_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path) as web:
+        bodies: list[bytes] = []
+
+        async def scrape() -> None:
+            bodies.append((await scraped(web)).content)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(scrape)
+        assert len(set(bodies)) <= 2, "but for those on both sides of a second's end"

@@ -11,6 +11,7 @@ from relayd.cli.options import config_option
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.log import Log
+from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.systemd import Service
 from relayd.unix_socket.listener import SocketPathError
 
@@ -55,6 +56,6 @@ def web(queue_path: Path | None, config_path: Path) -> None:
         Log("info", "auto", sys.stdout or nowhere),
     ):
         try:
-            run_web(queue, lambda: service.ready("serving"))
+            run_web(queue, SQLiteReader(queue.path), lambda: service.ready("serving"))
         except (NotInForceError, SocketPathError) as error:
             raise CommandError(str(error), code="failed") from error

@@ -285,7 +285,7 @@ CREATE TABLE notices (
 
 _VERSION_4 = _VERSION_4_EVENTS + _VERSION_4_ORDER + _VERSION_4_NOTICES
 
-_VERSION_5 = """
+_VERSION_5 = f"""
 -- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
 ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
 -- A rename may put a retry behind another one: then no release is for it.
@@ -299,13 +299,33 @@ DROP INDEX deliveries_blocking;
 CREATE INDEX deliveries_exhausted ON deliveries (subscription_id, order_key, ended_at)
   WHERE state = 'exhausted';
 -- What only the latest one has, a JSON object.
-ALTER TABLE notices ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE notices ADD COLUMN details TEXT NOT NULL DEFAULT '{{}}';
 -- The sources that were reported as unavailable, and not as recovered yet.
 CREATE TABLE source_outages (
   source TEXT PRIMARY KEY,
   since  REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
-"""
+-- What the counters of /metrics are made of: nothing is ever taken off, whatever is removed. They begin
+-- with this version.
+CREATE TABLE attempt_totals (
+  subscription_id INTEGER NOT NULL,
+  state           TEXT NOT NULL,       -- what the attempts made of their deliveries
+  within_ms       INTEGER NOT NULL,    -- a bound of core.durations that they took at most; 0 for longer
+  count           INTEGER NOT NULL,
+  seconds         REAL NOT NULL,       -- that they took together
+  PRIMARY KEY (subscription_id, state, within_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE accepted_totals (
+  source TEXT PRIMARY KEY,
+  count  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE rejected_kept ADD COLUMN ever INTEGER NOT NULL DEFAULT 0;
+DROP TRIGGER rejected_added;
+CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
+  INSERT OR IGNORE INTO rejected_kept (source, count, bytes) VALUES (NEW.source, 0, 0); UPDATE rejected_kept
+  SET count = count + 1, ever = ever + 1, bytes = bytes + {rejected_size("NEW")}
+  WHERE source = NEW.source; END;
+"""  # noqa: S608 - constants of our own
 
 MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
