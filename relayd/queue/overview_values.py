@@ -134,7 +134,7 @@ class AttemptTotals:
 class Totals:
     """What never falls while the queue's file stays.
 
-    `attempts` is by subscription, in the order in which these were first declared; `accepted` counts
+    `attempts` is by subscription, of all that were ever declared, in that order; `accepted` counts
     events, and `rejected` input, by source.
     """
 

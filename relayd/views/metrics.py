@@ -44,7 +44,8 @@ def metrics(facts: MetricFacts) -> list[Metric]:
     """Return all metrics, those without a value too."""
     found = [*_process(facts)]
     if facts.totals is not None:
-        found += _totals(facts.totals)
+        known = () if facts.live is None else [each["name"] for each in facts.live["sources"]]
+        found += _totals(facts.totals, known)
     if facts.overview is not None:
         names = [] if facts.totals is None else list(facts.totals.attempts)
         found += _subscriptions(facts.overview, facts.now, names)
@@ -102,7 +103,7 @@ def _process(facts: MetricFacts) -> Iterable[Metric]:
     )
 
 
-def _totals(totals: Totals) -> Iterable[Metric]:
+def _totals(totals: Totals, sources: Iterable[str]) -> Iterable[Metric]:
     attempts = Metric(
         "relayd_attempts",
         Kind.COUNTER,
@@ -121,12 +122,12 @@ def _totals(totals: Totals) -> Iterable[Metric]:
     yield attempts
     yield durations
     accepted = Metric("relayd_events_accepted", Kind.COUNTER, "Events accepted.")
-    for source, count in totals.accepted.items():
-        accepted.add(count, source=source)
-    yield accepted
     rejected = Metric("relayd_rejected", Kind.COUNTER, "Input that could not be an event.")
-    for source, count in totals.rejected.items():
-        rejected.add(count, source=source)
+    # With those of which nothing came yet: a counter that begins with 1 has not risen for an alert.
+    for source in sorted({*sources, *totals.accepted, *totals.rejected}):
+        accepted.add(totals.accepted.get(source, 0), source=source)
+        rejected.add(totals.rejected.get(source, 0), source=source)
+    yield accepted
     yield rejected
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relayd.control import NoDaemonError, RefusedByDaemonError
-from relayd.core.exposition import OPENMETRICS_TYPE, TEXT_TYPE, exposition, wanted_format
+from relayd.core.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Metric, exposition, wanted_format
 from relayd.queue.overview_values import Overview, Totals
 from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
@@ -36,6 +37,7 @@ class Metrics:
     def __init__(self, daemon: DaemonLink, queue: QueueReader) -> None:
         self._daemon = daemon
         self._queue = queue
+        self._found: list[Metric] = []
         self._kept: dict[bool, bytes] = {}
         self._until = 0.0
         self._asking = asyncio.Lock()
@@ -55,8 +57,11 @@ class Metrics:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._until:
                 loaded_at = in_force_of(request).settings.get("loaded_at")
-                self._kept = await self._make(loaded_at)
+                self._found, self._kept = await self._collect(loaded_at), {}
                 self._until = loop.time() + KEPT_S
+            if openmetrics not in self._kept:
+                render = partial(exposition, self._found, openmetrics=openmetrics)
+                self._kept[openmetrics] = await run_sync(render, limiter=self._limiter)
             content = self._kept[openmetrics]
         return Response(
             content,
@@ -67,17 +72,16 @@ class Metrics:
             },
         )
 
-    async def _make(self, loaded_at: float | None) -> dict[bool, bytes]:
+    async def _collect(self, loaded_at: float | None) -> list[Metric]:
         live = await self._ask("status")
         in_force = None if live is None else await self._ask("in_force")
 
-        def make() -> dict[bool, bytes]:
+        def collect() -> list[Metric]:
             now = time.time()
             overview, totals = self._read(now)
-            found = metrics(MetricFacts(now, loaded_at, overview, totals, live, in_force))
-            return {each: exposition(found, openmetrics=each) for each in (False, True)}
+            return metrics(MetricFacts(now, loaded_at, overview, totals, live, in_force))
 
-        return await run_sync(make, limiter=self._limiter)
+        return await run_sync(collect, limiter=self._limiter)
 
     def _read(self, now: float) -> tuple[Overview | None, Totals | None]:
         try:

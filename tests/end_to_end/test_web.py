@@ -1,13 +1,15 @@
 """The web process beside a daemon: real processes, and a client as programs have one."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 from operating import asked
 from processes import RelaydProcess, command, running, web_running, write_config
@@ -260,7 +262,7 @@ async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
             'subscription="books",outcome="retrying"': 1,
             'subscription="books",outcome="exhausted"': 0,
         }
-        label = 'source="http shop"'
+        label = 'source="http:shop"'
         assert values["relayd_events_accepted_total", label] == 2
         assert values["relayd_deliveries", 'subscription="books",state="retrying"'] == 1
         assert values["relayd_up", ""] == values["relayd_config_loaded", ""] == 1
@@ -303,3 +305,47 @@ async def test_many_who_scrape_at_once_cost_the_daemon_one_answer(tmp_path: Path
             for _ in range(20):
                 nursery.start_soon(scrape)
         assert len(set(bodies)) <= 2, "but for those on both sides of a second's end"
+
+
+@pytest.mark.skipif(
+    shutil.which("prometheus") is None or shutil.which("promtool") is None,
+    reason="prometheus is not installed",
+)
+async def test_prometheus_scrapes_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as web, trio.open_nursery() as nursery:
+        assert (await post(web.public, EVENT)).status_code == 202
+        text = (await scraped(web)).content
+        await trio.run_process(["promtool", "check", "metrics"], stdin=text)
+        (tmp_path / "token").write_text(READ)
+        job = {
+            "job_name": "relayd",
+            "authorization": {"credentials_file": str(tmp_path / "token")},
+            "static_configs": [{"targets": [str(web.private.base_url.netloc.decode())]}],
+        }
+        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+        (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
+        port = unused_port()
+        process = await nursery.start(
+            trio.run_process,
+            [
+                "prometheus",
+                f"--config.file={tmp_path / 'prometheus.yml'}",
+                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--log.level=error",
+            ],
+        )
+        found: list[Any] = []
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as prometheus:
+            with trio.fail_after(30):
+                while not found:
+                    await trio.sleep(0.2)
+                    query = {"query": "relayd_events_accepted_total{source='http:shop'}"}
+                    with suppress(httpx.TransportError):
+                        answered = await prometheus.get("/api/v1/query", params=query)
+                        if answered.status_code == 200:
+                            found = answered.json()["data"]["result"]
+        assert found[0]["value"][1] == "1"
+        process.terminate()
+        with trio.fail_after(10):
+            await process.wait()

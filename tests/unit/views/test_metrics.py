@@ -95,6 +95,7 @@ def test_what_is_said_of_everything() -> None:
         'relayd_attempt_duration_seconds_sum{subscription="books"}': 40.5,
         'relayd_events_accepted_total{source="socket"}': 7,
         'relayd_rejected_total{source="spool market"}': 1,
+        'relayd_rejected_total{source="socket"}': 0,
         'relayd_deliveries{subscription="books",state="pending"}': 3,
         'relayd_deliveries{subscription="books",state="retrying"}': 2,
         'relayd_deliveries{subscription="books",state="held"}': 0,
