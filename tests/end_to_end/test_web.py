@@ -13,7 +13,7 @@ import pytest
 import trio
 from operating import asked
 from processes import RelaydProcess, command, running, web_running, write_config
-from prometheus_grammar import read_exposition
+from prometheus_grammar import Family, read_exposition
 from receivers import answer, open_receiver, unused_port
 
 TOKEN = "t-0123456789abcdef"
@@ -226,6 +226,16 @@ async def scraped(web: Web, accept: str = "", token: str | None = READ) -> httpx
     return await web.private.get("/metrics", headers=headers)
 
 
+async def scraped_until(web: Web, *, up: float) -> dict[str, Family]:
+    """Scrape until the daemon is up or down: what was scraped holds for a while."""
+    with trio.fail_after(20):
+        while True:
+            families = read_exposition((await scraped(web)).content)
+            if families["relayd_up"].samples["relayd_up", ""] == up:
+                return families
+            await trio.sleep(0.2)
+
+
 async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
     tmp_path: Path,
 ) -> None:
@@ -268,13 +278,9 @@ async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
         assert values["relayd_up", ""] == values["relayd_config_loaded", ""] == 1
         web.relayd.process.kill()
         await web.relayd.wait()
-        await trio.sleep(1.1)  # a scrape holds for a second
-        families = read_exposition((await scraped(web)).content)
-        assert families["relayd_up"].samples["relayd_up", ""] == 0
+        await scraped_until(web, up=0)
         async with running(web.config):
-            await trio.sleep(1.1)
-            families = read_exposition((await scraped(web)).content)
-            assert families["relayd_up"].samples["relayd_up", ""] == 1
+            families = await scraped_until(web, up=1)
             accepted = families["relayd_events_accepted_total"].samples
             assert accepted["relayd_events_accepted_total", label] == 2
 
