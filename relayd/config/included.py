@@ -180,6 +180,14 @@ class IncludedReader:
     def _on_the_way(self, path: Path) -> NotIncluded | None:
         folders = {str(path.parent), os.path.dirname(os.path.realpath(path))}  # noqa: PTH120 - a text
         for there, status in steps_to(path):
+            # In a sticky folder, whoever made a link may make another one in its place.
+            if stat.S_ISLNK(status.st_mode) and status.st_uid not in self._trusted:
+                return NotIncluded(
+                    path,
+                    f"could be replaced by user {name_of(status.st_uid)}, to whom the link {there}"
+                    " belongs",
+                    f"chown -h {self._owner()} {there}",
+                )
             if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in self._known:
                 continue
             if status.st_uid not in self._trusted:
