@@ -66,7 +66,9 @@ def sentence_about(event: Mapping[str, object], show: Show = plain) -> Sentence:
     if about is not None and isinstance(thing, Mapping):
         return about(_Facts(thing, shown))
     number = id_text(thing.get("id")) if isinstance(thing, Mapping) else None
-    where = f"in {shown(event.get('market_id'))}, event {shown(event.get('id'))}"
+    where = f"event {shown(event.get('id'))}"
+    if event.get("market_id") is not None:  # a large event is not read
+        where = f"in {shown(event['market_id'])}, {where}"
     if event_type in EVENT_TYPES:
         short = description(event_type).removesuffix(".")
         where = f"{shown(event_type)} {where}"
