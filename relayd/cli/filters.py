@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from relayd.cli.moments import MOMENT_FORMS, parse_moment
 from relayd.cli.options import complete_subscriptions
 from relayd.cli.terminal import printable
+from relayd.config.moments import MOMENT_FORMS, parse_moment
 from relayd.core.delivery import State
 from relayd.core.patterns import is_pattern
 from relayd.queue.snapshot import Snapshot

@@ -11,13 +11,13 @@ import click
 from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.terminal import deliveries_in_words, printable, wrapped
-from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.cli.text.refusals import refusal_line
 from relayd.core.delivery import State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
+from relayd.views.holds import HOLD_ADVICE
 
 _MOST_SAID = 10
 

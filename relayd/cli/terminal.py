@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from relayd.cli.command_error import CommandError
+from relayd.core.shown_json import json_printable
 
-_UNUSUAL = re.compile(r"[^\n -~]+")
 # A command in backticks is one word: it is copied whole.
 _WORDS = re.compile(r"(?:`(?:sudo )?relayd [^`\n]*`|\S)+")
-_PARTS = re.compile(r'"(?:[^"\\]++|\\.)*+"|\[\]|\{\}|[\[\]{},:]|[^\s"\[\]{},:]+')
 
 
 def print_json(document: object) -> None:
@@ -32,43 +31,6 @@ def print_json_line(document: object) -> None:
 def json_text(document: object, indent: int | None = None) -> str:
     r"""Return a JSON document in which what is not printable is escaped, as `\u001b`."""
     return json_printable(json.dumps(document, indent=indent, ensure_ascii=False))
-
-
-def json_printable(text: str) -> str:
-    """Return JSON that a terminal may show: what is not printable is escaped, as JSON escapes."""
-    return _UNUSUAL.sub(_escaped, text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return "".join(
-        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char))
-        for char in found[0]
-    )
-
-
-def _units(char: str) -> list[int]:
-    raw = char.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(raw[index : index + 2]) for index in range(0, len(raw), 2)]
-
-
-def json_indented(text: str) -> str:
-    """Return valid JSON without spaces as lines that are indented. No number or text is changed."""
-    depth = 0
-    pieces: list[str] = []
-    for part in _PARTS.findall(text):
-        if part in ("[]", "{}"):
-            pieces.append(part)
-        elif part in "[{":
-            depth += 1
-            pieces.append(f"{part}\n{'  ' * depth}")
-        elif part in "]}":
-            depth -= 1
-            pieces.append(f"\n{'  ' * depth}{part}")
-        elif part == ",":
-            pieces.append(f",\n{'  ' * depth}")
-        else:
-            pieces.append(": " if part == ":" else part)
-    return "".join(pieces)
 
 
 def printable(text: str) -> str:

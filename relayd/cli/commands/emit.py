@@ -9,10 +9,10 @@ from typing import BinaryIO
 import click
 
 from relayd.cli.event_data import file_data, object_data, sample_data, with_fields
-from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option
 from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
 from relayd.cli.terminal import print_json
+from relayd.config.moments import MOMENT_FORMS, parse_seconds
 from relayd.config.partial import read_places
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow

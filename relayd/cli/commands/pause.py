@@ -8,9 +8,9 @@ import click
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
-from relayd.cli.text.holds import HOLD_REASONS
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
+from relayd.views.holds import HOLD_REASONS
 
 _names = click.argument(
     "subscriptions",

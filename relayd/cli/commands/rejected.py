@@ -11,11 +11,11 @@ import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.event_data import file_data
-from relayd.cli.moments import MOMENT_FORMS, parse_seconds
 from relayd.cli.options import config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, packed, print_json, print_lines, printable, wrapped
 from relayd.cli.text.rejected import removed_lines
+from relayd.config.moments import MOMENT_FORMS, parse_seconds
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.views.moments import clock_time, short_time, zone

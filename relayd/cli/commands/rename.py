@@ -11,9 +11,9 @@ import click
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, refusal, running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
-from relayd.cli.text.holds import RENAMED_HOLDS
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
+from relayd.views.holds import RENAMED_HOLDS
 from relayd.views.moments import clock_time
 
 _PATIENCE_S: Final = 75.0

@@ -11,11 +11,11 @@ import click
 from relayd.cli.daemon_client import why_no_answer
 from relayd.cli.daemon_elsewhere import daemon_elsewhere
 from relayd.cli.in_force import in_force_of, unknown_note
-from relayd.cli.moments import MOMENT_FORMS, parse_moment
 from relayd.cli.options import FiniteRange, config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import json_text, pause, print_json, printable, wrapped
 from relayd.cli.text.status import status_lines
+from relayd.config.moments import MOMENT_FORMS, parse_moment
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig

@@ -7,11 +7,12 @@ import click
 
 from relayd.cli.dev_receiver.receiver import Answer, Request
 from relayd.cli.secret_options import Key
-from relayd.cli.terminal import json_indented, printable, width
+from relayd.cli.terminal import printable, width
 from relayd.cli.verification import Verdict, over_both
 from relayd.core.js_json import Parsed, parse_json
 from relayd.core.json_text import JsonValue, stringify
 from relayd.core.secret import Secret
+from relayd.core.shown_json import json_indented
 from relayd.core.signature import (
     ATTEMPT,
     DELIVERY,

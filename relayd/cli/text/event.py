@@ -4,18 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from relayd.cli.terminal import (
-    json_indented,
-    json_printable,
     packed,
     printable,
     sentence,
     wrapped,
 )
-from relayd.cli.text.holds import HOLD_WORDS
 from relayd.core.delivery import State
 from relayd.core.release import Extra
+from relayd.core.shown_json import json_indented, json_printable
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, after_last_attempt, unfaithful_fields
+from relayd.views.holds import HOLD_WORDS
 from relayd.views.moments import about, clock_time
 
 _INDENT: Final = " " * 12

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from relayd.cli.terminal import printable
-from relayd.cli.text.holds import HOLD_ADVICE, HOLD_COMMANDS
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.holds import HOLD_ADVICE, HOLD_COMMANDS
 
 _REPLAY: Final = "relayd replay {id}"
 _RESEND: Final = "relayd replay {id} --state delivered"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from relayd.cli.terminal import deliveries_in_words
-from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.core.hold import Hold
+from relayd.views.holds import HOLD_ADVICE
 
 
 @dataclass(frozen=True, slots=True)

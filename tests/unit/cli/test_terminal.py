@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.cli.terminal import (
-    json_indented,
     json_text,
     packed,
     print_json,
@@ -15,6 +14,7 @@ from relayd.cli.terminal import (
     printable,
     wrapped,
 )
+from relayd.core.shown_json import json_indented
 
 
 @given(st.text())

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from listed_deliveries import ATTEMPT, DELIVERED, EVENT, NOW, RETRYING
 
-from relayd.cli.terminal import json_printable
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.cli.text.event import event_lines
 from relayd.core.catalogue import EVENT_TYPES
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
+from relayd.core.shown_json import json_printable
 from relayd.queue.snapshot_values import DeliveryDetail, ListedDelivery, Place
 from relayd.views.deliveries import InFlight, delivery_document, event_document
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relayd.cli.moments import parse_moment, parse_seconds
+from relayd.config.moments import parse_moment, parse_seconds
 
 NOW = 1_640_995_200.0  # 2022-01-01T00:00:00Z
 
