@@ -155,6 +155,7 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
         sample_event,
         sample_type,
     )
+    from relayd.delivery.template_process import TemplateProcess  # noqa: PLC0415 - see above
     from relayd.transport.transports import Transports  # noqa: PLC0415 - see above
 
     config = load_config(config_path, environ=os.environ)
@@ -177,8 +178,13 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
 
     async def send() -> dict[str, object]:
         endpoint = config.endpoints[subscription.url]
-        async with Transports().make(endpoint, config.allow_networks) as transport:
-            sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
+        async with (
+            TemplateProcess() as templates,
+            Transports().make(endpoint, config.allow_networks) as transport,
+        ):
+            sent = await attempt_sample(
+                subscription, event, tag, transport=transport, templates=templates, now=now
+            )
         nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
         return {**sent.document(), **nothing}
 
