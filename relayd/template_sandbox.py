@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final
 
 import jinja2.debug  # noqa: F401 - would be imported at the first error
-from jinja2 import Environment, StrictUndefined, Undefined, meta, nodes, pass_environment
+from jinja2 import Environment, StrictUndefined, Undefined, meta, nodes, pass_context
 from jinja2.exceptions import (
     FilterArgumentError,
     SecurityError,
@@ -20,6 +20,7 @@ from jinja2.exceptions import (
     TemplateSyntaxError,
     UndefinedError,
 )
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from relayd.core.sentence import plain, sentence_about
@@ -128,8 +129,8 @@ def _environment() -> Environment:
     return made
 
 
-@pass_environment
-def _printed(_: Environment, value: object) -> object:
+@pass_context  # so that Jinja cannot call it, and compute a constant, while it compiles
+def _printed(_: Context, value: object) -> object:
     """Refuse what has no text of its own: Python would print where it is in memory."""
     if isinstance(value, _PRINTED):
         return value

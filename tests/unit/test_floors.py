@@ -14,8 +14,8 @@ FLOORS: list[list[str]] = [
         "file_identity",
         "program_files",
         "client_certificate",
-        "template_sandbox",
     ],
+    ["template_sandbox"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],
     ["queue.values", "queue.snapshot_values"],
     [
