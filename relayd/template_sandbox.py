@@ -67,7 +67,7 @@ def template_problem(text: str) -> tuple[int | None, str] | None:
                 node.lineno,
                 "include, import and extends are not available: a template is one file",
             )
-        for name in sorted(meta.find_undeclared_variables(tree) - set(environment.globals)):
+        for name in sorted(_undeclared(environment, tree) - set(environment.globals)):
             if name not in VARIABLES:
                 return _line_of(tree, name), f"{plain(name)} is not defined"
         environment.compile(text)
@@ -118,6 +118,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
+
+
+def _undeclared(environment: Environment, tree: nodes.Template) -> set[str]:
+    # As meta.find_undeclared_variables does, which computes constants.
+    names = meta.TrackingCodeGenerator(environment)
+    names.optimizer = None
+    names.visit(tree)
+    return names.undeclared_identifiers
 
 
 def _environment() -> Environment:
