@@ -55,7 +55,7 @@ def main(daemon_pid: int, descriptor: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + RENDER_MB * 1024 * 1024
     _bound({resource.RLIMIT_NOFILE: _OPEN_FILES, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
-    with suppress(UnconfinedError):  # then a rendering still can open nothing
+    with suppress(UnconfinedError, OSError):  # then a rendering still can open nothing
         confine(None)
     gc.collect()
     gc.freeze()

@@ -104,12 +104,14 @@ class Dispatch:
         and what is noted for it is lost, but it is asked for from the beginning where it comes to.
         """
         wanted: dict[str, dict[str, Subscription]] = defaultdict(dict)  # by URL
+        templates = False
         for name, each in config.subscriptions.items():
             wanted[each.url][name] = each
+            templates = templates or each.template is not None
             yield
         if self._stopped.is_set():
             return
-        if any(each.template is not None for each in config.subscriptions.values()):
+        if templates:
             self.templates.start_early()
         self._urls = {name: each.url for name, each in config.subscriptions.items()}
         for url, running in list(self._running.items()):
