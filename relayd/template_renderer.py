@@ -65,7 +65,10 @@ def main(daemon_pid: int, descriptor: int) -> None:
 
 def _load_all() -> None:
     """Have Python and Jinja load what they load at its first use: later no file can be opened."""
-    rendered("{{ data.a|tojson }}{{ sentence|wordwrap|urlize }}{{ 'é'|title }}", {"data": {"a": 1}})
+    used = (
+        "{{ data|tojson }}{{ data|pprint }}{{ sentence|wordwrap|urlize|striptags }}{{ 'é'|title }}"
+    )
+    rendered(used, {"data": {"a": 1}})
     with suppress(TemplateFaultError):
         rendered("{{ data.a.b }}", {"data": {"a": 1}})
 

@@ -12,6 +12,7 @@ import trio
 
 from relayd.core.template import Template
 from relayd.delivery.template_process import TemplateFailedError, TemplateProcess
+from relayd.template_sandbox import _environment
 
 BODY = json.dumps(
     {
@@ -156,3 +157,37 @@ async def test_a_rendering_that_nobody_waits_for_ends(process: TemplateProcess) 
     with trio.fail_after(10):
         while Path(f"/proc/{pid}/task/{pid}/children").read_text():
             await trio.sleep(0.05)
+
+
+async def test_no_filter_needs_a_file_by_then(process: TemplateProcess) -> None:
+    """Python loads some modules when they are first used, and a rendering can open none."""
+    never = []
+    for name in sorted(_environment().filters):
+        uses = [
+            f"{{{{ {value}|{name}{given}|list }}}}"
+            for given in ("", "(1)", "('a')", "('a', 'b')", "('int')", "(attribute='a')")
+            for value in ("[{'a': 1}]", "'a b'", "{'a': 1}")
+        ]
+        for use in uses:
+            try:
+                await process.render(template(use), BODY)
+            except TemplateFailedError as failed:
+                assert "Import" not in str(failed)
+                assert "OSError" not in str(failed)
+            else:
+                break
+        else:
+            never.append(name)
+    # These make no list: a number, and what needs an attribute that is none of a mapping.
+    assert set(never) <= {
+        "abs",
+        "count",
+        "length",
+        "float",
+        "int",
+        "round",
+        "sum",
+        "wordcount",
+        "attr",
+        "format",
+    }
