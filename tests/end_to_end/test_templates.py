@@ -61,7 +61,11 @@ async def test_a_failed_rendering_is_a_failed_attempt_and_correcting_it_repairs_
             explained = await command("explain", "evt_1", config=config)
             assert "note.j2, line 2" in explained
             assert "correct the template of note" in " ".join(explained.split())
+            tested = await command("test", "note", config=config, status=1)
+            assert "Did not send order.created" in tested
+            assert "Not rendered: note.j2, line 2: " in tested
             template.write_text("{{ id }}")
+            assert "note.j2 changed but not loaded" in await command("status", config=config)
             changed = await command("reload", config=config)
             assert "subscription note: template changed" in changed
             await logged(relayd, "attempt_succeeded", subscription="note")

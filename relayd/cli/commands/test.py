@@ -25,6 +25,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
+from relayd.core.outcome import Failure
 from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
@@ -93,12 +94,15 @@ def _hold_in_queue(queue: QueueConfig, name: str) -> dict[str, object]:
 def print_sent(sent: Mapping[str, Any]) -> None:
     """Print what came back."""
     to = f"{sent['subscription']} at {sent['url']}"
-    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
+    did = "Did not send" if sent["failure"] == Failure.TEMPLATE else "Sent"
+    click.echo(wrapped(f"{did} {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
+        if sent["failure"] == Failure.TEMPLATE:
+            words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
             sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
