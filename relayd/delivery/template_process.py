@@ -109,18 +109,27 @@ class TemplateProcess:
         """
         async with self._turn(template.file), self._together:
             for _ in range(2):
+                process = self._started()
                 answer = await self._answer(template, body)
                 # Where the whole process was ended, that says nothing about this template.
-                if answer or self._runs():
-                    break
-        if not answer and not self._runs():
+                if answer or (self._process is process and self._runs()):
+                    return _output(template, answer)
+        if not self._runs():
             self.close()
+        raise TemplateFailedError(
+            changed_in_words()
+            if self._status == EXIT_CHANGED
+            else "the process that renders templates was ended, twice"
+        )
+
+    def _started(self) -> "subprocess.Popen[bytes] | None":
+        try:
+            self.start()
+        except OSError as error:
             raise TemplateFailedError(
-                changed_in_words()
-                if self._status == EXIT_CHANGED
-                else "the process that renders templates ended; relayd's log may say more"
-            )
-        return _output(template, answer)
+                f"the process that renders templates could not be started: {error.strerror}"
+            ) from None
+        return self._process
 
     @asynccontextmanager
     async def _turn(self, file: str) -> AsyncIterator[None]:
@@ -136,12 +145,9 @@ class TemplateProcess:
     async def _answer(self, template: Template, body: bytes) -> bytes:
         """Return what comes back on a rendering's socket: nothing where its process was ended."""
         try:
-            self.start()
             ours, theirs = socket.socketpair()
         except OSError as error:
-            raise TemplateFailedError(
-                f"the process that renders templates could not be started: {error.strerror}"
-            ) from None
+            raise TemplateFailedError(f"no socket could be made: {error.strerror}") from None
         async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as job:
             with theirs:
                 if not self._hand_over(theirs):

@@ -105,6 +105,24 @@ async def test_it_is_started_again_when_it_was_killed(process: TemplateProcess) 
     assert second != first
 
 
+async def test_nobody_is_blamed_when_the_whole_process_is_killed(process: TemplateProcess) -> None:
+    slow = "{% for a in range(500) %}{% for b in range(1000) %}{% endfor %}{% endfor %}{{ id }}"
+    made: list[bytes] = []
+
+    async def render(name: str) -> None:
+        made.append(await process.render(template(slow, name), BODY))
+
+    await process.render(template("{{ id }}"), BODY)
+    async with trio.open_nursery() as nursery:
+        for name in ("a.j2", "b.j2", "c.j2"):
+            nursery.start_soon(render, name)
+        await trio.sleep(0.01)
+        (pid,) = process.children()
+        os.kill(pid, signal.SIGKILL)
+    assert made == [b"evt_1"] * 3
+    assert process.children() != [pid]
+
+
 async def test_signals_to_the_group_do_not_end_it(process: TemplateProcess) -> None:
     await process.render(template("{{ id }}"), BODY)
     (pid,) = process.children()
