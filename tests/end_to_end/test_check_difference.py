@@ -47,8 +47,8 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
         assert printed.splitlines() == [
             "A reload would change this:",
             "  subscription more: added",
-            "  subscription board: removed; 3 waiting deliveries will be held; `relayd rename",
-            "    board more` hands them over to another name",
+            "  subscription board: removed; 3 waiting deliveries will be held;",
+            "    `relayd rename board more` hands them over to another name",
             "  subscription books: url, active, rate_limit changed; 3 waiting deliveries will",
             "    be held",
             "  subscription shop: events changed; 3 waiting deliveries stay as they are: it",

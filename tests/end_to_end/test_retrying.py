@@ -157,7 +157,8 @@ async def test_neither_a_pause_nor_an_order_is_lifted(tmp_path: Path) -> None:
 
             await command("pause", "books", config=config)
             printed = one_line(await command("retry", "books", config=config))
-            assert "2 deliveries released, but held: it is paused; `relayd resume books`" in printed
+            assert "2 deliveries held, 1 of them released from their schedule" in printed
+            assert "it is paused; `relayd resume books`" in printed
             tested = one_line(await command("test", "books", config=config, status=1))
             assert "books is held, with 2 deliveries pending: it is paused;" in tested
             assert receiver.acts_begun == 2  # that of `test`
