@@ -130,9 +130,9 @@ def test_views_know_no_terminal_and_ask_nobody(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.sqlite.claim") == (9, "queue")
-    assert _part("delivery.endpoint_task") == (11, "delivery")
-    assert _part("transport.connection") == (9, "transport")
+    assert _part("queue.sqlite.claim") == (10, "queue")
+    assert _part("delivery.endpoint_task") == (12, "delivery")
+    assert _part("transport.connection") == (10, "transport")
     assert _part("nowhere") is None
 
 
