@@ -96,8 +96,8 @@ class ConfigLoader:
             await self._turn.acquire()
         if waiting.cancelled_caught:
             raise NotReadError(
-                "relayd is reading the configuration for a reload, or for another `relayd check"
-                f" --diff`, which takes more than {within_s:g} s: try again; it is stopped after"
+                "relayd is reading the configuration for a reload, or for another command (check"
+                f" --diff, add, remove), which takes more than {within_s:g} s: try again; it is stopped after"
                 f" {self._deadline_s:g} s"
             )
         try:
@@ -151,8 +151,12 @@ class ConfigLoader:
 def _in_memory(raw: bytes) -> int:
     """Return a descriptor of a file that holds this text, and has no name. Raises `OSError`."""
     descriptor = os.memfd_create("relayd-added", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(raw)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(raw)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

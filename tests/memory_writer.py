@@ -376,7 +376,8 @@ class MemoryWriter(MemoryQueue):
         retries = [row for row in waiting if row.delivery.state is State.RETRYING]
         for row in retries:
             row.release_seen = -release
-        return Changed(len(retries), frozenset(row.delivery.subscription for row in waiting))
+        now = [row for row in retries if not self.is_behind(row.delivery.seq)]
+        return Changed(len(now), frozenset(row.delivery.subscription for row in waiting))
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         def end(row: Row) -> None:

@@ -1,6 +1,7 @@
 """Adds a subscription as an included file, or removes one, while no daemon runs: as the folder's owner."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +13,8 @@ from relayd.config.added_subscription import NotWritableError, added, no_place
 from relayd.config.documents import place_of
 from relayd.config.included_file import locked_folder, remove, write_new
 from relayd.config.partial import read_doubtful
-from relayd.permissions import become, owner_to_become
+from relayd.config.queue_place import queue_place
+from relayd.permissions import acting_as, become, name_of, owner_to_become, relayds_user
 
 
 def add_offline(config_path: Path, name: str, keys: Mapping[str, object]) -> Answer:
@@ -28,6 +30,7 @@ def add_offline(config_path: Path, name: str, keys: Mapping[str, object]) -> Ans
         file = added(name, keys)
     except NotWritableError as error:
         raise CommandError(f"a value {error}", code="invalid") from None
+    _check_owner(path, config_path)
     _become_owner(path)
     try:
         with locked_folder(path.parent):
@@ -56,20 +59,43 @@ def add_offline(config_path: Path, name: str, keys: Mapping[str, object]) -> Ans
 
 def file_to_remove(config_path: Path, name: str) -> Path:
     """Return the file of a subscription that `relayd add` wrote. Raises `ConfigError`."""
+    config = read_doubtful(config_path)[0]
     try:
-        return removable_file(name, read_doubtful(config_path)[0])
+        # A link in another user's folder may lead to what only root may read.
+        with acting_as(owner_to_become(config.included.get(name, config_path))):
+            return removable_file(name, config)
     except RefusedError as refused:
         _refuse(refused)
 
 
-def remove_offline(path: Path) -> None:
-    """Remove that file; end the command where the disk refuses it."""
+def remove_offline(config_path: Path, name: str, path: Path) -> None:
+    """Remove that file; end the command where the disk refuses it.
+
+    Also where it is another one by now: the question may have waited for hours.
+    """
     _become_owner(path)
     try:
         with locked_folder(path.parent):
+            if removable_file(name, read_doubtful(config_path)[0]) != path:
+                _refuse(RefusedError("failed", f"{path} was changed meanwhile; try again"))
             remove(path)
+    except RefusedError as refused:
+        _refuse(refused)
     except OSError as error:
         _refuse(cannot_write(path, error))
+
+
+def _check_owner(path: Path, config_path: Path) -> None:
+    """End the command where relayd's own user could not read what is written there."""
+    user, folder = relayds_user(queue_place(config_path).path), path.parent
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return  # what is wrong with it is said where the file is judged
+    if user is not None and owner != user:
+        right = f"chown {name_of(user)} {shlex.quote(str(folder))}"
+        reason = f"{folder} belongs to user {name_of(owner)}, and must belong to {name_of(user)}"
+        _refuse(RefusedError("failed", f"{reason}, as which relayd runs ({right})"))
 
 
 def _become_owner(path: Path) -> None:

@@ -22,6 +22,8 @@ from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
 from relayd.source_tasks import SourceTasks
 
+_LOOK_S = 0.5
+
 
 class Commands:
     """Does what the operator's commands ask for.
@@ -53,6 +55,7 @@ class Commands:
         self._clock = clock
         self._uptime = uptime
         self._reserve_in_use = reserve_in_use
+        self._looking = trio.CapacityLimiter(1)
         self._deliveries = DeliveryCommands(config, queue, dispatch, changing)
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue, loader)
@@ -125,6 +128,17 @@ class Commands:
             "queue": {
                 "max_size_bytes": config.queue.max_bytes,
                 "too_large": self._pruning.too_large,
-                "reserve_in_use": self._reserve_in_use(),
+                "reserve_in_use": await self._look_at_reserve(),
             },
         }
+
+    async def _look_at_reserve(self) -> bool:
+        """Return whether the reserve is in use; False where the disk does not say so in time.
+
+        In one thread: a disk that hangs must hold up neither the loop nor who asks next.
+        """
+        with trio.move_on_after(_LOOK_S):
+            return await trio.to_thread.run_sync(
+                self._reserve_in_use, abandon_on_cancel=True, limiter=self._looking
+            )
+        return False

@@ -77,11 +77,11 @@ class DeliveryCommands:
         else:
             changed = await self._queue.retry(numbers_of(request, "deliveries"))
             names, count = sorted(changed.subscriptions), changed.count
+        if count:
+            self._dispatch.release(names)
         lifted = await self._lift_holds(names)
         if count or lifted:
             _log.info("deliveries_released", deliveries=count, subscriptions=names, lifted=lifted)
-        if count:
-            self._dispatch.release(names)
         return {"changed": count, "held": self._held(names), "lifted": lifted}
 
     async def _lift_holds(self, names: Iterable[str]) -> list[str]:

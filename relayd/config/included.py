@@ -7,6 +7,7 @@ relayd's user alone decide what is in it.
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def files_of(patterns: Iterable[str], directory: Path) -> Iterator[Path | NotInc
     for pattern in patterns:
         if pattern_problem(pattern) is not None:
             continue  # an error of the key
-        path = directory / pattern
+        # As it is opened: `..` behind a link leads elsewhere for the kernel than in the text.
+        path = absolute(directory / pattern)
         names = _names(path)
         if isinstance(names, NotIncluded):
             yield names
@@ -153,11 +155,11 @@ class IncludedReader:
             return NotIncluded(
                 path,
                 f"belongs to user {name_of(owner)}, and must belong to {self._right()}",
-                f"chown {self._owner()} {path}",
+                f"chown {self._owner()} {quoted(path)}",
             )
         writers = self._writers(mode, group)
         if writers is not None:
-            return NotIncluded(path, f"may be written by {writers}", f"chmod go-w {path}")
+            return NotIncluded(path, f"may be written by {writers}", f"chmod go-w {quoted(path)}")
         return None
 
     def place_problem(self, path: Path) -> NotIncluded | None:
@@ -180,13 +182,21 @@ class IncludedReader:
     def _on_the_way(self, path: Path) -> NotIncluded | None:
         folders = {str(path.parent), os.path.dirname(os.path.realpath(path))}  # noqa: PTH120 - a text
         for there, status in steps_to(path):
+            # In a sticky folder, whoever made a link may make another one in its place.
+            if stat.S_ISLNK(status.st_mode) and status.st_uid not in self._trusted:
+                return NotIncluded(
+                    path,
+                    f"could be replaced by user {name_of(status.st_uid)}, to whom the link {there}"
+                    " belongs",
+                    f"chown -h {self._owner()} {quoted(there)}",
+                )
             if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in self._known:
                 continue
             if status.st_uid not in self._trusted:
                 return NotIncluded(
                     path,
                     f"could be replaced by user {name_of(status.st_uid)}, to whom {there} belongs",
-                    f"chown {self._owner()} {there}",
+                    f"chown {self._owner()} {quoted(there)}",
                 )
             # There others may add files, though they may not replace one.
             if status.st_mode & stat.S_ISVTX and there not in folders:
@@ -196,7 +206,7 @@ class IncludedReader:
                 return NotIncluded(
                     path,
                     f"could be replaced by {writers}, who may write in {there}",
-                    f"chmod go-w {there}",
+                    f"chmod go-w {quoted(there)}",
                 )
         return None
 
@@ -219,11 +229,16 @@ class IncludedReader:
         return name_of(self.relayds_user or 0)
 
 
+def quoted(path: Path | str) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
+
+
 def command_to_make(folder: Path, user: int | None) -> str:
     """Return the command that makes a folder for relayd's user."""
     if user is None or user == os.geteuid():
-        return f"mkdir -m 0700 {folder}"
-    return f"install -d -m 0700 -o {name_of(user)} {folder}"
+        return f"mkdir -m 0700 {quoted(folder)}"
+    return f"install -d -m 0700 -o {name_of(user)} {quoted(folder)}"
 
 
 def without_match(path: Path, user: int | None) -> str | None:
@@ -244,7 +259,7 @@ def file_for(name: str, patterns: Sequence[str], directory: Path) -> Path | None
     for pattern in patterns:
         if pattern_problem(pattern) is not None:
             continue
-        path = directory / pattern
+        path = absolute(directory / pattern)
         last = path.name
         if last.count("*") == 1 and not re.search(r"[?\[]", last):
             return path.parent / last.replace("*", name)

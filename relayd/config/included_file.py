@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = ".relayd-"
+_TURN_S: Final = 10.0
 _LEFT_S: Final = 3600.0
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _LARGEST: Final = 4 * 1024 * 1024
@@ -22,10 +23,22 @@ _LARGEST: Final = 4 * 1024 * 1024
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other commands from writing there meanwhile. Blocks while one does. Raises `OSError`."""
+    """Keep other commands from writing there meanwhile. Raises `OSError`, also where one takes long.
+
+    Whoever may read the folder can hold its lock.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + _TURN_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    reason = "another program holds its lock"
+                    raise OSError(errno.EBUSY, reason, str(folder)) from None
+                time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)
@@ -109,7 +122,7 @@ def _move(old: str, new: str, folder: int) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # A file system without links. Commands and the daemon take turns.
+        # A file system without links: what others write in this moment may be lost.
         with suppress(FileNotFoundError):
             os.stat(new, dir_fd=folder, follow_symlinks=False)
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None

@@ -66,12 +66,13 @@ def sentence_about(event: Mapping[str, object], show: Show = plain) -> Sentence:
     if about is not None and isinstance(thing, Mapping):
         return about(_Facts(thing, shown))
     number = id_text(thing.get("id")) if isinstance(thing, Mapping) else None
-    where = f"in {shown(event.get('market_id'))}, event {shown(event.get('id'))}"
-    if event_type in EVENT_TYPES:
-        short = description(event_type).removesuffix(".")
-        where = f"{shown(event_type)} {where}"
-    else:
-        short = shown(event_type)
+    known = event_type in EVENT_TYPES
+    short = description(event_type).removesuffix(".") if known else shown(event_type)
+    where = shown(event_type) if known else ""
+    if event.get("market_id") is not None:  # a large event is not read
+        where += f" in {shown(event['market_id'])}"
+    number_of = f"event {shown(event.get('id'))}"
+    where = f"{where.strip()}, {number_of}" if where else number_of
     return Sentence(short if number is None else f"{short}: {shown(number)}", f" ({where})")
 
 

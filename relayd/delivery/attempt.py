@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import httpx
+import trio
 
 from relayd.core.delivery import Delivery
 from relayd.core.outcome import Failure, Outcome
@@ -17,6 +19,9 @@ from relayd.delivery.template_process import TemplateProcess
 from relayd.delivery.worker_pool import Limit
 from relayd.transport.exchange import exchange, timed_out
 from relayd.transport.request import AnotherToken, Request, build_request
+
+TURN_S: Final = 60.0
+"""How long a mail waits for its turn: below the time after which the watchdog calls it stuck."""
 
 
 @dataclass(slots=True)
@@ -42,7 +47,8 @@ class Attempt:
             return self.outcome
         if self.request is None:  # a form is made in slices, between which others run
             return not_formed(self.subscription.timeout_s)
-        return timed_out(self.request, self.subscription.timeout_s, now=self.started_at)
+        limit_s = self.subscription.timeout_s if self.request.begins is None else TURN_S
+        return timed_out(self.request, limit_s, now=self.started_at)
 
 
 class Sender:
@@ -82,7 +88,7 @@ class Sender:
             return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
         limit.begin(attempt.subscription.timeout_s)
         try:
-            return await self._at_work.drive(seq, self._exchange(attempt))
+            return await self._at_work.drive(seq, self._exchange(attempt, limit))
         except Exception as defect:  # noqa: BLE001 - the one place where a defect is caught: see below
             # A poisonous delivery ends, the daemon does not.
             self._observer.attempt_defect(attempt.delivery, defect)
@@ -90,7 +96,7 @@ class Sender:
         finally:
             limit.end()
 
-    async def _exchange(self, attempt: Attempt) -> Outcome:
+    async def _exchange(self, attempt: Attempt, limit: Limit) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at
         subscription = attempt.subscription
         if subscription.format is not None or subscription.template is not None:
@@ -105,9 +111,22 @@ class Sender:
             if isinstance(made, Outcome):
                 return replace(made, duration_s=max(self._clock() - now, 0.0))
             attempt.request = made
+            if subscription.format == "mail":
+                _wait_for_turn(attempt, made, limit)
             return await exchange(self._transport, attempt.request, now=now)
         headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
         attempt.request = build_request(
             self._url, headers, delivery.body, self._another_token, own=subscription.headers
         )
         return await exchange(self._transport, attempt.request, now=now)
+
+
+def _wait_for_turn(attempt: Attempt, request: Request, limit: Limit) -> None:
+    """Have the subscription's time begin with its turn: else others' mail would use it up."""
+
+    def begins() -> None:
+        limit.begin(attempt.subscription.timeout_s)
+        attempt.moved_at = trio.current_time()
+
+    request.begins = begins
+    limit.begin(TURN_S)

@@ -64,6 +64,9 @@ class MailTransport(httpx.AsyncBaseTransport):
         """
         request.waiting_for = f"turn at the {MAIL_SERVER} {self._smtp.place}"
         async with self._turn:
+            if request.begins is not None:
+                request.begins()
+                request.begins = None
             reply = await self._deliver(request)
         return Answer(ACCEPTED, [], reply.words.encode())
 

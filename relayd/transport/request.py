@@ -30,7 +30,7 @@ class Request:
     sent once more; without it, nothing limits that. `waiting_for` says what it waits for, as a noun,
     so that an attempt that runs into its deadline can say what was missing. `response` is the reader
     of the response once its head is complete: from then on, nothing that happens to the body is a
-    failure.
+    failure. `begins` is called, and gone, once its turn has come, where it has to wait for one.
     """
 
     url: httpx.URL = field(repr=False)
@@ -38,6 +38,7 @@ class Request:
     body: bytes = field(repr=False)
     another_token: AnotherToken | None = None
     waiting_for: str = "answer"
+    begins: Callable[[], None] | None = None
     response: AnswerReader | None = None
 
 

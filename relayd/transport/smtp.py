@@ -29,6 +29,7 @@ WORDS_CHARACTERS: Final = 200
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _LINE_START = re.compile(rb"^\.", re.MULTILINE)
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")  # RFC 3463
 _NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 _TRUST_IT: Final = (
@@ -107,6 +108,9 @@ class SmtpSession:
             self._expect(reply, 250, "to RCPT TO")
         self._expect(await self._command("DATA"), 354, "to DATA")
         self._check_quiet()
+        if not self._stream.is_quiet():
+            # What is read next must be the reply to the message.
+            raise self._failed("sent more than it was asked for, ahead of the message")
         await self._stream.send_all(_LINE_START.sub(b"..", message) + b".\r\n")
         reply = await self._reply("reply to the message")
         self._expect(reply, 250, "to the message")
@@ -145,13 +149,13 @@ class SmtpSession:
             login = _base64(b"\0".join((b"", user, password)))
             reply = await self._command(f"AUTH PLAIN {login}", "AUTH")
         elif "LOGIN" in schemes:
-            self._expect(await self._command("AUTH LOGIN", "AUTH"), 334, "to AUTH LOGIN")
-            self._expect(await self._command(_base64(user), "AUTH"), 334, "to the user")
+            self._expect_of_login(await self._command("AUTH LOGIN", "AUTH"), 334, "to AUTH LOGIN")
+            self._expect_of_login(await self._command(_base64(user), "AUTH"), 334, "to the user")
             reply = await self._command(_base64(password), "AUTH")
         else:
             offered = ", ".join(sorted(schemes)[:5]) or "none"
             raise self._failed(f"offers no login by PLAIN or LOGIN ({self._shown(offered)})")
-        self._expect(reply, 235, "to the login")
+        self._expect_of_login(reply, 235, "to the login")
 
     async def _command(self, command: str, shown: str | None = None) -> Reply:
         if not command.isascii() or "\r" in command or "\n" in command:
@@ -203,6 +207,13 @@ class SmtpSession:
             words = self._shown(reply.words)
             raise self._failed(f"answered {reply.code} {when}" + (f": {words}" if words else ""))
 
+    def _expect_of_login(self, reply: Reply, code: int, when: str) -> None:
+        # Without its words: a server may repeat the command, with the login in base64.
+        if reply.code != code:
+            status = _STATUS.match(reply.words)
+            more = "" if status is None else f" ({status[0]})"
+            raise self._failed(f"answered {reply.code} {when}{more}")
+
     def _shown(self, words: str) -> str:
         for text, instead in self._hidden:
             parts = re.split(re.escape(text), words, flags=re.IGNORECASE)
@@ -216,6 +227,7 @@ class SmtpSession:
 def own_name(local_address: str) -> str:
     """Return what this machine calls itself in EHLO: its full name, or an address in brackets."""
     name = socket.gethostname()
+    local_address, _, _ = local_address.partition("%")  # the zone, which no literal has
     if _NAME.fullmatch(name):
         return name
     return f"[IPv6:{local_address}]" if ":" in local_address else f"[{local_address}]"

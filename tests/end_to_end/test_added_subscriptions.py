@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from operating import Switch, asked, emit
 from processes import command, run_command, running, write_config
 from receivers import open_receiver
 
+from relayd.cli.command_error import CommandError
+from relayd.cli.offline_subscriptions import remove_offline
 from relayd.core.queue_files import CONTROL
 
 NOBODY = 65534
@@ -285,4 +288,28 @@ async def test_root_adds_as_the_owner_of_the_folder(tmp_path: Path) -> None:
     assert f"cannot write {tmp_path}/subs.d/books.yaml: Permission denied" in said.replace(
         "\n", " "
     )
+    assert files(config) == ["shop.yaml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as others")
+async def test_without_a_daemon_no_file_is_written_that_relayds_user_could_not_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "state").mkdir()
+    config = including(tmp_path, queue={"path": "state/queue.db"})
+    os.chown(tmp_path / "state", NOBODY, NOBODY)
+    said = await add(config, "shop", status=1)
+    assert "subs.d belongs to user root, and must belong to nobody" in said.replace("\n", " ")
+    assert "chown nobody" in said
+    assert files(config) == []
+
+
+async def test_a_file_that_was_changed_during_the_question_stays(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    await add(config, "shop")
+    file = tmp_path / "subs.d" / "shop.yaml"
+    removing = partial(remove_offline, config, "shop", file)
+    file.write_text("subscriptions: {}\n")
+    with pytest.raises(CommandError, match="shop"):
+        removing()
     assert files(config) == ["shop.yaml"]

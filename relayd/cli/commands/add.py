@@ -93,7 +93,15 @@ def add(
     answer, running = _add(config_path, name, _keys(**given))
     if not as_json:
         _print(answer, running=running)
-    tested = _test(config_path, name) if with_test else None
+    tested: Mapping[str, Any] | None = None
+    if with_test:
+        try:
+            tested = _test(config_path, name)
+        except (CommandError, ConfigError) as error:
+            if not as_json:
+                raise
+            # The document has the secret, which nothing prints again.
+            tested = {"succeeded": False, "detail": str(error)}
     if as_json:
         print_json(_document(answer, tested, running=running))
     elif tested is not None:

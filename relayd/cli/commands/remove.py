@@ -97,7 +97,7 @@ def _remove_offline(
     waiting = _waiting(queue, name)
     if waiting:
         confirm(_question(path, waiting), yes=yes)
-    remove_offline(path)
+    remove_offline(config_path, name, path)
     return {"file": str(path), "waiting": waiting, "changes": [], "warnings": []}
 
 

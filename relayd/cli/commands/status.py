@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -143,7 +143,8 @@ def _again_and_again(queue: QueueConfig, config_path: Path, *, as_json: bool) ->
 class _Look:
     """How everything stands at `now`. `absence` says why the daemon said nothing.
 
-    `due` counts what is due at each URL; `in_force` is the daemon's answer to that command.
+    `due` counts what is due at each URL; `in_force` is the daemon's answer to that command, and
+    `unknown` why there is none from a daemon that answers.
     """
 
     overview: Overview
@@ -153,11 +154,15 @@ class _Look:
     now: float
     in_force: Answer | None
     due: Mapping[str, int]
+    unknown: str | None
 
     def facts(self) -> Facts:
-        return facts_of(
+        facts = facts_of(
             self.overview, self.live, self.now, absence=self.absence, in_force=self.in_force
         )
+        if self.unknown is None:
+            return facts
+        return replace(facts, not_in_force="not known whether the configuration is in force")
 
     def document(self) -> object:
         return status_document(
@@ -187,6 +192,7 @@ def _look(
     """Look at the queue and the daemon; `quiet`: without a note on standard error."""
     live: Live | None = None
     in_force: Answer | None = None
+    unknown: str | None = None
     absence, why = Absence.NOT_RUNNING, None
     try:
         with connected(queue.control_path) as daemon:
@@ -215,4 +221,5 @@ def _look(
             now,
             in_force,
             reading.count_due(now=now),
+            unknown,
         )

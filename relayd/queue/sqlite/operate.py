@@ -36,7 +36,7 @@ _RETRY = f"""
 UPDATE deliveries SET state = state,
   release_seen = CASE state WHEN '{State.RETRYING}' THEN -:release ELSE release_seen END
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND due_at IS NOT NULL
-RETURNING subscription_id, state = '{State.RETRYING}'"""  # noqa: S608 - constants of our own
+RETURNING subscription_id, state = '{State.RETRYING}' AND behind IS NULL"""  # noqa: S608 - constants of our own
 
 _CANCEL = f"""
 UPDATE deliveries

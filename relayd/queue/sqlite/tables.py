@@ -288,6 +288,9 @@ _VERSION_4 = _VERSION_4_EVENTS + _VERSION_4_ORDER + _VERSION_4_NOTICES
 _VERSION_5 = """
 -- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
 ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
+-- Only such a subscription has an exhausted delivery with a key. One that is not declared now keeps them.
+UPDATE subscriptions SET keeps_place = 1 WHERE id IN
+  (SELECT subscription_id FROM deliveries WHERE state = 'exhausted' AND order_key IS NOT NULL);
 -- A rename may put a retry behind another one: then no release is for it.
 DROP INDEX deliveries_releasable;
 CREATE INDEX deliveries_releasable

@@ -344,3 +344,13 @@ async def test_a_queue_of_version_4_is_the_same_afterwards(tmp_path: Path) -> No
     assert {name: rows_of(path, f"SELECT * FROM {name}") for name in kept} == before
     assert rows_of(path, "PRAGMA user_version") == [(VERSION,)]
     assert rows_of(path, "SELECT DISTINCT keeps_place FROM subscriptions") == [(0,)]
+
+
+async def test_what_blocked_its_order_in_version_4_still_does(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    write_version(4, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE deliveries SET order_key = 'k' WHERE state = 'exhausted'")
+    await opened_once(path)
+    kept = rows_of(path, "SELECT name FROM subscriptions WHERE keeps_place = 1")
+    assert kept == [("books",)]

@@ -1,6 +1,7 @@
 """Mail over SMTP, with a real server and with servers that misbehave in every way known."""
 
 import ssl
+from base64 import b64encode
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,6 +19,7 @@ from relayd.core.smtp import Smtp, SmtpTls
 from relayd.core.token_bucket import Rate
 from relayd.transport.exchange import attempt
 from relayd.transport.request import Request
+from relayd.transport.smtp import own_name
 from relayd.transport.transports import EndpointTransport, Transports
 
 pytestmark = [
@@ -299,3 +301,37 @@ async def test_no_login_leaves_this_machine_without_tls(monkeypatch: pytest.Monk
         assert server.logins == 0
     assert outcome.failure is Failure.SMTP
     assert "no login is sent to it without TLS" in outcome.detail
+
+
+async def test_a_server_that_repeats_a_login_gives_nothing_of_it_away() -> None:
+    login = b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+
+    async def script(stream: trio.SocketStream) -> None:
+        for reply in (b"220 hi\r\n", b"250-hello\r\n250 AUTH PLAIN\r\n"):
+            await stream.send_all(reply)
+            await stream.receive_some()
+        await stream.send_all(f"535 5.7.8 what is AUTH PLAIN {login}?\r\n".encode())
+
+    async with scripted(script) as port:
+        outcome = await sent(smtp(port, password=PASSWORD))
+    assert outcome.detail.endswith("answered 535 to the login (5.7.8)")
+
+
+async def test_a_reply_ahead_of_the_message_is_not_the_reply_to_it() -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        for reply in OPEN:
+            await stream.send_all(reply)
+            await stream.receive_some()
+        await stream.send_all(b"354 go\r\n250 taken already\r\n")
+        await stream.receive_some()
+
+    async with scripted(script) as port:
+        outcome = await sent(smtp(port))
+    assert outcome.failure is Failure.SMTP
+    assert not outcome.succeeded
+
+
+def test_an_address_with_a_zone_is_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "no_name")
+    assert own_name("fe80::1%eth0") == "[IPv6:fe80::1]"
+    assert own_name("192.0.2.1") == "[192.0.2.1]"

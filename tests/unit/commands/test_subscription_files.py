@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import trio
 from processes import write_config
 
 from relayd.commands import subscription_files
@@ -32,8 +33,11 @@ class Daemon:
         self.answer: dict[str, object] = {"ok": True, "changes": [], "warnings": []}
         self.seen: list[list[str]] = []
         self.looks = self
+        self.config = load_config(config, environ={})
+        self.before: Callable[[], object] = str
+        """What happens before the reload that a command asked for."""
         self.commands = SubscriptionFileCommands(
-            lambda: load_config(config, environ={}),
+            lambda: self.config,
             cast("QueueWriter", SimpleNamespace(looks=self)),
             cast("ConfigLoader", self),
             self.reload,
@@ -51,7 +55,14 @@ class Daemon:
 
     async def reload(self) -> dict[str, object]:
         self.seen.append(self.names)
+        self.before()
+        if self.answer["ok"]:
+            self.apply()
         return dict(self.answer)
+
+    def apply(self) -> None:
+        """Bring what is on disk into force."""
+        self.config = load_config(self.path, environ={})
 
 
 @pytest.fixture
@@ -125,3 +136,54 @@ async def test_a_folder_that_others_may_write_in_is_refused_before_anything_is_w
     assert "could be replaced by everybody" in str(answer["problems"])
     assert daemon.seen == []
     assert daemon.names == []
+
+
+async def test_what_another_reload_brought_into_force_stays(daemon: Daemon) -> None:
+    daemon.answer = {"ok": False, "code": "failed", "problems": ["the queue is locked"]}
+    daemon.before = daemon.apply
+    answer = await daemon.commands.add(FORM)
+    assert (answer["ok"], answer["warnings"]) == (True, ["the queue is locked"])
+    assert str(answer["secret"]).startswith("whsec_")
+    assert daemon.names == ["shop.yaml"]
+    answer = await daemon.commands.remove({"subscription": "shop"})
+    assert (answer["ok"], answer["warnings"]) == (True, ["the queue is locked"])
+    assert daemon.names == []
+
+
+async def test_a_file_that_another_one_replaced_is_not_taken_back(daemon: Daemon) -> None:
+    daemon.answer = {"ok": False, "code": "failed", "problems": ["refused"]}
+    file = daemon.path.parent / "subs.d/shop.yaml"
+    daemon.before = lambda: file.write_text("# mine\n")
+    answer = await daemon.commands.add(FORM)
+    assert answer["problems"] == ["refused", f"{file} was changed meanwhile, and stays"]
+    assert file.read_text() == "# mine\n"
+
+
+async def test_what_is_not_included_any_more_is_refused(daemon: Daemon) -> None:
+    daemon.before = lambda: (
+        daemon.path.write_text(daemon.path.read_text().replace("subs.d/*.yaml", "others.d/*.yaml"))
+        and None
+    )
+    answer = await daemon.commands.add(FORM)
+    assert (answer["ok"], answer["code"]) == (False, "configuration")
+    assert "is not included any more" in str(answer["problems"])
+    assert daemon.names == []
+
+
+async def test_a_command_that_is_cancelled_leaves_things_as_they_were(daemon: Daemon) -> None:
+    await daemon.commands.add(FORM)
+    scopes: list[trio.CancelScope] = []
+
+    async def hangs() -> dict[str, object]:
+        scopes[-1].cancel()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    daemon.commands._reload = hangs
+    for command, name in ((daemon.commands.add, "other"), (daemon.commands.remove, "shop")):
+        form = {**FORM, "subscription": name} if name == "other" else {"subscription": name}
+        scopes.append(trio.CancelScope())
+        with scopes[-1]:
+            await command(form)
+        assert scopes[-1].cancelled_caught
+        assert daemon.names == ["shop.yaml"]

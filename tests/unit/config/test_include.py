@@ -13,6 +13,7 @@ from relayd.cli.check.files import file_notes
 from relayd.cli.options import complete_subscriptions
 from relayd.config import included
 from relayd.config.config import Config
+from relayd.config.included import IncludedReader
 from relayd.config.load import load_config
 from relayd.config.partial import read_partial_config, read_places
 from relayd.config.problem import ConfigError
@@ -301,3 +302,34 @@ def test_the_files_cross_to_the_daemon(folder: Path) -> None:
     assert [each.path for each in by_the_process.files] == [each.path for each in loaded.files]
     assert by_the_process.included == loaded.included
     assert by_the_process.subscriptions["one"] is loaded.subscriptions["one"]
+
+
+def test_what_is_judged_is_what_is_read_where_a_pattern_goes_up_behind_a_link(
+    folder: Path,
+) -> None:
+    base = folder.parent
+    (base / "x" / "y").mkdir(parents=True)
+    (base / "x" / "subs.d").mkdir()
+    write(base / "x" / "subs.d" / "other.yaml", subscription("other"))
+    (base / "lnk").symlink_to("x/y")
+    write(folder / "a.yaml", subscription("one"))
+    config = including(folder, "lnk/../subs.d/*.yaml")
+    loaded = load(config)
+    assert list(loaded.subscriptions) == ["one"]
+    assert set(loaded.included.values()) == {folder / "a.yaml"}
+
+
+@as_root
+def test_a_link_of_another_user_on_the_way_may_be_made_again(folder: Path) -> None:
+    sticky = folder.parent / "sticky"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    link = sticky / "link"
+    link.symlink_to(folder)
+    # Asked for directly: many kernels do not follow such a link at all (fs.protected_symlinks).
+    reader = IncludedReader(including(folder), 0)
+    assert reader.place_problem(link / "shop.yaml") is None
+    os.chown(link, NOBODY, -1, follow_symlinks=False)
+    problem = IncludedReader(including(folder), 0).place_problem(link / "shop.yaml")
+    assert problem is not None
+    assert "could be replaced by user nobody, to whom the link" in problem.message

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
+from relayd.config import included_file
+from relayd.config.included_file import (
+    locked_folder,
+    put_back,
+    read_whole,
+    remove,
+    set_aside,
+    write_new,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -106,3 +114,17 @@ def test_what_a_killed_process_left_goes_after_an_hour(tmp_path: Path) -> None:
 def test_a_missing_folder_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_new(tmp_path / "none" / "a.yaml", b"text")
+
+
+def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(included_file, "_TURN_S", 0.1)
+    with (
+        locked_folder(tmp_path),
+        pytest.raises(OSError, match="another program holds its lock"),
+        locked_folder(tmp_path),
+    ):
+        pass
+    with locked_folder(tmp_path):
+        pass
