@@ -130,7 +130,11 @@ async def assemble(
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
         web_file=web_file,
-        children=lambda: [*sources.children(), *loader.children()],
+        children=lambda: [
+            *sources.children(),
+            *loader.children(),
+            *dispatch.templates.children(),
+        ],
     )
 
 

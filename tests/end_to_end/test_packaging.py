@@ -21,6 +21,7 @@ from relayd.config.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
+EXTRAS = ("templates", "web")
 
 
 def script(name: str) -> ModuleType:
@@ -115,6 +116,15 @@ def test_the_package_takes_the_locked_versions_of_what_runs() -> None:
         timeout=60,
     ).stdout
     names = set(re.findall(r"^([a-z0-9-]+)==", printed, re.MULTILINE))
+    packed = subprocess.run(
+        [sys.executable, PACKAGING / "runtime_requirements.py", project, lock, *EXTRAS],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    packed_names = set(re.findall(r"^([a-z0-9-]+)==", packed, re.MULTILINE))
+    assert packed_names - names == {"jinja2", "markupsafe", "starlette", "uvicorn"}
     dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
     direct = {re.split(r"[^a-z0-9-]", each.lower())[0] for each in dependencies}
     assert names >= direct

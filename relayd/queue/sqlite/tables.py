@@ -285,7 +285,7 @@ CREATE TABLE notices (
 
 _VERSION_4 = _VERSION_4_EVENTS + _VERSION_4_ORDER + _VERSION_4_NOTICES
 
-_VERSION_5 = f"""
+_VERSION_5 = """
 -- 1 where an exhausted delivery keeps its place in its order, and blocks those behind it (on_exhausted: hold).
 ALTER TABLE subscriptions ADD COLUMN keeps_place INTEGER NOT NULL DEFAULT 0 CHECK (keeps_place IN (0, 1));
 -- Only such a subscription has an exhausted delivery with a key. One that is not declared now keeps them.
@@ -302,14 +302,17 @@ DROP INDEX deliveries_blocking;
 CREATE INDEX deliveries_exhausted ON deliveries (subscription_id, order_key, ended_at)
   WHERE state = 'exhausted';
 -- What only the latest one has, a JSON object.
-ALTER TABLE notices ADD COLUMN details TEXT NOT NULL DEFAULT '{{}}';
+ALTER TABLE notices ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
 -- The sources that were reported as unavailable, and not as recovered yet.
 CREATE TABLE source_outages (
   source TEXT PRIMARY KEY,
   since  REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
--- What the counters of /metrics are made of: nothing is ever taken off, whatever is removed. They begin
--- with this version.
+"""
+
+_VERSION_6_TOTALS = f"""
+-- What the counters of /metrics are made of: nothing is ever taken off, whatever is removed. In an older
+-- queue they begin with what it still holds. (Events of version 1 are added as they are moved.)
 CREATE TABLE attempt_totals (
   subscription_id INTEGER NOT NULL,
   state           TEXT NOT NULL,       -- what the attempts made of their deliveries
@@ -318,11 +321,27 @@ CREATE TABLE attempt_totals (
   seconds         REAL NOT NULL,       -- that they took together
   PRIMARY KEY (subscription_id, state, within_ms)
 ) STRICT, WITHOUT ROWID;
+INSERT INTO attempt_totals (subscription_id, state, within_ms, count, seconds)
+  SELECT d.subscription_id,
+    CASE WHEN a.failure IS NULL THEN 'delivered'
+         WHEN d.state = 'exhausted' AND a.number = d.attempts THEN 'exhausted' ELSE 'retrying' END,
+    CASE WHEN a.duration_s * 1000 <= 5 THEN 5 WHEN a.duration_s * 1000 <= 10 THEN 10
+         WHEN a.duration_s * 1000 <= 25 THEN 25 WHEN a.duration_s * 1000 <= 50 THEN 50
+         WHEN a.duration_s * 1000 <= 100 THEN 100 WHEN a.duration_s * 1000 <= 250 THEN 250
+         WHEN a.duration_s * 1000 <= 500 THEN 500 WHEN a.duration_s * 1000 <= 1000 THEN 1000
+         WHEN a.duration_s * 1000 <= 2500 THEN 2500 WHEN a.duration_s * 1000 <= 5000 THEN 5000
+         WHEN a.duration_s * 1000 <= 10000 THEN 10000 WHEN a.duration_s * 1000 <= 30000 THEN 30000
+         ELSE 0 END,
+    count(*), total(a.duration_s)
+  FROM attempts a JOIN deliveries d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;
 CREATE TABLE accepted_totals (
   source TEXT PRIMARY KEY,
   count  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+INSERT INTO accepted_totals (source, count) SELECT source, count(*) FROM events GROUP BY source;
 ALTER TABLE rejected_kept ADD COLUMN ever INTEGER NOT NULL DEFAULT 0;
+UPDATE rejected_kept SET ever = count + (SELECT coalesce(sum(r.count), 0) FROM rejected_removed r
+  WHERE r.source = rejected_kept.source);
 DROP TRIGGER rejected_added;
 CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
   INSERT OR IGNORE INTO rejected_kept (source, count, bytes) VALUES (NEW.source, 0, 0); UPDATE rejected_kept
@@ -330,7 +349,16 @@ CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
   WHERE source = NEW.source; END;
 """  # noqa: S608 - constants of our own
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+_VERSION_6 = _VERSION_6_TOTALS
+
+MIGRATIONS: tuple[str, ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+    _VERSION_5,
+    _VERSION_6,
+)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 
 VERSION = len(MIGRATIONS)
