@@ -141,3 +141,38 @@ class Totals:
     attempts: Mapping[str, AttemptTotals]
     accepted: Mapping[str, int]
     rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The attempts at one endpoint in one hour, which began at `since` (Unix seconds)."""
+
+    since: int
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """Failed attempts with one cause, for one subscription in one hour, which began at `since`.
+
+    `status` is that of the responses, where there were any. The last of them was made at `last_at` for the
+    delivery with the number `delivery`; `detail` says what happened.
+    """
+
+    since: int
+    subscription: str
+    failure: str
+    status: int | None
+    count: int
+    last_at: float
+    delivery: int
+    detail: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed attempts by hour and cause; not `complete` where some of that time were not looked at."""
+
+    counts: tuple[FailureCount, ...]
+    complete: bool

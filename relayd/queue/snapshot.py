@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from relayd.core.endpoint import Health
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.event_filter import EventFilter
-    from relayd.queue.overview_values import Overview, Totals
+    from relayd.queue.overview_values import Failures, Hour, Overview, Totals
     from relayd.queue.snapshot_values import (
         EventDetail,
         EventPage,
@@ -89,6 +89,12 @@ class Snapshot(Protocol):
 
     def totals(self) -> Totals:
         """Return what was ever attempted, accepted and rejected."""
+
+    def hours(self, *, now: float) -> Mapping[str, Sequence[Hour]]:
+        """Return the attempts of the last 24 to 25 hours, hour by hour, of each endpoint by URL."""
+
+    def failures(self, *, since: float) -> Failures:
+        """Count the failed attempts since a time in Unix seconds, by hour and cause: see `Failures`."""
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from relayd.core.endpoint import Health
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
-from relayd.queue.overview_values import Overview, Totals
+from relayd.queue.overview_values import Failures, Hour, Overview, Totals
 from relayd.queue.snapshot_values import (
     EventDetail,
     EventPage,
@@ -92,6 +92,18 @@ class SQLiteSnapshot:
         from relayd.queue.sqlite import totals  # noqa: PLC0415 - few commands need it
 
         return totals.read_totals(self._reading.db)
+
+    def hours(self, *, now: float) -> Mapping[str, Sequence[Hour]]:
+        """Return the attempts of the last 24 to 25 hours, hour by hour, of each endpoint by URL."""
+        from relayd.queue.sqlite import statistics  # noqa: PLC0415 - few commands need it
+
+        return statistics.read_hours(self._reading.db, now=now)
+
+    def failures(self, *, since: float) -> Failures:
+        """Count the failed attempts since a time in Unix seconds, by hour and cause."""
+        from relayd.queue.sqlite import failures  # noqa: PLC0415 - few commands need it
+
+        return failures.read_failures(self._reading, since=since)
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from relayd.core.delivery import AttemptRecord, State
 from relayd.core.response_times import NO_ANSWER, response_class
-from relayd.queue.overview_values import Tallies, Tally
+from relayd.queue.overview_values import Hour, Tallies, Tally
 
 _SHORT_S = 300
 _LONG_S = 3600
@@ -25,6 +25,10 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count"""
 _SUM = """
 SELECT url, state, response, sum(count) FROM attempt_counts
 WHERE span_s = ? AND since > ? AND since <= ? GROUP BY url, state, response"""
+
+_HOURS = """
+SELECT url, since, total(CASE WHEN state = ? THEN count END), total(CASE WHEN state <> ? THEN count END)
+FROM attempt_counts WHERE span_s = ? AND since > ? AND since <= ? GROUP BY url, since ORDER BY since"""
 
 
 def count(db: sqlite3.Connection, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
@@ -61,6 +65,15 @@ def read_tallies(db: sqlite3.Connection, *, now: float) -> dict[str, Tallies]:
     hours = _read(db, _SHORT_S, now - _HOUR_S - _SHORT_S, now)
     days = _read(db, _LONG_S, now - _DAY_S - _LONG_S, now)
     return {url: Tallies(hours.get(url, Tally()), days.get(url, Tally())) for url in hours | days}
+
+
+def read_hours(db: sqlite3.Connection, *, now: float) -> dict[str, list[Hour]]:
+    """Return the last 24 to 25 hours of each endpoint by URL, oldest first: those with attempts."""
+    found: dict[str, list[Hour]] = {}
+    asked = (State.DELIVERED, State.DELIVERED, _LONG_S, now - _DAY_S - _LONG_S, now)
+    for url, since, delivered, failed in db.execute(_HOURS, asked):
+        found.setdefault(url, []).append(Hour(since, int(delivered), int(failed)))
+    return found
 
 
 def _read(db: sqlite3.Connection, span_s: int, since: float, until: float) -> dict[str, Tally]:
