@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from relayd.core.same_site import is_own_host, is_own_origin
 from relayd.core.web_access import Holder, Role
 from relayd.views.web_document import WebDocument
 from relayd.web.in_force import InForce
@@ -16,7 +17,10 @@ def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None."""
     access = in_force_of(request).access
     if access.open and not request.app.state.is_public:
-        return _EVERYBODY
+        # Another site's page can send requests here too, from a browser on this machine.
+        own = is_own_host(request.headers.get("host", ""), access)
+        safe = request.method in {"GET", "HEAD"} or is_own_origin(request.headers, access)
+        return _EVERYBODY if own and safe else None
     given = request.headers.get("authorization", "")
     if not given.lower().startswith(_BEARER):
         return None

@@ -1,0 +1,122 @@
+"""Who looks at the dashboard, and what may be done with a form of it."""
+
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relayd.core.same_site import client_address, is_own_host, is_own_origin, limited_as
+from relayd.core.web_access import Role, WebAccess
+from relayd.web.access import holder_of, in_force_of
+from relayd.web.dashboard.sessions import Sessions
+from relayd.web.problem import ProblemError
+
+COOKIE: Final = "relayd"
+SECURE_COOKIE: Final = "__Host-relayd"
+_LOOKS: Final = frozenset({Role.EVERYTHING, Role.READ})
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks for a page. `form_key` is what a form must bring back; `logged_in` by a cookie."""
+
+    role: Role
+    form_key: str = field(repr=False)
+    logged_in: bool
+
+    @property
+    def may_act(self) -> bool:
+        """Whether the visitor may change something."""
+        return self.role is Role.EVERYTHING
+
+
+class Visitors:
+    """Knows visitors by their cookies, or by the token that a program sends."""
+
+    def __init__(self) -> None:
+        self.sessions = Sessions()
+        self._form_key = secrets.token_urlsafe(32)
+
+    def who(self, request: Request) -> Visitor | None:
+        """Return who asks, if they may look; None for all others."""
+        access = in_force_of(request).access
+        session = self.sessions.find(cookie_of(request))
+        if session is not None:
+            holder = access.tokens.get(session.token)
+            if holder is not None and holder.role in _LOOKS:
+                return Visitor(holder.role, session.form_key, logged_in=True)
+        holder = holder_of(request)
+        if holder is not None and holder.role in _LOOKS:
+            return Visitor(holder.role, self._form_key, logged_in=False)
+        return None
+
+
+def check_site(request: Request) -> None:
+    """Raise `ProblemError` where another site's page may have made this request."""
+    access = in_force_of(request).access
+    host = request.headers.get("host", "")
+    if not is_own_host(host, access):
+        raise ProblemError(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "wrong_host",
+            "relayd is not known by this name; use its address, or set http.base_url to what"
+            " people open",
+        )
+    if request.method not in {"GET", "HEAD"} and not is_own_origin(request.headers, access):
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN, "wrong_origin", "this came from another site's page"
+        )
+
+
+def check_form(visitor: Visitor, given: object, *, acts: bool = True) -> None:
+    """Raise `ProblemError` where a form is not one of this visitor's, or they may not do what it does."""
+    if not isinstance(given, str) or not hmac.compare_digest(
+        given.encode(), visitor.form_key.encode()
+    ):
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN, "wrong_form", "this form is too old; open its page again"
+        )
+    if acts and not visitor.may_act:
+        raise ProblemError(HTTPStatus.FORBIDDEN, "read_only", "this token may only look")
+
+
+def address_of(request: Request) -> str:
+    """Return as what this client's logins are limited."""
+    access = in_force_of(request).access
+    peer = None if request.client is None else request.client.host
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return limited_as(client_address(peer or None, forwarded, access.trusted_proxies))
+
+
+def cookie_of(request: Request) -> str:
+    """Return what this browser's cookie has, or nothing."""
+    return request.cookies.get(cookie_name(request), "")
+
+
+def cookie_name(request: Request) -> str:
+    """Return the cookie's name: over HTTPS one that only this host can set."""
+    return SECURE_COOKIE if _is_secure(request, in_force_of(request).access) else COOKIE
+
+
+def set_cookie(request: Request, response: Response, value: str) -> None:
+    """Give the browser its cookie, or take it away where `value` is empty."""
+    name = cookie_name(request)
+    response.set_cookie(
+        name,
+        value,
+        max_age=None if value else 0,
+        path="/",
+        secure=name == SECURE_COOKIE,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _is_secure(request: Request, access: WebAccess) -> bool:
+    """Return whether the browser came to `base_url`, and that is https."""
+    host = request.headers.get("host", "").lower()
+    return access.base_url is not None and access.base_url.lower().rstrip("/") == f"https://{host}"
