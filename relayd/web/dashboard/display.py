@@ -79,7 +79,7 @@ def body(text: str) -> str:
 def moment(value: float | None) -> Markup:
     """Return a time as how long ago it was, or is to come; the whole of it on demand."""
     if value is None:
-        return Markup("–")
+        return Markup("\u2013")
     away = value - time.time()
     words = f"in {about(away)}" if away >= 1 else "now" if away > -1 else f"{about(-away)} ago"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
@@ -90,7 +90,7 @@ def moment(value: float | None) -> Markup:
 def milliseconds(value: float | None) -> str:
     """Return `85 ms` or `1.2 s`."""
     if value is None:
-        return "–"
+        return "\u2013"
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
