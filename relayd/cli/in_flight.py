@@ -1,6 +1,6 @@
 """Asks the running daemon which deliveries are in flight; by itself, so that `pause` loads no queue."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from relayd.config.sections import QueueConfig
@@ -8,7 +8,7 @@ from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
-from relayd.views.deliveries import InFlight
+from relayd.views.deliveries import InFlight, in_flight_places
 
 _ROWS: Final = 500
 """The daemon answers for so many at once."""
@@ -32,10 +32,7 @@ def read_in_flight(
         with connected(queue.control_path) as daemon:
             for start in range(0, len(seqs), _ROWS):
                 request = {"command": "in_flight", "deliveries": seqs[start : start + _ROWS]}
-                answer = daemon.ask(request, timeout_s=_TIMEOUT_S)
-                places: Mapping[str, Mapping[str, object]] = answer["in_flight"]
-                for seq, place in places.items():
-                    found[int(seq)] = InFlight(str(place["endpoint"]), left=bool(place["left"]))
+                found |= in_flight_places(daemon.ask(request, timeout_s=_TIMEOUT_S))
     except NoDaemonError as error:
         return found if error.absence is Absence.NOT_RUNNING else None
     except (TimeoutError, RefusedByDaemonError):  # an older relayd does not know the command

@@ -6,6 +6,7 @@ with `_unix` in Unix seconds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from relayd.core.advice import next_step
 from relayd.core.delivery import State
@@ -31,6 +32,15 @@ class InFlight:
         if self.left:
             words += ", a URL that its subscription has left"
         return words
+
+
+def in_flight_places(answer: Mapping[str, Any]) -> dict[int, InFlight]:
+    """Return what the daemon's answer to `in_flight` says, by the deliveries' numbers."""
+    places: Mapping[str, Mapping[str, object]] = answer["in_flight"]
+    return {
+        int(seq): InFlight(str(place["endpoint"]), left=bool(place["left"]))
+        for seq, place in places.items()
+    }
 
 
 def page_document(page: Page, in_flight: Mapping[int, InFlight] | None = None) -> dict[str, object]:

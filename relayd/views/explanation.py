@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from relayd.config.partial import PartialConfig
 from relayd.core.conditions import shown
 from relayd.core.delivery import State
 from relayd.core.endpoint import Endpoint, Health
 from relayd.core.hold import Hold
 from relayd.core.js_json import Parsed, parse_json
-from relayd.core.matching import Matcher
+from relayd.core.matching import Matcher, Selection
 from relayd.queue.snapshot_values import (
     Attempt,
     DeliveryDetail,
@@ -53,6 +53,30 @@ class Explanation:
     next_step: str | None = None
 
 
+class Wants(Protocol):
+    """What a subscription wants, and whether it takes new events."""
+
+    @property
+    def selection(self) -> Selection:
+        """Which events."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it takes new ones."""
+
+
+class Wanting(Protocol):
+    """The configuration, as far as it says who wants what: see `PartialConfig`."""
+
+    @property
+    def subscriptions(self) -> Mapping[str, Wants]:
+        """What each subscription wants, in the configuration's order."""
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """The subscriptions of which that has a fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What bears on deliveries that wait.
@@ -72,9 +96,13 @@ class Circumstances:
     holds: Mapping[str, Hold | None] = field(default_factory=dict)
     to_reload: bool = False
 
+    def with_in_flight(self, in_flight: Mapping[int, InFlight] | None) -> "Circumstances":
+        """Return these with what is being attempted."""
+        return replace(self, in_flight=in_flight)
+
 
 def explain_event(
-    event: EventDetail, config: PartialConfig | None, circumstances: Circumstances
+    event: EventDetail, config: Wanting | None, circumstances: Circumstances
 ) -> Iterator[Explanation]:
     """Yield what became of the event at each subscription, in the configuration's order.
 
@@ -94,7 +122,7 @@ def explain_event(
 
 
 def _verdicts(
-    event: EventDetail, config: PartialConfig, circumstances: Circumstances
+    event: EventDetail, config: Wanting, circumstances: Circumstances
 ) -> dict[str, Explanation]:
     parsed = None if event.body is None else parse_json(event.body.decode())
     if not isinstance(parsed, Parsed) or not isinstance(parsed.value, dict):

@@ -1,5 +1,7 @@
 """The web process's application: every path that it serves, and who reaches it."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,13 +16,20 @@ from relayd.web.problem import ProblemError
 
 
 def make_app(
-    in_force: InForce, health: Health, metrics: Metrics, intake: IntakeLink, *, public: bool
+    in_force: InForce,
+    health: Health,
+    metrics: Metrics,
+    intake: IntakeLink,
+    *,
+    public: bool,
+    dashboard: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
     routes = [Route("/v1/events", EventsIn(intake).post, methods=["POST"])]
     if not public:
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
         routes.append(Route("/metrics", metrics.answer))
+        routes += dashboard
     app = Starlette(routes=routes, exception_handlers={ProblemError: _answer_problem})
     app.state.in_force = in_force
     app.state.is_public = public

@@ -9,6 +9,7 @@ from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
 from relayd.web.app import make_app
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.dashboard.routes import dashboard_routes
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
@@ -34,7 +35,17 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     health, metrics = Health(daemon), Metrics(daemon, reader)
     intake = IntakeLink(queue.intake_path)
     served = [
-        (make_app(in_force, health, metrics, intake, public=False), open_socket(access.listen))
+        (
+            make_app(
+                in_force,
+                health,
+                metrics,
+                intake,
+                public=False,
+                dashboard=dashboard_routes(daemon, reader),
+            ),
+            open_socket(access.listen),
+        )
     ]
     if access.public is not None:
         public = make_app(in_force, health, metrics, intake, public=True)

@@ -44,7 +44,13 @@ def spark(hours: Sequence[Hour], now: float) -> Spark:
         no = _height(hour.failed, most)
         ok = min(_height(hour.delivered, most), _HEIGHT - no)
         columns.append(
-            Column(index * _STEP, round(ok, 1), round(_HEIGHT - ok, 1), round(no, 1), round(_HEIGHT - ok - no, 1))
+            Column(
+                index * _STEP,
+                round(ok, 1),
+                round(_HEIGHT - ok, 1),
+                round(no, 1),
+                round(_HEIGHT - ok - no, 1),
+            )
         )
     delivered = sum(each.delivered for each in by_hour.values())
     failed = sum(each.failed for each in by_hour.values())

@@ -99,7 +99,9 @@ def _rows(
                 "exhausted": each["exhausted"],
                 "p50": day["p50_ms"],
                 "p95": day["p95_ms"],
-                "waits": _waits(document, each, None if standing.hold is None else HOLD_STATES[standing.hold]),
+                "waits": _waits(
+                    document, each, None if standing.hold is None else HOLD_STATES[standing.hold]
+                ),
                 "next_at": each["next_attempt_at_unix"] if each["waiting"] else None,
                 "tokens": None if document["tokens"] is None else int(document["tokens"]),
                 "burst": document["burst"],

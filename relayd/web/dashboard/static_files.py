@@ -32,5 +32,7 @@ class StaticFiles:
             raise HTTPException(404)
         content, kind = found
         # Its address changes with it: see `assets` in `Site`.
-        kept = "public, max-age=31536000, immutable" if request.query_params.get("v") else "max-age=60"
+        kept = (
+            "public, max-age=31536000, immutable" if request.query_params.get("v") else "max-age=60"
+        )
         return safe(Response(content, headers={"Content-Type": kind, "Cache-Control": kept}))

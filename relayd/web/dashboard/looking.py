@@ -1,0 +1,90 @@
+"""Looks up an event or a delivery with all that bears on it, as `explain` does."""
+
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+
+from relayd.control import NoDaemonError, RefusedByDaemonError
+from relayd.core.absence import Absence
+from relayd.core.delivery import State
+from relayd.queue.snapshot import Snapshot
+from relayd.queue.snapshot_values import EventDetail, ListedDelivery
+from relayd.views.deliveries import InFlight, in_flight_places
+from relayd.views.explanation import Circumstances
+from relayd.views.in_force import not_in_force
+from relayd.web.access import in_force_of
+from relayd.web.dashboard.display import short
+from relayd.web.dashboard.site import TIMEOUT_S, Site, Standing
+from relayd.web.dashboard.wanted import endpoints_of
+from relayd.web.problem import ProblemError
+
+_WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
+
+
+class Looking:
+    """Looks into the queue and asks the daemon, for a page about one thing."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def in_flight(
+        self, standing: Standing, deliveries: Iterable[ListedDelivery]
+    ) -> dict[int, InFlight] | None:
+        """Return what is in flight of a page's deliveries; None where nobody says."""
+        if standing.live is None:
+            return {} if standing.absence is Absence.NOT_RUNNING else None
+        seqs = [each.seq for each in deliveries if each.state in _WAITING]
+        if not seqs:
+            return {}
+        request = {"command": "in_flight", "deliveries": seqs}
+        try:
+            return in_flight_places(await self._site.daemon.ask(request, timeout_s=TIMEOUT_S))
+        except (NoDaemonError, RefusedByDaemonError, TimeoutError):
+            return None
+
+    async def event(
+        self, request: Request, standing: Standing, identifier: str, market: str | None
+    ) -> tuple[EventDetail, Circumstances]:
+        """Return an event, or the event of a delivery, and what bears on it.
+
+        Raises `ProblemError` where there is none, and `SeveralMarketsError`.
+        """
+        now = time.time()
+        settings = in_force_of(request)
+
+        def look(snapshot: Snapshot) -> tuple[EventDetail, Circumstances] | None:
+            event = snapshot.find(identifier, market)
+            if event is None:
+                return None
+            urls = {name: each.url for name, each in snapshot.subscriptions.items()}
+            return event, Circumstances(
+                running=standing.live is not None or standing.absence is not Absence.NOT_RUNNING,
+                health=snapshot.health(),
+                due=snapshot.count_due(now=now),
+                urls=urls,
+                endpoints=endpoints_of(settings, urls),
+                in_flight=None,
+                now=now,
+                holds={name: each.hold for name, each in snapshot.subscriptions.items()},
+                to_reload=not_in_force(standing.in_force) is not None,
+            )
+
+        found = await self._site.look(look)
+        if found is None:
+            raise self.missing(identifier)
+        event, circumstances = found
+        deliveries = [each.delivery for each in event.deliveries]
+        in_flight = await self.in_flight(standing, deliveries)
+        return event, circumstances.with_in_flight(in_flight)
+
+    def missing(self, identifier: str) -> ProblemError:
+        """Return that nothing has this id."""
+        return ProblemError(
+            HTTPStatus.NOT_FOUND,
+            "not_found",
+            f"Nothing in the queue has the id {short(identifier)}. What is old has been removed by"
+            " the retention.",
+        )
