@@ -31,7 +31,7 @@ class DeliveryPages:
 
     async def list(self, request: Request, visitor: Visitor) -> Response:
         """List deliveries, newest first."""
-        asked = filters.read(request.query_params)
+        asked, wrong = filters.read(request.query_params)
         standing = await self._site.standing()
 
         def look(snapshot: Snapshot) -> tuple[Page, Any, Any]:
@@ -50,7 +50,7 @@ class DeliveryPages:
             {
                 "here": "/deliveries",
                 "asked": asked,
-                "problems": problems,
+                "problems": [*wrong, *problems],
                 "names": names,
                 "states": list(map(str, State)),
                 "types": in_force_of(request).settings["event_types"],

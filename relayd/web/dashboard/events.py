@@ -30,7 +30,7 @@ class EventPages:
 
     async def list(self, request: Request, visitor: Visitor) -> Response:
         """List accepted events, newest first."""
-        asked = filters.read(request.query_params)
+        asked, wrong = filters.read(request.query_params)
         standing = await self._site.standing()
 
         def look(snapshot: Snapshot) -> tuple[EventPage, Any]:
@@ -46,7 +46,7 @@ class EventPages:
             {
                 "here": "/events",
                 "asked": asked,
-                "problems": problems,
+                "problems": [*wrong, *problems],
                 "became": list(map(became_of, page.events)),
                 "types": in_force_of(request).settings["event_types"],
                 **event_page_document(page),

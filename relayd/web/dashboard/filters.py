@@ -1,8 +1,10 @@
 """What of a list is asked for: a query's fields, read as the commands read their options."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
@@ -15,13 +17,16 @@ from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import SeveralMarketsError
 
-LIMIT = 50
+LIMIT: Final = 50
 """Rows of a page."""
+
+MOST: Final = 256
+"""Characters of a field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The fields as they were given, and `problems` with them; a field with one lets all through."""
+    """The fields as they were given; a bad one is empty, and lets all through."""
 
     subscription: str = ""
     state: str = ""
@@ -32,7 +37,6 @@ class Asked:
     market: str = ""
     unmatched: str = ""
     before: str = ""
-    problems: tuple[str, ...] = ()
 
     @property
     def any(self) -> bool:
@@ -53,7 +57,7 @@ class Asked:
 
     def deliveries(self, snapshot: Snapshot) -> tuple[DeliveryFilter | None, Sequence[str]]:
         """Return which deliveries are meant, None where there can be none, and what is wrong."""
-        problems = list(self.problems)
+        problems: list[str] = []
         if self.subscription and self.subscription not in snapshot.subscriptions:
             problems.append("There is no such subscription.")
             return None, problems
@@ -73,7 +77,7 @@ class Asked:
 
     def events(self, snapshot: Snapshot) -> tuple[EventFilter, Sequence[str]]:
         """Return which events are meant, and what is wrong."""
-        problems = list(self.problems)
+        problems: list[str] = []
         before = None
         if self.before:
             identifier, _, market = self.before.partition("@")
@@ -95,37 +99,22 @@ class Asked:
         return wanted, problems
 
 
-def read(query: QueryParams) -> Asked:
-    """Read a query's fields. What cannot be is left out, and said."""
-    given = Asked(
-        **{
-            name: query.get(name, "").strip()[:256]
-            for name in (
-                "subscription",
-                "state",
-                "type",
-                "object",
-                "since",
-                "until",
-                "market",
-                "unmatched",
-                "before",
-            )
-        }
-    )
+def read(query: QueryParams) -> tuple[Asked, list[str]]:
+    """Read a query's fields; return them, and what is wrong with those that were left out."""
+    fields = [each.name for each in dataclasses.fields(Asked)]
+    texts = {name: query.get(name, "").strip()[:MOST] for name in fields}
     problems = []
-    if given.type and not is_pattern(given.type):
+    if texts["type"] and not is_pattern(texts["type"]):
         problems.append("The type is not a pattern: give order.created, order.* or *.")
-        given = replace(given, type="")
-    if given.state and given.state not in set(State):
+        texts["type"] = ""
+    if texts["state"] and texts["state"] not in set(State):
         problems.append("There is no such state.")
-        given = replace(given, state="")
+        texts["state"] = ""
     for name in ("since", "until"):
-        text = getattr(given, name)
-        if text and _moment(text) is None:
+        if texts[name] and _moment(texts[name]) is None:
             problems.append(f"“{name}” is not a time: give {MOMENT_FORMS}.")
-            given = replace(given, **{name: ""})
-    return replace(given, problems=tuple(problems))
+            texts[name] = ""
+    return Asked(**texts), problems
 
 
 def _moment(text: str) -> float | None:
