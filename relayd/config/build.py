@@ -102,6 +102,9 @@ def build_config(
         smtp=smtp,
         include=tuple(directory / pattern for pattern in file.include),
         included=MappingProxyType(findings.included),
+        lines=MappingProxyType(
+            {name: findings.line_of(("subscriptions", name)) for name in builder.subscriptions}
+        ),
     )
 
 

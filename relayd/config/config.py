@@ -24,7 +24,7 @@ class Config:
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
     whatever file they came from. `files` are all that were read for it, the file itself first; `include`
     has the patterns of the files that it includes, `included` the path of the one that a subscription
-    is in.
+    is in, `lines` the line where it begins.
     """
 
     path: Path = field(compare=False)
@@ -45,5 +45,8 @@ class Config:
     files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)
     include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     included: Mapping[str, Path] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )
+    lines: Mapping[str, int] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

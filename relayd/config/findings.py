@@ -104,6 +104,10 @@ class Findings:
         place = self._root.place_of_key(path)
         return f"{self._file_of(path)}:{place.line}:{place.column}"
 
+    def line_of(self, path: KeyPath) -> int:
+        """Return the line of a key in its file."""
+        return self._root.place_of_key(path).line
+
     def place_words(self, path: KeyPath) -> str:
         """Return `subscriptions.shop, line 12`, to name another place in a message.
 

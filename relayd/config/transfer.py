@@ -78,6 +78,7 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "warnings": config.warnings,
         "include": config.include,
         "included": dict(config.included),
+        "lines": dict(config.lines),
     }
     ahead: dict[int, int] = {}
     """What has gone ahead: its `id`, as `config` keeps it alive, and its number."""

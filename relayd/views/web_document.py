@@ -37,6 +37,8 @@ def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
     for each in config.subscriptions.values():
         document = subscription_document(each, config.endpoints)
         document["url"] = endpoint_name(each.url)
+        document["file"] = str(config.included.get(each.name, config.path))
+        document["line"] = config.lines.get(each.name)
         written.append(json.dumps(document))
         yield
     # By hand around the subscriptions: each is a part, and all of them at once take long.

@@ -4,11 +4,13 @@ from starlette.routing import Route
 
 from relayd.queue.snapshot import QueueReader
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.dashboard.configuration import ConfigurationPage
 from relayd.web.dashboard.deliveries import DeliveryPages
 from relayd.web.dashboard.events import EventPages
 from relayd.web.dashboard.login import Login
 from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.overview import OverviewPage
+from relayd.web.dashboard.problems import ProblemsPage
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.static_files import StaticFiles
 
@@ -27,6 +29,8 @@ def dashboard_routes(daemon: DaemonLink, queue: QueueReader) -> list[Route]:
         Route("/events/{id}", site.page(events.show)),
         Route("/events/{id}/body", site.page(events.body)),
         Route("/find", site.page(events.find)),
+        Route("/problems", site.page(ProblemsPage(site).show)),
+        Route("/configuration", site.page(ConfigurationPage(site).show)),
         Route("/login", login.show),
         Route("/login", login.enter, methods=["POST"]),
         Route("/logout", site.page(login.leave), methods=["POST"]),
