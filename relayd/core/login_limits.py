@@ -8,8 +8,8 @@ from typing import Final
 
 from relayd.core.token_bucket import Rate, TokenBucket
 
-FOR_ONE: Final = Rate(20, 60.0)
-FOR_ALL: Final = Rate(200, 60.0)
+FOR_ONE: Final = Rate(50, 600.0)
+FOR_ALL: Final = Rate(3_000, 600.0)
 MOST_ADDRESSES: Final = 1_000
 """So many are remembered. Whoever has more is bound by what all may."""
 

@@ -48,11 +48,15 @@ async def serving(
         folder,
         spools=None,
         http={
-            "listen": f"127.0.0.1:{port}",
-            "token": TOKEN,
-            "read_token": READ,
-            "producers": {"shop": {"token": SHOP, "market_id": "market_9"}},
-            **http,
+            key: value
+            for key, value in {
+                "listen": f"127.0.0.1:{port}",
+                "token": TOKEN,
+                "read_token": READ,
+                "producers": {"shop": {"token": SHOP, "market_id": "market_9"}},
+                **http,
+            }.items()
+            if value is not None
         },
         subscriptions={
             "books": {"url": url, "events": "*", "secret": "a-secret-of-books-0123456789"},
@@ -159,8 +163,8 @@ async def test_without_a_token_other_sites_still_do_nothing(tmp_path: Path) -> N
 
 async def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     async with serving(tmp_path) as site:
-        found = [(await site.log_in(f"guess {number}")).status_code for number in range(4)]
-        assert found == [403, 403, 429, 429]
+        found = [(await site.log_in(f"guess {number}")).status_code for number in range(6)]
+        assert found == [403] * 5 + [429]
         limited = await site.log_in(TOKEN)
         assert limited.status_code == 429
         assert int(limited.headers["retry-after"]) > 0
@@ -199,7 +203,8 @@ async def test_a_hostile_event_is_only_text(tmp_path: Path) -> None:
             found = await site.page(path)
             assert found.status_code == 200, path
             assert "<script>alert" not in found.text, path
-            assert "\u202e" not in found.text, path
+            # A field has what was asked for, as it was given.
+            assert "\u202e" not in re.sub(r'value="[^"]*"', "", found.text), path
             assert len(found.text) < 200_000, path
         assert "&lt;script&gt;alert(1)" in (await site.page(match[1])).text
         raw = await site.page(f"/events/{event}/body")
@@ -280,6 +285,8 @@ async def test_a_queue_that_cannot_be_read_is_said(tmp_path: Path, path: str) ->
             return
         site.relayd.process.kill()
         await site.relayd.wait()
+        for side in ("-wal", "-shm"):
+            (tmp_path / f"queue.db{side}").unlink(missing_ok=True)
         for each in tmp_path.rglob("queue.db"):
             each.write_bytes(b"not a queue" * 100)
         found = await site.page(path)

@@ -8,9 +8,9 @@ def test_who_fails_must_wait_and_nobody_else() -> None:
     for _ in range(FOR_ONE.burst):
         assert limits.wait_s("1.2.3.4", 100.0) == 0
         limits.failed("1.2.3.4", 100.0)
-    assert 1 < limits.wait_s("1.2.3.4", 100.0) < 10
+    assert 10 < limits.wait_s("1.2.3.4", 100.0) < 20
     assert limits.wait_s("1.2.3.5", 100.0) == 0
-    assert limits.wait_s("1.2.3.4", 110.0) == 0
+    assert limits.wait_s("1.2.3.4", 120.0) == 0
 
 
 def test_a_success_forgets_the_failures_before_it() -> None:
