@@ -37,7 +37,8 @@ class HeaderBuilder:
         """Return the defaults' headers and the subscription's own, which win, as they are sent."""
         own = self._read(section.headers, (*path, "headers"))
         merged = {**self._defaults, **own}
-        if section.format is not None and "content-type" not in own:
+        formed = section.format is not None or section.template is not None
+        if formed and "content-type" not in own:
             merged.pop("content-type", None)  # the defaults' is about events
         if isinstance(signature, HeaderSignature) and signature.header.lower() in merged:
             name, _ = merged[signature.header.lower()]

@@ -11,7 +11,8 @@ from relayd.config.build_smtp import check_mail, normal_mailto
 from relayd.config.exposure import Producers
 from relayd.config.findings import Findings
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
-from relayd.config.secrets import mistakes
+from relayd.config.reading import absolute
+from relayd.config.secrets import NoSecret, mistakes
 from relayd.config.subscription_models import (
     DEFAULT_RETRY,
     DEFAULT_SIGNATURE,
@@ -21,6 +22,7 @@ from relayd.config.subscription_models import (
     SignatureSection,
     SubscriptionSection,
 )
+from relayd.config.template_files import TemplateReader
 from relayd.config.urls import BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration
 from relayd.core.addresses import Network
@@ -33,6 +35,7 @@ from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
 from relayd.core.smtp import MAILTO, Smtp, is_mailto
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
+from relayd.core.template import Template
 
 _LONGEST_TYPE: Final = 128
 
@@ -61,6 +64,8 @@ class SubscriptionBuilder:
         self._smtp = smtp
         self.subscriptions: dict[str, Subscription] = {}
         self._defaults = defaults
+        self._directory = directory
+        self._templates = TemplateReader(producers)
         self._allowed = allowed
         self._endpoints = EndpointBuilder(
             defaults=defaults,
@@ -127,6 +132,7 @@ class SubscriptionBuilder:
             url_source=url_source,
             format="mail" if mail else section.format,
             mail_from="" if self._smtp is None or not mail else self._smtp.sender,
+            template=None if mail else self._template(section, path),
         )
         self._endpoints.add(name, section, url)
 
@@ -240,6 +246,20 @@ class SubscriptionBuilder:
             self._findings.error((*path, "order_by"), problem)
             return None
         return order_by(section.order_by, hold=section.on_exhausted == "hold")
+
+    def _template(self, section: SubscriptionSection, path: KeyPath) -> Template | None:
+        place: KeyPath = (*path, "template")
+        if section.template is None or self._findings.is_doubtful(place):
+            return None
+        if section.format is not None:
+            self._findings.error(
+                place, "and `format` cannot both say what is sent", "remove one", at_key=True
+            )
+        read = self._templates.read(absolute(self._directory / section.template))
+        if isinstance(read, NoSecret):
+            self._findings.error(place, read.message, read.hint)
+            return None
+        return read
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

@@ -25,6 +25,7 @@ from relayd.delivery.in_flight import InFlight
 from relayd.delivery.observer import Observer
 from relayd.delivery.recorder import Recorder
 from relayd.delivery.standing import Pulse, Standing
+from relayd.delivery.template_process import TemplateProcess
 from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
 from relayd.queue.delivery_queue import DeliveryQueue
 
@@ -52,6 +53,7 @@ class EndpointTask:
         limits: TimeLimits,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        templates: TemplateProcess | None = None,
     ) -> None:
         self._queue = queue
         self._in_flight = in_flight
@@ -80,6 +82,7 @@ class EndpointTask:
             another_token=lambda: self.endpoint_health.another_token(lambda: self._retired),
             observer=observer,
             clock=clock,
+            templates=TemplateProcess() if templates is None else templates,
         )
 
     async def run(self) -> None:
