@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.metrics import Metrics
+from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
 
 
@@ -30,7 +32,12 @@ def make_app(
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
         routes.append(Route("/metrics", metrics.answer))
         routes += dashboard
-    app = Starlette(routes=routes, exception_handlers={ProblemError: _answer_problem})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={ProblemError: _answer_problem},
+        # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
+        middleware=[] if public else [Middleware(OwnHost)],
+    )
     app.state.in_force = in_force
     app.state.is_public = public
     return app

@@ -157,7 +157,7 @@ async def test_without_a_token_other_sites_still_do_nothing(tmp_path: Path) -> N
         event = json.dumps({"type": "order.created", "data": {}})
         for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
             found = await site.browser.post("/v1/events", content=event, headers=headers)
-            assert found.status_code == 401
+            assert found.status_code in {403, 421}
         assert (await site.browser.post("/v1/events", content=event)).status_code == 202
 
 

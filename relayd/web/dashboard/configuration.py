@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from relayd.control import NoDaemonError, RefusedByDaemonError
 from relayd.views.in_force import in_force_words
-from relayd.web.access import in_force_of
 from relayd.web.dashboard.site import Site, Standing
 from relayd.web.dashboard.visitor import Visitor
+from relayd.web.in_force import in_force_of
 
 TIMEOUT_S: Final = 30.0
 KEPT_S: Final = 5.0

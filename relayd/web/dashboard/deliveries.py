@@ -10,11 +10,11 @@ from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import Page
 from relayd.views.deliveries import event_document, page_document
 from relayd.views.explanation import explain_event
-from relayd.web.access import in_force_of
 from relayd.web.dashboard import filters
 from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.visitor import Visitor
+from relayd.web.in_force import in_force_of
 
 EXTRA: Final = {
     "recovery": "extra: the endpoint had recovered",

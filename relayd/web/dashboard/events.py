@@ -13,12 +13,12 @@ from relayd.queue.snapshot_values import EventPage, SeveralMarketsError
 from relayd.views.deliveries import event_document
 from relayd.views.events import became_of, event_page_document
 from relayd.views.explanation import explain_event, explanation_document
-from relayd.web.access import in_force_of
 from relayd.web.dashboard import filters
 from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.dashboard.wanted import wanted_of
+from relayd.web.in_force import in_force_of
 
 
 class EventPages:

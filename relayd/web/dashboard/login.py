@@ -14,17 +14,16 @@ from starlette.responses import RedirectResponse, Response
 from relayd.core.login_limits import LoginLimits
 from relayd.core.same_site import own_path
 from relayd.core.web_access import Role, digest
-from relayd.web.access import in_force_of
 from relayd.web.body import whole_body
 from relayd.web.dashboard.site import Site, safe
 from relayd.web.dashboard.visitor import (
     Visitor,
     address_of,
     check_form,
-    check_site,
     cookie_of,
     set_cookie,
 )
+from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 _log = structlog.get_logger()
@@ -48,10 +47,6 @@ class Login:
 
     async def show(self, request: Request) -> Response:
         """Show the form; go on where nobody needs it."""
-        try:
-            check_site(request)
-        except ProblemError as problem:
-            return self._site.problem(problem)
         onward = own_path(request.query_params.get("next", "/"))
         if self._site.visitors.who(request) is not None:
             return safe(RedirectResponse(onward, HTTPStatus.SEE_OTHER))
@@ -60,7 +55,6 @@ class Login:
     async def enter(self, request: Request) -> Response:
         """Begin a session, and go on to the page that was asked for."""
         try:
-            check_site(request)
             form = await form_of(request)
         except ProblemError as problem:
             return self._site.problem(problem)

@@ -15,10 +15,10 @@ from relayd.queue.snapshot_values import EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, in_flight_places
 from relayd.views.explanation import Circumstances
 from relayd.views.in_force import not_in_force
-from relayd.web.access import in_force_of
 from relayd.web.dashboard.display import short
 from relayd.web.dashboard.site import TIMEOUT_S, Site, Standing
 from relayd.web.dashboard.wanted import endpoints_of
+from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 _WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})

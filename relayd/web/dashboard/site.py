@@ -26,7 +26,7 @@ from relayd.views.in_force import Answer
 from relayd.views.status import Live
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.display import FILTERS
-from relayd.web.dashboard.visitor import Visitor, Visitors, check_site
+from relayd.web.dashboard.visitor import Visitor, Visitors
 from relayd.web.problem import ProblemError
 
 T = TypeVar("T")
@@ -107,7 +107,6 @@ class Site:
 
         async def answer(request: Request) -> Response:
             try:
-                check_site(request)
                 visitor = self.visitors.who(request)
                 if visitor is None:
                     return safe(_to_login(request))

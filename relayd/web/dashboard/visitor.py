@@ -9,10 +9,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relayd.core.same_site import client_address, is_own_host, is_own_origin, limited_as
+from relayd.core.same_site import client_address, limited_as
 from relayd.core.web_access import Role, WebAccess
-from relayd.web.access import holder_of, in_force_of
+from relayd.web.access import holder_of
 from relayd.web.dashboard.sessions import Sessions
+from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 COOKIE: Final = "relayd"
@@ -53,23 +54,6 @@ class Visitors:
         if holder is not None and holder.role in _LOOKS:
             return Visitor(holder.role, self._form_key, logged_in=False)
         return None
-
-
-def check_site(request: Request) -> None:
-    """Raise `ProblemError` where another site's page may have made this request."""
-    access = in_force_of(request).access
-    host = request.headers.get("host", "")
-    if not is_own_host(host, access):
-        raise ProblemError(
-            HTTPStatus.MISDIRECTED_REQUEST,
-            "wrong_host",
-            "relayd is not known by this name; use its address, or set http.base_url to what"
-            " people open",
-        )
-    if request.method not in {"GET", "HEAD"} and not is_own_origin(request.headers, access):
-        raise ProblemError(
-            HTTPStatus.FORBIDDEN, "wrong_origin", "this came from another site's page"
-        )
 
 
 def check_form(visitor: Visitor, given: object, *, acts: bool = True) -> None:
