@@ -140,7 +140,10 @@ async def test_it_has_no_more_than_it_needs(
     (pid,) = process.children()
     folder = Path(f"/proc/{pid}")
     assert b"RELAYD_SECRET" not in (folder / "environ").read_bytes()
-    # Standard input, output, error, and the socket.
+    # Standard input, output, error, and the socket; that of the rendering is closed soon after it.
+    with trio.fail_after(5):
+        while len(list((folder / "fd").iterdir())) > 4:
+            await trio.sleep(0.01)
     assert len(list((folder / "fd").iterdir())) == 4
     limits = (folder / "limits").read_text()
     assert [
