@@ -150,7 +150,7 @@ def test_lines_of_changes_stand_in_columns_that_grow() -> None:
     assert second.index("order.created") == third.index("order.created") > first.index("order.c")
     assert len(first) <= 80
     held = replace(RETRYING, state=State.HELD, hold=Hold.PAUSED)
-    assert list(changes.lines(held, NOW))[0].endswith("  1  paused")
+    assert next(iter(changes.lines(held, NOW))).endswith("  1  paused")
 
 
 def test_a_change_that_does_not_fit_has_two_lines_from_then_on() -> None:
