@@ -68,8 +68,8 @@ def locked(db: sqlite3.Connection) -> None:
         insert(db)
 
 
-def absent(db: sqlite3.Connection) -> None:
-    db.execute("ATTACH '/nothing/here.db' AS a")
+def absent(_: sqlite3.Connection) -> None:
+    sqlite3.connect("/nothing/here.db").execute("SELECT 1")
 
 
 SQLITE: dict[str, tuple[Callable[[sqlite3.Connection], object], str]] = {
