@@ -11,6 +11,7 @@ from memory_queue import MemoryQueue, Row
 from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
+from relayd.core.advice import FAILURE_ADVICE
 from relayd.core.clock_step import is_from_before, moved_health
 from relayd.core.delivery import WAITING, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
@@ -34,6 +35,7 @@ from relayd.core.notices import (
     when_due,
 )
 from relayd.core.operating_events import UNAVAILABLE
+from relayd.core.outcome import Failure
 from relayd.core.own_events import (
     EXHAUSTED,
     Counted,
@@ -260,6 +262,7 @@ class MemoryWriter(MemoryQueue):
                     subscription=delivery.subscription,
                     attempts=delivery.attempts,
                     last_failure=detail,
+                    repair=FAILURE_ADVICE[Failure.POISON],
                 )
             )
             self.rows[seq].ended_at = self.clock()

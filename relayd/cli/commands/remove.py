@@ -62,14 +62,16 @@ def remove(name: str, yes: bool, as_json: bool, config_path: Path) -> None:
     if not running:
         click.echo("relayd is not running; it is out of force from the next start on.")
     if answer["waiting"]:
-        held = deliveries_in_words(answer["waiting"])
-        click.echo(f"{held} {'is' if answer['waiting'] == 1 else 'are'} held:")
+        one = answer["waiting"] == 1
+        them = "it" if one else "them"
+        click.echo(f"{deliveries_in_words(answer['waiting'])} {'is' if one else 'are'} held:")
         for command, does in (
-            (f"relayd cancel {name}", "ends them"),
-            (f"relayd rename {name} NEW", "hands them over to a subscription NEW"),
+            (f"relayd cancel {name}", f"ends {them}"),
+            (f"relayd rename {name} NEW", f"hands {them} over to a subscription NEW"),
         ):
             click.echo(f"  {command:36}# {does}")
-        click.echo(wrapped(f"They go on when there is a subscription {name} again."))
+        goes_on = "It goes on" if one else "They go on"
+        click.echo(wrapped(f"{goes_on} when there is a subscription {name} again."))
 
 
 def _question(file: object, waiting: int) -> str:
