@@ -377,25 +377,28 @@ async def in_force(config: Path) -> list[str]:
 async def test_a_daemon_that_is_started_during_the_question_drops_it_too(tmp_path: Path) -> None:
     config = including(tmp_path)
     await with_backlog(config)
-    async with asking("remove", "shop", "--config", str(config)) as (process, terminal):
-        async with running(config) as relayd:
-            assert await in_force(config) == ["shop"]
-            os.write(terminal, b"y\n")
-            said = await removed(process)
-            assert "not running" not in said
-            assert await in_force(config) == []
-            await relayd.logged("subscription_removed", subscription="shop")
+    async with (
+        asking("remove", "shop", "--config", str(config)) as (process, terminal),
+        running(config) as relayd,
+    ):
+        assert await in_force(config) == ["shop"]
+        os.write(terminal, b"y\n")
+        assert "not running" not in await removed(process)
+        assert await in_force(config) == []
+        await relayd.logged("subscription_removed", subscription="shop")
     assert files(config) == []
 
 
 async def test_a_daemon_that_is_stopped_during_the_question_is_not_needed(tmp_path: Path) -> None:
     config = including(tmp_path)
     await with_backlog(config)
-    async with running(config) as relayd:
-        async with asking("remove", "shop", "--config", str(config)) as (process, terminal):
-            await relayd.stop()
-            os.write(terminal, b"y\n")
-            assert "not running" in await removed(process)
+    async with (
+        running(config) as relayd,
+        asking("remove", "shop", "--config", str(config)) as (process, terminal),
+    ):
+        await relayd.stop()
+        os.write(terminal, b"y\n")
+        assert "not running" in await removed(process)
     assert files(config) == []
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -13,9 +13,7 @@ from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.core.delivery import State
-
-WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
+from relayd.core.delivery import BACKLOG
 
 
 @click.command(
@@ -119,4 +117,4 @@ def _waiting(queue: QueueConfig, name: str) -> int:
     with reading_queue(queue) as reading:
         if name not in reading.subscriptions:
             return 0
-        return len(reading.select(DeliveryFilter((name,), WAITING), None))
+        return len(reading.select(DeliveryFilter((name,), frozenset(BACKLOG)), None))
