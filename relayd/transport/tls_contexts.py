@@ -11,6 +11,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import certifi
+import trio
 
 from relayd.client_certificate import load_client_certificate
 from relayd.config.problem import ConfigError, Problem
@@ -56,10 +57,13 @@ class TlsContexts:
         self._mail: ssl.SSLContext | None = None
         self._private: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
-    def mail(self) -> ssl.SSLContext:
-        """Return the context for the mail server, without ALPN. Raises ConfigError."""
+    async def mail(self) -> ssl.SSLContext:
+        """Return the context for the mail server, without ALPN. Raises ConfigError.
+
+        It is made beside the loop, and remembered.
+        """
         if self._mail is None:
-            self._mail = tls_context(protocols=())
+            self._mail = await trio.to_thread.run_sync(tls_context, (), abandon_on_cancel=True)
         return self._mail
 
     def of(self, setting: Tls) -> ssl.SSLContext:
