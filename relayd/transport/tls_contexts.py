@@ -1,7 +1,7 @@
 """TLS contexts: one for each distinct setting, however many endpoints have it.
 
 One that trusts the public authorities takes 20 ms and 1 MB. So a private one is made when the first
-connection needs it, and lives as long as a transport uses it.
+connection needs it, beside the loop and one at a time, and lives as long as a transport uses it.
 """
 
 import os
@@ -55,23 +55,31 @@ class TlsContexts:
     def __init__(self) -> None:
         self.public = tls_context()
         self._mail: ssl.SSLContext | None = None
+        self._making = trio.Lock()
         self._private: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
     async def mail(self) -> ssl.SSLContext:
         """Return the context for the mail server, without ALPN. Raises ConfigError.
 
-        It is made beside the loop, and remembered.
+        It is remembered. Cancelling does not wait for the disk.
         """
-        if self._mail is None:
-            self._mail = await trio.to_thread.run_sync(tls_context, (), abandon_on_cancel=True)
-        return self._mail
+        async with self._making:
+            if self._mail is None:
+                self._mail = await trio.to_thread.run_sync(tls_context, (), abandon_on_cancel=True)
+            return self._mail
 
-    def of(self, setting: Tls) -> ssl.SSLContext:
-        """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError."""
-        context = self._private.get(setting.digest)
-        if context is None:
-            context = self._private[setting.digest] = _private_context(setting)
-        return context
+    async def of(self, setting: Tls) -> ssl.SSLContext:
+        """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError.
+
+        Cancelling does not wait for the disk.
+        """
+        async with self._making:
+            context = self._private.get(setting.digest)
+            if context is None:
+                context = self._private[setting.digest] = await trio.to_thread.run_sync(
+                    _private_context, setting, abandon_on_cancel=True
+                )
+            return context
 
 
 class EndpointTls:
@@ -82,11 +90,11 @@ class EndpointTls:
         self._contexts = contexts
         self._context: ssl.SSLContext | None = None
 
-    def context(self, host: str) -> ssl.SSLContext:
+    async def context(self, host: str) -> ssl.SSLContext:
         """Return the context for connections to `host`. Raises AttemptFailed (CONNECT or TLS)."""
         if self._context is None:
             try:
-                self._context = self._contexts.of(self.setting)
+                self._context = await self._contexts.of(self.setting)
             except ssl.SSLError as error:
                 words = f"the files of tls: ({self.setting}) could not be loaded: {error.reason}"
                 raise AttemptFailed(Failure.TLS, words) from error
