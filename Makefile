@@ -60,7 +60,8 @@ constraints:  ## writes constraints.txt, the lock's versions for `pip install -c
 
 audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the lock, and writes the SBOM to dist/
 	@mkdir -p build
-	@$(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock > build/runtime.txt
+	@$(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock templates \
+	  > build/runtime.txt
 	@PYTHONPATH=. .venv-audit/bin/python packaging/audit/audit.py requirements-dev.lock build/runtime.txt \
 	  pyproject.toml dist/relayd.cdx.json
 

@@ -125,7 +125,11 @@ async def assemble(
         control=_control(reload, commands, files),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
-        children=lambda: [*sources.children(), *loader.children()],
+        children=lambda: [
+            *sources.children(),
+            *loader.children(),
+            *dispatch.templates.children(),
+        ],
     )
 
 

@@ -166,6 +166,7 @@ def _keys(subscription: Subscription, config: Config) -> dict[str, object]:
         "retry": subscription.retry,
         "headers": subscription.headers,
         "format": subscription.format,
+        "template": subscription.template,
     }
 
 

@@ -179,6 +179,11 @@ class SubscriptionSection(_Delivering):
         description="Send one sentence about the event instead of the event, as Slack, Discord, or"
         " what reads plain text (ntfy) takes it.",
     )
+    template: Path | None = Field(
+        default=None,
+        description="A file with a Jinja2 template of the body, which is sent instead of the event; read"
+        " again on reload. It needs relayd[templates].",
+    )
     active: bool = Field(
         default=True, description="false: it gets no new events, and its backlog is held."
     )

@@ -84,6 +84,9 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
         Failure.CONNECT: "is the receiver running, and is the port in `url` of {name} right?",
         Failure.RESET: "is the receiver running? Its log, or that of a proxy before it, says more",
         Failure.PROTOCOL: "is this a web server? Check host and port in `url` of {name}",
+        Failure.TEMPLATE: (
+            "correct the template of {name}, then `relayd reload`: its backlog is attempted at once"
+        ),
         Failure.DEFECT: "report it, with the traceback in relayd's log",
         Failure.POISON: "report it, with what relayd's log says of it",
     }

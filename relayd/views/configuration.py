@@ -79,6 +79,7 @@ def _subscription_document(
         "longest_block_s": None if order_by is None else round(_longest_block_s(subscription), 1),
         "active": subscription.active,
         "format": subscription.format,
+        "template": None if subscription.template is None else subscription.template.file,
         "secret_from": None if subscription.secret is None else subscription.secret.source,
         "previous_secret_from": None if previous is None else previous.source,
         "signature": None

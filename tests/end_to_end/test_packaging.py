@@ -115,6 +115,15 @@ def test_the_package_takes_the_locked_versions_of_what_runs() -> None:
         timeout=60,
     ).stdout
     names = set(re.findall(r"^([a-z0-9-]+)==", printed, re.MULTILINE))
+    packed = subprocess.run(
+        [sys.executable, PACKAGING / "runtime_requirements.py", project, lock, "templates"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    packed_names = set(re.findall(r"^([a-z0-9-]+)==", packed, re.MULTILINE))
+    assert packed_names - names == {"jinja2", "markupsafe"}
     dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
     direct = {re.split(r"[^a-z0-9-]", each.lower())[0] for each in dependencies}
     assert names >= direct

@@ -25,6 +25,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
+from relayd.core.outcome import Failure
 from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
@@ -93,12 +94,15 @@ def _hold_in_queue(queue: QueueConfig, name: str) -> dict[str, object]:
 def print_sent(sent: Mapping[str, Any]) -> None:
     """Print what came back."""
     to = f"{sent['subscription']} at {sent['url']}"
-    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
+    did = "Did not send" if sent["failure"] == Failure.TEMPLATE else "Sent"
+    click.echo(wrapped(f"{did} {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
+        if sent["failure"] == Failure.TEMPLATE:
+            words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
             sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
@@ -155,6 +159,7 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
         sample_event,
         sample_type,
     )
+    from relayd.delivery.template_process import TemplateProcess  # noqa: PLC0415 - see above
     from relayd.transport.transports import Transports  # noqa: PLC0415 - see above
 
     config = load_config(config_path, environ=os.environ)
@@ -177,8 +182,13 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
 
     async def send() -> dict[str, object]:
         endpoint = config.endpoints[subscription.url]
-        async with Transports().make(endpoint, config.allow_networks) as transport:
-            sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
+        async with (
+            TemplateProcess() as templates,
+            Transports().make(endpoint, config.allow_networks) as transport,
+        ):
+            sent = await attempt_sample(
+                subscription, event, tag, transport=transport, templates=templates, now=now
+            )
         nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
         return {**sent.document(), **nothing}
 
