@@ -93,7 +93,7 @@ class SubscriptionFileCommands:
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
         try:
             reloaded = await self._reload()
         except BaseException:
@@ -148,7 +148,7 @@ class SubscriptionFileCommands:
             try:
                 aside = await trio.to_thread.run_sync(set_aside, path)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
         reloaded: Answer = {}
         try:
             reloaded = await self._reload()
@@ -236,7 +236,7 @@ def _words(detail: Mapping[str, Any]) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> RefusedError:
-    """Return the refusal of what the disk refused."""
+    """Return the refusal of what the disk refused. Blocks on the disk, and looks up a user."""
     if isinstance(error, FileExistsError):
         return RefusedError("exists", f"{path} exists already, and was not changed")
     if isinstance(error, FileNotFoundError) and not os.path.lexists(path.parent):

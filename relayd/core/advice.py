@@ -104,8 +104,8 @@ MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
             f" {{name}} right? A code that begins with 4 is for a while{_GOES_ON}"
         ),
         Failure.TIMEOUT: (
-            "does the mail server answer late on purpose, or is it busy with other mail? Raise `timeout`"
-            " of {name}"
+            "does the mail server hang, or look into each message for long? Its log says more. Mail goes"
+            " one at a time, so one that hangs holds up the others"
         ),
         Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
         Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",

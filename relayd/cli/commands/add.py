@@ -125,9 +125,12 @@ def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping
             answer = _add_offline(config_path, name, keys)
     if not answer.get("ok"):
         raise _refused(answer, config_path)
-    if not running and (reloaded := _reload_if_running(config_path)) is not None:
-        return {**answer, **reloaded}, True
-    return answer, running
+    if running:
+        return answer, True
+    from relayd.cli.offline_subscriptions import reload_if_running  # noqa: PLC0415 - as above
+
+    reloaded = reload_if_running(config_path, "written")
+    return (answer, False) if reloaded is None else ({**answer, **reloaded}, True)
 
 
 def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mapping[str, Any]:
@@ -139,17 +142,6 @@ def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mappi
         keys["secret"] = made
     answer = add_offline(config_path, name, keys)
     return {**answer, "secret": made} if made is not None and answer["ok"] else answer
-
-
-def _reload_if_running(config_path: Path) -> Mapping[str, Any] | None:
-    """Reload where a daemon was started meanwhile, which may not have read the file."""
-    try:
-        with daemon_if_running(queue_place(config_path)) as daemon:
-            if isinstance(daemon, DaemonClient):
-                return daemon.ask("reload", timeout_s=RELOAD_TIMEOUT_S)
-    except (ConfigError, CommandError) as error:
-        click.echo(wrapped(f"Note: the file is written, but {error}"), err=True)
-    return None
 
 
 def _test(config_path: Path, name: str) -> Mapping[str, Any]:
