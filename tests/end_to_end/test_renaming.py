@@ -151,7 +151,9 @@ async def test_an_attempt_under_way_is_waited_for_and_made_once(tmp_path: Path) 
     switch = Switch(503)
     async with open_receiver(switch) as receiver:
         config = write_config(
-            tmp_path, {"books": {"url": receiver.url, "retry": ["50ms"]}}, spools=None
+            tmp_path,
+            {"books": {"url": receiver.url, "retry": ["50ms"], "timeout": "60s"}},
+            spools=None,
         )
         async with running(config) as relayd:
             switch.release = trio.Event()
