@@ -12,6 +12,7 @@ from relayd.config.included import pattern_problem
 from relayd.config.values import (
     DURATION_PATTERN,
     NAME_PATTERN,
+    NAME_RULE,
     RATE_PATTERN,
     SIZE_PATTERN,
     format_duration,
@@ -138,7 +139,7 @@ def _check_network(text: str) -> str:
 
 Name = Annotated[
     str,
-    AfterValidator(_matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")),
+    AfterValidator(_matching(NAME_PATTERN, NAME_RULE)),
     WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
 ]
 Path = Annotated[

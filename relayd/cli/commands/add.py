@@ -15,11 +15,13 @@ from relayd.cli.options import config_option, json_option
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.added_subscription import is_name, new_secret, wants_secret
 from relayd.config.included import command_to_make
-from relayd.config.problem import ConfigError
+from relayd.config.problem import ConfigError, in_one_line
 from relayd.config.queue_place import queue_place
+from relayd.config.values import NAME_RULE
 from relayd.permissions import relayds_user
 
 INCLUDE_LINE: Final = "include: subscriptions.d/*.yaml"
+_A_CONDITION: Final = "write a path, a colon, a space and a value, as 'data.object.currency: usd'"
 _OPTIONS: Final = {"subscription": "NAME", "secret": "--secret-file"}
 
 
@@ -89,7 +91,7 @@ def add(
     the file is written, and read at the next start. `relayd remove NAME` removes it.
     """
     if not is_name(name):
-        raise click.UsageError(f"{name!r} cannot be a name: 1 to 64 letters, digits, `_` or `-`.")
+        raise click.UsageError(f"`{in_one_line(name, 80)}`: {NAME_RULE}.")
     answer, running = _add(config_path, name, _keys(**given))
     if not as_json:
         _print(answer, running=running)
@@ -146,7 +148,7 @@ def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping
         running = isinstance(daemon, DaemonClient)
         if isinstance(daemon, DaemonClient):
             arguments: dict[str, Any] = {"subscription": name, **keys}
-            answer = daemon.answer("add", timeout_s=RELOAD_TIMEOUT_S, **arguments)
+            answer = _answer(daemon, arguments)
         else:
             answer = _add_offline(config_path, name, keys)
     if not answer.get("ok"):
@@ -154,6 +156,18 @@ def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping
     if not running and (reloaded := _reload_if_running(config_path)) is not None:
         return {**answer, **reloaded}, True
     return answer, running
+
+
+def _answer(daemon: DaemonClient, arguments: dict[str, Any]) -> Mapping[str, Any]:
+    try:
+        return daemon.answer("add", timeout_s=RELOAD_TIMEOUT_S, **arguments)
+    except CommandError as error:
+        # It may have been written before; the secret that was made is printed nowhere else.
+        raise CommandError(
+            f"{error}. `relayd check` says whether {arguments['subscription']} was added, and its file,"
+            " which has the secret",
+            code=error.code,
+        ) from error
 
 
 def _listed(given: Sequence[str]) -> list[str]:
@@ -169,8 +183,10 @@ def _conditions(given: Sequence[str]) -> dict[str, object]:
 
     found: dict[str, object] = {}
     for text in given:
+        if not text.strip():
+            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
         try:
-            document = parse_yaml(text.encode())
+            document = parse_yaml(text.encode(errors="surrogateescape"))
             faults = list(document.faults)
         except YamlError as error:
             faults = error.faults
@@ -181,10 +197,7 @@ def _conditions(given: Sequence[str]) -> dict[str, object]:
         conditions = document.root.data
         # `path=value`, or what is left of a list of fields, would be a condition that never holds.
         if not isinstance(conditions, dict) or any(set("={}<>") & set(each) for each in conditions):
-            raise click.UsageError(
-                f"--where {text!r}: write a path, a colon, a space and a value, as"
-                " 'data.object.currency: usd'"
-            )
+            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
         for path, wanted in conditions.items():
             if path in found:
                 raise click.UsageError(f"--where: there are two conditions on {path}")
