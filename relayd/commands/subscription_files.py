@@ -286,9 +286,7 @@ def _right_folder(folder: Path) -> str:
         found = folder.stat()
     except OSError:
         found = None
-    if found is not None and found.st_uid == os.geteuid():
-        if found.st_mode & 0o300 == 0o300:
-            return "`lsattr -d` and the file system's options say why"
+    if found is not None and found.st_uid == os.geteuid() and found.st_mode & 0o300 != 0o300:
         return f"its owner may not write there (chmod u+wx {shlex.quote(str(folder))})"
     return f"{folder} must belong to user {user_name()}"
 
