@@ -12,13 +12,20 @@ from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running
 from relayd.cli.terminal import wrapped
 from relayd.commands.requests import Answer, RefusedError
-from relayd.commands.subscription_files import cannot_write, refused_answer, removable_file
+from relayd.commands.subscription_files import (
+    cannot_write,
+    changed_meanwhile,
+    is_changed,
+    refused_answer,
+    removable_file,
+)
 from relayd.config.added_subscription import NotWritableError, added, no_place
 from relayd.config.documents import place_of
-from relayd.config.included_file import locked_folder, remove, write_new
+from relayd.config.included_file import locked_folder, put_back, remove, set_aside, write_new
 from relayd.config.partial import read_doubtful
 from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
+from relayd.config.reading import absolute, recorded_reads
 from relayd.permissions import acting_as, become, name_of, owner_to_become, relayds_user
 
 
@@ -81,9 +88,15 @@ def remove_offline(config_path: Path, name: str, path: Path) -> None:
     _become_owner(path)
     try:
         with locked_folder(path.parent):
-            if removable_file(name, read_doubtful(config_path)[0]) != path:
-                _refuse(RefusedError("failed", f"{path} was changed meanwhile; try again"))
-            remove(path)
+            with recorded_reads() as files:
+                if removable_file(name, read_doubtful(config_path)[0]) != path:
+                    raise changed_meanwhile(path)
+            aside = set_aside(path)
+            # An editor takes no lock: what is removed is what was judged.
+            if is_changed(aside, files.get(str(absolute(path)))):
+                put_back(aside, path)
+                raise changed_meanwhile(path)
+            remove(aside)
     except RefusedError as refused:
         _refuse(refused)
     except OSError as error:

@@ -22,6 +22,7 @@ from relayd.config.included import pattern_problem
 from relayd.config.values import (
     DURATION_PATTERN,
     NAME_PATTERN,
+    NAME_RULE,
     RATE_PATTERN,
     SIZE_PATTERN,
     format_duration,
@@ -164,7 +165,7 @@ def _check_network(text: str) -> str:
     return text
 
 
-Name = Annotated[str, _matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")]
+Name = Annotated[str, _matching(NAME_PATTERN, NAME_RULE)]
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
