@@ -31,6 +31,7 @@ from relayd.systemd import Service
 from relayd.transport.transports import Transports
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
+from relayd.web_file import WebFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Assembly:
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
+    web_file: WebFile
     children: Callable[[], list[int]]
 
 
@@ -85,6 +87,7 @@ async def assemble(
     )
     pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
     loader = ConfigLoader()
+    web_file = WebFile(clock.now)
     changing = trio.Lock()
     commands = Commands(
         config,
@@ -111,6 +114,7 @@ async def assemble(
         loader=loader,
         log=log,
         service=service,
+        web_file=web_file,
         changing=changing,
         stopping=stopping,
         clock=clock.now,
@@ -134,6 +138,7 @@ async def assemble(
         control=_control(reload, commands, files, renaming),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
+        web_file=web_file,
         children=lambda: [
             *sources.children(),
             *loader.children(),

@@ -195,3 +195,7 @@ class SubscriptionSection(_Delivering):
     previous_secret: SecretValue | None = Field(
         default=None, description="The previous secret, while receivers change to the new one."
     )
+    feed_token: SecretValue | None = Field(
+        default=None,
+        description="The token with which the subscription's feed may be read (`relayd web`).",
+    )

@@ -2,7 +2,13 @@
 
 from typing import Final
 
-from relayd.queue.sqlite.early_tables import VERSION_1, VERSION_2, VERSION_3, VERSION_4
+from relayd.queue.sqlite.early_tables import (
+    VERSION_1,
+    VERSION_2,
+    VERSION_3,
+    VERSION_4,
+    rejected_size,
+)
 
 OLD_TABLE: Final = "events_1"
 """The events of version 1 that are still to be moved; it is there until all are."""
@@ -36,7 +42,55 @@ CREATE TABLE source_outages (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, _VERSION_5)
+_VERSION_6_TOTALS = f"""
+-- What the counters of /metrics are made of: nothing is ever taken off, whatever is removed. In an older
+-- queue they begin with what it still holds. (Events of version 1 are added as they are moved.)
+CREATE TABLE attempt_totals (
+  subscription_id INTEGER NOT NULL,
+  state           TEXT NOT NULL,       -- what the attempts made of their deliveries
+  within_ms       INTEGER NOT NULL,    -- a bound of core.durations that they took at most; 0 for longer
+  count           INTEGER NOT NULL,
+  seconds         REAL NOT NULL,       -- that they took together
+  PRIMARY KEY (subscription_id, state, within_ms)
+) STRICT, WITHOUT ROWID;
+INSERT INTO attempt_totals (subscription_id, state, within_ms, count, seconds)
+  SELECT d.subscription_id,
+    CASE WHEN a.failure IS NULL THEN 'delivered'
+         WHEN d.state = 'exhausted' AND a.number = d.attempts THEN 'exhausted' ELSE 'retrying' END,
+    CASE WHEN a.duration_s * 1000 <= 5 THEN 5 WHEN a.duration_s * 1000 <= 10 THEN 10
+         WHEN a.duration_s * 1000 <= 25 THEN 25 WHEN a.duration_s * 1000 <= 50 THEN 50
+         WHEN a.duration_s * 1000 <= 100 THEN 100 WHEN a.duration_s * 1000 <= 250 THEN 250
+         WHEN a.duration_s * 1000 <= 500 THEN 500 WHEN a.duration_s * 1000 <= 1000 THEN 1000
+         WHEN a.duration_s * 1000 <= 2500 THEN 2500 WHEN a.duration_s * 1000 <= 5000 THEN 5000
+         WHEN a.duration_s * 1000 <= 10000 THEN 10000 WHEN a.duration_s * 1000 <= 30000 THEN 30000
+         ELSE 0 END,
+    count(*), total(a.duration_s)
+  FROM attempts a JOIN deliveries d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;
+CREATE TABLE accepted_totals (
+  source TEXT PRIMARY KEY,
+  count  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO accepted_totals (source, count) SELECT source, count(*) FROM events GROUP BY source;
+ALTER TABLE rejected_kept ADD COLUMN ever INTEGER NOT NULL DEFAULT 0;
+UPDATE rejected_kept SET ever = count + (SELECT coalesce(sum(r.count), 0) FROM rejected_removed r
+  WHERE r.source = rejected_kept.source);
+DROP TRIGGER rejected_added;
+CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
+  INSERT OR IGNORE INTO rejected_kept (source, count, bytes) VALUES (NEW.source, 0, 0); UPDATE rejected_kept
+  SET count = count + 1, ever = ever + 1, bytes = bytes + {rejected_size("NEW")}
+  WHERE source = NEW.source; END;
+"""  # noqa: S608 - constants of our own
+
+_VERSION_6 = _VERSION_6_TOTALS
+
+MIGRATIONS: tuple[str, ...] = (
+    VERSION_1,
+    VERSION_2,
+    VERSION_3,
+    VERSION_4,
+    _VERSION_5,
+    _VERSION_6,
+)
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 
 VERSION = len(MIGRATIONS)

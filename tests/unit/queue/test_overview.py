@@ -29,7 +29,9 @@ def test_what_waits_and_for_what(reading: Reading, path: Path) -> None:
     later = read_overview(reading, path, now=NOW, since=NOW).endpoints[0].subscriptions[0]
     assert (later.exhausted, later.exhausted_since) == (1, 0)
     # evt_1 failed at START + 100, and is due two minutes later.
-    assert shop == (SubscriptionStanding("shop", SHOP, None, 1, START + 100, START + 220),)
+    assert shop == (
+        SubscriptionStanding("shop", SHOP, None, 1, START + 100, START + 220, retrying=1),
+    )
     assert count_due(reading, now=NOW) == {BOOKS: 1, SHOP: 1}
     assert count_due(reading, now=START + 200) == {}
     queue = found.queue
