@@ -81,9 +81,7 @@ def after_removal(removals: Sequence[Removal], through: int, now: float) -> tupl
 
 def has_gap(cursor: FeedCursor, removals: Iterable[Removal]) -> bool:
     """Return whether an event behind the cursor was removed that its reader does not know of."""
-    return any(
-        each.number > cursor.removal and each.through > cursor.sequence for each in removals
-    )
+    return any(each.number > cursor.removal and each.through > cursor.sequence for each in removals)
 
 
 class Entitlement:
