@@ -9,9 +9,9 @@ import random
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from relayd.core.feed import Entitlement, FeedCursor, FeedGapError, FeedWish
-from relayd.queue.sqlite import feed
 from relayd.queue.sqlite.reader import SQLiteReader
 
 
@@ -41,5 +41,5 @@ def main(path: Path, limit: int, last: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[4:] == ["blind"]:
-        feed.has_gap = lambda *_: False
+        patch("relayd.queue.sqlite.feed.has_gap", lambda *_: False).start()
     main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

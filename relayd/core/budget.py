@@ -23,6 +23,6 @@ class Budget:
     def give_back(self, user: Hashable, amount: int) -> None:
         """Give back an amount that was taken."""
         self._left += amount
-        self._taken[user] -= amount
-        if not self._taken[user]:
-            del self._taken[user]
+        left = self._taken.pop(user, 0) - amount
+        if left:
+            self._taken[user] = left

@@ -106,7 +106,9 @@ class Feed:
             if _reader(request) != holder:  # since a reload, while it waited
                 raise _no_token()
             seen, began = self._news.newest, loop.time()
-            page = await self._read(cursor, self._wish(request, asked, holder), holder)
+            page = await self._read(
+                cursor, self._entitlement(request, asked, holder), asked, holder
+            )
             found = page.events or page.more
             if found or gone.done() or self._news.stopped or loop.time() >= until:
                 return page
@@ -125,8 +127,7 @@ class Feed:
             finally:
                 waiting.cancel()
 
-    def _wish(self, request: Request, asked: FeedRequest, holder: Holder) -> FeedWish:
-        until = time.monotonic() + WORK_S
+    def _entitlement(self, request: Request, asked: FeedRequest, holder: Holder) -> Entitlement:
         matcher = None
         if holder.role is Role.FEED:
             document = in_force_of(request)
@@ -141,10 +142,15 @@ class Feed:
                 known = document, matcher_of(holder.name, selection)
                 self._matchers[holder.name] = known
             matcher = known[1]
-        entitlement = Entitlement(matcher, asked.types)
-        return FeedWish(entitlement, asked.limit, lambda: time.monotonic() >= until)
+        return Entitlement(matcher, asked.types)
 
-    async def _read(self, after: FeedCursor | None, wish: FeedWish, holder: Holder) -> FeedPage:
+    async def _read(
+        self,
+        after: FeedCursor | None,
+        entitlement: Entitlement,
+        asked: FeedRequest,
+        holder: Holder,
+    ) -> FeedPage:
         async with self._reading:
             if not self._bytes.take(holder, PAGE_BYTES):
                 raise ProblemError(
@@ -155,7 +161,7 @@ class Feed:
                 )
             left = PAGE_BYTES
             try:
-                page = await run_sync(self._read_page, after, wish)
+                page = await run_sync(self._read_page, after, entitlement, asked.limit)
                 left -= _size(page)
                 self._trouble = ""
             except FeedGapError as error:
@@ -174,8 +180,13 @@ class Feed:
                 self._bytes.give_back(holder, left)
             return page
 
-    def _read_page(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+    def _read_page(
+        self, after: FeedCursor | None, entitlement: Entitlement, limit: int
+    ) -> FeedPage:
         with self._queue.snapshot(limit_s=SNAPSHOT_S) as snapshot:
+            # From here on: requests before this one may have taken long.
+            until = time.monotonic() + WORK_S
+            wish = FeedWish(entitlement, limit, lambda: time.monotonic() >= until)
             return snapshot.feed(after, wish)
 
 
