@@ -31,10 +31,15 @@ def needed(dependencies: list[str]) -> set[str]:
 
 
 def main() -> None:
-    """Read pyproject.toml and the lock, whose paths are the arguments."""
-    project, lock = (Path(path).read_text() for path in sys.argv[1:])
+    """Read pyproject.toml and the lock, whose paths are the arguments; the names of extras follow."""
+    project, lock = (Path(path).read_text() for path in sys.argv[1:3])
+    extras = sys.argv[3:]
     entries = re.findall(r"^[a-z0-9][^\\\n]*(?:\\\n[^\\\n]*)*", lock, re.MULTILINE)
-    wanted = needed(tomllib.loads(project)["project"]["dependencies"])
+    parts = tomllib.loads(project)["project"]
+    wanted = needed(
+        parts["dependencies"]
+        + [each for extra in extras for each in parts["optional-dependencies"][extra]]
+    )
     kept = [each for each in entries if re.split(r"[\[=]", each)[0] in wanted]
     missing = wanted - {re.split(r"[\[=]", each)[0] for each in kept}
     if missing:

@@ -65,7 +65,14 @@ class ReceiverCommands:
             raise RefusedError("invalid_type", str(error)) from None
         endpoint = config.endpoints[subscription.url]
         async with self._make_transport(endpoint, config.allow_networks) as transport:
-            sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
+            sent = await attempt_sample(
+                subscription,
+                event,
+                tag,
+                transport=transport,
+                templates=self._dispatch.templates,
+                now=now,
+            )
         result = sent.outcome
         _log.info(
             "subscription_tested",

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shlex
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,8 @@ from relayd.config.added_subscription import (
 from relayd.config.config import Config
 from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
 from relayd.config.problem import ConfigError, Problem
+from relayd.config.reading import FileRead
+from relayd.config.values import NAME_RULE
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.permissions import user_name
 from relayd.queue.interface import QueueWriter
@@ -64,7 +68,7 @@ class SubscriptionFileCommands:
         """
         name = text_of(request, "subscription")
         if not is_name(name):
-            raise RefusedError("invalid", "a name is 1 to 64 letters, digits, `_` or `-`")
+            raise RefusedError("invalid", NAME_RULE)
         keys = {key: value for key, value in request.items() if key not in _NOT_KEYS}
         made = new_secret() if wants_secret(keys) else None
         if made is not None:
@@ -93,7 +97,7 @@ class SubscriptionFileCommands:
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
         try:
             reloaded = await self._reload()
         except BaseException:
@@ -137,29 +141,56 @@ class SubscriptionFileCommands:
             count = {"waiting": 0 if waiting is None else waiting.count}
             if request.get("check"):
                 return {**found, **count}
-            reloaded = await self._remove(name, path)
+            reloaded = await self._remove(name, path, as_it_was(path, on_disk))
         if not reloaded.get("ok"):
             return reloaded
         _log.info("subscription_removed", subscription=name, file=str(path))
         return {**reloaded, **found, **count}
 
-    async def _remove(self, name: str, path: Path) -> Answer:
+    async def _remove(self, name: str, path: Path, judged: FileRead | None) -> Answer:
         with trio.CancelScope(shield=True):
             try:
                 aside = await trio.to_thread.run_sync(set_aside, path)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
+            # Only now can nobody change it any more: somebody may have since it was judged.
+            if await trio.to_thread.run_sync(is_changed, aside, judged):
+                problem = await trio.to_thread.run_sync(_settle, aside, path, False)
+                raise changed_meanwhile(path, problem)
         reloaded: Answer = {}
         try:
             reloaded = await self._reload()
         finally:
             # By what is in force: another reload may have seen that it has gone.
-            done = reloaded.get("ok") or not self._has(name, path)
+            done = not self._has(name, path)
             with trio.CancelScope(shield=True):
-                problem = await trio.to_thread.run_sync(_settle, aside, path, bool(done))
-        if done:
+                problem = await trio.to_thread.run_sync(_settle, aside, path, done)
+        if self._has(name, path) and reloaded.get("ok"):
+            raise RefusedError("failed", f"{path} was written again meanwhile, and is in force")
+        if not self._has(name, path):
             reloaded = _done(reloaded)
         return _with(reloaded, problem)
+
+
+def as_it_was(path: Path, config: Config) -> FileRead | None:
+    """Return a file as it was when this configuration was read; None where that is not known."""
+    return next((each for each in config.files if each.path == str(path)), None)
+
+
+def is_changed(aside: Path, judged: FileRead | None) -> bool:
+    """Return whether a file, wherever it is by now, holds something else than when it was judged."""
+    if judged is None:
+        return False
+    try:
+        return sha256(read_whole(aside)).digest() != judged.digest
+    except OSError:
+        return True
+
+
+def changed_meanwhile(path: Path, problem: str | None = None) -> RefusedError:
+    """Return the refusal to remove what somebody else has written."""
+    reason = f"{path} was changed meanwhile, and was not removed; try again"
+    return RefusedError("failed", reason if problem is None else f"{reason}; {problem}")
 
 
 def removable_file(name: str, config: Config) -> Path:
@@ -236,7 +267,7 @@ def _words(detail: Mapping[str, Any]) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> RefusedError:
-    """Return the refusal of what the disk refused."""
+    """Return the refusal of what the disk refused. Blocks on the disk, and looks up a user."""
     if isinstance(error, FileExistsError):
         return RefusedError("exists", f"{path} exists already, and was not changed")
     if isinstance(error, FileNotFoundError) and not os.path.lexists(path.parent):
@@ -245,8 +276,19 @@ def cannot_write(path: Path, error: OSError) -> RefusedError:
     if error.errno == errno.EROFS:
         reason += f"; under systemd, the unit needs ReadWritePaths=-{path.parent} (`systemctl edit relayd`)"
     elif error.errno in {errno.EACCES, errno.EPERM}:
-        reason += f"; {path.parent} must belong to user {user_name()}"
+        reason += f"; {_right_folder(path.parent)}"
     return RefusedError("failed", reason)
+
+
+def _right_folder(folder: Path) -> str:
+    """Say how a folder must be, so that this user may write in it, and what makes it so."""
+    try:
+        found = folder.stat()
+    except OSError:
+        found = None
+    if found is not None and found.st_uid == os.geteuid() and found.st_mode & 0o300 != 0o300:
+        return f"its owner may not write there (chmod u+wx {shlex.quote(str(folder))})"
+    return f"{folder} must belong to user {user_name()}"
 
 
 async def _take_back(path: Path, raw: bytes) -> str | None:
@@ -270,9 +312,9 @@ def _taken_back(path: Path, raw: bytes) -> str | None:
 
 
 def _settle(aside: Path, path: Path, done: bool) -> str | None:
-    """Remove what was set aside, or put it back; return what went wrong."""
+    """Remove what was set aside, or put it back where nothing is by now; return what went wrong."""
     try:
-        if done:
+        if done or os.path.lexists(path):
             remove(aside)
         else:
             put_back(aside, path)

@@ -15,6 +15,7 @@ from relayd.core.smtp import DEFAULT_PORTS, MAILTO, Smtp, is_address
 
 _NOT_OF_MAIL: Final[Mapping[str, str]] = {
     "format": "is for http, and a mail has a form of its own",
+    "template": "is for http, and a mail has a form of its own",
     "signature": "is for http, and a mail is not signed",
     "previous_secret": "is for http, and a mail is not signed",
     "headers": "is for http, and a mail has none of them",

@@ -3,7 +3,7 @@
 Each piece is pickled by itself, so that none takes long to read: unpickling a whole configuration
 at once would stop the event loop for as long. What one subscription has many of (conditions, values
 of a condition) goes ahead of it in pieces of its own, to which it refers by number; so does each TLS
-setting, which may have 200 KB, and which thousands of endpoints may share. Both ends are the same
+setting, which may have 200 KB, and which thousands of endpoints may share, and each template. Both ends are the same
 program, and nobody else can write to what is between them.
 """
 
@@ -23,6 +23,7 @@ from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts
 from relayd.core.secret import Secret
 from relayd.core.subscription import Subscription
+from relayd.core.template import Template
 from relayd.core.tls import Tls
 
 T = TypeVar("T")
@@ -50,7 +51,8 @@ class _Pickler(pickle.Pickler):
         self._ahead = ahead
 
     def persistent_id(self, value: object) -> int | None:
-        return self._ahead.get(id(value)) if isinstance(value, Among | Condition | Tls) else None
+        goes = isinstance(value, Among | Condition | Tls | Template)
+        return self._ahead.get(id(value)) if goes else None
 
     # A Secret refuses to be pickled anywhere else.
     dispatch_table: dict[type, Callable[[Any], Any]] = {  # noqa: RUF012 - as pickle has it
@@ -69,6 +71,7 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "socket": config.socket,
         "queue": config.queue,
         "log": config.log,
+        "web": config.web,
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
@@ -81,6 +84,8 @@ def pieces_of(config: Config) -> Iterator[bytes]:
     batch: list[Subscription] = []
     conditions = 0
     for each in config.subscriptions.values():
+        if (template := each.template) is not None:
+            yield from _shared_ahead(template, ahead)
         where = each.selection.where
         yield from _pieces_ahead(where, ahead)
         conditions += sum(id(condition) not in ahead for condition in where)
@@ -92,14 +97,19 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         yield _piece("subscription", batch, ahead)
     endpoints = list(config.endpoints.values())
     for endpoint in endpoints:
-        if (tls := endpoint.tls) is not None and id(tls) not in ahead:
-            yield _piece("tls", (len(ahead), tls))
-            ahead[id(tls)] = len(ahead)
+        if (tls := endpoint.tls) is not None:
+            yield from _shared_ahead(tls, ahead)
     for start in range(0, len(endpoints), _AT_ONCE):
         yield _piece("endpoint", endpoints[start : start + _AT_ONCE], ahead)
     for start in range(0, len(config.files), _FILES):
         yield _piece("files", config.files[start : start + _FILES])
     yield _piece("config", head)
+
+
+def _shared_ahead(value: Tls | Template, ahead: dict[int, int]) -> Iterator[bytes]:
+    if id(value) not in ahead:
+        yield _piece("shared", (len(ahead), value))
+        ahead[id(value)] = len(ahead)
 
 
 def _pieces_ahead(where: Sequence[Condition], ahead: dict[int, int]) -> Iterator[bytes]:
@@ -147,11 +157,16 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
     files: list[FileRead] = []
     known_subscriptions = {} if known is None else known.subscriptions
     known_endpoints = {} if known is None else known.endpoints
-    ahead = _Ahead({each.tls for each in known_endpoints.values() if each.tls is not None})
+    ahead = _Ahead(
+        {
+            *(each.tls for each in known_endpoints.values() if each.tls is not None),
+            *(each.template for each in known_subscriptions.values() if each.template is not None),
+        }
+    )
     while raw:
         kind, value, raw = _next_piece(raw, ahead)
         match kind:
-            case "values" | "list" | "conditions" | "tls":
+            case "values" | "list" | "conditions" | "shared":
                 ahead.take(kind, value)
             case "subscription":
                 for each in value:
@@ -177,13 +192,13 @@ def received(raw: memoryview, known: Config | None = None) -> Parts[Config]:
 
 
 class _Ahead:
-    """What went ahead, by its number. Of TLS settings, those in `known` are taken from there."""
+    """What went ahead, by its number. TLS settings and templates in `known` are taken from there."""
 
-    def __init__(self, known: Iterable[Tls]) -> None:
-        self._known = {each: each for each in known}
+    def __init__(self, known: Iterable[Tls | Template]) -> None:
+        self._known: dict[Tls | Template, Tls | Template] = {each: each for each in known}
         self._keys: set[Hashable] = set()
         self._written: list[Scalar] = []
-        self._found: dict[int, Among | Condition | Tls] = {}
+        self._found: dict[int, Among | Condition | Tls | Template] = {}
 
     def take(self, kind: str, value: Any) -> None:  # noqa: ANN401 - as the kind has it
         """Take some of a list's values, the number of the list that they make, or what has numbers."""
@@ -193,14 +208,14 @@ class _Ahead:
         elif kind == "list":
             self._found[value] = Among(frozenset(self._keys), tuple(self._written))
             self._keys, self._written = set(), []
-        elif kind == "tls":
+        elif kind == "shared":
             number, setting = value
             self._found[number] = self._known.get(setting, setting)
         else:
             first, conditions = value
             self._found.update(enumerate(conditions, start=first))
 
-    def __getitem__(self, number: int) -> Among | Condition | Tls:
+    def __getitem__(self, number: int) -> Among | Condition | Tls | Template:
         return self._found[number]
 
 
@@ -209,7 +224,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(raw))
         self._ahead = ahead
 
-    def persistent_load(self, number: int) -> Among | Condition | Tls:
+    def persistent_load(self, number: int) -> Among | Condition | Tls | Template:
         return self._ahead[number]
 
 

@@ -88,6 +88,9 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
         Failure.CONNECT: "is the receiver running, and is the port in `url` of {name} right?",
         Failure.RESET: "is the receiver running? Its log, or that of a proxy before it, says more",
         Failure.PROTOCOL: "is this a web server? Check host and port in `url` of {name}",
+        Failure.TEMPLATE: (
+            "correct the template of {name}, then `relayd reload`: its backlog is attempted at once"
+        ),
         Failure.DEFECT: "report it, with the traceback in relayd's log",
         Failure.POISON: "report it, with what relayd's log says of it",
     }
@@ -101,8 +104,8 @@ MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
             f" {{name}} right? A code that begins with 4 is for a while{_GOES_ON}"
         ),
         Failure.TIMEOUT: (
-            "does the mail server answer late on purpose, or is it busy with other mail? Raise `timeout`"
-            " of {name}"
+            "does the mail server hang, or look into each message for long? Its log says more. Mail goes"
+            " one at a time, so one that hangs holds up the others"
         ),
         Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
         Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",

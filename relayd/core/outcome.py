@@ -28,6 +28,8 @@ class Failure(StrEnum):
     """The answer was no valid HTTP."""
     SMTP = "smtp"
     """The mail server refused the message, or a step before it."""
+    TEMPLATE = "template"
+    """The subscription's template did not render: nothing was sent."""
     DEFECT = "defect"
     """relayd itself failed; the log has the traceback."""
     POISON = "quarantined"

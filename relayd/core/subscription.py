@@ -10,6 +10,7 @@ from relayd.core.endpoint import Endpoint
 from relayd.core.form import Format
 from relayd.core.matching import Selection
 from relayd.core.secret import SourcedSecret
+from relayd.core.template import Template
 
 SignatureScheme = Literal["locallygrown", "standard"]
 """`locallygrown` sends the `X-LocallyGrown-*` headers; `standard` adds those of the Standard
@@ -34,7 +35,8 @@ class Subscription:
 
     `url` also names its endpoint; `url_source` is where it was read from, as for a secret: unless
     it is `text`, the URL itself is a secret. `retry` holds the waits before each retry, in seconds.
-    `format` is that of the sentence which is sent instead of the event, None where the event is.
+    `format` is that of the sentence which is sent instead of the event, and `template` what the body is
+    rendered from; both are None where the event is sent.
     With a mailto URL it is `mail`, and `mail_from` is the address that mail comes from. Only with a format
     may `secret` be None: then nothing is signed.
     """
@@ -52,6 +54,7 @@ class Subscription:
     url_source: str = "text"
     format: Format | Literal["mail"] | None = None
     mail_from: str = ""
+    template: Template | None = None
 
     def made_with(self, key: bytes, endpoint: Endpoint) -> bytes:
         """Return a mark of what requests are made with, besides the URL: another one may succeed.
@@ -95,6 +98,9 @@ MADE_WITH: Final[Mapping[str, Callable[[Subscription, Endpoint], Sequence[str | 
             ),
             "format": lambda each, _: () if each.format is None else (f"format {each.format}",),
             "smtp": _smtp,
+            "template": lambda each, _: (
+                () if each.template is None else ("template", each.template.digest)
+            ),
         }
     )
 )

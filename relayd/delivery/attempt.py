@@ -1,7 +1,7 @@
 """One attempt of a delivery: signed and sent, with a time limit. The result is always a value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import httpx
@@ -15,12 +15,14 @@ from relayd.core.subscription import Subscription
 from relayd.crash_journal import AtWork
 from relayd.delivery.formed_request import formed_request, not_formed
 from relayd.delivery.observer import DEFECT_DETAIL, Observer
+from relayd.delivery.template_process import TemplateProcess
 from relayd.delivery.worker_pool import Limit
 from relayd.transport.exchange import exchange, timed_out
 from relayd.transport.request import AnotherToken, Request, build_request
 
-TURN_S: Final = 60.0
-"""How long a mail waits for its turn: below the time after which the watchdog calls it stuck."""
+TURN_S: Final = 90.0
+"""How long a mail waits for its turn: more than another one takes at most, and less than the time after
+which the watchdog calls it stuck."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,9 @@ class Sender:
         another_token: AnotherToken,
         observer: Observer,
         clock: Callable[[], float],
+        templates: TemplateProcess,
     ) -> None:
+        self._templates = templates
         self._url = httpx.URL(url)
         self._transport = transport
         self._at_work = at_work
@@ -96,12 +100,20 @@ class Sender:
     async def _exchange(self, attempt: Attempt, limit: Limit) -> Outcome:
         delivery, now = attempt.delivery, attempt.started_at
         subscription = attempt.subscription
-        if subscription.format is not None:
-            attempt.request = await formed_request(
-                self._url, delivery, subscription, now=now, another_token=self._another_token
+        if subscription.format is not None or subscription.template is not None:
+            made = await formed_request(
+                self._url,
+                delivery,
+                subscription,
+                templates=self._templates,
+                now=now,
+                another_token=self._another_token,
             )
+            if isinstance(made, Outcome):
+                return replace(made, duration_s=max(self._clock() - now, 0.0))
+            attempt.request = made
             if subscription.format == "mail":
-                _wait_for_turn(attempt, attempt.request, limit)
+                _wait_for_turn(attempt, made, limit)
             return await exchange(self._transport, attempt.request, now=now)
         headers = signed_headers(delivery, subscription, attempt=delivery.attempts + 1, now=now)
         attempt.request = build_request(

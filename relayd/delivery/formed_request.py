@@ -1,4 +1,4 @@
-"""The request of one attempt that sends one sentence instead of the event: `format:`."""
+"""The request of one attempt that sends something instead of the event: `format:`, `template:`."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 
 from relayd.core.delivery import Delivery
-from relayd.core.form import formed
+from relayd.core.form import Formed, formed
 from relayd.core.js_json import Parsed
 from relayd.core.mail import mail_about
 from relayd.core.outcome import Failure, Outcome
@@ -14,6 +14,7 @@ from relayd.core.signature import signed_headers
 from relayd.core.sliced_body import parse_in_slices
 from relayd.core.smtp import MAILTO
 from relayd.core.subscription import Subscription
+from relayd.delivery.template_process import TemplateFailedError, TemplateProcess
 from relayd.pacing import paced
 from relayd.transport.request import AnotherToken, Request, build_request
 
@@ -27,16 +28,18 @@ async def formed_request(
     delivery: Delivery,
     subscription: Subscription,
     *,
+    templates: TemplateProcess,
     now: float,
     another_token: AnotherToken | None = None,
-) -> Request:
-    """Return the POST, or the mail, of what a subscription with a format sends.
+) -> Request | Outcome:
+    """Return the POST, or the mail, of what a subscription with a format or a template sends.
 
-    What is posted is what is signed; a mail is not signed.
+    Where its template does not render, return what came of the attempt. What is posted is what is
+    signed; a mail is not signed.
 
-    `now` is in Unix seconds. Nothing is awaited but pauses, in which others run.
+    `now` is in Unix seconds. Besides a template's process, nothing is awaited but pauses, in which
+    others run.
     """
-    assert subscription.format is not None
     if subscription.format == "mail":
         message = mail_about(
             await _event(delivery),
@@ -46,7 +49,15 @@ async def formed_request(
             now=now,
         )
         return Request(url, [], message)
-    made = formed(await _event(delivery), subscription.format)
+    if subscription.template is not None:
+        try:
+            body = await templates.render(subscription.template, delivery.body)
+        except TemplateFailedError as failed:
+            return Outcome(0.0, failure=Failure.TEMPLATE, detail=str(failed))
+        made = Formed(body, subscription.template.content_type)
+    else:
+        assert subscription.format is not None
+        made = formed(await _event(delivery), subscription.format)
     sent = replace(delivery, body=made.body)
     headers = signed_headers(sent, subscription, attempt=delivery.attempts + 1, now=now)
     own = list(subscription.headers)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
+import trio
 
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, sample
 from relayd.core.delivery import Delivery, State
@@ -15,9 +16,10 @@ from relayd.core.outcome import Outcome
 from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
-from relayd.delivery.formed_request import formed_request
+from relayd.delivery.formed_request import formed_request, not_formed
+from relayd.delivery.template_process import TemplateProcess
 from relayd.transport.exchange import attempt
-from relayd.transport.request import build_request
+from relayd.transport.request import Request, build_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ async def attempt_sample(
     tag: str,
     *,
     transport: httpx.AsyncBaseTransport,
+    templates: TemplateProcess,
     now: float,
 ) -> SampleAttempt:
     """Send the event as the subscription's deliveries are sent, once."""
@@ -105,10 +108,18 @@ async def attempt_sample(
         body=event.body,
     )
     url = httpx.URL(subscription.url)
-    if subscription.format is None:
+    if subscription.format is None and subscription.template is None:
         headers = signed_headers(delivery, subscription, attempt=1, now=now)
-        request = build_request(url, headers, delivery.body, own=subscription.headers)
+        made: Request | Outcome = build_request(
+            url, headers, delivery.body, own=subscription.headers
+        )
     else:
-        request = await formed_request(url, delivery, subscription, now=now)
-    outcome = await attempt(transport, request, timeout_s=subscription.timeout_s, now=now)
+        made = not_formed(subscription.timeout_s)
+        with trio.move_on_after(subscription.timeout_s):
+            made = await formed_request(url, delivery, subscription, templates=templates, now=now)
+    outcome = (
+        made
+        if isinstance(made, Outcome)
+        else await attempt(transport, made, timeout_s=subscription.timeout_s, now=now)
+    )
     return SampleAttempt(event, delivery.id, subscription.name, subscription.url, outcome)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from relayd.core.endpoint import Health
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.event_filter import EventFilter
-    from relayd.queue.overview_values import Overview
+    from relayd.queue.overview_values import Overview, Totals
     from relayd.queue.snapshot_values import (
         EventDetail,
         EventPage,
@@ -81,8 +81,14 @@ class Snapshot(Protocol):
     ) -> list[int]:
         """Return the kept events of which a subscription has no delivery, oldest first."""
 
-    def overview(self, *, now: float, since: float | None = None) -> Overview:
-        """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds."""
+    def overview(self, *, now: float, since: float | None = None, tallied: bool = True) -> Overview:
+        """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds.
+
+        Without `tallied`, the tallies are empty: they take longer than all else.
+        """
+
+    def totals(self) -> Totals:
+        """Return what was ever attempted, accepted and rejected."""
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
@@ -119,8 +125,8 @@ class QueueReader(Protocol):
     Both raise `QueueUnreadableError`, also for what goes wrong inside their blocks.
     """
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Show the queue as it is now until the end of the block."""
+    def snapshot(self, *, limit_s: float | None = None) -> AbstractContextManager[Snapshot]:
+        """Show the queue as it is now until the end of the block, which may take `limit_s` seconds."""
 
     def changes(self) -> AbstractContextManager[ChangeFeed]:
         """Follow the queue's deliveries until the end of the block."""

@@ -1,7 +1,7 @@
-"""Takes from a reader what it does not need: Landlock, resource limits, no new privileges.
+"""Takes from a helper process what it does not need: Landlock, resource limits, no new privileges.
 
-Landlock (Linux 5.13, landlock(7)) lets it open files in its spool's real folder only, and
-/dev/urandom. Whatever this system knows beyond that is taken too: TCP, abstract Unix sockets and
+Landlock (Linux 5.13, landlock(7)) lets a reader open files in its spool's real folder only, and
+/dev/urandom; what renders templates has no folder. Whatever this system knows beyond that is taken too: TCP, abstract Unix sockets and
 signals to other processes.
 """
 
@@ -38,8 +38,8 @@ class UnconfinedError(Exception):
     """The system does not let a process confine itself; says why."""
 
 
-def confine(folder: Path) -> None:
-    """Let this process open files beneath `folder` only, for good.
+def confine(folder: Path | None) -> None:
+    """Let this process open files beneath `folder` only, or nowhere, for good.
 
     Raises `UnconfinedError` when the kernel or a container's filter refuses Landlock, and `OSError`
     when `folder` cannot be opened.
@@ -54,7 +54,8 @@ def confine(folder: Path) -> None:
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _landlock(_CREATE_RULESET, attributes, size, 0)
     try:
-        _allow(ruleset, folder, _SPOOL & files)
+        if folder is not None:
+            _allow(ruleset, folder, _SPOOL & files)
         _allow(ruleset, Path("/dev/urandom"), _READ_FILE)
         _landlock(_RESTRICT_SELF, ruleset, 0)
     finally:

@@ -8,7 +8,14 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "relayd"
 
 FLOORS: list[list[str]] = [
-    ["core", "permissions", "file_identity", "program_files", "client_certificate"],
+    [
+        "core",
+        "permissions",
+        "file_identity",
+        "program_files",
+        "client_certificate",
+    ],
+    ["template_sandbox"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],
     ["queue.values", "queue.snapshot_values"],
     [
@@ -19,13 +26,13 @@ FLOORS: list[list[str]] = [
     ],
     ["queue.interface", "queue.snapshot"],
     ["crash_journal", "database", "log", "systemd", "control", "spool", "orphans"],
-    ["config_process"],
+    ["config_process", "template_renderer"],
     ["containment"],
     ["unix_socket"],
     ["queue", "sources", "transport"],
     ["views"],
     ["intake", "delivery"],
-    ["source_tasks", "config_loader"],
+    ["source_tasks", "config_loader", "web_file", "web"],
     ["commands", "watchdog", "notices", "clock"],
     ["reload"],
     ["assembly"],
@@ -123,9 +130,9 @@ def test_views_know_no_terminal_and_ask_nobody(path: Path) -> None:
 
 
 def test_the_floors_find_an_arrow_that_points_up() -> None:
-    assert _part("queue.sqlite.claim") == (9, "queue")
-    assert _part("delivery.endpoint_task") == (11, "delivery")
-    assert _part("transport.connection") == (9, "transport")
+    assert _part("queue.sqlite.claim") == (10, "queue")
+    assert _part("delivery.endpoint_task") == (12, "delivery")
+    assert _part("transport.connection") == (10, "transport")
     assert _part("nowhere") is None
 
 

@@ -9,7 +9,7 @@ import click
 
 from relayd.cli.filters import filter_options, known, object_option
 from relayd.cli.in_flight import read_in_flight
-from relayd.cli.options import complete_subscriptions, config_option, json_option
+from relayd.cli.options import WholeNumber, complete_subscriptions, config_option, json_option
 from relayd.cli.queue_reader import readable, reading_queue
 from relayd.cli.terminal import pause, print_json, print_json_line, print_lines, printable, width
 from relayd.cli.text.deliveries import ChangeLines, table_lines
@@ -42,7 +42,7 @@ Examples:
 @filter_options(State)
 @click.option(
     "--limit",
-    type=click.IntRange(1, MAX_LIMIT),
+    type=WholeNumber(1, MAX_LIMIT),
     show_default=f"{DEFAULT_LIMIT}, with --follow none",
     help="How many to list.",
 )

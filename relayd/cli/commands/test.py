@@ -25,6 +25,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
+from relayd.core.outcome import Failure
 from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
@@ -101,12 +102,15 @@ def _hold_from_next_start(queue: QueueConfig, name: str, url: str, *, active: bo
 def print_sent(sent: Mapping[str, Any]) -> None:
     """Print what came back."""
     to = f"{sent['subscription']} at {sent['url']}"
-    click.echo(wrapped(f"Sent {sent['event_type']} ({sent['event_id']}) to {to}."))
+    did = "Did not send" if sent["failure"] == Failure.TEMPLATE else "Sent"
+    click.echo(wrapped(f"{did} {sent['event_type']} ({sent['event_id']}) to {to}."))
     took = f"{sent['duration_ms']:.0f} ms"
     if sent["succeeded"]:
         click.echo(click.style(f"Accepted: {sent['status']} after {took}.", fg="green"))
     else:
         words = f"Not accepted: {sent['detail']} (after {took})."
+        if sent["failure"] == Failure.TEMPLATE:
+            words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
             sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
@@ -164,6 +168,7 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
         sample_event,
         sample_type,
     )
+    from relayd.delivery.template_process import TemplateProcess  # noqa: PLC0415 - see above
     from relayd.transport.transports import Transports  # noqa: PLC0415 - see above
 
     config = load_config(config_path, environ=os.environ)
@@ -186,8 +191,13 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
 
     async def send() -> dict[str, object]:
         endpoint = config.endpoints[subscription.url]
-        async with Transports().make(endpoint, config.allow_networks) as transport:
-            sent = await attempt_sample(subscription, event, tag, transport=transport, now=now)
+        async with (
+            TemplateProcess() as templates,
+            Transports().make(endpoint, config.allow_networks) as transport,
+        ):
+            sent = await attempt_sample(
+                subscription, event, tag, transport=transport, templates=templates, now=now
+            )
         return {**sent.document(), "released": 0, "waiting": None, "held_until": None}
 
     sent = trio.run(send)

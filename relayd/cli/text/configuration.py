@@ -87,6 +87,8 @@ def _subscription_lines(config: Config) -> Iterator[str]:
         yield _line("retries", retry_words(subscription.retry))
         if subscription.format is not None:
             yield _line("format", f"{subscription.format}: one sentence about the event")
+        if (template := subscription.template) is not None:
+            yield _line("template", template.file)
         if subscription.format == "mail":
             continue
         if subscription.secret is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from relayd.core.endpoint import Health
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
-from relayd.queue.overview_values import Overview
+from relayd.queue.overview_values import Overview, Totals
 from relayd.queue.snapshot_values import (
     EventDetail,
     EventPage,
@@ -81,9 +81,17 @@ class SQLiteSnapshot:
         """Return the kept events of which a subscription has no delivery, oldest first."""
         return selection.lacking_events(self._reading, subscription, wanted, named)
 
-    def overview(self, *, now: float, since: float | None = None) -> Overview:
+    def overview(self, *, now: float, since: float | None = None, tallied: bool = True) -> Overview:
         """Return how everything stands, with what is counted since a time in Unix seconds."""
-        return overview.read_overview(self._reading, self._path, now=now, since=since)
+        return overview.read_overview(
+            self._reading, self._path, now=now, since=since, tallied=tallied
+        )
+
+    def totals(self) -> Totals:
+        """Return what was ever attempted, accepted and rejected."""
+        from relayd.queue.sqlite import totals  # noqa: PLC0415 - few commands need it
+
+        return totals.read_totals(self._reading.db)
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

@@ -9,6 +9,7 @@ from processes import write_config
 from relayd.commands.receivers import ReceiverCommands
 from relayd.config.config import Config
 from relayd.config.load import load_config
+from relayd.delivery.template_process import TemplateProcess
 
 
 class MovingDispatch:
@@ -23,6 +24,10 @@ class MovingDispatch:
         self.tokens.append(url)
         assert self.commands is not None
         self.commands.config = self.after
+
+    @property
+    def templates(self) -> TemplateProcess:
+        return TemplateProcess()
 
     def held_until(self, _: str) -> float:
         return 0.0

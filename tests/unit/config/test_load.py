@@ -62,6 +62,7 @@ def test_the_least_configuration() -> None:
         socket=None,
         queue=QueueConfig(directory / "queue.db", 30 * 86_400.0),
         log=LogConfig("info", "auto"),
+        web=None,
         allow_networks=(),
         event_types=frozenset(EVENT_TYPES) | frozenset(RELAYD_TYPES),
         subscriptions={
@@ -317,7 +318,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             "36:5: subscriptions.d.url: duplicate key, first defined at line 32, column 5"
             " (keep one of them)"
         ),
-        "37:3: subscriptions.e f: a name is 1 to 64 letters, digits, `_` or `-`",
+        "37:3: subscriptions.e f: a name is 1 to 64 letters, digits, `_` or `-`, and begins with no `-`",
         "38:3: subscriptions.g.url: is missing (write `url: https://your-app.com/webhooks`)",
         "39:13: subscriptions.g.events: is empty",
         (

@@ -19,10 +19,10 @@ from relayd.crash_journal import AtWork
 from relayd.delivery.attempt import Attempt, Sender
 from relayd.delivery.formed_request import MOST_READ, formed_request
 from relayd.delivery.observer import Observer
+from relayd.delivery.template_process import TemplateProcess
 from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
 from relayd.transport.mail import MailTransport
 from relayd.transport.request import Request
-from relayd.transport.smtp import Reply
 
 
 async def no_token() -> bool:
@@ -53,7 +53,10 @@ async def test_a_large_event_is_not_read_for_its_sentence(form: Format) -> None:
         format=form, mail_from="relayd@example.com",
     )  # fmt: skip
     url = httpx.URL("https://a.example/")
-    request = await formed_request(url, delivery, subscription, now=1_700_000_000.0)
+    request = await formed_request(
+        url, delivery, subscription, templates=TemplateProcess(), now=1_700_000_000.0
+    )
+    assert isinstance(request, Request)
     assert b"A customer placed an order" in request.body
     assert b"evt" in request.body
     assert b"order_9" not in request.body
@@ -68,11 +71,14 @@ async def test_the_time_of_a_mail_begins_with_its_turn(autojump_clock: MockClock
     class Slow(MailTransport):
         """Mail to a server that takes 8 s for each."""
 
-        async def _deliver(self, _: Request) -> Reply:
+        async def _deliver(self, _: Request) -> str:
             await trio.sleep(8.0)
-            return Reply(250, (b"kept",))
+            return "kept"
 
     async def resolve(*_: object) -> list[Address]:
+        raise AssertionError
+
+    async def context() -> ssl.SSLContext:
         raise AssertionError
 
     transport = Slow(
@@ -80,7 +86,7 @@ async def test_the_time_of_a_mail_begins_with_its_turn(autojump_clock: MockClock
         Smtp("localhost", 25, "none", "relayd@example.com", None, None),
         resolve=resolve,
         turn=turn,
-        context=ssl.create_default_context,
+        context=context,
     )
     outcomes: list[Outcome] = []
     subscription = Subscription(
@@ -90,7 +96,7 @@ async def test_the_time_of_a_mail_begins_with_its_turn(autojump_clock: MockClock
     )  # fmt: skip
     sender = Sender(
         "https://a.example/", transport, at_work=AtWork.unrecorded(), another_token=no_token,
-        observer=cast("Observer", None), clock=trio.current_time,
+        observer=cast("Observer", None), clock=trio.current_time, templates=TemplateProcess(),
     )  # fmt: skip
 
     async def deliver(attempt: Attempt, limit: Limit) -> None:
