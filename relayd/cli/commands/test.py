@@ -26,7 +26,6 @@ from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure
-from relayd.core.subscription import Subscription
 from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
@@ -82,21 +81,21 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     sys.exit(0 if sent["succeeded"] else 1)
 
 
-def _hold_from_next_start(queue: QueueConfig, subscription: Subscription) -> Hold | None:
+def _hold_from_next_start(queue: QueueConfig, name: str, url: str, *, active: bool) -> Hold | None:
     """Return what will hold a subscription of the file once relayd runs; None where nothing does.
 
     The file says whether it is active, and that it is there; the queue knows what else holds it.
     """
-    if not subscription.active:
+    if not active:
         return Hold.INACTIVE
     try:
         with reading_queue(queue) as reading:
-            known = reading.subscriptions.get(subscription.name)
+            known = reading.subscriptions.get(name)
     except click.ClickException:  # none yet, or not one that may be read
         return None
     if known is None or known.hold not in {Hold.PAUSED, Hold.GONE}:
         return None
-    left = known.hold is Hold.GONE and known.url != subscription.url  # another URL ends that
+    left = known.hold is Hold.GONE and known.url != url  # another URL ends that
     return None if left else known.hold
 
 
@@ -202,4 +201,5 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
         return {**sent.document(), "released": 0, "waiting": None, "held_until": None}
 
     sent = trio.run(send)
-    return {**sent, "hold": _hold_from_next_start(config.queue, subscription)}
+    hold = _hold_from_next_start(config.queue, name, subscription.url, active=subscription.active)
+    return {**sent, "hold": hold}
