@@ -49,7 +49,7 @@ docs: .venv/ready  ## writes the states of core/ into docs/architecture.md
 
 lock:  ## resolves the dependencies again (needs uv)
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
-	  --python-version 3.11 --extra dev --custom-compile-command "make lock" \
+	  --python-version 3.11 --extra dev --extra templates --extra web --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-dev.lock
 	@$(MAKE) --no-print-directory constraints
 
@@ -60,7 +60,7 @@ constraints:  ## writes constraints.txt, the lock's versions for `pip install -c
 
 audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the lock, and writes the SBOM to dist/
 	@mkdir -p build
-	@$(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock templates \
+	@$(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock templates web \
 	  > build/runtime.txt
 	@PYTHONPATH=. .venv-audit/bin/python packaging/audit/audit.py requirements-dev.lock build/runtime.txt \
 	  pyproject.toml dist/relayd.cdx.json

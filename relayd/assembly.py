@@ -9,6 +9,7 @@ import trio
 
 from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
+from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import answering
 from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
@@ -30,6 +31,7 @@ from relayd.systemd import Service
 from relayd.transport.transports import Transports
 from relayd.unix_socket.line_server import LineServer
 from relayd.watchdog import Watchdog
+from relayd.web_file import WebFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Assembly:
     control: LineServer
     watchdog: Watchdog | None
     reload: Reload
+    web_file: WebFile
     children: Callable[[], list[int]]
 
 
@@ -84,6 +87,7 @@ async def assemble(
     )
     pruning = Pruning(queue, config.queue, clock.now, clock.steadiness)
     loader = ConfigLoader()
+    web_file = WebFile(clock.now)
     changing = trio.Lock()
     commands = Commands(
         config,
@@ -110,11 +114,20 @@ async def assemble(
         loader=loader,
         log=log,
         service=service,
+        web_file=web_file,
         changing=changing,
         stopping=stopping,
         clock=clock.now,
     )
     files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
+    renaming = RenameCommand(
+        lambda: reload.config,
+        queue=queue,
+        dispatch=dispatch,
+        loader=loader,
+        changing=changing,
+        reload=reload.run,
+    )
     return Assembly(
         dispatch,
         sources,
@@ -122,9 +135,10 @@ async def assemble(
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
         notices=Notices(queue, sources.standing, clock.now),
-        control=_control(reload, commands, files),
+        control=_control(reload, commands, files, renaming),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
+        web_file=web_file,
         children=lambda: [
             *sources.children(),
             *loader.children(),
@@ -133,8 +147,17 @@ async def assemble(
     )
 
 
-def _control(reload: Reload, commands: Commands, files: SubscriptionFileCommands) -> LineServer:
-    changing = {"add": answering(files.add), "remove": answering(files.remove)}
+def _control(
+    reload: Reload,
+    commands: Commands,
+    files: SubscriptionFileCommands,
+    renaming: RenameCommand,
+) -> LineServer:
+    changing = {
+        "add": answering(files.add),
+        "remove": answering(files.remove),
+        "rename": answering(renaming.rename),
+    }
     control = ControlLines({"reload": reload.run, **commands.by_name(), **changing})
     return LineServer(
         control.answer,

@@ -121,6 +121,7 @@ class Daemon:
             stopping=self._stop,
         )
         await self._declare()
+        await parts.web_file.follow(config)
         async with trio.open_nursery() as dispatching:
             await dispatching.start(parts.dispatch.run)
             parts.dispatch.apply(config)

@@ -28,6 +28,7 @@ from relayd.queue.values import Declared
 from relayd.source_tasks import SourceTasks
 from relayd.sources.source import SourceError
 from relayd.systemd import Service
+from relayd.web_file import WebFile
 
 _log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Reload:
         loader: ConfigLoader,
         log: Log,
         service: Service,
+        web_file: WebFile,
         changing: trio.Lock,
         stopping: trio.Event,
         clock: Callable[[], float],
@@ -77,6 +79,7 @@ class Reload:
         self._loader = loader
         self._logging = log
         self._service = service
+        self._web_file = web_file
         self._changing = changing
         self._stopping = stopping
         self._clock = clock
@@ -190,6 +193,7 @@ class Reload:
         # The endpoints follow one by one, but never in part: it ends only where relayd stops.
         with trio.CancelScope(shield=True):
             await paced(self._dispatch.applying(config, changed.released))
+        await self._web_file.follow(config)
         for warning in config.warnings:
             _log.warning("configuration_warning", detail=str(warning))
         held_until = {

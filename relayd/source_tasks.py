@@ -12,8 +12,14 @@ from relayd.sources.own_events import OwnEventsKind
 from relayd.sources.socket import SocketKind
 from relayd.sources.source import Source, SourceKind, SourceStanding, Surroundings
 from relayd.sources.spools import SpoolKind
+from relayd.sources.web_intake import WebIntakeKind
 
-KINDS: Final[tuple[type[SourceKind], ...]] = (SpoolKind, SocketKind, OwnEventsKind)
+KINDS: Final[tuple[type[SourceKind], ...]] = (
+    SpoolKind,
+    SocketKind,
+    WebIntakeKind,
+    OwnEventsKind,
+)
 """The kinds of sources, in the order in which `status` shows them."""
 
 

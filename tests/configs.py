@@ -17,6 +17,7 @@ def sources_config(
         socket=socket,
         queue=QueueConfig(Path("/nowhere/queue.db"), 1.0),
         log=LogConfig("info", "auto"),
+        web=None,
         allow_networks=(),
         event_types=frozenset(),
         subscriptions={},

@@ -165,14 +165,16 @@ async def started(
     under: Sequence[str] = (),
     module: str = "relayd",
     pass_fds: Sequence[int] = (),
+    what: str = "run",
 ) -> AsyncIterator[RelaydProcess]:
     """Start a daemon without waiting for anything; at the end it is killed if it still runs.
 
     `under` is a command that runs it and keeps its process number, such as `prlimit --nofile=40`.
-    `module` is run in the place of relayd: a variant that is broken on purpose.
+    `module` is run in the place of relayd: a variant that is broken on purpose. `what` is the
+    command: `web` for the web process.
     """
     process = await trio.lowlevel.open_process(
-        [*under, *_program("run", "--config", str(config), module=module)],
+        [*under, *_program(what, "--config", str(config), module=module)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(env),
@@ -214,6 +216,17 @@ async def running(
             raise
         if relayd.process.returncode is None:
             assert await relayd.stop() == 0, relayd.errors
+
+
+@asynccontextmanager
+async def web_running(config: Path) -> AsyncIterator[RelaydProcess]:
+    """Run the web process of a daemon that runs; at the end it must stop well."""
+    async with started(config, what="web") as web:
+        with trio.fail_after(START_S):
+            await web.logged("web_started")
+        yield web
+        if web.process.returncode is None:
+            assert await web.stop() == 0, web.errors
 
 
 async def command(

@@ -36,6 +36,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "The daemon": {
             "run": "Run the daemon in the foreground.",
+            "web": "Run the web process in the foreground.",
             "status": "Show endpoints, backlog and sources.",
             "reload": "Reload the configuration.",
             "backup": "Back up the queue while it is in use.",

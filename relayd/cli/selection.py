@@ -13,16 +13,13 @@ from relayd.cli.options import complete_subscriptions, config_option, json_optio
 from relayd.cli.terminal import deliveries_in_words, printable, wrapped
 from relayd.cli.text.holds import HOLD_ADVICE
 from relayd.cli.text.refusals import refusal_line
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG, State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
 
 _MOST_SAID = 10
-
-BACKLOG = (State.PENDING, State.RETRYING, State.HELD)
-"""What has not ended, as it is shown."""
 
 _targets_argument = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions

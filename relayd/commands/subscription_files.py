@@ -97,7 +97,7 @@ class SubscriptionFileCommands:
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
         try:
             reloaded = await self._reload()
         except BaseException:
@@ -152,7 +152,7 @@ class SubscriptionFileCommands:
             try:
                 aside = await trio.to_thread.run_sync(set_aside, path)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
             # Only now can nobody change it any more: somebody may have since it was judged.
             if await trio.to_thread.run_sync(is_changed, aside, judged):
                 problem = await trio.to_thread.run_sync(_settle, aside, path, False)
@@ -267,7 +267,7 @@ def _words(detail: Mapping[str, Any]) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> RefusedError:
-    """Return the refusal of what the disk refused."""
+    """Return the refusal of what the disk refused. Blocks on the disk, and looks up a user."""
     if isinstance(error, FileExistsError):
         return RefusedError("exists", f"{path} exists already, and was not changed")
     if isinstance(error, FileNotFoundError) and not os.path.lexists(path.parent):

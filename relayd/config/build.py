@@ -5,15 +5,17 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
+from relayd.config.build_http import build_access
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.build_smtp import build_smtp
 from relayd.config.build_subscriptions import SubscriptionBuilder
 from relayd.config.config import Config
 from relayd.config.exposure import producers_of
 from relayd.config.findings import Findings
-from relayd.config.models import ALL_MARKETS, File, SocketSection, SpoolSection
+from relayd.config.markets import markets_of
+from relayd.config.models import File, SocketSection, SpoolSection
 from relayd.config.problem import KeyPath, in_order
 from relayd.config.queue_reach import owner_above_queue
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
@@ -80,6 +82,7 @@ def build_config(
         findings.warning(
             ("subscriptions",), "no subscriptions", "events are kept, but not delivered"
         )
+    web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
     _warn_of_readers(builder.subscriptions, smtp, findings)
     return Config(
@@ -90,6 +93,7 @@ def build_config(
         socket=socket,
         queue=queue,
         log=LogConfig(file.log.level, file.log.format),
+        web=web,
         allow_networks=allowed,
         event_types=event_types or frozenset(),
         subscriptions=MappingProxyType(builder.subscriptions),
@@ -131,20 +135,8 @@ def _spool(
         table=section.table,
         market_id=section.market_id or file.market_id,
         api_version=section.api_version or file.api_version,
-        markets=_markets(("spools", name, "markets"), section.markets, findings),
+        markets=markets_of(("spools", name, "markets"), section.markets, findings),
     )
-
-
-def _markets(
-    key: KeyPath, markets: Literal["*"] | list[str], findings: Findings
-) -> frozenset[str] | None:
-    if markets == ALL_MARKETS:
-        return None
-    if ALL_MARKETS in markets:
-        findings.error(
-            key, "lists `*` as a market", f'write markets: "{ALL_MARKETS}" for any market'
-        )
-    return frozenset(markets)
 
 
 def _socket(
@@ -156,7 +148,7 @@ def _socket(
         path,
         int(section.mode, 8),
         market_id=section.market_id or file.market_id,
-        markets=_markets(("socket", "markets"), section.markets, findings),
+        markets=markets_of(("socket", "markets"), section.markets, findings),
     )
 
 

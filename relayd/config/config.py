@@ -12,6 +12,7 @@ from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolCo
 from relayd.core.endpoint import Endpoint
 from relayd.core.smtp import Smtp
 from relayd.core.subscription import Subscription
+from relayd.core.web_access import WebAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Config:
     socket: SocketConfig | None
     queue: QueueConfig
     log: LogConfig
+    web: WebAccess | None
     allow_networks: tuple[IPv4Network | IPv6Network, ...]
     event_types: frozenset[str] = field(repr=False)
     # Header values may be secrets.

@@ -11,6 +11,7 @@ from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
 from relayd.core.parts import Parts, whole
 from relayd.core.subscription import MADE_WITH, Subscription
+from relayd.core.web_access import Holder, Role, WebAccess
 
 T = TypeVar("T")
 
@@ -202,9 +203,29 @@ def _settings(config: Config) -> dict[str, object]:
         "queue.path": config.queue.path,
         "queue.retention": config.queue.retention_s,
         "queue.max_size": config.queue.max_bytes,
+        **_web_settings(config.web),
         "log.level": config.log.level,
         "log.format": config.log.format,
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
+    }
+
+
+def _web_settings(web: WebAccess | None) -> dict[str, object]:
+    if web is None:
+        return {}
+    holders = {each: digest for digest, each in web.tokens.items()}
+    return {
+        "http.listen": web.listen,
+        "http.public": web.public,
+        "http.base_url": web.base_url,
+        "http.trusted_proxies": web.trusted_proxies,
+        "http.token": (web.open, holders.get(Holder(Role.EVERYTHING))),
+        "http.read_token": holders.get(Holder(Role.READ)),
+        "http.producers": (
+            web.producers,
+            {each: one for each, one in holders.items() if each.role is Role.PRODUCER},
+        ),
+        "feed_token": {each: one for each, one in holders.items() if each.role is Role.FEED},
     }

@@ -9,7 +9,9 @@ from typing import Final
 from relayd.config.problem import KeyPath, Problem, dotted, in_one_line
 from relayd.config.yaml_nodes import Document, Fault
 
-SECRET_KEYS: Final = frozenset({"secret", "previous_secret", "url", "password"})
+SECRET_KEYS: Final = frozenset(
+    {"secret", "previous_secret", "url", "token", "read_token", "feed_token", "password"}
+)
 """Keys whose value is a secret, or may be one: a text, or the source to read it from."""
 SECRET_SOURCES: Final = frozenset({"file", "env", "credential"})
 LONGEST_TEXT: Final = 400
@@ -146,7 +148,7 @@ def shown_path(path: KeyPath) -> KeyPath:
     for position, part in enumerate(path[:-1]):
         key, *below = path[position + 1 :]
         # What stands first and second is a section and a name: a subscription may be named so.
-        if position < 1 or (position == 1 and path[0] not in {"defaults", "smtp"}):
+        if position < 1 or (position == 1 and path[0] not in {"defaults", "http", "smtp"}):
             continue
         if part in SECRET_KEYS and key not in SECRET_SOURCES:
             return path[: position + 1]

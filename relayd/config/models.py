@@ -17,6 +17,7 @@ from relayd.config.fields import (
     Label,
     Login,
     MailAddress,
+    Markets,
     Mode,
     Name,
     Network,
@@ -28,15 +29,13 @@ from relayd.config.fields import (
     Table,
     in_list,
 )
+from relayd.config.http_models import HttpSection
 from relayd.config.subscription_models import DefaultsSection, SecretValue, SubscriptionSection
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
-ALL_MARKETS: Final = "*"
 DEFAULT_TABLE: Final = "relayd_spool"
 DEFAULT_MODE: Final = "0660"
 DEFAULT_RETENTION: Final = "30d"
-
-Markets = Literal["*"] | Annotated[list[Label], Field(max_length=1000)]
 
 
 class SpoolSection(Section):
@@ -155,6 +154,9 @@ class File(Section):
     )
     queue: QueueSection = Field(description="relayd's own database.")
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
+    http: HttpSection | None = Field(
+        default=None, description="The web process (`relayd web`); none by default."
+    )
     smtp: SmtpSection | None = Field(
         default=None, description="The mail server for mailto: URLs; none by default."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from relayd.core.queue_files import CONTROL, LOCK, WORK
+from relayd.core.queue_files import CONTROL, INTAKE, LOCK, WEB, WORK
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
@@ -64,6 +64,16 @@ class QueueConfig:
     def control_path(self) -> Path:
         """The socket through which commands talk to the daemon."""
         return Path(f"{self.path}{CONTROL}")
+
+    @property
+    def intake_path(self) -> Path:
+        """The socket through which the web process hands over events."""
+        return Path(f"{self.path}{INTAKE}")
+
+    @property
+    def web_path(self) -> Path:
+        """The file with what the web process is given of the configuration in force."""
+        return Path(f"{self.path}{WEB}")
 
     @property
     def lock_path(self) -> Path:

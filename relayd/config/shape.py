@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
+from relayd.config.http_models import HttpSection, ProducerSection
 from relayd.config.models import (
     File,
     LogSection,
@@ -58,6 +59,8 @@ _STAND_INS: Final[dict[str, object]] = {
     "events": ["*"],
     "secret": "stand-in",
     "header": "X-Stand-In",
+    "listen": "127.0.0.1:8787",
+    "token": "stand-in-stand-in",
     "host": "stand-in.example",
     "from": "stand-in@stand-in.example",
 }
@@ -77,6 +80,8 @@ _EXAMPLES: Final = {
     "events": "[order.created]",
     "secret": "{file: PATH}",
     "header": "X-Hub-Signature-256",
+    "listen": "127.0.0.1:8787",
+    "token": "{file: PATH}",
     "host": "smtp.example.com",
     "from": "relayd@your-market.com",
 }
@@ -103,6 +108,7 @@ _LIMITS: Final = {
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "socket": SocketSection,
     "queue": QueueSection,
+    "http": HttpSection,
     "log": LogSection,
     "smtp": SmtpSection,
     "defaults": DefaultsSection,
@@ -113,6 +119,7 @@ _SUBSECTIONS: Final[dict[str, type[BaseModel]]] = {
     "tls": TlsSection,
 }
 _NAMED_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "producers": ProducerSection,
     "spools": SpoolSection,
     "subscriptions": SubscriptionSection,
 }

@@ -71,6 +71,7 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "socket": config.socket,
         "queue": config.queue,
         "log": config.log,
+        "web": config.web,
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,

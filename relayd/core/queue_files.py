@@ -15,6 +15,8 @@ LOCK: Final = ".lock"
 WORK: Final = ".work"
 CONTROL: Final = ".control"
 RESERVE: Final = ".reserve"
+WEB: Final = ".web"
+INTAKE: Final = ".intake"
 
 QUEUE_SIDES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -25,11 +27,11 @@ QUEUE_SIDES: Final[Mapping[str, str]] = MappingProxyType(
         WORK: "the note of what is being worked on",
         CONTROL: "the control socket",
         RESERVE: "the reserve for a full disk",
-        ".web": "what the web process is given",
-        ".intake": "the intake socket",
+        WEB: "what the web process is given",
+        INTAKE: "the intake socket",
     }
 )
-"""Each suffix of a queue's path, with what it is. The last two are made by the web process's part."""
+"""Each suffix of a queue's path, with what it is."""
 
 
 def queue_files(queue: str) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ class Dispatch:
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
         self._in_flight = InFlight()
+        self._kept_back = ""
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
         self.templates = TemplateProcess()
@@ -127,9 +128,9 @@ class Dispatch:
                 return  # what runs was retired for good
             # As they are by now: a receiver may have answered 410 meanwhile.
             holds = self._queue.holds
-            subscriptions = {
-                name: each for name, each in wanted[url].items() if holds.get(name) is None
-            }
+            here = wanted[url]
+            here.pop(self._kept_back, None)
+            subscriptions = {name: each for name, each in here.items() if holds.get(name) is None}
             current = self._running.get(url)
             if current is None or current.task.ended:
                 part = f"endpoint {endpoint_name(url)} ({', '.join(wanted[url])})"
@@ -146,6 +147,11 @@ class Dispatch:
         for name in subscriptions:
             if (running := self._running.get(self._urls.get(name, ""))) is not None:
                 running.task.leave([name])
+
+    def keep_back(self, subscription: str) -> None:
+        """Start no attempt for this one until another one is named here, and `apply` comes after that."""
+        self._kept_back = subscription
+        self.leave([subscription])
 
     def outdate(self, subscriptions: Iterable[str]) -> None:
         """Say that the operator changed deliveries of these: claims under way start none of them."""
@@ -171,7 +177,7 @@ class Dispatch:
         for url, health in self._health.items():
             self._health[url] = moved_health(health, step)
         for running in self._running.values():
-            running.task.move_times(step)
+            running.task.endpoint_health.move_times(step)
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
@@ -208,19 +214,19 @@ class Dispatch:
     async def take_token(self, url: str) -> None:
         """Wait for a token of this endpoint, for an attempt past the queue."""
         while (running := self._running.get(url)) is not None and not running.task.retired:
-            if (wait_s := running.task.take_token()) == 0.0:
+            if (wait_s := running.task.endpoint_health.take_token()) == 0.0:
                 return
             await trio.sleep(wait_s)
 
     async def after_test(self, url: str, outcome: Outcome) -> None:
         """Take up what came of an attempt past the queue."""
         if (running := self._running.get(url)) is not None:
-            await running.task.after_test(outcome)
+            await running.task.endpoint_health.after_test(outcome)
 
     async def lift_hold(self, url: str) -> bool:
         """End an endpoint's hold (Retry-After, 429) at once; say whether there was one."""
         running = self._running.get(url)
-        return running is not None and await running.task.lift_hold()
+        return running is not None and await running.task.endpoint_health.lift_hold()
 
     def release(self, subscriptions: Iterable[str]) -> None:
         """Attempt what was released for these subscriptions, which the queue knows of already."""

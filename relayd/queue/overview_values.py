@@ -4,6 +4,7 @@ Times are Unix seconds.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relayd.core.endpoint import Health
@@ -63,7 +64,7 @@ class SubscriptionStanding:
     """What waits for one subscription. Times are Unix seconds, None where nothing waits.
 
     `next_due_at` is when the next attempt may start, as the endpoint stands; None while it is held. Of
-    `waiting`, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
+    `waiting`, `retrying` have failed before, `behind` wait for others in their order; `blocking` counts the exhausted ones that hold others.
     `exhausted` counts all that are kept, `exhausted_since` those that were given up since the time asked for.
     """
 
@@ -77,6 +78,7 @@ class SubscriptionStanding:
     blocking: int = 0
     exhausted: int = 0
     exhausted_since: int = 0
+    retrying: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +116,28 @@ class Overview:
 
     endpoints: tuple[EndpointStanding, ...]
     queue: QueueStanding
+
+
+@dataclass(slots=True)
+class AttemptTotals:
+    """One subscription's attempts ever made: by what they made of their deliveries, and by how long they took.
+
+    `within_ms` has the bounds of `core.durations`, each with the attempts between it and the one before.
+    """
+
+    states: Counter[str] = field(default_factory=Counter)
+    within_ms: Counter[int] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What never falls while the queue's file stays.
+
+    `attempts` is by subscription, of all that were ever declared, in that order; `accepted` counts
+    events, and `rejected` input, by source.
+    """
+
+    attempts: Mapping[str, AttemptTotals]
+    accepted: Mapping[str, int]
+    rejected: Mapping[str, int]

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from relayd.core.endpoint import Health
+    from relayd.core.feed import FeedCursor, FeedPage, FeedWish
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.event_filter import EventFilter
-    from relayd.queue.overview_values import Overview
+    from relayd.queue.overview_values import Overview, Totals
     from relayd.queue.snapshot_values import (
         EventDetail,
         EventPage,
@@ -81,8 +82,14 @@ class Snapshot(Protocol):
     ) -> list[int]:
         """Return the kept events of which a subscription has no delivery, oldest first."""
 
-    def overview(self, *, now: float, since: float | None = None) -> Overview:
-        """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds."""
+    def overview(self, *, now: float, since: float | None = None, tallied: bool = True) -> Overview:
+        """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds.
+
+        Without `tallied`, the tallies are empty: they take longer than all else.
+        """
+
+    def totals(self) -> Totals:
+        """Return what was ever attempted, accepted and rejected."""
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
@@ -102,6 +109,15 @@ class Snapshot(Protocol):
     def find_rejected(self, event_id: str) -> ListedInput | None:
         """Return the latest rejected row with this id, or None where there is none."""
 
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        """Return kept events behind a cursor, oldest first; without one, from the oldest on.
+
+        Raises `FeedGapError` where one of them is gone, or the cursor is of another queue.
+        """
+
+    def newest_sequence(self) -> int:
+        """Return the greatest sequence number that an event was given, 0 where there was none."""
+
 
 class ChangeFeed(Protocol):
     """The deliveries that change from the moment on at which it was opened."""
@@ -119,8 +135,8 @@ class QueueReader(Protocol):
     Both raise `QueueUnreadableError`, also for what goes wrong inside their blocks.
     """
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Show the queue as it is now until the end of the block."""
+    def snapshot(self, *, limit_s: float | None = None) -> AbstractContextManager[Snapshot]:
+        """Show the queue as it is now until the end of the block, which may take `limit_s` seconds."""
 
     def changes(self) -> AbstractContextManager[ChangeFeed]:
         """Follow the queue's deliveries until the end of the block."""

@@ -22,6 +22,11 @@ class SocketPathError(Exception):
 
 
 def bind_unix(path: Path, mode: int) -> trio.SocketListener:
+    """Listen at `path` with the file mode `mode`, as `bound_unix` does, on trio's loop."""
+    return trio.SocketListener(trio.socket.from_stdlib_socket(bound_unix(path, mode)))
+
+
+def bound_unix(path: Path, mode: int) -> socket.socket:
     """Listen at `path` with the file mode `mode`.
 
     What a killed process left at the path is removed; a socket that somebody answers on is not.
@@ -41,7 +46,7 @@ def bind_unix(path: Path, mode: int) -> trio.SocketListener:
     except OSError as error:
         listener.close()
         raise SocketPathError(f"{path}: {_words(error, path)}") from error
-    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    return listener
 
 
 def passed_listener(path: Path, passed: Iterable[socket.socket]) -> trio.SocketListener | None:

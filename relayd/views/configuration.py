@@ -16,6 +16,21 @@ from relayd.core.tls import Tls
 def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, object]:
     """Return the configuration as it is interpreted; `notes` are what is wrong around it."""
     return {
+        **settings_document(config),
+        "subscriptions": [
+            {
+                **subscription_document(each, config.endpoints),
+                "file": str(config.included.get(each.name, config.path)),
+            }
+            for each in config.subscriptions.values()
+        ],
+        "warnings": [*map(str, config.warnings), *notes],
+    }
+
+
+def settings_document(config: Config) -> dict[str, object]:
+    """Return what is interpreted outside of the subscriptions."""
+    return {
         "config": str(config.path),
         "files": list(dict.fromkeys(map(str, (config.path, *config.included.values())))),
         "market_id": config.market_id,
@@ -26,7 +41,7 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
                 "path": str(spool.path),
                 "table": spool.table,
                 "market_id": spool.market_id,
-                "markets": _markets_document(spool.markets),
+                "markets": markets_document(spool.markets),
                 "api_version": spool.api_version,
             }
             for spool in config.spools
@@ -37,7 +52,7 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
             "path": str(config.socket.path),
             "mode": f"{config.socket.mode:04o}",
             "market_id": config.socket.market_id,
-            "markets": _markets_document(config.socket.markets),
+            "markets": markets_document(config.socket.markets),
         },
         "queue": {
             "path": str(config.queue.path),
@@ -47,24 +62,18 @@ def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, ob
         "log": {"level": config.log.level, "format": config.log.format},
         "smtp": _smtp_document(config.smtp),
         "allow_networks": [str(network) for network in config.allow_networks],
-        "subscriptions": [
-            {
-                **_subscription_document(each, config.endpoints),
-                "file": str(config.included.get(each.name, config.path)),
-            }
-            for each in config.subscriptions.values()
-        ],
-        "warnings": [*map(str, config.warnings), *notes],
     }
 
 
-def _markets_document(markets: frozenset[str] | None) -> str | list[str]:
+def markets_document(markets: frozenset[str] | None) -> str | list[str]:
+    """Return the markets that events may name beside their source's own."""
     return "*" if markets is None else sorted(markets)
 
 
-def _subscription_document(
+def subscription_document(
     subscription: Subscription, endpoints: Mapping[str, Endpoint]
 ) -> dict[str, object]:
+    """Return a subscription as it is interpreted, without what may be secret."""
     endpoint = endpoints[subscription.url]
     previous = subscription.previous_secret
     order_by = subscription.selection.order_by

@@ -21,6 +21,7 @@ from relayd.config.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
+EXTRAS = ("templates", "web")
 
 
 def script(name: str) -> ModuleType:
@@ -116,14 +117,14 @@ def test_the_package_takes_the_locked_versions_of_what_runs() -> None:
     ).stdout
     names = set(re.findall(r"^([a-z0-9-]+)==", printed, re.MULTILINE))
     packed = subprocess.run(
-        [sys.executable, PACKAGING / "runtime_requirements.py", project, lock, "templates"],
+        [sys.executable, PACKAGING / "runtime_requirements.py", project, lock, *EXTRAS],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     ).stdout
     packed_names = set(re.findall(r"^([a-z0-9-]+)==", packed, re.MULTILINE))
-    assert packed_names - names == {"jinja2", "markupsafe"}
+    assert packed_names - names == {"jinja2", "markupsafe", "starlette", "uvicorn"}
     dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
     direct = {re.split(r"[^a-z0-9-]", each.lower())[0] for each in dependencies}
     assert names >= direct
@@ -158,7 +159,8 @@ def test_the_supported_pythons_are_those_that_it_is_tested_with() -> None:
     assert named[1:] == [f"Programming Language :: Python :: 3.{minor}" for minor in tested]
 
 
+@pytest.mark.parametrize("folder", ["", "web"])
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
-def test_the_packages_scripts_are_plain_shell(name: str) -> None:
+def test_the_packages_scripts_are_plain_shell(name: str, folder: str) -> None:
     shell = shutil.which("dash") or "sh"
-    subprocess.run([shell, "-n", PACKAGING / name], check=True, timeout=60)
+    subprocess.run([shell, "-n", PACKAGING / folder / name], check=True, timeout=60)

@@ -17,7 +17,7 @@ from relayd.core.event_input import event_from_line
 from relayd.core.matching import Matcher
 from relayd.core.signature import signed_headers
 from relayd.delivery import attempt
-from relayd.sources import socket, spools
+from relayd.sources import event_lines, spools
 from relayd.sources.readers import Readers
 from relayd.transport.exchange import exchange
 
@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[object, str, object]] = {
     "row hangs": _reader("hangs"),
     "row needs memory": _reader("needs_memory"),
     "row has a defect": _reader("has_a_defect"),
-    "line": (socket, "event_from_line", _fault(lambda line, *_: b"deadly" in line, event_from_line, _die)),
+    "line": (event_lines, "event_from_line", _fault(lambda line, *_: b"deadly" in line, event_from_line, _die)),
     "match": (Matcher, "match", _fault(lambda _, event, *__: "deadly" in event["id"], Matcher.match, _die)),
     "sign": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _die)),
     "hang": (attempt, "signed_headers", _fault(_delivers_deadly, signed_headers, _hang)),

@@ -32,7 +32,7 @@ FLOORS: list[list[str]] = [
     ["queue", "sources", "transport"],
     ["views"],
     ["intake", "delivery"],
-    ["source_tasks", "config_loader"],
+    ["source_tasks", "config_loader", "web_file", "web"],
     ["commands", "watchdog", "notices", "clock"],
     ["reload"],
     ["assembly"],

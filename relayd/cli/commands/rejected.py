@@ -116,6 +116,7 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
 
 
 @rejected.command(
+    short_help="Show one rejected row in full.",
     epilog="""\b
 Example:
   relayd rejected show 7
@@ -142,6 +143,7 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
 
 
 @rejected.command(
+    short_help="Resubmit rejected rows, with changes.",
     epilog="""\b
 Examples:
   relayd rejected resubmit 7

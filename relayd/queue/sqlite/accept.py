@@ -8,7 +8,7 @@ from hashlib import sha256
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
-from relayd.queue.sqlite import order
+from relayd.queue.sqlite import order, totals
 from relayd.queue.sqlite.sequences import last_sequence
 from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
@@ -129,6 +129,14 @@ def accept(
             numbers.delivery += 1
     if events:
         db.executemany(_INSERT_EVENT, events)
+        totals.count_accepted(
+            db,
+            (
+                new.source
+                for new, result in zip(news, results, strict=True)
+                if result is Acceptance.ACCEPTED
+            ),
+        )
     if deliveries:
         db.executemany(_INSERT_DELIVERY, deliveries)
     if ordered:

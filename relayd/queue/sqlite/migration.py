@@ -25,6 +25,7 @@ from relayd.core.js_json import Parsed, parse_json
 from relayd.core.object_id import id_text
 from relayd.core.sequence import next_sequence
 from relayd.database import Database
+from relayd.queue.sqlite import totals
 from relayd.queue.sqlite.schema import is_unfinished
 from relayd.queue.sqlite.sequences import first_unnumbered, last_sequence
 from relayd.queue.sqlite.tables import OLD_TABLE, UNKNOWN_MARKET
@@ -53,6 +54,8 @@ INSERT INTO events
 SELECT seq, relayd_market(body), id, type, created, accepted_at, source, digest, body,
   relayd_sequence(accepted_at), {_OBJECT_ID}
 FROM {OLD_TABLE} WHERE seq <= ? ORDER BY seq"""  # noqa: S608 - constants of our own
+
+_SOURCES = f"SELECT source FROM {OLD_TABLE} WHERE seq <= ?"  # noqa: S608 - a constant of our own
 
 _COUNT_UNNUMBERED = "SELECT count(*) FROM events WHERE seq >= ?"
 
@@ -145,6 +148,8 @@ def move_step(db: sqlite3.Connection) -> Step:
     count = _within_a_step(rows)
     if count:
         last = rows[count - 1][0]
+        # Those that are in the new table already were counted when the totals were made.
+        totals.count_accepted(db, (source for (source,) in db.execute(_SOURCES, (last,))))
         db.execute(_MOVE, (last,))
         db.execute(f"DELETE FROM {OLD_TABLE} WHERE seq <= ?", (last,))  # noqa: S608 - a constant of our own
     if count < len(rows) or len(rows) == STEP_ROWS:

@@ -36,7 +36,7 @@ WHERE d.subscription_id = s.id AND d.state = 'retrying' AND d.behind IS NULL
   AND d.recovery_used = 0 AND d.release_seen < p.release AND d.release_seen >= s.release"""
 
 _WAITING = f"""
-SELECT s.name, count(*), min(d.seq), total(d.behind),
+SELECT s.name, count(*), min(d.seq), total(d.behind), total(d.state = 'retrying'),
   (SELECT count(*) FROM deliveries b INDEXED BY deliveries_exhausted
    WHERE b.subscription_id = s.id AND b.order_key IS NOT NULL AND b.state = 'exhausted'
    AND EXISTS (SELECT 1 FROM deliveries o INDEXED BY deliveries_in_order
@@ -88,15 +88,21 @@ SELECT e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event_seq WHER
 
 
 def read_overview(
-    reading: Reading, path: Path, *, now: float, since: float | None = None
+    reading: Reading,
+    path: Path,
+    *,
+    now: float,
+    since: float | None = None,
+    tallied: bool = True,
 ) -> Overview:
     """Read how everything stands. `now` is in Unix seconds.
 
-    What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given.
+    What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given. Without
+    `tallied`, the tallies are empty: with a thousand endpoints they take longer than all else.
     """
     standings = _subscriptions(reading, since)
     health = read_health(reading.db)
-    tallies = read_tallies(reading.db, now=now)
+    tallies = read_tallies(reading.db, now=now) if tallied else {}
     nothing = Tallies(Tally(), Tally())
     # One that is gone from the configuration is shown as long as something is left of it to be done.
     shown: defaultdict[str, list[SubscriptionStanding]] = defaultdict(list)
@@ -130,8 +136,8 @@ def _subscriptions(reading: Reading, since: float | None) -> list[SubscriptionSt
     waiting = {name: rest for name, *rest in reading.db.execute(_WAITING)}
     standings: list[SubscriptionStanding] = []
     for known in reading.subscriptions.values():
-        count, oldest, behind, blocking, next_due_at = waiting.get(
-            known.name, (0, None, 0, 0, None)
+        count, oldest, behind, retrying, blocking, next_due_at = waiting.get(
+            known.name, (0, None, 0, 0, 0, None)
         )
         given_up, given_up_since = exhausted.get(known.name, (0, 0))
         accepted_at = None
@@ -147,6 +153,7 @@ def _subscriptions(reading: Reading, since: float | None) -> list[SubscriptionSt
                 next_due_at=None if known.hold is not None else next_due_at,
                 behind=int(behind),
                 blocking=blocking,
+                retrying=int(retrying),
                 exhausted=given_up,
                 exhausted_since=given_up_since,
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from relayd.core.delivery import AttemptRecord, Change, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
-from relayd.queue.sqlite import order, statistics
+from relayd.queue.sqlite import order, statistics, totals
 from relayd.queue.sqlite.health import write_health
 from relayd.queue.sqlite.subscriptions import note_gone
 from relayd.queue.values import Recording
@@ -87,13 +87,12 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[lis
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
-    statistics.count(
-        db,
-        [
-            (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
-            for each, stands in zip(recordings, results, strict=True)
-        ],
-    )
+    counted = [
+        (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
+        for each, stands in zip(recordings, results, strict=True)
+    ]
+    statistics.count(db, counted)
+    totals.count_attempts(db, [each for _, each in counted])
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
     held = [

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from events import make_event
 from queue_file import NOW, rows_of
 
 from relayd.core.acceptance import Acceptance, NewEvent
+from relayd.core.durations import BOUNDS_MS, LONGER, bound_ms
 from relayd.core.event import Event, EventDefaults
 from relayd.core.event_input import event_from_line
 from relayd.database import sqlite_loop
@@ -37,6 +39,7 @@ SCHEMAS = {
     3: "fe185192bc174178",
     4: "02e61be092f9cd6d",
     5: "5fa0a8a36a2ff7ab",
+    6: "f9933e33772d7fe2",
 }
 """What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
 and its line here. A version that was released keeps its own."""
@@ -354,3 +357,67 @@ async def test_what_blocked_its_order_in_version_4_still_does(tmp_path: Path) ->
     await opened_once(path)
     kept = rows_of(path, "SELECT name FROM subscriptions WHERE keeps_place = 1")
     assert kept == [("books",)]
+
+
+async def test_a_queue_of_version_5_is_the_same_afterwards_and_its_totals_are_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version(5, path)
+    kept = (
+        "events",
+        "deliveries",
+        "attempts",
+        "endpoints",
+        "rejected",
+        "attempt_counts",
+        "notices",
+    )
+    before = {name: rows_of(path, f"SELECT * FROM {name}") for name in (*kept, "subscriptions")}
+    assert before["deliveries"]
+    await opened_once(path)
+    assert {name: rows_of(path, f"SELECT * FROM {name}") for name in before} == before
+    assert rows_of(path, "PRAGMA user_version") == [(VERSION,)]
+    assert rows_of(path, "SELECT * FROM attempt_totals") == [
+        (1, "delivered", 250, 2, 0.25),
+        (1, "retrying", 250, 1, 0.25),
+        (2, "exhausted", LONGER, 1, 40.0),
+        (2, "retrying", 250, 1, 0.25),
+    ]
+    assert rows_of(path, "SELECT * FROM accepted_totals") == [("socket", 3), ("spool market", 1)]
+    # One of three was removed for the limit.
+    assert rows_of(path, "SELECT source, count, ever FROM rejected_kept") == [
+        ("spool market", 2, 3)
+    ]
+    fresh = tmp_path / "fresh.db"
+    await opened_once(fresh)
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(fresh)) as new:
+        assert schema_hash(old) == schema_hash(new)
+
+
+def test_the_bounds_by_which_version_6_counted_are_those_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    durations = [0.0, *(ms / 1000 + more for ms in BOUNDS_MS for more in (0.0, 1e-6))]
+    write_version(5, path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DELETE FROM attempts")
+        db.executemany(
+            "INSERT INTO attempts (delivery_seq, number, started_at, duration_s) VALUES (1, ?, 0.0, ?)",
+            enumerate(durations, start=1),
+        )
+        migrate(db, 5, "tag")
+    counted = Counter(bound_ms(each) for each in durations)
+    assert set(rows_of(path, "SELECT within_ms, count FROM attempt_totals")) == set(counted.items())
+
+
+@pytest.mark.parametrize("steps", [*range(7), None])
+async def test_events_of_version_1_are_counted_once_each_whenever_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
+    path = tmp_path / "queue.db"
+    write_version_1(path)
+    sources = rows_of(path, "SELECT source, count(*) FROM events GROUP BY source ORDER BY source")
+    monkeypatch.setattr(migration, "STEP_BYTES", 1)
+    await opened_until_killed(path, monkeypatch, steps)
+    await opened_once(path)
+    assert rows_of(path, "SELECT * FROM accepted_totals ORDER BY source") == sources

@@ -19,7 +19,7 @@ from relayd.core.event import Event
 from relayd.core.quarantine import line_key
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueBroken, QueueUnavailable
-from relayd.sources.socket import LINE_BYTES, EventLines
+from relayd.sources.event_lines import LINE_BYTES, EventLines, Origin
 from relayd.unix_socket.line_server import HELD_BY_ONE_USER, LINE_S, LineServer
 from relayd.unix_socket.listener import BACKLOG, SocketPathError, bind_unix
 
@@ -60,7 +60,10 @@ async def serving(
     idle_s: float = 600.0,
     at_work: AtWork | None = None,
 ) -> AsyncIterator[None]:
-    lines = EventLines(intake, DEFAULTS, lambda: CREATED, at_work or AtWork.unrecorded())
+    origin = Origin("socket", DEFAULTS)
+    lines = EventLines(
+        intake, lambda line: (origin, line), lambda: CREATED, at_work or AtWork.unrecorded()
+    )
     server = LineServer(
         lines.answer,
         name="socket",

@@ -9,6 +9,7 @@ import trustme
 from pydantic import BaseModel
 
 from relayd.config.config import Config
+from relayd.config.http_models import HttpSection, ProducerSection
 from relayd.config.load import parse_config
 from relayd.config.models import (
     File,
@@ -62,6 +63,8 @@ def test_the_example_loads_as_it_is() -> None:
         (SocketSection, section("socket")),
         (QueueSection, section("queue")),
         (LogSection, section("log")),
+        (HttpSection, EXAMPLE),
+        (ProducerSection, EXAMPLE),
         (SmtpSection, section("smtp")),
         (DefaultsSection, section("defaults")),
         (SubscriptionSection, section("subscriptions")),
@@ -74,9 +77,9 @@ def test_every_key_stands_in_the_example(model: type[BaseModel], text: str) -> N
     for name, field in model.model_fields.items():
         key = field.alias or name
         assert (
-            re.search(rf"(^ *#?|{{|, ){key}: ", text + " ", re.MULTILINE)
+            re.search(rf"(^ *#? *|{{|, ){key}: ", text + " ", re.MULTILINE)
             or re.search(rf"^{key}:$", text, re.MULTILINE)
-            or re.search(rf"^ +{key}:$", text, re.MULTILINE)
+            or re.search(rf"^#? +{key}:$", text, re.MULTILINE)
         ), key
         assert field.description, key
 

@@ -62,6 +62,7 @@ def test_the_least_configuration() -> None:
         socket=None,
         queue=QueueConfig(directory / "queue.db", 30 * 86_400.0),
         log=LogConfig("info", "auto"),
+        web=None,
         allow_networks=(),
         event_types=frozenset(EVENT_TYPES) | frozenset(RELAYD_TYPES),
         subscriptions={

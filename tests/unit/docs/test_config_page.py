@@ -59,10 +59,11 @@ def test_sections_are_named_by_their_place(script: ModuleType) -> None:
         titles
     )
     assert (
-        "It may be the value of smtp.password, defaults.headers.NAME, "
-        "subscriptions.NAME.headers.NAME, "
-        "subscriptions.NAME.url, subscriptions.NAME.secret, subscriptions.NAME.previous_secret."
-        in shown(script)
+        "It may be the value of http.token, http.read_token, http.producers.NAME.token, "
+        "smtp.password, "
+        "defaults.headers.NAME, subscriptions.NAME.headers.NAME, subscriptions.NAME.url, "
+        "subscriptions.NAME.secret, subscriptions.NAME.previous_secret, "
+        "subscriptions.NAME.feed_token." in shown(script)
     )
     assert (
         "It may be the value of defaults.signature, subscriptions.NAME.signature. .TP .B header"

@@ -1,0 +1,183 @@
+"""Lines from a Unix socket, each an event: reads them, accepts the events, and answers each line."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from relayd.core.acceptance import Acceptance, refusal
+from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection
+from relayd.core.event_input import event_from_line, event_from_line_in_slices
+from relayd.core.framing import TooLong
+from relayd.core.parts import Parts
+from relayd.core.quarantine import POISON, line_key
+from relayd.crash_journal import AtWork
+from relayd.queue.interface import QueueUnavailable
+from relayd.sources.line_memory import batches, takes_long
+from relayd.sources.loop_time import SLICE_S, LoopTime
+from relayd.sources.source import SourceIntake
+from relayd.unix_socket.shares import Shares
+
+LINE_BYTES = MAX_INPUT_BYTES
+"""A line may be longer than the event's body in it: escapes and spaces shrink."""
+
+MEMORY_BYTES: Final = 40 * 1024 * 1024
+"""What the lines of all connections may take as objects, from when they are read until they are
+durable. A line of 1 MiB takes up to 45 MB alone; it waits until it can have what one user may."""
+
+MEMORY_OF_ONE_USER: Final = 32 * 1024 * 1024
+
+_TOO_LONG = Rejection(
+    "too_large", f"the line is longer than {LINE_BYTES} bytes; an event has at most 1 MiB"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a line's event comes from: its source's name, and what it has by default.
+
+    `id` is that of an event that names none; where it is empty, one is made.
+    """
+
+    source: str
+    defaults: EventDefaults
+    id: str = ""
+
+
+Address = Callable[[bytes], tuple[Origin, bytes] | Rejection]
+"""Returns a line's origin and the line as producers write it, or why it has none."""
+
+
+def new_event_id() -> str:
+    """Return an id for an event that came without one, as the spool's table makes them."""
+    return f"evt_{secrets.token_hex(16)}"
+
+
+class EventLines:
+    """Answers lines. `address` may be replaced by a reload.
+
+    The lines of all connections together are bounded in the memory and in the loop's time that they
+    take: until an event is durable it is held as objects, 30 times the size of its line or more.
+    """
+
+    def __init__(
+        self,
+        intake: SourceIntake,
+        address: Address,
+        clock: Callable[[], float],
+        at_work: AtWork,
+    ) -> None:
+        self.address = address
+        self._intake = intake
+        self._clock = clock
+        self._at_work = at_work
+        self._memory = Shares(MEMORY_BYTES, MEMORY_OF_ONE_USER)
+        self._time = LoopTime()
+
+    async def run(self) -> None:
+        """Give lines their turns on the loop, until cancelled. Without it nothing large is read."""
+        await self._time.run()
+
+    async def answer(self, lines: Sequence[bytes | TooLong], uid: int) -> list[dict[str, object]]:
+        """Accept the events in these lines of a user, and answer each line.
+
+        They are accepted together, as far as the memory that they take allows.
+        """
+        answers: list[dict[str, object]] = []
+        for batch, memory in batches(lines):
+            async with self._memory.taken(uid, memory):
+                answers += await self._accept(batch, uid)
+        return answers
+
+    async def _accept(self, lines: Sequence[bytes | TooLong], uid: int) -> list[dict[str, object]]:
+        now = int(self._clock())
+        if self._time.is_up():
+            await self._time.turn(uid)
+        read: list[tuple[str, Event | Rejection]] = []
+        began = self._time.clock()
+        for line in lines:
+            addressed = _TOO_LONG if isinstance(line, TooLong) else self.address(line)
+            if isinstance(addressed, Rejection):
+                read.append(("", addressed))
+                continue
+            origin, text = addressed
+            if takes_long(text):
+                self._time.charge(self._time.clock() - began)
+                read.append((origin.source, await self._read_in_slices(text, origin, now, uid)))
+                began = self._time.clock()
+                continue
+            read.append((origin.source, self._read(text, origin, now)))
+            took = self._time.clock() - began
+            if took >= SLICE_S:
+                self._time.charge(took)
+                await self._time.turn(uid)
+                began = self._time.clock()
+        self._time.charge(self._time.clock() - began)
+        events: dict[str, list[Event]] = {}
+        for source, each in read:
+            if isinstance(each, Event):
+                events.setdefault(source, []).append(each)
+        answers = {source: iter(await self._take(source, each)) for source, each in events.items()}
+        return [
+            next(answers[source]) if isinstance(each, Event) else _refused(each)
+            for source, each in read
+        ]
+
+    async def _take(self, source: str, events: Sequence[Event]) -> list[dict[str, object]]:
+        try:
+            accepted = await self._intake.accept(events, source)
+        except QueueUnavailable as error:
+            return [_unavailable(error)] * len(events)
+        return [_answer(*each) for each in zip(events, accepted, strict=True)]
+
+    def _read(self, line: bytes, origin: Origin, now: int) -> Event | Rejection:
+        if (key := line_key(line)) in self._at_work.poison:
+            return POISON
+        return self._at_work.call(
+            key, event_from_line, line, origin.defaults, new_id=origin.id or new_event_id(), now=now
+        )
+
+    async def _read_in_slices(
+        self, line: bytes, origin: Origin, now: int, uid: int
+    ) -> Event | Rejection:
+        if (key := line_key(line)) in self._at_work.poison:
+            return POISON
+        reading = event_from_line_in_slices(
+            line, origin.defaults, new_id=origin.id or new_event_id(), now=now
+        )
+        return await self._at_work.drive(key, self._in_turns(reading, uid))
+
+    async def _in_turns(self, reading: Parts[Event | Rejection], uid: int) -> Event | Rejection:
+        clock = self._time.clock
+        began = clock()
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                self._time.charge(clock() - began)
+                result: Event | Rejection = end.value
+                return result
+            took = clock() - began
+            if took >= SLICE_S:
+                self._time.charge(took)
+                await self._time.turn(uid)
+                began = clock()
+
+
+def _answer(event: Event, acceptance: Acceptance) -> dict[str, object]:
+    if refused := refusal(acceptance, event.id):
+        return _refused(refused)
+    duplicate = {"duplicate": True} if acceptance is Acceptance.DUPLICATE else {}
+    return {"ok": True, "id": event.id, **duplicate}
+
+
+def _refused(rejection: Rejection) -> dict[str, object]:
+    return {"ok": False, "code": rejection.code, "error": rejection.reason}
+
+
+def _unavailable(error: QueueUnavailable) -> dict[str, object]:
+    return {
+        "ok": False,
+        "code": "unavailable",
+        "error": f"relayd cannot store events now ({error.reason}); try again later",
+    }

@@ -1,0 +1,119 @@
+"""What the web process is given of the configuration in force, as the document `QUEUE.web`.
+
+It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any, Final
+
+from relayd import __version__
+from relayd.config.config import Config
+from relayd.core.endpoint import endpoint_name
+from relayd.core.matching import ConditionErrors, Selection, compile_where
+from relayd.core.parts import Parts
+from relayd.core.web_access import Holder, Role, WebAccess, WebProducer, parse_listen
+from relayd.views.configuration import markets_document, settings_document, subscription_document
+
+FORMAT: Final = 1
+"""Of the document. The web process of another version may not know it, and says so."""
+
+
+def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
+    """Return the document, which is JSON; `config` has `http:`. `loaded_at` is in Unix seconds."""
+    assert config.web is not None
+    head: dict[str, object] = {
+        "format": FORMAT,
+        "version": __version__,
+        "loaded_at": loaded_at,
+        **settings_document(config),
+        "event_types": sorted(config.event_types),
+        "http": _access_document(config.web),
+        "warnings": [str(each) for each in config.warnings],
+    }
+    yield
+    written = []
+    for each in config.subscriptions.values():
+        document = subscription_document(each, config.endpoints)
+        document["url"] = endpoint_name(each.url)
+        written.append(json.dumps(document))
+        yield
+    # By hand around the subscriptions: each is a part, and all of them at once take long.
+    return f'{json.dumps(head)[:-1]}, "subscriptions": [{", ".join(written)}]}}'.encode()
+
+
+def _access_document(access: WebAccess) -> dict[str, Any]:
+    return {
+        "listen": str(access.listen),
+        "public": None if access.public is None else str(access.public),
+        "base_url": access.base_url,
+        "trusted_proxies": [str(each) for each in access.trusted_proxies],
+        "open": access.open,
+        "tokens": {
+            digest: {"role": holder.role, "name": holder.name}
+            for digest, holder in access.tokens.items()
+        },
+        "producers": {
+            name: {"market_id": each.market_id, "markets": markets_document(each.markets)}
+            for name, each in access.producers.items()
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class WebDocument:
+    """The document as the web process has it: `settings` is all of it, as JSON."""
+
+    access: WebAccess
+    settings: Mapping[str, Any]
+
+
+class OtherFormatError(Exception):
+    """The document cannot be read: another version of relayd wrote it, or it is damaged."""
+
+
+def read_web_document(raw: bytes) -> WebDocument:
+    """Read what `web_document` wrote. Raises `OtherFormatError`."""
+    try:
+        settings = json.loads(raw)
+        if settings["format"] != FORMAT:
+            raise OtherFormatError(f"relayd {settings['version']} wrote it; restart both processes")
+        return WebDocument(_access(settings["http"]), settings)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OtherFormatError("it is damaged; `relayd reload` writes it again") from error
+
+
+def selection_of(document: WebDocument, name: str) -> Selection:
+    """Return which events a subscription wants. Raises `OtherFormatError`, also where there is none."""
+    for each in document.settings["subscriptions"]:
+        if each["name"] == name:
+            try:
+                return Selection(tuple(each["events"]), compile_where(each["where"]))
+            except ConditionErrors as error:
+                raise OtherFormatError(f"subscription {name}: {error}") from error
+    raise OtherFormatError(f"there is no subscription {name}")
+
+
+def _access(http: Mapping[str, Any]) -> WebAccess:
+    listen = parse_listen(http["listen"])
+    if listen is None:
+        raise ValueError(http["listen"])
+    return WebAccess(
+        listen=listen,
+        public=None if http["public"] is None else parse_listen(http["public"]),
+        base_url=http["base_url"],
+        trusted_proxies=tuple(map(ip_network, http["trusted_proxies"])),
+        open=http["open"],
+        tokens={
+            digest: Holder(Role(each["role"]), each["name"])
+            for digest, each in http["tokens"].items()
+        },
+        producers={
+            name: WebProducer(
+                each["market_id"], None if each["markets"] == "*" else frozenset(each["markets"])
+            )
+            for name, each in http["producers"].items()
+        },
+    )

@@ -1,0 +1,29 @@
+"""Who asks: the token of a request, and what its holder may do."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from relayd.core.web_access import Holder, Role
+from relayd.web.in_force import in_force_of
+from relayd.web.own_host import foreign
+
+_BEARER: Final = "bearer "
+_EVERYBODY: Final = Holder(Role.EVERYTHING)
+
+
+def holder_of(request: Request) -> Holder | None:
+    """Return whose token the request has, or None."""
+    access = in_force_of(request).access
+    if access.open and not request.app.state.is_public and foreign(request) is None:
+        return _EVERYBODY
+    given = request.headers.get("authorization", "")
+    if not given.lower().startswith(_BEARER):
+        return None
+    return access.holder(given[len(_BEARER) :].strip())
+
+
+def reads(request: Request) -> bool:
+    """Return whether who asks may look at everything."""
+    holder = holder_of(request)
+    return holder is not None and holder.role in {Role.EVERYTHING, Role.READ}

@@ -1,0 +1,49 @@
+"""The web process's application: every path that it serves, and who reaches it."""
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from relayd.web.events_in import EventsIn
+from relayd.web.feed import Feed
+from relayd.web.health import Health
+from relayd.web.in_force import InForce
+from relayd.web.intake_link import IntakeLink
+from relayd.web.metrics import Metrics
+from relayd.web.own_host import OwnHost
+from relayd.web.problem import ProblemError
+
+
+def make_app(
+    in_force: InForce,
+    health: Health,
+    metrics: Metrics,
+    intake: IntakeLink,
+    feed: Feed,
+    *,
+    public: bool,
+) -> Starlette:
+    """Return the application; with `public`, what the internet may reach, and no more."""
+    routes = [
+        Route("/v1/events", EventsIn(intake).post, methods=["POST"]),
+        Route("/v1/events", feed, methods=["GET"]),
+    ]
+    if not public:
+        routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
+        routes.append(Route("/metrics", metrics.answer))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={ProblemError: _answer_problem},
+        # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
+        middleware=[] if public else [Middleware(OwnHost)],
+    )
+    app.state.in_force = in_force
+    app.state.is_public = public
+    return app
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()

@@ -1,0 +1,34 @@
+"""The web process's way to the daemon: one request of the control socket, in a thread."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from relayd.control import connected
+
+REQUESTS: Final = 8
+"""At a time. More wait here: the control socket's places are for operators as well."""
+
+
+class DaemonLink:
+    """Asks the daemon that listens at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._limiter = anyio.CapacityLimiter(REQUESTS)
+
+    async def ask(self, request: Mapping[str, object], *, timeout_s: float) -> dict[str, Any]:
+        """Return the daemon's answer that it was done.
+
+        Raises `NoDaemonError`, `RefusedByDaemonError`, or `TimeoutError`. Where it is cancelled, the
+        request may still be done.
+        """
+
+        def ask() -> dict[str, Any]:
+            with connected(self._path) as daemon:
+                return daemon.ask(request, timeout_s=timeout_s)
+
+        return await run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)

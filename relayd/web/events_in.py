@@ -1,0 +1,118 @@
+"""`POST /v1/events`: a program hands over one event, or many, a line each."""
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from relayd.core.event import MAX_INPUT_BYTES
+from relayd.core.web_access import Role
+from relayd.web.access import holder_of
+from relayd.web.body import whole_body
+from relayd.web.in_force import in_force_of
+from relayd.web.intake_link import Head, IntakeLink
+from relayd.web.problem import ProblemError
+
+NDJSON: Final = "application/x-ndjson"
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of a request with many events."""
+MOST_EVENTS: Final = 10_000
+
+_STATUS: Final = {
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "id_conflict": HTTPStatus.CONFLICT,
+    "defect": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+class EventsIn:
+    """Takes events from the holders of `http.producers` tokens."""
+
+    def __init__(self, intake: IntakeLink) -> None:
+        self._intake = intake
+
+    async def post(self, request: Request) -> Response:
+        """Answer 202 once the event is durable, or for NDJSON 200 with a result for each line."""
+        head = self._head(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip() == NDJSON:
+            if head.id:
+                raise ProblemError(
+                    HTTPStatus.BAD_REQUEST,
+                    "one_event_only",
+                    "Idempotency-Key is the id of one event; give each line its own id",
+                )
+            return await self._many(request, head)
+        return await self._one(request, head)
+
+    def _head(self, request: Request) -> Head:
+        holder = holder_of(request)
+        if holder is None:
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                "no_token",
+                "send the token of a producer, as Authorization: Bearer TOKEN",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        key = request.headers.get("idempotency-key", "").strip(' "')
+        settings = in_force_of(request)
+        if holder.role is Role.EVERYTHING:
+            return Head("http", settings.settings["market_id"], None, key)
+        if holder.role is not Role.PRODUCER:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN, "wrong_token", "this token may not hand over events"
+            )
+        producer = settings.access.producers[holder.name]
+        return Head(f"http:{holder.name}", producer.market_id, producer.markets, key)
+
+    async def _one(self, request: Request, head: Head) -> Response:
+        body = await whole_body(request, MAX_INPUT_BYTES)
+        given = _given_id(body)
+        if head.id and given is not None and given != head.id:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "two_ids",
+                "Idempotency-Key and the event's id differ; send one of them",
+            )
+        # A line break can only stand between the tokens of a JSON text that was parsed.
+        line = body.replace(b"\n", b" ").replace(b"\r", b" ")
+        [answer] = await self._intake.hand_over(head, [line])
+        if not answer.get("ok"):
+            raise _refused(answer)
+        return JSONResponse(
+            {key: value for key, value in answer.items() if key != "ok"}, HTTPStatus.ACCEPTED
+        )
+
+    async def _many(self, request: Request, head: Head) -> Response:
+        body = await whole_body(request, MOST_BYTES)
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        if len(lines) > MOST_EVENTS:
+            raise ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too_many",
+                f"more than {MOST_EVENTS:,} events in one request",
+            )
+        answers = await self._intake.hand_over(head, lines)
+        return Response(
+            b"".join(json.dumps(answer).encode() + b"\n" for answer in answers), media_type=NDJSON
+        )
+
+
+def _given_id(body: bytes) -> object:
+    """Return the id that an event names. Raises `ProblemError` where the body is not JSON."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_json", "the body is not valid JSON"
+        ) from error
+    return event.get("id") if isinstance(event, dict) else None
+
+
+def _refused(answer: dict[str, Any]) -> ProblemError:
+    code = str(answer.get("code", "refused"))
+    status = _STATUS.get(code, HTTPStatus.UNPROCESSABLE_ENTITY)
+    headers = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return ProblemError(status, code, str(answer.get("error", "relayd refused it")), headers)

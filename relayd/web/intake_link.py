@@ -1,0 +1,92 @@
+"""The web process's way to hand over events: the daemon's intake socket."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from relayd.web.problem import ProblemError
+
+TIMEOUT_S: Final = 20.0
+"""How long the daemon may take to make events durable. Who sent them tries again then."""
+
+AT_ONCE: Final = 64
+"""Requests that hand over at a time. The next is answered 429."""
+
+_ANSWER_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the web process says of an event: its source, market, and id where it names none."""
+
+    source: str
+    market_id: str
+    markets: frozenset[str] | None
+    id: str = ""
+
+    def line(self) -> bytes:
+        """Return it as it stands before the event."""
+        markets = "*" if self.markets is None else sorted(self.markets)
+        head = {"source": self.source, "market_id": self.market_id, "markets": markets}
+        return json.dumps(head | ({"id": self.id} if self.id else {})).encode()
+
+
+class IntakeLink:
+    """Hands events over at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._under_way = 0
+
+    async def hand_over(self, head: Head, events: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Return the daemon's answer for each event, which holds no line break, in order.
+
+        Raises `ProblemError` where the daemon does not answer: what it has taken by then it knows
+        by its id when it comes again.
+        """
+        if self._under_way >= AT_ONCE:
+            raise ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "busy",
+                "too many requests hand over events now",
+                {"Retry-After": "1"},
+            )
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._exchange(head.line() + b"\t", events)
+        except (OSError, EOFError, ValueError) as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "unavailable",
+                "relayd cannot take events now; try again",
+                {"Retry-After": "5"},
+            ) from error
+        finally:
+            self._under_way -= 1
+
+    async def _exchange(self, head: bytes, events: Sequence[bytes]) -> list[dict[str, Any]]:
+        reader, writer = await asyncio.open_unix_connection(str(self._path), limit=_ANSWER_BYTES)
+        try:
+            # Both at once: the daemon reads no further while its answers are not read.
+            answers = asyncio.create_task(self._answers(reader, len(events)))
+            try:
+                for event in events:
+                    writer.write(head + event + b"\n")
+                    await writer.drain()
+                return await answers
+            finally:
+                answers.cancel()
+        finally:
+            writer.close()
+
+    async def _answers(self, reader: asyncio.StreamReader, count: int) -> list[dict[str, Any]]:
+        found = []
+        for _ in range(count):
+            line = await reader.readuntil(b"\n")
+            found.append(json.loads(line))
+        return found

@@ -1,0 +1,60 @@
+"""The web process from its start to its end."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from relayd.config.sections import QueueConfig
+from relayd.queue.snapshot import QueueReader
+from relayd.web.app import make_app
+from relayd.web.daemon_link import DaemonLink
+from relayd.web.feed import Feed
+from relayd.web.feed_news import News
+from relayd.web.health import Health
+from relayd.web.in_force import InForce
+from relayd.web.intake_link import IntakeLink
+from relayd.web.listener import open_socket
+from relayd.web.metrics import Metrics
+from relayd.web.server import serve
+
+_log = structlog.get_logger()
+
+
+def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `reader` reads the queue. `ready` is called once requests are answered.
+
+    Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
+    """
+    asyncio.run(_run(queue, reader, ready))
+
+
+async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
+    in_force = InForce(queue.web_path)
+    access = in_force.document.access
+    daemon = DaemonLink(queue.control_path)
+    health, metrics = Health(daemon), Metrics(daemon, reader)
+    intake = IntakeLink(queue.intake_path)
+    news = News(reader)
+    feed = Feed(reader, news)
+    private = make_app(in_force, health, metrics, intake, feed, public=False)
+    served = [(private, open_socket(access.listen))]
+    if access.public is not None:
+        public = make_app(in_force, health, metrics, intake, feed, public=True)
+        served.append((public, open_socket(access.public)))
+
+    def started() -> None:
+        _log.info(
+            "web_started",
+            listen=str(access.listen),
+            public=None if access.public is None else str(access.public),
+        )
+        ready()
+
+    following = [asyncio.create_task(each.follow()) for each in (in_force, news)]
+    try:
+        await serve(served, started, news.stop)
+    finally:
+        for task in following:
+            task.cancel()
+    _log.info("web_stopped")
