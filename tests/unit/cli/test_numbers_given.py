@@ -1,7 +1,10 @@
 """Options that take a number: what is wrong is said with what is allowed."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
+from processes import write_config
 
 from relayd.cli import cli
 
@@ -25,9 +28,22 @@ def test_a_number_that_cannot_be(arguments: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_an_empty_condition_says_what_a_condition_is(text: str) -> None:
+def test_an_empty_condition_says_what_a_condition_is(text: str, tmp_path: Path) -> None:
+    config = str(write_config(tmp_path))
     result = CliRunner().invoke(
-        cli, ["add", "shop", "--url", "https://a.example/", "--events", "*", "--where", text]
+        cli,
+        [
+            "add",
+            "shop",
+            "--url",
+            "https://a.example/",
+            "--events",
+            "*",
+            "--where",
+            text,
+            "--config",
+            config,
+        ],
     )
     assert result.exit_code == 2, result.output
     assert "write a path, a colon, a space and a value" in " ".join(result.output.split())
