@@ -56,7 +56,7 @@ from relayd.core.own_events import (
 from relayd.core.sequence import next_sequence
 from relayd.queue.overview_values import Contents
 from relayd.queue.snapshot_values import RejectedInput
-from relayd.queue.sqlite.tables import REJECTED_ROW_BYTES
+from relayd.queue.sqlite.early_tables import REJECTED_ROW_BYTES
 from relayd.queue.values import (
     Changed,
     Cursor,

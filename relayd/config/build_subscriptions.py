@@ -1,11 +1,11 @@
 """The subscriptions of the file's models, with their secrets."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from relayd.config.build_endpoints import EndpointBuilder
+from relayd.config.build_headers import HeaderBuilder
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.build_smtp import check_mail, normal_mailto
 from relayd.config.exposure import Producers
@@ -23,7 +23,7 @@ from relayd.config.subscription_models import (
     SubscriptionSection,
 )
 from relayd.config.template_files import TemplateReader
-from relayd.config.urls import PLACEHOLDER, BadUrl, doubt, normal_url
+from relayd.config.urls import BadUrl, doubt, normal_url
 from relayd.config.values import parse_duration
 from relayd.core.addresses import Network
 from relayd.core.catalogue import suggest
@@ -36,9 +36,6 @@ from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
 from relayd.core.smtp import MAILTO, Smtp, is_mailto
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.template import Template
-
-# h11 sends no other characters; what is not ASCII would be read in different ways.
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 _LONGEST_TYPE: Final = 128
 
@@ -80,7 +77,7 @@ class SubscriptionBuilder:
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._secrets = secrets
-        self._default_headers = self._headers(defaults.headers, ("defaults", "headers"))
+        self._headers = HeaderBuilder(defaults.headers, secrets, findings)
 
     @property
     def endpoints(self) -> Mapping[str, Endpoint]:
@@ -131,7 +128,7 @@ class SubscriptionBuilder:
             signature=signature,
             timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
             retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
-            headers=() if mail else self._merged_headers(section, path, signature),
+            headers=() if mail else self._headers.merged(section, path, signature),
             url_source=url_source,
             format="mail" if mail else section.format,
             mail_from="" if self._smtp is None or not mail else self._smtp.sender,
@@ -263,61 +260,6 @@ class SubscriptionBuilder:
             self._findings.error(place, read.message, read.hint)
             return None
         return read
-
-    def _merged_headers(
-        self,
-        section: SubscriptionSection,
-        path: KeyPath,
-        signature: SignatureScheme | HeaderSignature,
-    ) -> tuple[tuple[str, str], ...]:
-        own = self._headers(section.headers, (*path, "headers"))
-        merged = {**self._default_headers, **own}
-        formed = section.format is not None or section.template is not None
-        if formed and "content-type" not in own:
-            merged.pop("content-type", None)  # the defaults' is about events
-        if isinstance(signature, HeaderSignature) and signature.header.lower() in merged:
-            name, _ = merged[signature.header.lower()]
-            place: KeyPath = path if signature.header.lower() in own else ("defaults",)
-            other = (*(path if section.signature else ("defaults",)), "signature")
-            self._findings.error(
-                (*place, "headers", name),
-                "is also the header of the signature:"
-                f" {self._findings.place_words((*other, 'header'))}",
-                "keep one",
-                at_key=True,
-            )
-        return tuple(merged.values())
-
-    def _headers(
-        self, headers: Mapping[str, str | SecretSource] | None, path: KeyPath
-    ) -> dict[str, tuple[str, str]]:
-        """Return names and values by the name in lower case, as HTTP compares them."""
-        found: dict[str, tuple[str, str]] = {}
-        for name, given in (headers or {}).items():
-            place = (*path, name)
-            if name.lower() in RESERVED_HEADERS:
-                self._findings.error(
-                    place, "is a header that relayd sets itself", "remove it", at_key=True
-                )
-            elif name.lower() in found:
-                self._findings.error(
-                    place, "is given twice, in different case", "keep one", at_key=True
-                )
-            value = given if isinstance(given, str) else self._secrets.text(given, place)
-            if isinstance(given, str) and PLACEHOLDER.search(given):
-                self._findings.error(
-                    place,
-                    "contains a placeholder, which is not expanded",
-                    "write {env: NAME} or {file: PATH}, whose text is the whole value",
-                )
-            if not _HEADER_VALUE.fullmatch(value):
-                self._findings.error(
-                    place,
-                    "holds a line break, or a character that is not ASCII",
-                    "a header is one line of ASCII",
-                )
-            found[name.lower()] = (name, value.strip())
-        return found
 
 
 def matching_patterns(event_types: Iterable[str]) -> Mapping[str, None]:

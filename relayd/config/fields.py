@@ -2,12 +2,23 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from relayd.config.included import pattern_problem
 from relayd.config.values import (
@@ -54,7 +65,25 @@ def wrong_value(message: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError(WRONG_VALUE, "{message}", {"message": message, "hint": hint})
 
 
-def _matching(pattern: str, message: str, hint: str = "") -> Check:
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text that passes a check; editors hold it to `pattern`."""
+
+    pattern: str
+    check: Check
+
+    def __get_pydantic_core_schema__(
+        self, source: type[object], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": self.pattern}
+
+
+def _matching(pattern: str, message: str, hint: str = "") -> _Text:
     expression = re.compile(pattern.removeprefix("^").removesuffix("$"))
 
     def check(text: str) -> str:
@@ -62,7 +91,7 @@ def _matching(pattern: str, message: str, hint: str = "") -> Check:
             raise wrong_value(message, hint)
         return text
 
-    return check
+    return _Text(pattern, check)
 
 
 def _duration(shortest_s: float, longest_s: float) -> Check:
@@ -138,11 +167,7 @@ def _check_network(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str,
-    AfterValidator(_matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")),
-    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
-]
+Name = Annotated[str, _matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")]
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
@@ -159,53 +184,32 @@ def _check_whole(text: str) -> str:
     return text
 
 
-_MARKET_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 Label = Annotated[
     str,
-    AfterValidator(_matching(_MARKET_PATTERN, "must be 1 to 128 characters, without line breaks")),
+    _matching(
+        r"^[^\x00-\x1f\x7f-\x9f]{1,128}$", "must be 1 to 128 characters, without line breaks"
+    ),
     AfterValidator(_check_whole),
-    WithJsonSchema({"type": "string", "pattern": _MARKET_PATTERN}),
 ]
 ALL_MARKETS: Final = "*"
 Markets = Literal["*"] | Annotated[list[Label], Field(max_length=1000)]
-_TABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 Table = Annotated[
     str,
-    AfterValidator(
-        _matching(_TABLE_PATTERN, "must be a table's name: letters, digits and `_`, no schema")
+    _matching(
+        r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        "must be a table's name: letters, digits and `_`, no schema",
     ),
-    WithJsonSchema({"type": "string", "pattern": _TABLE_PATTERN}),
 ]
-Mode = Annotated[
-    str,
-    AfterValidator(_check_mode),
-    WithJsonSchema({"type": "string", "pattern": "^0?[67][0-7]{2}$"}),
-]
-Retention = Annotated[
-    str,
-    AfterValidator(_duration(60.0, 3650 * _DAY_S)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
+Mode = Annotated[str, _Text("^0?[67][0-7]{2}$", _check_mode)]
+Retention = Annotated[str, _Text(DURATION_PATTERN, _duration(60.0, 3650 * _DAY_S))]
 Size = Annotated[
     str,
     AfterValidator(_check_size),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"const": UNLIMITED}]}),
 ]
-Timeout = Annotated[
-    str,
-    AfterValidator(_duration(0.1, 60.0)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
-Wait = Annotated[
-    str,
-    AfterValidator(_duration(0.001, 30 * _DAY_S)),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
-]
-RateLimit = Annotated[
-    str,
-    AfterValidator(_check_rate),
-    WithJsonSchema({"type": "string", "pattern": RATE_PATTERN}),
-]
+Timeout = Annotated[str, _Text(DURATION_PATTERN, _duration(0.1, 60.0))]
+Wait = Annotated[str, _Text(DURATION_PATTERN, _duration(0.001, 30 * _DAY_S))]
+RateLimit = Annotated[str, _Text(RATE_PATTERN, _check_rate)]
 
 
 def _check_listen(text: str) -> str:
@@ -239,77 +243,59 @@ BaseUrl = Annotated[
     str, AfterValidator(_check_base_url), WithJsonSchema({"type": "string", "format": "uri"})
 ]
 Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]
-_EVENT_TYPE_PATTERN: Final = r"^(?=.{1,128}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
 EventType = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _EVENT_TYPE_PATTERN, "must be lower-case words joined by dots", "as basket.abandoned"
-        )
+    _matching(
+        r"^(?=.{1,128}$)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$",
+        "must be lower-case words joined by dots",
+        "as basket.abandoned",
     ),
-    WithJsonSchema({"type": "string", "pattern": _EVENT_TYPE_PATTERN}),
 ]
-_VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Variable = Annotated[
     str,
-    AfterValidator(
-        _matching(_VARIABLE_PATTERN, "must be the name of an environment variable", "without `$`")
+    _matching(
+        r"^[A-Za-z_][A-Za-z0-9_]*$", "must be the name of an environment variable", "without `$`"
     ),
-    WithJsonSchema({"type": "string", "pattern": _VARIABLE_PATTERN}),
 ]
-_CREDENTIAL_PATTERN: Final = r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}$"
 Credential = Annotated[
     str,
-    AfterValidator(_matching(_CREDENTIAL_PATTERN, "must be a credential's name, without `/`")),
-    WithJsonSchema({"type": "string", "pattern": _CREDENTIAL_PATTERN}),
+    _matching(
+        r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}$", "must be a credential's name, without `/`"
+    ),
 ]
-_HEADER_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"
 HeaderName = Annotated[
-    str,
-    AfterValidator(_matching(_HEADER_PATTERN, "is not a valid header name")),
-    WithJsonSchema({"type": "string", "pattern": _HEADER_PATTERN}),
+    str, _matching(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$", "is not a valid header name")
 ]
 
-_HOST_PATTERN: Final = r"^[A-Za-z0-9_:]([A-Za-z0-9_.:-]{0,252}[A-Za-z0-9_.:])?$"
 Host = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _HOST_PATTERN,
-            "must be a host name or an address, without a port",
-            "as smtp.example.com; the port is a key of its own",
-        )
+    _matching(
+        r"^[A-Za-z0-9_:]([A-Za-z0-9_.:-]{0,252}[A-Za-z0-9_.:])?$",
+        "must be a host name or an address, without a port",
+        "as smtp.example.com; the port is a key of its own",
     ),
-    WithJsonSchema({"type": "string", "pattern": _HOST_PATTERN}),
 ]
 MailAddress = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            ADDRESS_PATTERN, "must be one plain e-mail address in ASCII", "as relayd@example.com"
-        )
+    _matching(
+        ADDRESS_PATTERN, "must be one plain e-mail address in ASCII", "as relayd@example.com"
     ),
-    WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN}),
 ]
-_LOGIN_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
 Login = Annotated[
     str,
-    AfterValidator(_matching(_LOGIN_PATTERN, "must be 1 to 256 characters, without line breaks")),
+    _matching(
+        r"^[^\x00-\x1f\x7f-\x9f]{1,256}$", "must be 1 to 256 characters, without line breaks"
+    ),
     AfterValidator(_check_whole),
-    WithJsonSchema({"type": "string", "pattern": _LOGIN_PATTERN}),
 ]
 
-_PREFIX_PATTERN: Final = r"^([!-~][ -~]{0,63})?$"
 SignaturePrefix = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _PREFIX_PATTERN,
-            "must be up to 64 printable ASCII characters, not beginning with a space",
-            'as "sha256="',
-        )
+    _matching(
+        r"^([!-~][ -~]{0,63})?$",
+        "must be up to 64 printable ASCII characters, not beginning with a space",
+        'as "sha256="',
     ),
-    WithJsonSchema({"type": "string", "pattern": _PREFIX_PATTERN}),
 ]
 
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}

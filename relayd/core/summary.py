@@ -24,7 +24,9 @@ class Facts:
     `PATIENCE_S`. `exhausted` and `rejected` are all that are kept; those of `exhausted_since` and
     `rejected_since` came since the time asked for. `gone` are the subscriptions that are held by 410,
     `held` counts the deliveries that other holds hold, `held_back` the endpoints that answered 429 or
-    503, `troubled` those whose last attempt failed, and that are none of this. `pending` is the whole backlog. `not_in_force` says what of the configuration is not in force: a phrase, or None.
+    503, `troubled` those whose last attempt failed, and that are none of this. `pending` is the whole
+    backlog, `unheld` what of it no hold holds. `not_in_force` says what of the configuration is not in
+    force: a phrase, or None.
     """
 
     absence: Absence | None
@@ -42,6 +44,7 @@ class Facts:
     rejected_since: int
     not_in_force: str | None
     pending: int
+    unheld: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,23 @@ def _of_deliveries(facts: Facts) -> Iterator[Concern]:
 
 def summary(facts: Facts) -> str:
     """Return how everything stands, in one sentence without a full stop."""
+    if next(concerns(facts), None) is None:
+        return f"All well: {standing(facts)}"
+    return standing(facts)
+
+
+def standing(facts: Facts) -> str:
+    """Return the sentence without the judgement, for a line that begins with one.
+
+    The backlog is its end: how much waits says how much there is in what is wrong.
+    """
     found = [each.words for each in concerns(facts)]
-    if found:
-        return ", ".join(found)
-    backlog = f"{facts.pending:,} pending" if facts.pending else "nothing pending"
-    return f"All well: {_counted(facts.endpoints, 'endpoint')}, {backlog}"
+    if not found:
+        backlog = f"{facts.pending:,} pending" if facts.pending else "nothing pending"
+        return f"{_counted(facts.endpoints, 'endpoint')}, {backlog}"
+    if facts.unheld:
+        found.append(f"{facts.unheld:,} pending")
+    return ", ".join(found)
 
 
 def alarm_line(facts: Facts, since: str) -> str | None:

@@ -171,7 +171,7 @@ class Dispatch:
         for url, health in self._health.items():
             self._health[url] = moved_health(health, step)
         for running in self._running.values():
-            running.task.move_times(step)
+            running.task.endpoint_health.move_times(step)
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
@@ -208,19 +208,19 @@ class Dispatch:
     async def take_token(self, url: str) -> None:
         """Wait for a token of this endpoint, for an attempt past the queue."""
         while (running := self._running.get(url)) is not None and not running.task.retired:
-            if (wait_s := running.task.take_token()) == 0.0:
+            if (wait_s := running.task.endpoint_health.take_token()) == 0.0:
                 return
             await trio.sleep(wait_s)
 
     async def after_test(self, url: str, outcome: Outcome) -> None:
         """Take up what came of an attempt past the queue."""
         if (running := self._running.get(url)) is not None:
-            await running.task.after_test(outcome)
+            await running.task.endpoint_health.after_test(outcome)
 
     async def lift_hold(self, url: str) -> bool:
         """End an endpoint's hold (Retry-After, 429) at once; say whether there was one."""
         running = self._running.get(url)
-        return running is not None and await running.task.lift_hold()
+        return running is not None and await running.task.endpoint_health.lift_hold()
 
     def release(self, subscriptions: Iterable[str]) -> None:
         """Attempt what was released for these subscriptions, which the queue knows of already."""

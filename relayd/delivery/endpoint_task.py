@@ -35,7 +35,8 @@ class EndpointTask:
 
     `in_flight` has the deliveries that are being attempted, at other endpoints too.
     `note_elsewhere` says when something is due for a subscription that is delivered somewhere else
-    now. `clock` gives Unix seconds, `jitter` a number between -1 and 1.
+    now. `clock` gives Unix seconds, `jitter` a number between -1 and 1. `endpoint_health` is also for
+    attempts past the queue, and for the operator.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class EndpointTask:
         self._due = DueDeliveries(
             subscriptions, queue=queue, in_flight=in_flight, observer=observer
         )
-        self._health = EndpointHealth(
+        self.endpoint_health = EndpointHealth(
             endpoint, health, queue=queue, observer=observer, clock=clock, changed=self._wake
         )
         self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer)
@@ -78,7 +79,7 @@ class EndpointTask:
             endpoint.url,
             transport,
             at_work=at_work,
-            another_token=lambda: self._health.another_token(lambda: self._retired),
+            another_token=lambda: self.endpoint_health.another_token(lambda: self._retired),
             observer=observer,
             clock=clock,
             templates=TemplateProcess() if templates is None else templates,
@@ -92,11 +93,13 @@ class EndpointTask:
                 self._rounds += 1
                 # Looked at once more after each wait: anything may have changed by then.
                 now = self._clock()
-                recovers_in_s = math.inf if self._retired else self._health.recovers_in_s(now)
-                wait_s = self._health.wait_s(len(self._under_way), self._due.next_at, now)
+                recovers_in_s = (
+                    math.inf if self._retired else self.endpoint_health.recovers_in_s(now)
+                )
+                wait_s = self.endpoint_health.wait_s(len(self._under_way), self._due.next_at, now)
                 if recovers_in_s <= 0:
                     self._due.ask_for_all()
-                    await self._health.recover()
+                    await self.endpoint_health.recover()
                 elif wait_s > 0:
                     workers.end_idle()
                     await self._wait(min(wait_s, recovers_in_s))
@@ -108,21 +111,21 @@ class EndpointTask:
 
     async def _begin(self, now: float) -> Sequence[Attempt]:
         """Claim what is due, and return the attempts that may start now."""
-        count = self._health.tokens_promised = self._startable(now)
+        count = self.endpoint_health.tokens_promised = self._startable(now)
         try:
-            claimed = await self._due.claim(count, self._health.health.release, now)
+            claimed = await self._due.claim(count, self.endpoint_health.health.release, now)
         finally:
-            self._health.tokens_promised = 0
+            self.endpoint_health.tokens_promised = 0
         if claimed is None:
             return ()
         now = self._clock()
         begun = self._due.begin(claimed, self._startable(now), now)
-        self._health.start(len(begun))
+        self.endpoint_health.start(len(begun))
         self._under_way.update((each.delivery.seq, each) for each in begun)
         return begun
 
     def _startable(self, now: float) -> int:
-        return 0 if self._retired else self._health.startable(len(self._under_way), now)
+        return 0 if self._retired else self.endpoint_health.startable(len(self._under_way), now)
 
     async def _deliver(self, attempt: Attempt, limit: Limit) -> None:
         """Make one attempt, and see to what follows from it, which has no time limit."""
@@ -166,7 +169,7 @@ class EndpointTask:
             jitter=self._jitter(),
         )
         own = is_own(attempt.delivery.event_type)
-        return record, *self._health.after(outcome, now, own_event=own)
+        return record, *self.endpoint_health.after(outcome, now, own_event=own)
 
     def _schedule(self, attempt: Attempt, record: AttemptRecord, *, as_decided: bool) -> bool:
         """Note when the delivery is due again; return whether its subscription is held now."""
@@ -207,9 +210,9 @@ class EndpointTask:
         what it has in flight counts when its URL comes back.
         """
         others = self._due.apply(subscriptions)
-        if others or self._retired or endpoint != self._health.endpoint:
+        if others or self._retired or endpoint != self.endpoint_health.endpoint:
             self._retired = False
-            self._health.apply(endpoint)
+            self.endpoint_health.apply(endpoint)
             self._changed.set()
 
     def leave(self, names: Sequence[str]) -> None:
@@ -233,28 +236,12 @@ class EndpointTask:
     def release(self, subscription: str) -> None:
         """Attempt what was released for a subscription, which the queue knows of already."""
         if self.note(subscription, NOW):
-            self._health.ramp_up()
-
-    def take_token(self) -> float:
-        """Take a token for an attempt past the queue: 0.0, or the seconds until one may be there."""
-        return self._health.take_token()
-
-    async def after_test(self, outcome: Outcome) -> None:
-        """Take up what came of an attempt past the queue: one that succeeded lifts a hold."""
-        await self._health.after_test(outcome)
-
-    async def lift_hold(self) -> bool:
-        """End a hold (Retry-After, 429) at once; say whether there was one."""
-        return await self._health.lift_hold()
-
-    def move_times(self, step: float) -> None:
-        """Move the health's times by a step of the clock, in seconds."""
-        self._health.move_times(step)
+            self.endpoint_health.ramp_up()
 
     @property
     def health(self) -> Health:
         """The endpoint's health now."""
-        return self._health.health
+        return self.endpoint_health.health
 
     @property
     def serving(self) -> tuple[str, ...]:
@@ -269,7 +256,7 @@ class EndpointTask:
     @property
     def standing(self) -> Standing:
         """How the endpoint is now."""
-        health = self._health
+        health = self.endpoint_health
         return Standing(health.tokens, len(self._under_way), health.endpoint, health.health)
 
     @property

@@ -4,7 +4,7 @@ All of it is made of the daemon's answer to `in_force`; None is no answer, and s
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from relayd.views.moments import clock_time, moment_fields
@@ -16,9 +16,10 @@ command was given, where the daemon runs with another one."""
 _PHRASES: Final = {
     "changed": "changed but not loaded",
     "new": "not loaded",
-    "missing": "gone, and still in force",
-    "unreadable": "not readable by relayd, and still in force",
+    "missing": "gone but still in force",
+    "unreadable": "not readable by relayd but still in force",
 }
+_MOST_NAMED: Final = 2
 
 
 def not_in_force(answer: Answer | None) -> str | None:
@@ -32,12 +33,29 @@ def not_in_force(answer: Answer | None) -> str | None:
     changed = answer["changed"]
     if not changed:
         return None if answer["refused"] is None else "last reload refused"
-    first = changed[0]
-    name = os.path.basename(first["path"])  # noqa: PTH119 - the daemon's word, not a path of ours
-    more = answer["changed_count"] - 1
-    others = f" and {more:,} more file{'' if more == 1 else 's'}" if more else ""
-    words = f"{name}{others} {_PHRASES[first['change']]}"
+    words = ", ".join(_changed_phrases(changed, answer["changed_count"] - len(changed)))
     return f"{words} (reload refused)" if answer["refused"] is not None else words
+
+
+def _changed_phrases(changed: Sequence[Mapping[str, str]], unnamed: int) -> Iterator[str]:
+    """Yield a phrase for each kind of change, with the first files that changed so."""
+    for change in dict.fromkeys(each["change"] for each in changed):
+        # The daemon's words, not paths of ours.
+        names = [os.path.basename(each["path"]) for each in changed if each["change"] == change]  # noqa: PTH119 - see above
+        yield f"{_few(names)} {_PHRASES[change]}"
+    if unnamed:
+        yield f"{_more_files(unnamed)} not as loaded"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    if more <= 0:
+        return " and ".join(names)
+    return f"{', '.join(names[:_MOST_NAMED])} and {_more_files(more)}"
+
+
+def _more_files(count: int) -> str:
+    return f"{count:,} more file{'' if count == 1 else 's'}"
 
 
 def in_force_words(answer: Answer | None) -> Iterator[str]:

@@ -62,6 +62,7 @@ def facts_of(
         rejected_since=overview.queue.rejected_since,
         not_in_force=not_in_force(in_force),
         pending=overview.queue.waiting,
+        unheld=sum(each.waiting for each in subscriptions if each.hold is None),
     )
 
 

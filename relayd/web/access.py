@@ -5,8 +5,8 @@ from typing import Final
 from starlette.requests import Request
 
 from relayd.core.web_access import Holder, Role
-from relayd.views.web_document import WebDocument
-from relayd.web.in_force import InForce
+from relayd.web.in_force import in_force_of
+from relayd.web.own_host import foreign
 
 _BEARER: Final = "bearer "
 _EVERYBODY: Final = Holder(Role.EVERYTHING)
@@ -15,7 +15,7 @@ _EVERYBODY: Final = Holder(Role.EVERYTHING)
 def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None."""
     access = in_force_of(request).access
-    if access.open and not request.app.state.is_public:
+    if access.open and not request.app.state.is_public and foreign(request) is None:
         return _EVERYBODY
     given = request.headers.get("authorization", "")
     if not given.lower().startswith(_BEARER):
@@ -27,9 +27,3 @@ def reads(request: Request) -> bool:
     """Return whether who asks may look at everything."""
     holder = holder_of(request)
     return holder is not None and holder.role in {Role.EVERYTHING, Role.READ}
-
-
-def in_force_of(request: Request) -> WebDocument:
-    """Return what the daemon has said of the configuration in force."""
-    in_force: InForce = request.app.state.in_force
-    return in_force.document

@@ -1,6 +1,7 @@
 """The web process's application: every path that it serves, and who reaches it."""
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,6 +12,7 @@ from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.metrics import Metrics
+from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
 
 
@@ -31,7 +33,12 @@ def make_app(
     if not public:
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
         routes.append(Route("/metrics", metrics.answer))
-    app = Starlette(routes=routes, exception_handlers={ProblemError: _answer_problem})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={ProblemError: _answer_problem},
+        # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
+        middleware=[] if public else [Middleware(OwnHost)],
+    )
     app.state.in_force = in_force
     app.state.is_public = public
     return app

@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from relayd.core.event import MAX_INPUT_BYTES
 from relayd.core.web_access import Role
-from relayd.web.access import holder_of, in_force_of
+from relayd.web.access import holder_of
 from relayd.web.body import whole_body
+from relayd.web.in_force import in_force_of
 from relayd.web.intake_link import Head, IntakeLink
 from relayd.web.problem import ProblemError
 

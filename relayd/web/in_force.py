@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from starlette.requests import Request
 
 from relayd.views.web_document import OtherFormatError, WebDocument, read_web_document
 
@@ -69,6 +70,12 @@ class InForce:
                 _log.warning(
                     "web_restart_needed", detail="http.listen or http.public changed: restart it"
                 )
+
+
+def in_force_of(request: Request) -> WebDocument:
+    """Return what the daemon has said of the configuration in force."""
+    in_force: InForce = request.app.state.in_force
+    return in_force.document
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:

@@ -18,8 +18,9 @@ from relayd.queue.overview_values import Overview, Totals
 from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.metrics import MetricFacts, metrics
-from relayd.web.access import in_force_of, reads
+from relayd.web.access import reads
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 _log = structlog.get_logger()

@@ -159,7 +159,8 @@ def test_the_supported_pythons_are_those_that_it_is_tested_with() -> None:
     assert named[1:] == [f"Programming Language :: Python :: 3.{minor}" for minor in tested]
 
 
+@pytest.mark.parametrize("folder", ["", "web"])
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
-def test_the_packages_scripts_are_plain_shell(name: str) -> None:
+def test_the_packages_scripts_are_plain_shell(name: str, folder: str) -> None:
     shell = shutil.which("dash") or "sh"
-    subprocess.run([shell, "-n", PACKAGING / name], check=True, timeout=60)
+    subprocess.run([shell, "-n", PACKAGING / folder / name], check=True, timeout=60)

@@ -14,7 +14,7 @@ async def test_status_check_through_an_outage_and_its_repair(tmp_path: Path) -> 
         config = write_config(tmp_path, {"books": {"url": receiver.url, "retry": []}})
         async with running(config) as relayd:
             well = await command("status", "--check", config=config)
-            assert well == "OK: All well: 1 endpoint, nothing pending\n"
+            assert well == "OK: 1 endpoint, nothing pending\n"
             await emit(config, "evt_1")
             await logged(relayd, "delivery_exhausted", event_id="evt_1")
             bad = await command("status", "--check", config=config, status=1)
@@ -29,7 +29,7 @@ async def test_status_check_through_an_outage_and_its_repair(tmp_path: Path) -> 
             await logged(relayd, "attempt_succeeded", event_id="evt_1", attempt=2)
             await command("status", "--check", config=config)
         down = await command("status", "--check", config=config, status=1)
-        assert down == "relayd: relayd is not running\n"
+        assert down == "relayd is not running\n"
 
 
 async def test_a_file_that_is_not_in_force_is_reported_until_it_is(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_another_file_than_the_one_relayd_runs_with_is_not_in_force(tmp_pa
         link.symlink_to(config)
         await command("status", "--check", config=link)
         line = await command("status", "--check", config=other, status=1)
-        assert line == "relayd: relayd runs with another file\n"
+        assert line == "relayd runs with another file\n"
         for arguments in (("match", "order.created"), ("check",), ("test", "books")):
             done = await run_command(*arguments, config=other)
             said = " ".join((done.stdout + done.stderr).decode().split())
@@ -95,6 +95,6 @@ async def test_where_a_daemon_does_not_answer_it_is_said_that_nothing_is_known(
             done = await run_command("match", "order.created", config=config)
         finally:
             relayd.signal(signal.SIGCONT)
-        assert line == "relayd: relayd does not answer\n"
+        assert line == "relayd does not answer\n"
         said = " ".join(done.stderr.decode().split())
         assert "not known whether this file is what is in force: relayd did not answer" in said

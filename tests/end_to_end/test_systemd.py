@@ -26,12 +26,15 @@ from processes import command, running, started, write_config
 from service_manager import ServiceManager, environment, listening, passing, service_manager
 
 from relayd.cli.command_error import WRONG_CONFIGURATION
+from relayd.config.sections import QueueConfig
 from relayd.daemon import GRACE_S
 from relayd.unix_socket.listener import BACKLOG
+from relayd.web.server import GRACE_S as WEB_GRACE_S
 
 EVENT = b'{"type":"order.created","data":{"object":{}}}\n'
 SECURITY = ("systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager")
 UNITS = Path(__file__).parents[2] / "systemd"
+NAMES = ("relayd.service", "relayd.socket", "relayd-web.service")
 
 
 def without_spool(folder: Path, **other: Any) -> Path:
@@ -283,14 +286,38 @@ def test_the_units_say_what_the_code_does() -> None:
     assert passed["Backlog"] == [str(BACKLOG)]
 
 
+def test_the_web_process_has_the_daemons_walls_and_no_configuration() -> None:
+    daemon, web = unit("relayd.service"), unit("relayd-web.service")
+    assert (web["User"], web["Group"]) == (daemon["User"], daemon["Group"])
+    [command_line] = web["ExecStart"]
+    packaged = yaml.safe_load((UNITS.parent / "packaging/config.yaml").read_text())
+    queue = packaged["queue"]["path"]
+    assert command_line == f"/usr/bin/relayd web --queue {queue}"
+    assert web["ConditionPathExists"] == [str(QueueConfig(Path(queue), 0.0).web_path)]
+    assert web["InaccessiblePaths"] == [
+        "/etc/relayd",
+        f"-{packaged['spools']['market']['path'][:-9]}",
+    ]
+    assert (web["IPAddressDeny"], web["IPAddressAllow"]) == (["any"], ["localhost"])
+    assert int(web["TimeoutStopSec"][0].removesuffix("s")) > WEB_GRACE_S
+    walls = {
+        key: value
+        for key, value in daemon.items()
+        if key.startswith(("Protect", "Private", "Restrict", "NoNew", "Lock", "MemoryDeny", "Cap"))
+    }
+    walls.pop("RestartPreventExitStatus", None)
+    assert len(walls) > 15
+    assert {key: web[key] for key in walls} == walls
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
 class TestAnalysis:
     def test_the_units_are_right(self, tmp_path: Path) -> None:
-        for name in ("relayd.service", "relayd.socket"):
+        for name in NAMES:
             text = (UNITS / name).read_text().replace("/usr/bin/relayd", "/bin/true")
             (tmp_path / name).write_text(text)
         done = subprocess.run(
-            ["systemd-analyze", "verify", "--man=no", "relayd.service", "relayd.socket"],
+            ["systemd-analyze", "verify", "--man=no", *NAMES],
             check=False,
             cwd=tmp_path,
             capture_output=True,
@@ -299,9 +326,10 @@ class TestAnalysis:
         )
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
-    def test_the_service_is_shut_in(self) -> None:
+    @pytest.mark.parametrize("name", ["relayd.service", "relayd-web.service"])
+    def test_the_service_is_shut_in(self, name: str) -> None:
         done = subprocess.run(
-            [*SECURITY, str(UNITS / "relayd.service")],
+            [*SECURITY, str(UNITS / name)],
             check=False,
             capture_output=True,
             text=True,

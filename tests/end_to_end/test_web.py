@@ -2,9 +2,7 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +10,10 @@ import httpx
 import pytest
 import trio
 from operating import asked
-from processes import RelaydProcess, command, running, web_running, write_config
+from processes import command, running, write_config
 from prometheus_grammar import Family, read_exposition
 from receivers import answer, open_receiver, unused_port
-
-TOKEN = "t-0123456789abcdef"
-READ = "r-0123456789abcdef"
-SHOP = "s-0123456789abcdef"
-EVENT = {"type": "order.created", "data": {"object": {"id": "order_1"}}}
-
-
-@dataclass
-class Web:
-    """A daemon, its web process, and clients of the two addresses that it serves."""
-
-    config: Path
-    relayd: RelaydProcess
-    process: RelaydProcess
-    private: httpx.AsyncClient
-    public: httpx.AsyncClient
-
-
-def with_token(token: str | None) -> dict[str, str]:
-    return {} if token is None else {"Authorization": f"Bearer {token}"}
-
-
-@asynccontextmanager
-async def serving(folder: Path, **http: object) -> AsyncIterator[Web]:
-    ports = unused_port(), unused_port()
-    config = write_config(
-        folder,
-        spools=None,
-        http={
-            "listen": f"127.0.0.1:{ports[0]}",
-            "public": f"127.0.0.1:{ports[1]}",
-            "token": TOKEN,
-            "read_token": READ,
-            "producers": {"shop": {"token": SHOP, "market_id": "market_9"}},
-            **http,
-        },
-    )
-    async with (
-        running(config) as relayd,
-        web_running(config) as process,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}") as private,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[1]}") as public,
-    ):
-        yield Web(config, relayd, process, private, public)
+from web_process import EVENT, READ, SHOP, TOKEN, Web, serving, with_token
 
 
 async def post(

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -117,8 +117,9 @@ async def reading(relayd: RelaydProcess) -> int:
 
 
 async def gone(pid: int) -> None:
-    with trio.fail_after(15):
-        while Path(f"/proc/{pid}").exists():
+    """Wait until a process has ended, also where nobody buries it: its command line is empty then."""
+    with trio.fail_after(15), suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/cmdline").read_bytes():
             await trio.sleep(0.01)
 
 

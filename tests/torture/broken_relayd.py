@@ -112,7 +112,7 @@ def _begin_all(self: Any, claimed: Any, startable: int, now: float) -> Any:
 
 
 def _startable(self: Any, now: float) -> int:
-    return int(min(self._health.startable(len(self._under_way), now), 256))
+    return int(min(self.endpoint_health.startable(len(self._under_way), now), 256))
 
 
 def _start_whatever_is_claimed() -> None:

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 MIRROR = os.environ.get("RELAYD_MIRROR", "http://deb.debian.org/debian")
 PACKAGE = next(iter(sorted((Path(__file__).parents[2] / "dist").glob("relayd_*.deb"))), None)
+WEB_PACKAGE = next(
+    iter(sorted((Path(__file__).parents[2] / "dist").glob("relayd-web_*.deb"))), None
+)
 T = TypeVar("T")
 
 SUITES = ("bookworm", "trixie")
@@ -129,6 +132,12 @@ class Tree:
         """Install the package that `make deb` made, with what it needs."""
         assert PACKAGE is not None, "`make deb` makes the package"
         shutil.copy(PACKAGE, self.path / "root/relayd.deb")
+        return self.run("apt-get", "install", "-y", "--reinstall", "/root/relayd.deb")
+
+    def install_web(self) -> str:
+        """Install the web process's package."""
+        assert WEB_PACKAGE is not None, "`make deb` makes the package"
+        shutil.copy(WEB_PACKAGE, self.path / "root/relayd.deb")
         return self.run("apt-get", "install", "-y", "--reinstall", "/root/relayd.deb")
 
     @contextmanager

@@ -1,9 +1,8 @@
 """`add`: adds a subscription as a file of its own, and puts it in force."""
 
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import click
 from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
 from relayd.cli.options import config_option, json_option
+from relayd.cli.subscription_options import in_options, keys_of
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.added_subscription import is_name, new_secret, wants_secret
 from relayd.config.included import command_to_make
@@ -20,7 +20,6 @@ from relayd.config.queue_place import queue_place
 from relayd.permissions import relayds_user
 
 INCLUDE_LINE: Final = "include: subscriptions.d/*.yaml"
-_OPTIONS: Final = {"subscription": "NAME", "secret": "--secret-file"}
 
 
 class _WrongOptionsError(CommandError):
@@ -90,7 +89,7 @@ def add(
     """
     if not is_name(name):
         raise click.UsageError(f"{name!r} cannot be a name: 1 to 64 letters, digits, `_` or `-`.")
-    answer, running = _add(config_path, name, _keys(**given))
+    answer, running = _add(config_path, name, keys_of(**given))
     if not as_json:
         _print(answer, running=running)
     tested: Mapping[str, Any] | None = None
@@ -114,31 +113,6 @@ def add(
     sys.exit(0 if tested is None or tested["succeeded"] else 1)
 
 
-def _keys(
-    *,
-    url: str,
-    events: tuple[str, ...],
-    secret_file: Path | None,
-    where: tuple[str, ...],
-    timeout: str | None,
-    rate_limit: str | None,
-    retry: str | None,
-) -> dict[str, object]:
-    """Return the subscription's keys in the configuration."""
-    waits = None if retry is None else [] if retry.strip() in {"none", "[]"} else _listed([retry])
-    secret = None if secret_file is None else {"file": os.path.abspath(secret_file)}  # noqa: PTH100 - keeps `..`
-    keys = {
-        "url": url,
-        "events": _listed(events),
-        "where": _conditions(where) or None,
-        "secret": secret,
-        "timeout": timeout,
-        "rate_limit": rate_limit,
-        "retry": waits,
-    }
-    return {key: value for key, value in keys.items() if value is not None}
-
-
 def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping[str, Any], bool]:
     """Return what was done, and whether it is in force; end the command where it is refused."""
     answer: Mapping[str, Any]
@@ -154,42 +128,6 @@ def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping
     if not running and (reloaded := _reload_if_running(config_path)) is not None:
         return {**answer, **reloaded}, True
     return answer, running
-
-
-def _listed(given: Sequence[str]) -> list[str]:
-    """Return what is between the commas."""
-    return [each for text in given for each in re.split(r"[,\s]+", text.strip("[] \t")) if each]
-
-
-def _conditions(given: Sequence[str]) -> dict[str, object]:
-    """Return the conditions that these texts, each YAML, have together."""
-    # Only where there is a condition: PyYAML takes as long to load as all else here.
-    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415 - see above
-    from relayd.config.yaml_text import parse_yaml  # noqa: PLC0415 - see above
-
-    found: dict[str, object] = {}
-    for text in given:
-        try:
-            document = parse_yaml(text.encode())
-            faults = list(document.faults)
-        except YamlError as error:
-            faults = error.faults
-        if faults:
-            where = "" if faults[0].place is None else f" at column {faults[0].place.column}"
-            hint = f" ({faults[0].hint})" if faults[0].hint else ""
-            raise click.UsageError(f"--where {text!r}{where}: {faults[0].message}{hint}")
-        conditions = document.root.data
-        # `path=value`, or what is left of a list of fields, would be a condition that never holds.
-        if not isinstance(conditions, dict) or any(set("={}<>") & set(each) for each in conditions):
-            raise click.UsageError(
-                f"--where {text!r}: write a path, a colon, a space and a value, as"
-                " 'data.object.currency: usd'"
-            )
-        for path, wanted in conditions.items():
-            if path in found:
-                raise click.UsageError(f"--where: there are two conditions on {path}")
-            found[path] = wanted
-    return found
 
 
 def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mapping[str, Any]:
@@ -231,7 +169,7 @@ def _refused(answer: Mapping[str, Any], config_path: Path) -> CommandError:
         case "no_include":
             return CommandError(_no_include(config_path), code="no_include", problems=problems)
         case "invalid" if answer.get("details"):
-            said = list(map(_in_options, answer["details"]))
+            said = list(map(in_options, answer["details"]))
             return _WrongOptionsError("; ".join(said), code="invalid", problems=said)
         case "exists":
             return CommandError(str(answer["error"]), code="exists")
@@ -240,20 +178,8 @@ def _refused(answer: Mapping[str, Any], config_path: Path) -> CommandError:
     return refusal(answer)
 
 
-def _in_options(detail: Mapping[str, Any]) -> str:
-    hint = f" ({detail['hint']})" if detail["hint"] else ""
-    key = detail["key"]
-    if key is None:
-        place = "" if detail["line"] is None else f":{detail['line']}:{detail['column']}"
-        return f"{detail['file']}{place}: {detail['message']}{hint}"
-    head = re.split(r"[.\[]", key)[0]
-    option = _OPTIONS.get(head, f"--{head.replace('_', '-')}")
-    within = key.removeprefix(head).lstrip(".") if head == "where" else ""
-    return f"{option}: {f'{within}: ' if within else ''}{detail['message']}{hint}"
-
-
 def _no_include(config_path: Path) -> str:
-    folder = Path(os.path.abspath(config_path)).parent / "subscriptions.d"  # noqa: PTH100 - as above
+    folder = Path(os.path.abspath(config_path)).parent / "subscriptions.d"  # noqa: PTH100 - keeps `..`
     lines = [
         f"{config_path} has no `include:` for new files. Put this line into it, at its left edge:",
         "",

@@ -21,7 +21,7 @@ from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
-from relayd.core.summary import Facts, alarm_line, concerns, summary
+from relayd.core.summary import Facts, alarm_line, concerns, standing, summary
 from relayd.queue.overview_values import Overview
 from relayd.views.in_force import Answer
 from relayd.views.status import Live, facts_of, status_document
@@ -109,18 +109,20 @@ def _check(config_path: Path, since: str, since_at: float, *, as_json: bool) -> 
     else:
         facts = look.facts()
         line = alarm_line(facts, since)
-        alarm = line or summary(facts)
+        alarm = line or standing(facts)
         found = [each for each in concerns(facts) if each.alarm]
         document = {
             "ok": line is None,
-            "summary": alarm,
+            "summary": line or summary(facts),
             "concerns": [{"code": each.code, "words": each.words} for each in found],
             "facts": asdict(facts),
         }
         if line is None:
             click.echo(json_text(document) if as_json else f"OK: {printable(alarm)}")
             return
-    click.echo(json_text(document) if as_json else f"relayd: {printable(alarm)}")
+    # For a mail from cron, which has many programs' lines.
+    named = alarm if alarm.startswith("relayd ") else f"relayd: {alarm}"
+    click.echo(json_text(document) if as_json else printable(named))
     sys.exit(1)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relayd.queue.snapshot_values import RemovedInput
-from relayd.queue.sqlite.tables import rejected_size
+from relayd.queue.sqlite.early_tables import rejected_size
 
 _STEP_ROWS: Final = 1_000
 _STEP_BYTES: Final = 4 * 1024 * 1024

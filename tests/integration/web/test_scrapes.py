@@ -49,7 +49,7 @@ def asked(
 
     async def run() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://relayd") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await work(client)
 
     return asyncio.run(run())

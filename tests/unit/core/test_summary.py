@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from relayd.core.absence import Absence
-from relayd.core.summary import Facts, alarm_line, concerns, summary
+from relayd.core.summary import Facts, alarm_line, concerns, standing, summary
 
 WELL = Facts(
     absence=None,
@@ -23,6 +23,7 @@ WELL = Facts(
     rejected_since=0,
     not_in_force=None,
     pending=0,
+    unheld=0,
 )
 
 
@@ -34,9 +35,38 @@ def test_all_is_well() -> None:
     assert alarm_line(WELL, "24h") is None
 
 
+def test_a_line_that_begins_with_a_judgement_has_no_second_one() -> None:
+    assert standing(replace(WELL, pending=3, unheld=3)) == "5 endpoints, 3 pending"
+    old = replace(WELL, exhausted=9)
+    assert standing(old) == summary(old) == "9 exhausted"
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        (
+            replace(WELL, absence=Absence.NOT_RUNNING, pending=12, unheld=12),
+            "relayd is not running, 12 pending",
+        ),
+        (
+            replace(WELL, failing=1, not_in_force="a changed", pending=1_200, unheld=1_200),
+            "1 of 5 endpoints failing, a changed, 1,200 pending",
+        ),
+        # What is held is said as held, and is not counted twice.
+        (replace(WELL, held=2, pending=5, unheld=3), "2 held, 3 pending"),
+        (replace(WELL, held=2, pending=2), "2 held"),
+        (replace(WELL, gone=("books",), pending=2), "books held by 410 Gone"),
+    ],
+)
+def test_what_is_pending_is_said_beside_what_is_wrong(facts: Facts, sentence: str) -> None:
+    assert summary(facts) == sentence
+    line = alarm_line(facts, "24h")
+    assert line is None or "pending" not in line
+
+
 def test_a_receiver_that_has_just_failed_is_no_alarm_and_not_well() -> None:
-    facts = replace(WELL, troubled=1, pending=3)
-    assert summary(facts) == "last attempt failed at 1 of 5 endpoints"
+    facts = replace(WELL, troubled=1, pending=3, unheld=3)
+    assert summary(facts) == "last attempt failed at 1 of 5 endpoints, 3 pending"
     assert alarm_line(facts, "24h") is None
 
 

@@ -87,7 +87,7 @@ async def test_a_test_takes_no_token_that_was_promised(
 
     async def take() -> None:
         while True:
-            if (wait_s := task.take_token()) == 0.0:
+            if (wait_s := task.endpoint_health.take_token()) == 0.0:
                 taken.append(trio.current_time())
             else:
                 assert wait_s > 0
@@ -122,7 +122,7 @@ async def test_a_test_that_succeeds_begins_a_recovery(autojump_clock: MockClock)
     async with bench.running(
         Rate(60, 60.0), subscriptions=(subscription(retry=(10_000.0,)),)
     ) as task:
-        await task.after_test(TAKEN)  # it does not fail yet
+        await task.endpoint_health.after_test(TAKEN)  # it does not fail yet
         assert bench.queue.healths == {}
         await trio.sleep(150)
         assert task.health.failing
@@ -130,11 +130,11 @@ async def test_a_test_that_succeeds_begins_a_recovery(autojump_clock: MockClock)
         failed = len(bench.starts)
         # One that fails counts for nothing.
         before = task.health
-        await task.after_test(Outcome(0.1, 500, Failure.STATUS, "answered 500"))
+        await task.endpoint_health.after_test(Outcome(0.1, 500, Failure.STATUS, "answered 500"))
         assert task.health == before
 
         works = True
-        await task.after_test(TAKEN)
+        await task.endpoint_health.after_test(TAKEN)
         assert bench.queue.healths[URL] == task.health
         await trio.sleep(59)
         assert len(bench.starts) == failed
@@ -181,10 +181,10 @@ async def test_a_day_that_a_receiver_asked_for_by_mistake_can_be_lifted(
         assert len(bench.starts) == 1
         if by == "operator":
             bench.queue.release_now("books")
-            assert await task.lift_hold()
-            assert not await task.lift_hold()
+            assert await task.endpoint_health.lift_hold()
+            assert not await task.endpoint_health.lift_hold()
         else:
-            await task.after_test(TAKEN)
+            await task.endpoint_health.after_test(TAKEN)
         assert bench.queue.healths[URL].held_until == 0.0
         task.release("books")
         await trio.sleep(1)

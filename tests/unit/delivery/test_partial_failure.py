@@ -91,7 +91,7 @@ def test_whatever_a_receiver_answers(
                 await trio.sleep(max(0.0, EPOCH + moment - bench.now()))
                 bench.queue.release_now("books")
                 task.release("books")
-                await task.lift_hold()
+                await task.endpoint_health.lift_hold()
 
         bench = Bench(answer=answer)
         async with (

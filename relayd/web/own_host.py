@@ -1,0 +1,47 @@
+"""Refuses what a page of another site has a browser send: see `core.same_site`."""
+
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from relayd.core.same_site import is_own_host, is_own_origin
+from relayd.web.in_force import in_force_of
+from relayd.web.problem import ProblemError
+
+FOR_ANY: Final = frozenset({"/healthz", "/readyz"})
+"""Probes ask by whatever name they have. They get no reasons then, unless they have a token."""
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""These change nothing, and a link on another site's page may lead here."""
+
+
+class OwnHost:
+    """An application that answers those alone who ask for it by its own name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a problem, or let the request pass."""
+        problem = None
+        if scope["type"] == "http" and scope["path"] not in FOR_ANY:
+            problem = foreign(Request(scope))
+        await (self._app if problem is None else problem.response())(scope, receive, send)
+
+
+def foreign(request: Request) -> ProblemError | None:
+    """Return why a request is not for this process, or None."""
+    access = in_force_of(request).access
+    if not is_own_host(request.headers.get("host", ""), access):
+        return ProblemError(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "wrong_host",
+            "ask by address, as localhost, or by the host of http.base_url",
+        )
+    if request.method not in _SAFE and not is_own_origin(request.headers, access):
+        return ProblemError(
+            HTTPStatus.FORBIDDEN, "wrong_origin", "a page of another site sent this request"
+        )
+    return None

@@ -1,0 +1,143 @@
+"""Who may do what on each path of the web process: the table in SECURITY.md, line by line."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+from processes import command, running, web_running, write_config
+from receivers import unused_port
+from web_process import EVENT, READ, SHOP, TOKEN, serving, with_token
+
+FEED = "f-0123456789abcdef"
+STRANGER = "x-0123456789abcdef"
+SECURITY = Path(__file__).parents[2] / "SECURITY.md"
+FEEDS = {
+    "books": {
+        "url": "https://books.example/",
+        "events": "*",
+        "secret": "books-0123456789",
+        "feed_token": FEED,
+    }
+}
+WHO: Mapping[str, str | None] = {
+    "no token": None,
+    "wrong token": STRANGER,
+    "producer": SHOP,
+    "feed": FEED,
+    "read_token": READ,
+    "token": TOKEN,
+}
+PRIVATE: Mapping[str, tuple[int, ...]] = {
+    "GET /healthz": (200, 200, 200, 200, 200, 200),
+    "GET /readyz": (200, 200, 200, 200, 200, 200),
+    "GET /metrics": (401, 401, 401, 401, 200, 200),
+    "POST /v1/events": (401, 401, 202, 403, 403, 202),
+}
+"""What each of `WHO` is answered at `listen`."""
+
+PUBLIC: Mapping[str, tuple[int, ...]] = {
+    "GET /healthz": (404,) * 6,
+    "GET /readyz": (404,) * 6,
+    "GET /metrics": (404,) * 6,
+    "POST /v1/events": PRIVATE["POST /v1/events"],
+}
+
+
+async def asked(
+    client: httpx.AsyncClient, path: str, token: str | None, **headers: str
+) -> httpx.Response:
+    method, _, name = path.partition(" ")
+    return await client.request(
+        method,
+        name,
+        content=json.dumps(EVENT) if method == "POST" else None,
+        headers={**with_token(token), **headers},
+    )
+
+
+async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -> None:
+    async with serving(tmp_path, file={"subscriptions": FEEDS}) as web:
+        for client, table in ((web.private, PRIVATE), (web.public, PUBLIC)):
+            for path, expected in table.items():
+                found = [(await asked(client, path, each)).status_code for each in WHO.values()]
+                assert tuple(found) == expected, path
+        for path in ("GET /healthz", "GET /readyz"):
+            reasons = [
+                "reasons" in (await asked(web.private, path, t)).json() for t in WHO.values()
+            ]
+            assert reasons == [who in {"read_token", "token"} for who in WHO]
+        # A token is in a header and nowhere else: not in a URL, which logs and histories keep.
+        assert (await web.private.get(f"/metrics?token={TOKEN}")).status_code == 401
+        assert (await web.private.get("/metrics", auth=("relayd", TOKEN))).status_code == 401
+
+
+OWN = ("127.0.0.1", "[::1]:8787", "localhost:9", "relay.example", "RELAY.example:443")
+OTHERS = (
+    "attacker.example",
+    "attacker.example:8787",
+    "relay.example.attacker.example",
+    "127.0.0.1.attacker.example",
+    "localhost.attacker.example",
+    "127.0.0.1\\@attacker.example",
+    "[::1",
+)
+
+
+async def test_it_answers_to_its_own_names(tmp_path: Path) -> None:
+    async with serving(tmp_path, base_url="https://relay.example") as web:
+        for host in (*OWN, *OTHERS):
+            own = host in OWN
+            found = await asked(web.private, "GET /metrics", READ, Host=host)
+            assert found.status_code == (200 if own else 421), host
+            if not own:
+                assert found.json()["code"] == "wrong_host"
+                assert found.headers["content-type"] == "application/problem+json"
+            posted = await asked(web.private, "POST /v1/events", TOKEN, Host=host)
+            assert posted.status_code == (202 if own else 421), host
+            # A probe asks by whatever name it has; at `public` nobody may do anything without a token.
+            assert (await asked(web.private, "GET /healthz", None, Host=host)).status_code == 200
+            assert (await asked(web.public, "POST /v1/events", SHOP, Host=host)).status_code == 202
+
+
+async def test_without_tokens_no_page_of_another_site_reaches_it(tmp_path: Path) -> None:
+    port = unused_port()
+    http = {"listen": f"127.0.0.1:{port}", "token": "none", "base_url": "https://relay.example"}
+    config = write_config(tmp_path, spools=None, http=http)
+    own = f"http://127.0.0.1:{port}"
+    origins = {
+        own: 202,
+        "https://relay.example": 202,
+        f"http://127.0.0.1:{port + 1}": 403,
+        "http://relay.example": 403,
+        "https://attacker.example": 403,
+        "https://relay.example.attacker.example": 403,
+        "null": 403,
+        "": 403,
+        "file://": 403,
+    }
+    async with running(config), web_running(config), httpx.AsyncClient(base_url=own) as client:
+        assert (await asked(client, "POST /v1/events", None)).status_code == 202
+        for origin, status in origins.items():
+            found = await asked(client, "POST /v1/events", None, Origin=origin)
+            assert found.status_code == status, origin
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 202)):
+            headers = {"Sec-Fetch-Site": site}
+            assert (await asked(client, "POST /v1/events", None, **headers)).status_code == status
+        rebound = {"Host": "attacker.example"}
+        assert (await asked(client, "GET /metrics", None)).status_code == 200
+        assert (await asked(client, "GET /metrics", None, **rebound)).status_code == 421
+        assert "reasons" in (await asked(client, "GET /readyz", None)).json()
+        assert "reasons" not in (await asked(client, "GET /readyz", None, **rebound)).json()
+        accepted = json.loads(await command("events", "--json", config=config))["events"]
+    assert len(accepted) == 4, "what was refused was not accepted"
+
+
+def test_the_table_in_security_is_this_one() -> None:
+    text = SECURITY.read_text().partition("## The web process")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+?)` \|(.+)\|$", text, re.MULTILINE)
+    found = {path: tuple(int(cell) for cell in cells.split("|")) for path, cells in rows}
+    assert found == PRIVATE
+    [head] = re.findall(r"^\| path \|(.+)\|$", text, re.MULTILINE)
+    assert [cell.strip(" `") for cell in head.split("|")] == list(WHO)
