@@ -12,13 +12,13 @@ from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running
 from relayd.cli.terminal import wrapped
 from relayd.commands.requests import Answer, RefusedError
-from relayd.commands.subscription_files import (
+from relayd.commands.subscription_file_refusals import (
     cannot_write,
     changed_meanwhile,
-    is_changed,
     refused_answer,
     removable_file,
 )
+from relayd.commands.subscription_files import is_changed
 from relayd.config.added_subscription import NotWritableError, added, no_place
 from relayd.config.documents import place_of
 from relayd.config.included_file import locked_folder, put_back, remove, set_aside, write_new

@@ -32,9 +32,10 @@ from relayd.core.web_access import Holder, Role
 from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.web_document import OtherFormatError, WebDocument, selection_of
-from relayd.web.access import holder_of, in_force_of
+from relayd.web.access import holder_of
 from relayd.web.feed_news import News
 from relayd.web.feed_request import FeedRequest, read_request
+from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 _log = structlog.get_logger()
