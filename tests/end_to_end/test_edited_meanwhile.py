@@ -10,7 +10,7 @@ from processes import command, run_command, running, write_config
 
 from relayd.cli.command_error import CommandError
 from relayd.cli.offline_subscriptions import remove_offline
-from relayd.commands import subscription_files
+from relayd.commands import subscription_file_refusals, subscription_files
 from relayd.config import included_file
 
 URL = "https://shop.example/hooks"
@@ -144,7 +144,7 @@ def test_a_folder_of_the_right_user_with_the_wrong_mode_gets_the_command_for_it(
     tmp_path: Path,
 ) -> None:
     tmp_path.chmod(0o500)
-    refused = subscription_files.cannot_write(
+    refused = subscription_file_refusals.cannot_write(
         tmp_path / "shop.yaml", PermissionError(errno.EACCES, "Permission denied")
     )
     assert str(refused).endswith(f"its owner may not write there (chmod u+wx {tmp_path})")
