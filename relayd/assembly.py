@@ -9,6 +9,7 @@ import trio
 
 from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
+from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import answering
 from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
@@ -119,6 +120,14 @@ async def assemble(
         clock=clock.now,
     )
     files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
+    renaming = RenameCommand(
+        lambda: reload.config,
+        queue=queue,
+        dispatch=dispatch,
+        loader=loader,
+        changing=changing,
+        reload=reload.run,
+    )
     return Assembly(
         dispatch,
         sources,
@@ -126,7 +135,7 @@ async def assemble(
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
         notices=Notices(queue, sources.standing, clock.now),
-        control=_control(reload, commands, files),
+        control=_control(reload, commands, files, renaming),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
         web_file=web_file,
@@ -138,8 +147,17 @@ async def assemble(
     )
 
 
-def _control(reload: Reload, commands: Commands, files: SubscriptionFileCommands) -> LineServer:
-    changing = {"add": answering(files.add), "remove": answering(files.remove)}
+def _control(
+    reload: Reload,
+    commands: Commands,
+    files: SubscriptionFileCommands,
+    renaming: RenameCommand,
+) -> LineServer:
+    changing = {
+        "add": answering(files.add),
+        "remove": answering(files.remove),
+        "rename": answering(renaming.rename),
+    }
     control = ControlLines({"reload": reload.run, **commands.by_name(), **changing})
     return LineServer(
         control.answer,

@@ -186,11 +186,14 @@ def _absence(error: OSError) -> Absence:
 
 
 @contextmanager
-def connected(path: Path) -> Iterator[DaemonConnection]:
-    """Connect to the daemon that listens at `path`. Raises `NoDaemonError`."""
+def connected(path: Path, *, wait_s: float = 5.0) -> Iterator[DaemonConnection]:
+    """Connect to the daemon that listens at `path`. Raises `NoDaemonError`.
+
+    `wait_s` is how long that may take; 0 does not wait at all.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         try:
-            stream.settimeout(5.0)
+            stream.settimeout(wait_s)
             stream.connect(str(path))
         except OSError as error:
             raise NoDaemonError(

@@ -177,7 +177,7 @@ def _words(error: Exception, text: str) -> str:
         each not in _TYPES and each not in text for each in quoted
     ):
         return type(error).__name__  # the message may show a value of the event
-    return plain(message)
+    return plain(message.rstrip("."))  # a sentence goes on behind it
 
 
 def _line(traceback: TracebackType | None) -> int | None:

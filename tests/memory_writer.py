@@ -11,11 +11,22 @@ from memory_queue import MemoryQueue, Row
 from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
+from relayd.core.advice import FAILURE_ADVICE
 from relayd.core.clock_step import is_from_before, moved_health
 from relayd.core.delivery import WAITING, Change, Delivery, State, origins
 from relayd.core.endpoint import Health
 from relayd.core.event import Event
 from relayd.core.expiry import Evidence, Expiry
+from relayd.core.feed import (
+    FeedCursor,
+    FeedGapError,
+    FeedPage,
+    FeedWish,
+    Removal,
+    after_removal,
+    fill_page,
+    has_gap,
+)
 from relayd.core.hold import (
     FREE,
     HoldChange,
@@ -34,6 +45,7 @@ from relayd.core.notices import (
     when_due,
 )
 from relayd.core.operating_events import UNAVAILABLE
+from relayd.core.outcome import Failure
 from relayd.core.own_events import (
     EXHAUSTED,
     Counted,
@@ -114,6 +126,8 @@ class MemoryWriter(MemoryQueue):
     sequence: int = 0
     seen_at: float | None = None
     expired_at: float | None = None
+    removals: tuple[Removal, ...] = ()
+    sequence_removed: int = 0
 
     @property
     def tag(self) -> str:
@@ -260,6 +274,7 @@ class MemoryWriter(MemoryQueue):
                     subscription=delivery.subscription,
                     attempts=delivery.attempts,
                     last_failure=detail,
+                    repair=FAILURE_ADVICE[Failure.POISON],
                 )
             )
             self.rows[seq].ended_at = self.clock()
@@ -514,13 +529,33 @@ class MemoryWriter(MemoryQueue):
 
     async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
         gone = [n for n in event_seqs if n in self.events and self.ended(n, horizon.ended)]
+        bodies = [self.events[n].sequence for n in gone if self.events[n].body is not None]
+        if bodies:
+            self.removals = after_removal(self.removals, max(bodies), self.clock())
         for number in gone:
             if self.events[number].accepted_at < horizon.known:
-                del self.events[number]
+                removed = self.events.pop(number).sequence
+                self.sequence_removed = max(self.sequence_removed, removed)
             else:
                 self.events[number].body = None
         self.rows = {seq: row for seq, row in self.rows.items() if row.event not in gone}
         return len(gone)
+
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        """Return a page of the feed, as a snapshot does."""
+        oldest = FeedCursor(self.tag, 0, self.removals[-1].number if self.removals else 0)
+        begin = oldest if after is None else after
+        known = {0, *(each.sequence for each in self.events.values())}
+        is_known = begin.sequence in known or begin.sequence <= self.sequence_removed
+        if begin.queue != self.tag or has_gap(begin, self.removals) or not is_known:
+            raise FeedGapError(oldest)
+        rows = [
+            (number, each.sequence, each.event.type, each.body is not None)
+            for number, each in sorted(self.events.items())
+            if each.sequence > begin.sequence
+        ]
+        begin = replace(begin, removal=max(begin.removal, oldest.removal))
+        return fill_page(rows, lambda key: self.events[key].body or b"", begin, wish)
 
     async def prune_rejected(self, before: float) -> int:
         old = [seq for seq, each in self.refused.items() if each.rejected_at < before]

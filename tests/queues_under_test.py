@@ -13,10 +13,12 @@ from queue_file import URL, seen
 from relayd.core.acceptance import Acceptance, NewEvent
 from relayd.core.catalogue import RELAYD_TYPES
 from relayd.core.delivery import State
+from relayd.core.feed import FeedCursor, FeedPage, FeedWish
 from relayd.database import sqlite_loop
 from relayd.queue.interface import QueueWriter
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.queue import Queue
+from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.queue.values import Declared
 
 START = 1_700_000_000.0
@@ -38,6 +40,9 @@ class UnderTest(Protocol):
 
     async def rows(self) -> dict[int, Row]:
         """Return each delivery by its number."""
+
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        """Return a page of the feed, as a snapshot does."""
 
 
 async def states(under_test: UnderTest) -> dict[int, State]:
@@ -65,6 +70,9 @@ class InMemory:
         self.now = START
         self.queue = MemoryWriter(clock=lambda: self.now)
 
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        return self.queue.feed(after, wish)
+
     async def rows(self) -> dict[int, Row]:
         return {
             seq: (
@@ -85,6 +93,7 @@ class InSQLite:
     """The real one, in a file."""
 
     queue: Queue
+    path: Path
     now: float = START
 
     @classmethod
@@ -96,8 +105,12 @@ class InSQLite:
             return START if under_test is None else under_test.now
 
         async with sqlite_loop(), open_queue(path, clock) as queue:
-            under_test = cls(queue)
+            under_test = cls(queue, path)
             yield under_test
+
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        with SQLiteReader(self.path).snapshot() as snapshot:
+            return snapshot.feed(after, wish)
 
     async def rows(self) -> dict[int, Row]:
         found = await seen(

@@ -37,6 +37,8 @@ CODES: Final = (
     "exists",
     "invalid",
     "no_include",
+    "older_daemon",
+    "extra_missing",
     "internal_error",
     "failed",
 )

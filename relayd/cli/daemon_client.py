@@ -59,7 +59,8 @@ def running_daemon(queue: QueueConfig) -> Iterator[DaemonClient]:
     with daemon_if_running(queue) as daemon:
         if isinstance(daemon, NoDaemonError):
             raise CommandError(
-                f"this needs the running daemon, and {daemon}: is `relayd run` running?",
+                "this needs the running daemon, and nothing is listening at"
+                f" {queue.control_path}: is `relayd run` running?",
                 code=daemon.absence,
             ) from daemon
         yield daemon

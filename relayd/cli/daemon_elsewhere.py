@@ -48,7 +48,8 @@ def daemon_elsewhere(queue: QueueConfig) -> str | None:
         if control == queue.control_path:
             continue
         with suppress(NoDaemonError, RefusedByDaemonError, TimeoutError):
-            with connected(control) as daemon:
+            # Who listens is not known before: a stranger's full backlog is not waited for.
+            with connected(control, wait_s=0) as daemon:
                 if daemon.uid not in trusted:
                     continue
                 status = daemon.ask(

@@ -6,14 +6,13 @@ from typing import Final
 from relayd.config.sections import QueueConfig
 from relayd.control import NoDaemonError, RefusedByDaemonError, connected
 from relayd.core.absence import Absence
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight, in_flight_places
 
 _ROWS: Final = 500
 """The daemon answers for so many at once."""
 _TIMEOUT_S: Final = 5.0
-_WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
 
 
 def read_in_flight(
@@ -24,7 +23,7 @@ def read_in_flight(
     Nobody says where this user may not ask the daemon, or it does not answer in time. Where no
     daemon runs, nothing is in flight.
     """
-    seqs = [each.seq for each in deliveries if each.state in _WAITING]
+    seqs = [each.seq for each in deliveries if each.state in BACKLOG]
     found: dict[int, InFlight] = {}
     if not seqs:
         return found

@@ -4,16 +4,28 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import click
 
 from relayd.cli.command_error import CommandError
+from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running
+from relayd.cli.terminal import wrapped
 from relayd.commands.requests import Answer, RefusedError
-from relayd.commands.subscription_files import cannot_write, refused_answer, removable_file
+from relayd.commands.subscription_file_refusals import (
+    cannot_write,
+    changed_meanwhile,
+    refused_answer,
+    removable_file,
+)
+from relayd.commands.subscription_files import is_changed
 from relayd.config.added_subscription import NotWritableError, added, no_place
 from relayd.config.documents import place_of
-from relayd.config.included_file import locked_folder, remove, write_new
+from relayd.config.included_file import locked_folder, put_back, remove, set_aside, write_new
 from relayd.config.partial import read_doubtful
+from relayd.config.problem import ConfigError
 from relayd.config.queue_place import queue_place
+from relayd.config.reading import absolute, recorded_reads
 from relayd.permissions import acting_as, become, name_of, owner_to_become, relayds_user
 
 
@@ -76,13 +88,34 @@ def remove_offline(config_path: Path, name: str, path: Path) -> None:
     _become_owner(path)
     try:
         with locked_folder(path.parent):
-            if removable_file(name, read_doubtful(config_path)[0]) != path:
-                _refuse(RefusedError("failed", f"{path} was changed meanwhile; try again"))
-            remove(path)
+            with recorded_reads() as files:
+                if removable_file(name, read_doubtful(config_path)[0]) != path:
+                    raise changed_meanwhile(path)
+            aside = set_aside(path)
+            # An editor takes no lock: what is removed is what was judged.
+            if is_changed(aside, files.get(str(absolute(path)))):
+                put_back(aside, path)
+                raise changed_meanwhile(path)
+            remove(aside)
     except RefusedError as refused:
         _refuse(refused)
     except OSError as error:
         _refuse(cannot_write(path, error))
+
+
+def reload_if_running(config_path: Path, done: str) -> Mapping[str, Any] | None:
+    """Reload where a daemon was started meanwhile, which may have read the files before.
+
+    Returns its answer, or None where nothing runs. Where it cannot be asked, or refuses, that is said on
+    stderr: the file is `done` all the same.
+    """
+    try:
+        with daemon_if_running(queue_place(config_path)) as daemon:
+            if isinstance(daemon, DaemonClient):
+                return daemon.ask("reload", timeout_s=RELOAD_TIMEOUT_S)
+    except (ConfigError, CommandError) as error:
+        click.echo(wrapped(f"Note: the file is {done}, but {error}"), err=True)
+    return None
 
 
 def _check_owner(path: Path, config_path: Path) -> None:

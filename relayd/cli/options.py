@@ -263,3 +263,23 @@ def _subscription_names(path: Path) -> list[str]:
     except ConfigError:
         return []
     return [str(name) for name in section] if isinstance(section, dict) else []
+
+
+class WholeNumber(click.IntRange):
+    """A number in a range, of which an error says what is allowed."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the number. Raises `click.BadParameter`."""
+        try:
+            number: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            allowed = f"of {self.min:,} or more"
+            if self.max is not None:
+                allowed = f"from {self.min:,} to {self.max:,}"
+            self.fail(f"{str(value)!r} is not allowed: give a whole number {allowed}", param, ctx)
+        return number

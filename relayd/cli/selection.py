@@ -12,7 +12,7 @@ from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.terminal import deliveries_in_words, printable, wrapped
 from relayd.cli.text.refusals import refusal_line
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG, State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
@@ -20,9 +20,6 @@ from relayd.queue.snapshot_values import ListedDelivery, Named
 from relayd.views.holds import HOLD_ADVICE
 
 _MOST_SAID = 10
-
-BACKLOG = (State.PENDING, State.RETRYING, State.HELD)
-"""What has not ended, as it is shown."""
 
 _targets_argument = click.argument(
     "targets", nargs=-1, metavar="[ID|SUBSCRIPTION]...", shell_complete=complete_subscriptions

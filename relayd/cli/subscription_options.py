@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+_A_CONDITION: Final = "write a path, a colon, a space and a value, as 'data.object.currency: usd'"
 _OPTIONS: Final = {"subscription": "NAME", "secret": "--secret-file"}
 
 
@@ -65,8 +66,10 @@ def _conditions(given: Sequence[str]) -> dict[str, object]:
 
     found: dict[str, object] = {}
     for text in given:
+        if not text.strip():
+            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
         try:
-            document = parse_yaml(text.encode())
+            document = parse_yaml(text.encode(errors="surrogateescape"))
             faults = list(document.faults)
         except YamlError as error:
             faults = error.faults
@@ -77,10 +80,7 @@ def _conditions(given: Sequence[str]) -> dict[str, object]:
         conditions = document.root.data
         # `path=value`, or what is left of a list of fields, would be a condition that never holds.
         if not isinstance(conditions, dict) or any(set("={}<>") & set(each) for each in conditions):
-            raise click.UsageError(
-                f"--where {text!r}: write a path, a colon, a space and a value, as"
-                " 'data.object.currency: usd'"
-            )
+            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
         for path, wanted in conditions.items():
             if path in found:
                 raise click.UsageError(f"--where: there are two conditions on {path}")

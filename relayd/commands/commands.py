@@ -11,7 +11,6 @@ from relayd.commands.difference import DifferenceCommand
 from relayd.commands.in_force import InForceCommand
 from relayd.commands.receivers import ReceiverCommands
 from relayd.commands.rejected import RejectedCommands
-from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import Answer, Request, answering
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
@@ -60,7 +59,6 @@ class Commands:
         self._rejected = RejectedCommands(config, queue, intake, clock)
         self._difference = DifferenceCommand(config, queue, loader)
         self.in_force = InForceCommand(config, clock)
-        self._rename = RenameCommand(config, queue, dispatch, loader, changing)
         self._receivers = ReceiverCommands(config, queue, dispatch, make_transport, clock)
 
     def apply(self, config: Config) -> None:
@@ -70,7 +68,6 @@ class Commands:
         self._rejected.config = config
         self._receivers.config = config
         self._difference.config = config
-        self._rename.config = config
         self.in_force.config = config
 
     def by_name(self) -> dict[str, Command]:
@@ -84,7 +81,6 @@ class Commands:
             "in_flight": self._deliveries.in_flight,
             "pause": self._deliveries.pause,
             "resume": self._deliveries.resume,
-            "rename": self._rename.rename,
             "resubmit": self._rejected.resubmit,
             "drop": self._rejected.drop,
             "test": self._receivers.test,

@@ -1,4 +1,12 @@
-"""Hand a subscription's backlog and history over to its new name in the configuration."""
+"""Hand a subscription's backlog and history over to its new name in the configuration.
+
+What comes for the new name meanwhile is accepted. Where that is in an order, none of it is attempted before all
+that the old name has is handed over: it is behind that.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 import trio
@@ -9,52 +17,142 @@ from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.delivery.dispatch import Dispatch
 from relayd.queue.interface import QueueWriter
+from relayd.queue.values import HandoverStep
 
 _log = structlog.get_logger()
 
+PATIENCE_S: Final = 75.0
+"""How long attempts under way are waited for: the longest may take 60 s."""
+
+_PAUSE_S: Final = 0.25
+
+_NOT_IN_FORCE: Final = "reload"
+"""The code of a refusal where only a reload is missing."""
+
+
+@dataclass(slots=True)
+class _Total:
+    """What all steps did; `kept` and `in_flight` are those of the last look at all deliveries."""
+
+    moved: int = 0
+    waiting: int = 0
+    released: int = 0
+    kept: int = 0
+    in_flight: int = 0
+
+    def add(self, step: HandoverStep) -> None:
+        """Add what a step did."""
+        self.moved += step.moved
+        self.waiting += step.waiting
+        self.released += step.released
+        self.kept += step.kept
+        self.in_flight += step.in_flight
+
 
 class RenameCommand:
-    """Gives what one subscription left behind to another. `changing` is held meanwhile."""
+    """Gives what one subscription left behind to another, one pair at a time.
+
+    `in_force` returns the configuration in force, `reload` is the daemon's own. `changing` is held during each
+    step, so that no reload comes in between.
+    """
 
     def __init__(
         self,
-        config: Config,
+        in_force: Callable[[], Config],
+        *,
         queue: QueueWriter,
         dispatch: Dispatch,
         loader: ConfigLoader,
         changing: trio.Lock,
+        reload: Callable[[], Awaitable[dict[str, object]]],
     ) -> None:
-        self.config = config
+        self._in_force = in_force
         self._queue = queue
         self._dispatch = dispatch
         self._loader = loader
         self._changing = changing
+        self._reload = reload
+        self._turn = trio.Lock()
 
     async def rename(self, request: Request) -> Answer:
-        """Do one step from the subscription `old` to `new`, going on behind delivery `after`.
+        """Hand all deliveries of the subscription `old` over to `new`, after a reload where that is missing.
 
-        Answers with the step's numbers, and the hold of `new`; with `check`, only whether it can be
-        done. `new` must be in the configuration in force, and `old` not; where it is the file on
-        the disk that says so, the code is `reload`.
+        Answers with the `changes` of that reload, how many deliveries were `moved`, `waiting` of them and
+        `released`, how many were `kept` or are still `in_flight`, and the hold of `new`. Where the
+        reload is refused, its answer is this one. `new` must be in the file, and `old` not.
         """
         old, new = text_of(request, "old"), text_of(request, "new")
-        after = request.get("after", 0)
-        if type(after) is not int or not 0 <= after < 2**63:
-            raise RefusedError("bad_request", "after must be the number of a delivery")
+        async with self._turn:
+            try:
+                async with self._changing:
+                    await self._check(old, new)
+                in_force = True
+            except RefusedError as refused:
+                if refused.code != _NOT_IN_FORCE:
+                    raise
+                in_force = False
+            changes: object = []
+            total = _Total()
+            self._dispatch.keep_back(new)
+            try:
+                if not in_force:
+                    reloaded = await self._reload()
+                    if not reloaded.get("ok"):
+                        return reloaded
+                    changes = reloaded["changes"]
+                if self._is_ordered(new):
+                    await self._hand_over(old, new, total)
+            finally:
+                self._dispatch.keep_back("")
+                with trio.CancelScope(shield=True):
+                    async with self._changing:
+                        self._dispatch.apply(self._in_force())
+            if not self._is_ordered(new):
+                await self._hand_over(old, new, total)
+        subscription = self._in_force().subscriptions.get(new)
+        url = "" if subscription is None else subscription.url
+        return {
+            "changes": changes,
+            "moved": total.moved,
+            "waiting": total.waiting,
+            "released": total.released,
+            "kept": total.kept,
+            "in_flight": total.in_flight,
+            "hold": self._queue.holds.get(new),
+            "held_until": self._dispatch.held_until(url),
+        }
+
+    def _is_ordered(self, name: str) -> bool:
+        subscription = self._in_force().subscriptions.get(name)
+        return subscription is not None and subscription.selection.order_by is not None
+
+    async def _hand_over(self, old: str, new: str, total: _Total) -> None:
+        """Hand over what there is now, and what is in flight once its attempt has ended."""
+        patience = trio.current_time() + PATIENCE_S
+        while True:
+            total.kept = total.in_flight = 0
+            after, end = 0, None
+            while end is None or after < end:
+                step = await self._step(old, new, after)
+                total.add(step)
+                # What is accepted meanwhile is not `old`'s.
+                after, end = step.through, step.last if end is None else end
+            if not total.in_flight or trio.current_time() > patience:
+                return
+            await trio.sleep(_PAUSE_S)
+
+    async def _step(self, old: str, new: str, after: int) -> HandoverStep:
+        """Do one step, going on behind delivery `after`."""
         # No reload in between: `old` must stay out of the configuration.
         async with self._changing:
             await self._check(old, new)
-            if request.get("check"):
-                return {}
             # Nothing of `old` is claimed any more, since it is not in the configuration: what is in
             # flight can only end.
             step = await self._queue.hand_over(
                 old, new, after=after, in_flight=self._dispatch.in_flight_of(old)
             )
-            hold = self._queue.holds[new]
-            held_until = self._dispatch.held_until(self.config.subscriptions[new].url)
             if step.holds_moved:
-                self._dispatch.apply(self.config)
+                self._dispatch.apply(self._in_force())
         if step.moved:
             _log.info(
                 "subscription_renamed",
@@ -63,20 +161,10 @@ class RenameCommand:
                 deliveries=step.moved,
                 waiting=step.waiting,
                 released=step.released,
-                hold=hold,
+                hold=self._queue.holds[new],
             )
             self._dispatch.wake([new])
-        return {
-            "moved": step.moved,
-            "waiting": step.waiting,
-            "released": step.released,
-            "kept": step.kept,
-            "in_flight": step.in_flight,
-            "through": step.through,
-            "last": step.last,
-            "hold": hold,
-            "held_until": held_until,
-        }
+        return step
 
     async def _check(self, old: str, new: str) -> None:
         if old == new:
@@ -84,12 +172,12 @@ class RenameCommand:
         known = self._queue.holds
         if old not in known:
             raise unknown(old, known)
-        names = self.config.subscriptions
+        config = self._in_force()
+        names = config.subscriptions
         if new in names and old not in names:
             return
-        path = self.config.path
         try:
-            file = await self._loader.load(path, self.config)
+            file = await self._loader.load(config.path, config)
         except ConfigError as error:
             raise RefusedError("configuration", str(error)) from None
         except NotReadError as error:
@@ -97,8 +185,9 @@ class RenameCommand:
         on_disk = file.subscriptions
         if old in on_disk:
             raise RefusedError(
-                "in_use", f"{old} is still in {path}: change its name there to {new} first"
+                "in_use", f"{old} is still in {config.path}: change its name there to {new} first"
             )
         if new not in on_disk:
-            raise RefusedError("unknown", f"there is no subscription {new!r} in {path}")
-        raise RefusedError("reload", f"{path} is not in force yet: `relayd reload` first")
+            raise RefusedError("unknown", f"there is no subscription {new!r} in {config.path}")
+        reason = f"{config.path} is not in force yet: `relayd reload` first"
+        raise RefusedError(_NOT_IN_FORCE, reason)

@@ -1,31 +1,35 @@
 """Add a subscription as an included file, or remove one: validate, write and reload, or change nothing."""
 
-import errno
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import trio
 
-from relayd.commands.requests import Answer, RefusedError, Request, text_of, unknown
+from relayd.commands.requests import Answer, RefusedError, Request, text_of
+from relayd.commands.subscription_file_refusals import (
+    cannot_write,
+    changed_meanwhile,
+    refused_answer,
+    removable_file,
+)
 from relayd.config.added_subscription import (
-    DUPLICATE,
     Added,
     NotWritableError,
     added,
     is_name,
-    is_no_place,
-    is_ours,
     new_secret,
     wants_secret,
 )
 from relayd.config.config import Config
 from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
-from relayd.config.problem import ConfigError, Problem
+from relayd.config.problem import ConfigError
+from relayd.config.reading import FileRead
+from relayd.config.values import NAME_RULE
 from relayd.config_loader import ConfigLoader, NotReadError
-from relayd.permissions import user_name
 from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
@@ -64,7 +68,7 @@ class SubscriptionFileCommands:
         """
         name = text_of(request, "subscription")
         if not is_name(name):
-            raise RefusedError("invalid", "a name is 1 to 64 letters, digits, `_` or `-`")
+            raise RefusedError("invalid", NAME_RULE)
         keys = {key: value for key, value in request.items() if key not in _NOT_KEYS}
         made = new_secret() if wants_secret(keys) else None
         if made is not None:
@@ -93,7 +97,7 @@ class SubscriptionFileCommands:
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
         try:
             reloaded = await self._reload()
         except BaseException:
@@ -137,116 +141,50 @@ class SubscriptionFileCommands:
             count = {"waiting": 0 if waiting is None else waiting.count}
             if request.get("check"):
                 return {**found, **count}
-            reloaded = await self._remove(name, path)
+            reloaded = await self._remove(name, path, as_it_was(path, on_disk))
         if not reloaded.get("ok"):
             return reloaded
         _log.info("subscription_removed", subscription=name, file=str(path))
         return {**reloaded, **found, **count}
 
-    async def _remove(self, name: str, path: Path) -> Answer:
+    async def _remove(self, name: str, path: Path, judged: FileRead | None) -> Answer:
         with trio.CancelScope(shield=True):
             try:
                 aside = await trio.to_thread.run_sync(set_aside, path)
             except OSError as error:
-                raise cannot_write(path, error) from None
+                raise await trio.to_thread.run_sync(cannot_write, path, error) from None
+            # Only now can nobody change it any more: somebody may have since it was judged.
+            if await trio.to_thread.run_sync(is_changed, aside, judged):
+                problem = await trio.to_thread.run_sync(_settle, aside, path, False)
+                raise changed_meanwhile(path, problem)
         reloaded: Answer = {}
         try:
             reloaded = await self._reload()
         finally:
             # By what is in force: another reload may have seen that it has gone.
-            done = reloaded.get("ok") or not self._has(name, path)
+            done = not self._has(name, path)
             with trio.CancelScope(shield=True):
-                problem = await trio.to_thread.run_sync(_settle, aside, path, bool(done))
-        if done:
+                problem = await trio.to_thread.run_sync(_settle, aside, path, done)
+        if self._has(name, path) and reloaded.get("ok"):
+            raise RefusedError("failed", f"{path} was written again meanwhile, and is in force")
+        if not self._has(name, path):
             reloaded = _done(reloaded)
         return _with(reloaded, problem)
 
 
-def removable_file(name: str, config: Config) -> Path:
-    """Return the file of a subscription, which `relayd add` wrote. Raises `RefusedError`."""
-    if name not in config.subscriptions:
-        raise unknown(name, config.subscriptions)
-    path = config.included.get(name)
-    if path is None:
-        raise RefusedError(
-            "not_added",
-            f"{name} is in {config.path}, which `relayd add` did not write: remove it there, then"
-            " `relayd reload`",
-        )
-    others = [each for each, file in config.included.items() if file == path and each != name]
+def as_it_was(path: Path, config: Config) -> FileRead | None:
+    """Return a file as it was when this configuration was read; None where that is not known."""
+    return next((each for each in config.files if each.path == str(path)), None)
+
+
+def is_changed(aside: Path, judged: FileRead | None) -> bool:
+    """Return whether a file, wherever it is by now, holds something else than when it was judged."""
+    if judged is None:
+        return False
     try:
-        # A link is never what `relayd add` wrote, and is not followed: its target is somebody else's.
-        ours = not os.path.islink(path) and is_ours(read_whole(path))  # noqa: PTH114 - Path.is_symlink raises where it may not look
-    except OSError as error:
-        raise RefusedError("failed", f"{path} cannot be read: {error.strerror}") from None
-    if not ours:
-        raise RefusedError(
-            "not_added",
-            f"{name} is in {path}, which `relayd add` did not write: remove it there, then `relayd"
-            " reload`",
-        )
-    if others:
-        raise RefusedError(
-            "not_added",
-            f"{path} has {', '.join(others)} in it, too: remove {name} there, then `relayd reload`",
-        )
-    return path
-
-
-def refused_answer(name: str, problems: Iterable[Problem]) -> Answer:
-    """Return why a subscription cannot be added: its own keys, or what is wrong elsewhere."""
-    problems = list(problems)
-    if any(map(is_no_place, problems)):
-        return {"ok": False, "code": "no_include", "problems": [str(problems[0])]}
-    details = [_detail(name, each) for each in problems]
-    own = [each for each in details if each["key"] is not None]
-    exists = next((each for each in own if str(each["message"]).startswith(DUPLICATE)), None)
-    if exists is not None:
-        place = str(exists["message"]).removeprefix(f"{DUPLICATE}, first defined at ")
-        reason = f"there is a subscription {name} already: {place}"
-        return {"ok": False, "code": "exists", "error": reason, "problems": [reason]}
-    said = [f"{each['key']}: {_words(each)}" for each in own]
-    said += [
-        str(each) for each, detail in zip(problems, details, strict=True) if detail["key"] is None
-    ]
-    code = "invalid" if own else "configuration"
-    return {"ok": False, "code": code, "problems": said, "details": details}
-
-
-def _detail(name: str, problem: Problem) -> dict[str, Any]:
-    """Return a problem for programs; `key` is the request's, or None where it is elsewhere."""
-    prefix = f"subscriptions.{name}"
-    key = None
-    if problem.key == prefix:
-        key = "subscription"
-    elif problem.key.startswith(f"{prefix}."):
-        key = problem.key.removeprefix(f"{prefix}.")
-    return {
-        "key": key,
-        "message": problem.message,
-        "hint": problem.hint,
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-    }
-
-
-def _words(detail: Mapping[str, Any]) -> str:
-    return f"{detail['message']} ({detail['hint']})" if detail["hint"] else str(detail["message"])
-
-
-def cannot_write(path: Path, error: OSError) -> RefusedError:
-    """Return the refusal of what the disk refused."""
-    if isinstance(error, FileExistsError):
-        return RefusedError("exists", f"{path} exists already, and was not changed")
-    if isinstance(error, FileNotFoundError) and not os.path.lexists(path.parent):
-        return RefusedError("failed", f"the folder {path.parent} does not exist: make it first")
-    reason = f"cannot write {path}: {error.strerror}"
-    if error.errno == errno.EROFS:
-        reason += f"; under systemd, the unit needs ReadWritePaths=-{path.parent} (`systemctl edit relayd`)"
-    elif error.errno in {errno.EACCES, errno.EPERM}:
-        reason += f"; {path.parent} must belong to user {user_name()}"
-    return RefusedError("failed", reason)
+        return sha256(read_whole(aside)).digest() != judged.digest
+    except OSError:
+        return True
 
 
 async def _take_back(path: Path, raw: bytes) -> str | None:
@@ -270,9 +208,9 @@ def _taken_back(path: Path, raw: bytes) -> str | None:
 
 
 def _settle(aside: Path, path: Path, done: bool) -> str | None:
-    """Remove what was set aside, or put it back; return what went wrong."""
+    """Remove what was set aside, or put it back where nothing is by now; return what went wrong."""
     try:
-        if done:
+        if done or os.path.lexists(path):
             remove(aside)
         else:
             put_back(aside, path)

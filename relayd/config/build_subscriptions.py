@@ -14,6 +14,7 @@ from relayd.config.problem import MAX_PROBLEMS, KeyPath
 from relayd.config.reading import absolute
 from relayd.config.secrets import NoSecret, mistakes
 from relayd.config.subscription_models import (
+    DEFAULT_MAIL_TIMEOUT,
     DEFAULT_RETRY,
     DEFAULT_SIGNATURE,
     DEFAULT_TIMEOUT,
@@ -126,7 +127,11 @@ class SubscriptionBuilder:
             secret=secret if section.secret is None else secret or _NO_SECRET,
             previous_secret=previous,
             signature=signature,
-            timeout_s=_seconds(section.timeout or defaults.timeout or DEFAULT_TIMEOUT),
+            timeout_s=_seconds(
+                # What the defaults say is about receivers.
+                section.timeout
+                or (DEFAULT_MAIL_TIMEOUT if mail else defaults.timeout or DEFAULT_TIMEOUT)
+            ),
             retry=tuple(map(_seconds, DEFAULT_RETRY if retry is None else retry)),
             headers=() if mail else self._headers.merged(section, path, signature),
             url_source=url_source,

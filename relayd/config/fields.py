@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +23,7 @@ from relayd.config.included import pattern_problem
 from relayd.config.values import (
     DURATION_PATTERN,
     NAME_PATTERN,
+    NAME_RULE,
     RATE_PATTERN,
     SIZE_PATTERN,
     format_duration,
@@ -34,7 +34,6 @@ from relayd.config.values import (
     parse_size,
 )
 from relayd.core.smtp import ADDRESS_PATTERN
-from relayd.core.web_access import parse_listen
 
 _DAY_S: Final = 86_400.0
 
@@ -167,7 +166,7 @@ def _check_network(text: str) -> str:
     return text
 
 
-Name = Annotated[str, _matching(NAME_PATTERN, "a name is 1 to 64 letters, digits, `_` or `-`")]
+Name = Annotated[str, _matching(NAME_PATTERN, NAME_RULE)]
 Path = Annotated[
     str, AfterValidator(_check_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
@@ -210,38 +209,6 @@ Size = Annotated[
 Timeout = Annotated[str, _Text(DURATION_PATTERN, _duration(0.1, 60.0))]
 Wait = Annotated[str, _Text(DURATION_PATTERN, _duration(0.001, 30 * _DAY_S))]
 RateLimit = Annotated[str, _Text(RATE_PATTERN, _check_rate)]
-
-
-def _check_listen(text: str) -> str:
-    if parse_listen(text) is None:
-        raise wrong_value(
-            "must be an IP address and a port, or a Unix socket",
-            "as 127.0.0.1:8787, [::1]:8787 or unix:/run/relayd/web.sock",
-        )
-    return text
-
-
-def _check_base_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment or parts.username or not text.isascii():
-        raise wrong_value("must be the start of a URL", "as https://relay.market.example")
-    if parts.path.strip("/"):
-        raise wrong_value("has a path; relayd is served at the top of a host", "leave the path out")
-    return text.rstrip("/")
-
-
-ListenAddress = Annotated[
-    str,
-    AfterValidator(_check_listen),
-    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8787", "unix:/run/relayd/web.sock"]}),
-]
-BaseUrl = Annotated[
-    str, AfterValidator(_check_base_url), WithJsonSchema({"type": "string", "format": "uri"})
-]
 Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]
 EventType = Annotated[
     str,

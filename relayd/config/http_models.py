@@ -1,11 +1,45 @@
 """The shape of `http:` in the file, as pydantic models. They check what `models` says."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from relayd.config.fields import BaseUrl, Label, ListenAddress, Markets, Name, Network, Section
+from relayd.config.fields import Label, Markets, Name, Network, Section, wrong_value
 from relayd.config.subscription_models import SecretValue
+from relayd.core.web_access import parse_listen
+
+
+def _check_listen(text: str) -> str:
+    if parse_listen(text) is None:
+        raise wrong_value(
+            "must be an IP address and a port, or a Unix socket",
+            "as 127.0.0.1:8787, [::1]:8787 or unix:/run/relayd/web.sock",
+        )
+    return text
+
+
+def _check_base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or parts.username or not text.isascii():
+        raise wrong_value("must be the start of a URL", "as https://relay.market.example")
+    if parts.path.strip("/"):
+        raise wrong_value("has a path; relayd is served at the top of a host", "leave the path out")
+    return text.rstrip("/")
+
+
+ListenAddress = Annotated[
+    str,
+    AfterValidator(_check_listen),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8787", "unix:/run/relayd/web.sock"]}),
+]
+BaseUrl = Annotated[
+    str, AfterValidator(_check_base_url), WithJsonSchema({"type": "string", "format": "uri"})
+]
 
 
 class ProducerSection(Section):

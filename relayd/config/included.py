@@ -28,7 +28,8 @@ from relayd.permissions import (
 
 MOST_FILES: Final = 10_000
 MOST_NAMES: Final = 50_000
-"""Names in a folder, whether they match or not."""
+"""Names in the folders of all patterns together, whether they match or not. A folder counts once for each
+pattern: it is read as often."""
 
 WILDCARDS: Final = re.compile(r"[*?\[]")
 
@@ -64,15 +65,24 @@ def files_of(patterns: Iterable[str], directory: Path) -> Iterator[Path | NotInc
     on the disk.
     """
     seen: set[str] = set()
+    left = MOST_NAMES
     for pattern in patterns:
         if pattern_problem(pattern) is not None:
             continue  # an error of the key
         # As it is opened: `..` behind a link leads elsewhere for the kernel than in the text.
         path = absolute(directory / pattern)
-        names = _names(path)
-        if isinstance(names, NotIncluded):
-            yield names
+        try:
+            names, looked_at = _names(path, left)
+        except _TooManyNamesError:
+            yield NotIncluded(
+                path.parent, f"more than {MOST_NAMES:,} names are in the folders that are included"
+            )
+            return
+        except OSError as error:
+            reason = f"cannot be listed by user {user_name()}: {error.strerror}"
+            yield NotIncluded(path.parent, reason)
             continue
+        left -= looked_at
         for name in names:
             found = path.parent / name
             real = os.path.realpath(found)
@@ -85,23 +95,30 @@ def files_of(patterns: Iterable[str], directory: Path) -> Iterator[Path | NotInc
             yield found
 
 
-def _names(path: Path) -> list[str] | NotIncluded:
+class _TooManyNamesError(Exception):
+    """There are more names than may still be looked at."""
+
+
+def _names(path: Path, most: int) -> tuple[list[str], int]:
+    """Return the names that match, sorted, and how many were looked at, `most` of them at most."""
     if not WILDCARDS.search(path.name):
-        return [path.name] if os.path.lexists(path) else []
+        if most < 1:
+            raise _TooManyNamesError
+        return [path.name] if os.path.lexists(path) else [], 1
     matches = re.compile(translate(path.name)).match
     found: list[str] = []
+    count = 0
     try:
         with os.scandir(path.parent) as entries:
-            for count, entry in enumerate(entries):
-                if count >= MOST_NAMES:
-                    return NotIncluded(path.parent, f"has more than {MOST_NAMES:,} files in it")
+            for entry in entries:
+                count += 1
+                if count > most:
+                    raise _TooManyNamesError
                 if not entry.name.startswith(".") and matches(entry.name):
                     found.append(entry.name)
     except FileNotFoundError:
-        return []
-    except OSError as error:
-        return NotIncluded(path.parent, f"cannot be listed by user {user_name()}: {error.strerror}")
-    return sorted(found)
+        return [], 1
+    return sorted(found), max(count, 1)
 
 
 @dataclass(slots=True)

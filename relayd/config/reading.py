@@ -106,8 +106,7 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            raw = file.read(most + 1)
+        raw = _up_to(descriptor, most + 1)
         # With what the file was before it was read: a change meanwhile is then seen later.
         _note(path, most, status, raw)
         return FileContent(raw, stat.S_IMODE(mode), status.st_gid, status.st_uid)
@@ -115,3 +114,11 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
         return Unreadable(f"cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
+
+
+def _up_to(descriptor: int, size: int) -> bytes:
+    # Not by a file object: where there is nothing to read yet, as in /proc/kmsg, that returns None.
+    raw = bytearray()
+    while len(raw) < size and (part := os.read(descriptor, min(size - len(raw), 1_048_576))):
+        raw += part
+    return bytes(raw)

@@ -169,7 +169,7 @@ def mistakes(sourced: SourcedSecret) -> list[NoSecret]:
             NoSecret(
                 "contains invisible characters, which are part of it:"
                 f" {', '.join(hidden[:_MOST_HIDDEN])}{more}",
-                "write it again, or `openssl rand -hex 32` makes one",
+                "write it again without them",
             )
         )
     return found

@@ -29,6 +29,8 @@ TAGS: Final = frozenset({SECRET_TEXT_TAG, SECRET_SOURCE_TAG, SCHEME_TAG, HEADER_
 """What pydantic puts into an error's place for the form that a value has."""
 
 DEFAULT_TIMEOUT: Final = "10s"
+DEFAULT_MAIL_TIMEOUT: Final = "60s"
+"""Many mail servers look into a message before they answer; RFC 5321, 4.5.3.2 wants minutes."""
 DEFAULT_RATE_LIMIT: Final = "100/min"
 DEFAULT_RETRY: Final = ("2m", "10m", "45m", "4h", "19h")
 DEFAULT_MAX_IN_FLIGHT: Final = 8
@@ -107,7 +109,8 @@ class _Delivering(Section):
 
     timeout: Timeout | None = Field(
         default=None,
-        description=f"How long one attempt may take, 100ms to 60s. Default: {DEFAULT_TIMEOUT}.",
+        description=f"How long one attempt may take, 100ms to 60s. Default: {DEFAULT_TIMEOUT};"
+        f" for mail {DEFAULT_MAIL_TIMEOUT}, whatever the defaults say.",
     )
     rate_limit: RateLimit | None = Field(
         default=None,

@@ -5,8 +5,10 @@ from typing import Final
 
 from relayd.core.token_bucket import Rate
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
-"""Names of subscriptions and spools: they stand in commands and logs, so no quoting is needed."""
+NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"
+"""Names of subscriptions and spools, as commands and logs have them: none needs quotes, and none is an option."""
+
+NAME_RULE: Final = "a name is 1 to 64 letters, digits, `_` or `-`, and begins with no `-`"
 
 DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
 RATE_PATTERN: Final = r"^[1-9][0-9]*/(s|min|h|d)$"

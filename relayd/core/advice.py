@@ -13,6 +13,13 @@ from relayd.core.addresses import CLOUD_METADATA, Address
 from relayd.core.outcome import Failure
 from relayd.core.smtp import MAIL_SERVER
 
+# What is true of a delivery that will be attempted again, and not of an exhausted one.
+_GOES_ON: Final = "; relayd goes on by itself"
+_NOTHING_HERE: Final = ". Nothing is to be done here"
+_AND_RETRY: Final = " and `relayd retry {name}`"
+_LIFTS_THE_WAIT: Final = ". `relayd retry {name}` lifts the wait"
+_WHILE_IT_LASTS: Final = (_GOES_ON, _NOTHING_HERE, _AND_RETRY, _LIFTS_THE_WAIT)
+
 _SECRETS = (
     "do both sides have the same secret? `relayd sign BODY --subscription {name}` prints the signature"
     " that the receiver must find over the raw body, and `relayd verify BODY --subscription {name}"
@@ -23,7 +30,7 @@ _ORIGIN = (
     " running, and does its firewall let Cloudflare in?"
 )
 _PROXY = "the server in front of the receiver gets no answer from it: is the receiver running?"
-_OWN_FAULT = "the receiver itself failed: its log says why. Nothing is to be done here"
+_OWN_FAULT = f"the receiver itself failed: its log says why{_NOTHING_HERE}"
 
 STATUS_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -43,13 +50,10 @@ STATUS_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
         ),
         419: "the receiver wants a form's token (CSRF): leave this route out of that protection",
         422: "the receiver does not take this body: its log says why",
-        429: (
-            "the receiver wants fewer requests: lower `rate_limit` of {name}. `relayd retry {name}`"
-            " lifts the wait"
-        ),
+        429: f"the receiver wants fewer requests: lower `rate_limit` of {{name}}{_LIFTS_THE_WAIT}",
         500: _OWN_FAULT,
         502: _PROXY,
-        503: "the receiver is overloaded or in maintenance; relayd goes on by itself",
+        503: f"the receiver is overloaded or in maintenance{_GOES_ON}",
         504: _PROXY,
         520: _ORIGIN,
         521: _ORIGIN,
@@ -97,11 +101,11 @@ MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
     {
         Failure.SMTP: (
             "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
-            " {name} right? A code that begins with 4 is for a while, and relayd goes on by itself"
+            f" {{name}} right? A code that begins with 4 is for a while{_GOES_ON}"
         ),
         Failure.TIMEOUT: (
-            "does the mail server answer late on purpose, or is it busy with other mail? Raise `timeout`"
-            " of {name}"
+            "does the mail server hang, or look into each message for long? Its log says more. Mail goes"
+            " one at a time, so one that hangs holds up the others"
         ),
         Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
         Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",
@@ -114,7 +118,7 @@ MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
 )
 """By the kind of the failure, where a mail server failed."""
 
-_EXPIRED = "the receiver's certificate must be renewed, there; relayd goes on by itself then"
+_EXPIRED = f"the receiver's certificate must be renewed, there{_GOES_ON}"
 _OTHER_NAME = (
     "put one of the certificate's names into `url` of {name}, then `relayd reload`; or have the"
     " receiver get a certificate for its name"
@@ -142,10 +146,11 @@ def next_step(
     subscription: str,
     *,
     unfaithful: Sequence[str] = (),
+    exhausted: bool = False,
 ) -> str | None:
     """Return what to do after a failed attempt, as a sentence without its full stop, or None.
 
-    `detail` is what the attempt's record has. `unfaithful` are the event's fields that JavaScript
+    With `exhausted` nothing in it relies on further attempts. `detail` is what the attempt's record has. `unfaithful` are the event's fields that JavaScript
     does not carry unchanged: a receiver that verifies over what it parsed then refuses a signature.
     """
     if failure is None:
@@ -157,7 +162,12 @@ def next_step(
             " send such numbers as text"
         )
     found = _advice(status, failure, detail)
-    return None if found is None else found.format(name=subscription)
+    if found is None:
+        return None
+    if exhausted:
+        for words in _WHILE_IT_LASTS:
+            found = found.replace(words, "")
+    return found.format(name=subscription)
 
 
 def _advice(status: int | None, failure: str, detail: str) -> str | None:
@@ -186,7 +196,7 @@ def _address_advice(detail: str) -> str | None:
     networks = " and ".join(f"{each}/{each.max_prefixlen}" for each in addresses)
     return (
         f"if the receiver is in your own network, add {networks} to `allow_networks`, then `relayd"
-        " reload` and `relayd retry {name}`; otherwise correct `url` of {name}"
+        f" reload`{_AND_RETRY}; otherwise correct `url` of {{name}}"
     )
 
 

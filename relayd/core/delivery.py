@@ -50,6 +50,11 @@ _LONGEST_SEQ = 18
 """Digits of a delivery's number."""
 
 WAITING = frozenset({State.PENDING, State.RETRYING})
+"""What is stored of a delivery that has not ended."""
+
+BACKLOG = (State.PENDING, State.RETRYING, State.HELD)
+"""What is shown of a delivery that has not ended, in this order; stored it is one of `WAITING`."""
+
 ENDED = frozenset({State.DELIVERED, State.EXHAUSTED, State.CANCELLED})
 
 

@@ -20,7 +20,10 @@ REPEAT_S: Final = 600.0
 
 MOST_REASONS: Final = 10
 
-_URL: Final = re.compile(r"(\w+://)(?:[^/\s'\"@]*@)?([^/\s'\"?#]+)[/?#][^\s'\"]*")
+_URL: Final = re.compile(
+    r"\b(\w++://)(?:[^/\s?#]*@)?([^/\s'\"?#]*)([/?#][^\s'\"]*)?|\b(mailto:)[^\s'\"<>@]{0,254}@"
+)
+"""In linear time, whatever the text is. A password may hold a quote, or an @."""
 
 
 def source_unavailable(source: str, reason: str, since: float, now: float) -> OwnEvent:
@@ -59,8 +62,15 @@ def reload_refused(code: str, reasons: Sequence[str], now: float) -> OwnEvent:
 
 
 def urls_cut(text: str) -> str:
-    """Return text of any length with its URLs cut to `scheme://host/…`."""
-    return _URL.sub(r"\1\2/…", text)
+    """Return text of any length with its URLs cut to `scheme://host/…`, and `mailto:…@host`."""
+    return _URL.sub(_cut, text)
+
+
+def _cut(url: "re.Match[str]") -> str:
+    scheme, host, rest, mailto = url.groups()
+    if mailto is not None:
+        return f"{mailto}…@"
+    return f"{scheme}{host}/…" if rest else f"{scheme}{host}"
 
 
 def without_paths(text: str) -> str:

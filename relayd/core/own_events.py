@@ -6,7 +6,8 @@ events makes no event. A 410 for one does, once, as it holds the subscription fo
 
 The fields of an own event are below `data.object`. `subscription`, or `source`, is what it is about; for an
 endpoint there are `url` (without its path) and `subscriptions`. Where there is a cause, `reason` says it for
-people and `code` for programs. Times, such as `since`, are Unix seconds. `next` is the command to go on with.
+people and `code` for programs. Times, such as `since`, are Unix seconds. `next` is the command to go on
+with, or a sentence that begins with what to repair.
 An event that is counted (see `Counted`) has `count`, `since` and `ids` too. `core/samples.py` has a sample
 of each.
 """
@@ -62,7 +63,8 @@ class Counted:
 
     `type` is that of the own event, `subject` the subscription or the source. `since` is when the first of
     these happened, in Unix seconds, `ids` are those of the first `MOST_IDS`: the deliveries', or their numbers on
-    the rejected list. `details` are the fields that only the latest one has.
+    the rejected list. `details` are the fields that only the latest one has; there
+    `next` is what to repair, where that is known.
     """
 
     type: str
@@ -74,18 +76,20 @@ class Counted:
 
     def event(self, now: float) -> OwnEvent:
         """Return the own event that reports all of these at `now`, in Unix seconds."""
+        details = dict(self.details)
+        repair = details.pop("next", None)
         if self.type == EXHAUSTED:
             command = f"relayd replay {shlex.quote(self.subject)}"
         else:
             command = "relayd rejected list"
         thing: dict[str, JsonValue] = {
             _SUBJECTS[self.type]: self.subject,
-            **self.details,
+            **details,
             "count": self.count,
             # The clock may have been set back meanwhile.
             "since": int(min(self.since, now)),
             "ids": list(self.ids),
-            "next": command,
+            "next": command if repair is None else _after_repair(str(repair), command),
         }
         return OwnEvent(self.type, int(now), {"object": thing})
 
@@ -150,6 +154,13 @@ def after_attempt(
             subscription=delivery.subscription,
             attempts=delivery.attempts + 1,
             last_failure=record.outcome.detail,
+            repair=next_step(
+                outcome.status,
+                outcome.failure,
+                outcome.detail,
+                delivery.subscription,
+                exhausted=True,
+            ),
         )
     return told
 
@@ -162,8 +173,12 @@ def after_exhaustion(
     subscription: str,
     attempts: int,
     last_failure: str,
+    repair: str | None,
 ) -> list[Counted]:
-    """Return what there is to say of a delivery that became exhausted, whatever made it so."""
+    """Return what there is to say of a delivery that became exhausted, whatever made it so.
+
+    `repair` is what to do about that, where it is known: sent again without it, it fails again.
+    """
     if is_own(event_type):
         return []
     details: dict[str, JsonValue] = {
@@ -171,6 +186,8 @@ def after_exhaustion(
         "attempts": attempts,
         "reason": shortened(last_failure),
     }
+    if repair is not None:
+        details["next"] = repair
     return [Counted(EXHAUSTED, subscription, 1, now, (delivery_id,), details)]
 
 
@@ -260,6 +277,10 @@ def wanted_types(selections: Iterable[Selection]) -> frozenset[str]:
     return frozenset(
         own for own in RELAYD_TYPES if any(pattern_matches(pattern, own) for pattern in patterns)
     )
+
+
+def _after_repair(repair: str, command: str) -> str:
+    return f"{repair} Then `{command}`" if repair.endswith("?") else f"{repair}; then `{command}`"
 
 
 def _own_event(event_type: str, now: int, thing: dict[str, JsonValue]) -> OwnEvent:

@@ -174,7 +174,9 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "count": 2,
                 "since": 1640995200,
                 "ids": ["dlv_x7k2_42", "dlv_x7k2_43"],
-                "next": "relayd replay bookkeeping",
+                "next": (
+                    "the receiver is overloaded or in maintenance; then `relayd replay bookkeeping`"
+                ),
             }
         },
         "relayd.input.rejected": {

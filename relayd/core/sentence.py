@@ -20,6 +20,7 @@ LONGEST_VALUE: Final = 200
 """Characters of one value from an event."""
 
 _MOST_NAMED: Final = 5
+_REPAIR: Final = re.compile(r"(.+?)(; then| Then) `relayd replay [^`]*`", re.DOTALL)
 _IN_COMMANDS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:-]{0,127}")
 # Control characters, and those that turn the direction of the text around them or take no room.
 _UNSEEN: Final = re.compile(
@@ -100,6 +101,11 @@ class _Facts:
         value = self._thing.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) else 1
 
+    def repair(self) -> str:
+        """Return what comes before the command in `next`, with `then` at its end; nothing where nothing does."""
+        found = _REPAIR.fullmatch(_text(self._thing.get("next", "")))
+        return "" if found is None else f"{self._shown(found[1])}{found[2]} "
+
     def time(self, key: str) -> str:
         """Return a moment, in UTC: who reads it may be anywhere."""
         value = self._thing.get(key)
@@ -166,13 +172,15 @@ def _exhausted(facts: _Facts) -> Sentence:
     last = facts.reason("last_failure", "; the last failure: ")
     last = last or facts.reason("reason", "; the last failure: ")
     count = facts.number("count")
+    repair = facts.repair()
+    lead = f" Next: {repair}" if repair else " "
     if count > 1:
         ids = ", ".join(facts.names("ids"))
         listed = f" ({ids}{', …' if count > len(facts.names('ids')) else ''})" if ids else ""
         return Sentence(
             f"{count} deliveries to {facts['subscription']} are exhausted",
             f" since {facts.time('since')}{listed}: no attempt is left{last}."
-            f" `relayd replay {name} --state exhausted` sends them again",
+            f"{lead}`relayd replay {name} --state exhausted` sends them again",
         )
     tried = facts.number("attempts")
     attempts = "1 attempt" if tried == 1 else f"{tried} attempts"
@@ -182,7 +190,7 @@ def _exhausted(facts: _Facts) -> Sentence:
     named = facts.for_command("id", facts.first("ids", f"{name} --state exhausted"))
     return Sentence(
         f"The delivery{of} to {facts['subscription']} is exhausted",
-        f"{after}: no attempt is left{last}. `relayd replay {named}` sends it again",
+        f"{after}: no attempt is left{last}.{lead}`relayd replay {named}` sends it again",
     )
 
 

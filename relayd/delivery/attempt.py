@@ -20,8 +20,9 @@ from relayd.delivery.worker_pool import Limit
 from relayd.transport.exchange import exchange, timed_out
 from relayd.transport.request import AnotherToken, Request, build_request
 
-TURN_S: Final = 60.0
-"""How long a mail waits for its turn: below the time after which the watchdog calls it stuck."""
+TURN_S: Final = 90.0
+"""How long a mail waits for its turn: more than another one takes at most, and less than the time after
+which the watchdog calls it stuck."""
 
 
 @dataclass(slots=True)

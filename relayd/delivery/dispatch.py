@@ -70,6 +70,7 @@ class Dispatch:
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
         self._in_flight = InFlight()
+        self._kept_back = ""
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
         self.templates = TemplateProcess()
@@ -127,9 +128,9 @@ class Dispatch:
                 return  # what runs was retired for good
             # As they are by now: a receiver may have answered 410 meanwhile.
             holds = self._queue.holds
-            subscriptions = {
-                name: each for name, each in wanted[url].items() if holds.get(name) is None
-            }
+            here = wanted[url]
+            here.pop(self._kept_back, None)
+            subscriptions = {name: each for name, each in here.items() if holds.get(name) is None}
             current = self._running.get(url)
             if current is None or current.task.ended:
                 part = f"endpoint {endpoint_name(url)} ({', '.join(wanted[url])})"
@@ -146,6 +147,11 @@ class Dispatch:
         for name in subscriptions:
             if (running := self._running.get(self._urls.get(name, ""))) is not None:
                 running.task.leave([name])
+
+    def keep_back(self, subscription: str) -> None:
+        """Start no attempt for this one until another one is named here, and `apply` comes after that."""
+        self._kept_back = subscription
+        self.leave([subscription])
 
     def outdate(self, subscriptions: Iterable[str]) -> None:
         """Say that the operator changed deliveries of these: claims under way start none of them."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from relayd.core.endpoint import Health
+    from relayd.core.feed import FeedCursor, FeedPage, FeedWish
     from relayd.queue.delivery_filter import DeliveryFilter
     from relayd.queue.event_filter import EventFilter
     from relayd.queue.overview_values import Failures, Hour, Overview, Totals
@@ -113,6 +114,15 @@ class Snapshot(Protocol):
 
     def find_rejected(self, event_id: str) -> ListedInput | None:
         """Return the latest rejected row with this id, or None where there is none."""
+
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        """Return kept events behind a cursor, oldest first; without one, from the oldest on.
+
+        Raises `FeedGapError` where one of them is gone, or the cursor is of another queue.
+        """
+
+    def newest_sequence(self) -> int:
+        """Return the greatest sequence number that an event was given, 0 where there was none."""
 
 
 class ChangeFeed(Protocol):

@@ -4,10 +4,9 @@ Only the reader opens the file, since it is somebody else's. A row is answered w
 the queue, or in its rejected list, and deleted by the reader then; a crash between the two accepts
 nothing twice.
 
-Logged: `source_unavailable` (warning) with what the spool waits for, and `source_recovered` when that is over;
-`reader_not_confined` (warning); `reader_exited` (warning) with how. A reader that ended while it read
-a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s. So is
-one that has died more than nine times within an hour, at whatever rows.
+Logged: `reader_exited` (warning) with how, and what `spool_condition` logs. A reader that ended while it
+read a row counts for that row; one that ended otherwise is started again after 1 s, 2 s, 4 s … 60 s. So
+is one that has died more than nine times within an hour, at whatever rows.
 """
 
 import os
@@ -32,18 +31,18 @@ from relayd.sources.pace import Pace
 from relayd.sources.reader_process import Frame, ReaderEndedError, ReaderProcess
 from relayd.sources.readers import Readers
 from relayd.sources.source import Source, SourceIntake, SourceStanding
+from relayd.sources.spool_condition import SpoolCondition
 from relayd.spool.event_frames import EventChecks
 from relayd.spool.exit_status import EXIT_BARRED, EXIT_MOVED
 from relayd.spool.files import access_problem, missing_words
 from relayd.spool.frames import BadFrameError, Kind
 from relayd.spool.rejected_frames import rejected_of
-from relayd.spool.text_frames import Settings, State, defect_of, state_of
+from relayd.spool.text_frames import Settings, defect_of, state_of
 
 _log = structlog.get_logger()
 
 _RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0
-_STATES, _STATES_S = 200, 10.0  # so many reports in so long are more than a reader of ours sends
 _SOUND_S: Final = 60.0  # a reader that ran so long is started again at once, should it end
 
 T = TypeVar("T")
@@ -51,11 +50,7 @@ R = TypeVar("R")
 
 
 class Spool(Source):
-    """One spool.
-
-    In its standing, `undeleted` counts rows that are accepted and still in the table; `confined`
-    tells whether its reader is, None before it has said so, and `not_confined` why not.
-    """
+    """One spool."""
 
     def __init__(
         self,
@@ -82,14 +77,8 @@ class Spool(Source):
         """The real path, to which the configured one led when the configuration was read."""
         self._place_of = 0
         """The reload at which that was."""
-        self._waits_for: str | None = None
-        self._waits_since = 0.0
+        self._condition = SpoolCondition(config.path, self._log)
         self._deaths: list[float] = []
-        self._undeleted = 0
-        self._states = 0
-        self._states_since = 0.0
-        self._confined: bool | None = None
-        self._unconfined: str | None = None
 
     def apply(self, config: Config) -> None:
         """Follow a reload: other paths at which conditions look, and where the spool's path leads."""
@@ -102,17 +91,11 @@ class Spool(Source):
     @property
     def waits_for(self) -> str | None:
         """What keeps it from being read, if anything."""
-        return self._waits_for
+        return self._condition.waits_for
 
     def standing(self) -> SourceStanding:
         """Return how it is."""
-        details = {
-            "undeleted": self._undeleted,
-            "confined": self._confined,
-            "not_confined": self._unconfined,
-        }
-        waited_s = 0.0 if self._waits_for is None else trio.current_time() - self._waits_since
-        return SourceStanding(str(self._config.path), self._waits_for, details, waited_s)
+        return self._condition.standing()
 
     async def run(self) -> None:
         """Read the spool until cancelled. Raises `QueueBroken` of the queue only."""
@@ -133,7 +116,7 @@ class Spool(Source):
                 await trio.sleep(_RETRY_S)
                 continue
             pause_s = max(retry_s, reader_pause_s(len(self._deaths)))
-            self._wait_for(f"{problem}; it is tried again in {pause_s:.0f} s")
+            self._condition.wait_for(f"{problem}; it is tried again in {pause_s:.0f} s")
             await trio.sleep(pause_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
@@ -183,10 +166,10 @@ class Spool(Source):
             await trio.to_thread.run_sync(access_problem, Path(place)),
         ):
             if problem is not None:
-                self._wait_for(problem)
+                self._condition.wait_for(problem)
                 return None
         if not await trio.to_thread.run_sync(_has_folder, place):
-            self._wait_for(missing_words(self._config.path))
+            self._condition.wait_for(missing_words(self._config.path))
             return None
         return place
 
@@ -229,8 +212,7 @@ class Spool(Source):
                 )
                 await reader.send(Kind.DONE, frame.number, [])
             case Kind.STATE:
-                self._note(state_of(frame.text))
-                self._count_state()
+                self._condition.note(state_of(frame.text))
             case _:
                 self._log.error("reader_internal_error", traceback=defect_of(frame.text))
                 raise ReaderEndedError("a defect in relayd, see the log")
@@ -254,28 +236,8 @@ class Spool(Source):
                 return await write(what)
             except QueueUnavailable as error:
                 # The rows stay where they are, and are the producers' until there is room.
-                self._wait_for(f"the queue: {error}")
+                self._condition.wait_for(f"the queue: {error}")
             await trio.sleep(_RETRY_S)
-
-    def _note(self, state: State) -> None:
-        self._undeleted = state.undeleted
-        if state.unconfined is not None and state.unconfined != self._unconfined:
-            self._log.warning("reader_not_confined", detail=state.unconfined)
-        self._confined, self._unconfined = state.unconfined is None, state.unconfined
-        if state.waits_for is not None:
-            self._wait_for(state.waits_for)
-        elif self._waits_for is not None:
-            self._log.info("source_recovered")
-            self._waits_for = None
-
-    def _count_state(self) -> None:
-        """Raise `BadFrameError` for a reader that talks without end."""
-        now = trio.current_time()
-        if now - self._states_since > _STATES_S:
-            self._states_since, self._states = now, 0
-        self._states += 1
-        if self._states > _STATES:
-            raise BadFrameError("too many reports")
 
     def _ended(self, ended: ReaderEndedError, key: int) -> str | None:
         """Note a reader's end, and return what is wrong when it is more than one row."""
@@ -292,13 +254,6 @@ class Spool(Source):
         if not reader_pause_s(len(self._deaths)):
             return None
         return f"its reader crashed {len(self._deaths)} times within an hour, lately at a row of it"
-
-    def _wait_for(self, reason: str) -> None:
-        if reason != self._waits_for:
-            self._log.warning("source_unavailable", detail=reason)
-        if self._waits_for is None:
-            self._waits_since = trio.current_time()
-        self._waits_for = reason
 
 
 def _has_folder(place: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from relayd.permissions import user_name
 from relayd.spool.files import SpoolBarredError, looking_into, missing_words
 from relayd.spool.shape import FIX, differences
-from relayd.spool.table import ROW_BYTES, SpoolUnusableError, shape_of
+from relayd.spool.table import ROW_BYTES, SpoolUnusableError, oversized_words, shape_of
 from relayd.sqlite_errors import NOT_UTF_8, file_in_words
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -89,15 +89,10 @@ def _counted(db: sqlite3.Connection, table: str) -> SpoolLook:
     ).fetchall()
     if oversized:
         problems.append(
-            f"{_rows_are(oversized)} larger than {ROW_BYTES // 2**20} MiB: relayd leaves them "
-            "where they are; delete them"
+            f"{oversized_words(oversized)}: relayd leaves them where they are; delete them"
         )
     others = [each.words for each in found if not each.breaks]
     return SpoolLook(waiting, oldest, "; ".join(problems) or None, others, FIX if found else None)
-
-
-def _rows_are(count: float) -> str:
-    return "1 row is" if count == 1 else f"{count:.0f} rows are"
 
 
 def _missing(path: Path) -> str:

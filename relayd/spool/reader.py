@@ -28,7 +28,7 @@ from relayd.spool.frames import Kind, frame
 from relayd.spool.guest import Guest, Row
 from relayd.spool.rejected_frames import FoundRow, rejected_frames
 from relayd.spool.super_journal import SuperJournalError, check_journal
-from relayd.spool.table import SpoolUnusableError
+from relayd.spool.table import SpoolUnusableError, oversized_words
 from relayd.spool.text_frames import Settings, State, state_text
 from relayd.sqlite_errors import NOT_UTF_8, damaged_in_words, in_words, is_damaged
 
@@ -81,7 +81,7 @@ class Reader:
         self._folder: tuple[int, ...] | None = None
         self._unconfined: str | None = None
         self._waits_for: str | None = None
-        self._told: State | None = None
+        self._told: tuple[str | None, str | None] | None = None
         self._told_at = 0.0
 
     def confine(self) -> None:
@@ -259,15 +259,11 @@ class Reader:
 
     def _tell(self) -> None:
         """Send how the spool is, when that has changed, or nothing was sent for a while."""
-        state = State(self._waits_for, self._guest.undeleted, self._unconfined)
-        told = self._told
-        changed = told is None or (state.waits_for, state.unconfined) != (
-            told.waits_for,
-            told.unconfined,
-        )
+        said = (self._waits_for, self._unconfined)
         now = time.monotonic()
-        if changed or now - self._told_at >= STATE_S:
-            self._told, self._told_at = state, now
+        if said != self._told or now - self._told_at >= STATE_S:
+            self._told, self._told_at = said, now
+            state = State(self._waits_for, self._guest.undeleted, self._unconfined)
             self._send(frame(Kind.STATE, 0, state_text(state)))
 
     def _send(self, raw: bytes) -> None:
@@ -296,5 +292,4 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
 def _left_there(oversized: int) -> str | None:
     if not oversized:
         return None
-    rows = "1 row is" if oversized == 1 else f"{oversized} rows are"
-    return f"{rows} larger than 16 MiB, and cannot be read; delete what is not an event"
+    return f"{oversized_words(oversized)}, and cannot be read; delete what is not an event"

@@ -126,6 +126,12 @@ def _making_words(db: sqlite3.Connection, path: Path, name: str) -> str:
     return f"if it is your application's database, run its migrations: `{sql}` prints the table for them"
 
 
+def oversized_words(count: float) -> str:
+    """Return that so many rows are larger than `ROW_BYTES`."""
+    rows = "1 row is" if count == 1 else f"{count:.0f} rows are"
+    return f"{rows} larger than {ROW_BYTES // 2**20} MiB"
+
+
 def quoted(name: str) -> str:
     """Return a name as SQL writes it, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'

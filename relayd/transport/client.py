@@ -180,7 +180,7 @@ class Transport(httpx.AsyncBaseTransport):
         request.waiting_for = f"address for {self._host}"
         guard, tls = self._guard, self._tls  # another may come while this one waits
         addresses = await guard.addresses(self._host, self._port, scheme=self._scheme)
-        context, setting = self._context_of(tls)
+        context, setting = await self._context_of(tls)
         request.waiting_for = "connection"
         connection = Connection(await guard.dial(addresses, self._port), self._host)
         if self._scheme == "https":
@@ -192,9 +192,11 @@ class Transport(httpx.AsyncBaseTransport):
                 raise
         return connection
 
-    def _context_of(self, tls: ssl.SSLContext | EndpointTls) -> tuple[ssl.SSLContext, Tls | None]:
+    async def _context_of(
+        self, tls: ssl.SSLContext | EndpointTls
+    ) -> tuple[ssl.SSLContext, Tls | None]:
         if isinstance(tls, EndpointTls):
-            return tls.context(self._host), tls.setting
+            return await tls.context(self._host), tls.setting
         return tls, None
 
 

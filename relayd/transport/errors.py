@@ -30,6 +30,10 @@ class AttemptFailed(httpx.TransportError):
         self.detail = detail
 
 
+class MailServerFailed(AttemptFailed):
+    """The mail server failed, and `detail` names it."""
+
+
 # From the most special to the most general: the first that fits is taken.
 _HTTPX_FAILURES: tuple[tuple[type[httpx.TransportError], Failure, str], ...] = (
     (httpx.TimeoutException, Failure.TIMEOUT, "the transport's own time limit passed"),

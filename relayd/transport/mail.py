@@ -6,7 +6,8 @@ something else in HTTP.
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -18,10 +19,10 @@ from relayd.core.addresses import Network
 from relayd.core.outcome import Failure
 from relayd.core.smtp import MAIL_SERVER, MAILTO, Smtp, shown_mailto
 from relayd.transport.dialer import AddressGuard, Resolve
-from relayd.transport.errors import AttemptFailed
+from relayd.transport.errors import AttemptFailed, MailServerFailed
 from relayd.transport.request import Request
 from relayd.transport.response import Answer
-from relayd.transport.smtp import Reply, SmtpSession, own_name
+from relayd.transport.smtp import SmtpSession, own_name
 from relayd.transport.streams import SocketStream
 
 ACCEPTED: Final = 250
@@ -48,7 +49,7 @@ class MailTransport(httpx.AsyncBaseTransport):
         *,
         resolve: Resolve,
         turn: trio.Lock,
-        context: Callable[[], ssl.SSLContext],
+        context: Callable[[], Awaitable[ssl.SSLContext]],
     ) -> None:
         self._recipient = url.removeprefix(MAILTO)
         self._smtp = smtp
@@ -62,25 +63,27 @@ class MailTransport(httpx.AsyncBaseTransport):
 
         Raises AttemptFailed. There is no time limit of its own. Cancelling closes the connection.
         """
-        request.waiting_for = f"turn at the {MAIL_SERVER} {self._smtp.place}"
+        place = self._smtp.place
+        request.waiting_for = f"turn at the {MAIL_SERVER} {place}, which is busy with other mail,"
         async with self._turn:
             if request.begins is not None:
                 request.begins()
                 request.begins = None
-            reply = await self._deliver(request)
-        return Answer(ACCEPTED, [], reply.words.encode())
+            words = await self._deliver(request)
+        return Answer(ACCEPTED, [], words.encode())
 
-    async def _deliver(self, request: Request) -> Reply:
+    async def _deliver(self, request: Request) -> str:
+        """Hand the message over; return the words with which the server took it, as they may be shown."""
         smtp = self._smtp
         try:
             return await self._converse(request)
+        except MailServerFailed:
+            raise
         except AttemptFailed as error:
-            if MAIL_SERVER in error.detail:
-                raise
             words = f"{MAIL_SERVER} {smtp.place}: {error.detail}"
-            raise AttemptFailed(error.failure, words) from error
+            raise MailServerFailed(error.failure, words) from error
 
-    async def _converse(self, request: Request) -> Reply:
+    async def _converse(self, request: Request) -> str:
         smtp, hidden = self._smtp, self._hidden  # others may come while this is under way
         request.waiting_for = f"address for the mail server {smtp.place}"
         addresses = await self._guard.addresses(smtp.host, smtp.port, scheme="smtp")
@@ -100,13 +103,13 @@ class MailTransport(httpx.AsyncBaseTransport):
 
             session = SmtpSession(stream, smtp, progress=progress, hidden=hidden)
             await session.open(self._tls_context, name=name, local=local)
-            reply = await session.send(request.body, self._recipient)
+            words = session.shown(await session.send(request.body, self._recipient))
             # It has the message: what becomes of the goodbye changes nothing.
             with trio.move_on_after(_GOODBYE_S, shield=True):
                 await session.quit()
         finally:
             stream.close()
-        return reply
+        return words
 
     def allow(self, networks: Sequence[Network]) -> None:
         """Do nothing: only the operator's mail server is connected to."""
@@ -125,9 +128,9 @@ class MailTransport(httpx.AsyncBaseTransport):
         """Return 0: no connection is kept."""
         return 0
 
-    def _tls_context(self) -> ssl.SSLContext:
+    async def _tls_context(self) -> ssl.SSLContext:
         try:
-            return self._context()
+            return await self._context()
         except ConfigError as error:  # what SSL_CERT_FILE names has gone since the start
             raise AttemptFailed(Failure.TLS, str(error)) from error
 
@@ -136,6 +139,9 @@ def _hidden(url: str, smtp: Smtp) -> list[tuple[str, str]]:
     """Return what a server may repeat in its words and nobody must see, each with what is shown."""
     hidden = [(url.removeprefix(MAILTO), shown_mailto(url).removeprefix(MAILTO))]
     if smtp.user is not None and smtp.password is not None:
-        login = (smtp.password.secret.reveal(), smtp.user)
+        user, password = smtp.user, smtp.password.secret.reveal()
+        # As AUTH sends it, first: a server may repeat a command in any of its replies.
+        encoded = [f"\0{user}\0{password}", password, user]
+        login = [*(b64encode(each.encode()).decode() for each in encoded), password, user]
         hidden[:0] = [(text, "…") for text in login if len(text) >= _LEAST_HIDDEN]
     return hidden

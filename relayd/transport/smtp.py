@@ -9,15 +9,15 @@ import base64
 import re
 import socket
 import ssl
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from relayd.core.outcome import Failure
-from relayd.core.smtp import Smtp
-from relayd.transport.errors import AttemptFailed
+from relayd.core.smtp import MAIL_SERVER, Smtp
+from relayd.transport.errors import AttemptFailed, MailServerFailed
 from relayd.transport.streams import SocketStream, Stream, TlsStream
 
 MAX_LINE_BYTES: Final = 2_000
@@ -48,7 +48,7 @@ class Reply:
     @property
     def words(self) -> str:
         """Return the text on one line: printable ASCII alone."""
-        text = b" ".join(self.lines)[: 4 * WORDS_CHARACTERS].decode("ascii", "replace")
+        text = b" ".join(self.lines).decode("ascii", "replace")
         return "".join(char if " " <= char <= "~" else "?" for char in text).strip()
 
 
@@ -75,7 +75,9 @@ class SmtpSession:
         self._received = b""
         self._able: dict[str, Collection[str]] = {}
 
-    async def open(self, context: Callable[[], ssl.SSLContext], *, name: str, local: bool) -> None:
+    async def open(
+        self, context: Callable[[], Awaitable[ssl.SSLContext]], *, name: str, local: bool
+    ) -> None:
         """Get as far as mail can be handed over. `name` is what this machine calls itself.
 
         `local` says that the connection does not leave this machine: without TLS there is no login
@@ -83,7 +85,7 @@ class SmtpSession:
         """
         smtp = self._smtp
         if smtp.tls == "implicit":
-            await self._start_tls(context())
+            await self._start_tls(await context())
         self._expect(await self._reply("greeting"), 220, "when it was connected to")
         await self._hello(name)
         if smtp.tls == "starttls":
@@ -93,7 +95,7 @@ class SmtpSession:
             if self._received or not self._stream.is_quiet():
                 # Who is in between could have put it there: it is not the server's.
                 raise self._failed("sent something between STARTTLS and TLS", Failure.TLS)
-            await self._start_tls(context())
+            await self._start_tls(await context())
             await self._hello(name)
         if smtp.user is not None and smtp.password is not None:
             if smtp.tls == "none" and not local:
@@ -204,7 +206,7 @@ class SmtpSession:
 
     def _expect(self, reply: Reply, code: int, when: str) -> None:
         if reply.code != code:
-            words = self._shown(reply.words)
+            words = self.shown(reply)
             raise self._failed(f"answered {reply.code} {when}" + (f": {words}" if words else ""))
 
     def _expect_of_login(self, reply: Reply, code: int, when: str) -> None:
@@ -214,6 +216,10 @@ class SmtpSession:
             more = "" if status is None else f" ({status[0]})"
             raise self._failed(f"answered {reply.code} {when}{more}")
 
+    def shown(self, reply: Reply) -> str:
+        """Return a reply's words as people may see them: nothing that is hidden, and cut to a length."""
+        return self._shown(reply.words)
+
     def _shown(self, words: str) -> str:
         for text, instead in self._hidden:
             parts = re.split(re.escape(text), words, flags=re.IGNORECASE)
@@ -221,7 +227,7 @@ class SmtpSession:
         return words if len(words) <= WORDS_CHARACTERS else f"{words[: WORDS_CHARACTERS - 1]}…"
 
     def _failed(self, words: str, failure: Failure = Failure.SMTP) -> AttemptFailed:
-        return AttemptFailed(failure, f"the mail server {self._smtp.place} {words}")
+        return MailServerFailed(failure, f"the {MAIL_SERVER} {self._smtp.place} {words}")
 
 
 def own_name(local_address: str) -> str:

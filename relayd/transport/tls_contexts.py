@@ -1,7 +1,7 @@
 """TLS contexts: one for each distinct setting, however many endpoints have it.
 
 One that trusts the public authorities takes 20 ms and 1 MB. So a private one is made when the first
-connection needs it, and lives as long as a transport uses it.
+connection needs it, beside the loop and one at a time, and lives as long as a transport uses it.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import certifi
+import trio
 
 from relayd.client_certificate import load_client_certificate
 from relayd.config.problem import ConfigError, Problem
@@ -54,20 +55,31 @@ class TlsContexts:
     def __init__(self) -> None:
         self.public = tls_context()
         self._mail: ssl.SSLContext | None = None
+        self._making = trio.Lock()
         self._private: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
-    def mail(self) -> ssl.SSLContext:
-        """Return the context for the mail server, without ALPN. Raises ConfigError."""
-        if self._mail is None:
-            self._mail = tls_context(protocols=())
-        return self._mail
+    async def mail(self) -> ssl.SSLContext:
+        """Return the context for the mail server, without ALPN. Raises ConfigError.
 
-    def of(self, setting: Tls) -> ssl.SSLContext:
-        """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError."""
-        context = self._private.get(setting.digest)
-        if context is None:
-            context = self._private[setting.digest] = _private_context(setting)
-        return context
+        It is remembered. Cancelling does not wait for the disk.
+        """
+        async with self._making:
+            if self._mail is None:
+                self._mail = await trio.to_thread.run_sync(tls_context, (), abandon_on_cancel=True)
+            return self._mail
+
+    async def of(self, setting: Tls) -> ssl.SSLContext:
+        """Return the context of a setting. Raises OSError, ssl.SSLError and ConfigError.
+
+        Cancelling does not wait for the disk.
+        """
+        async with self._making:
+            context = self._private.get(setting.digest)
+            if context is None:
+                context = self._private[setting.digest] = await trio.to_thread.run_sync(
+                    _private_context, setting, abandon_on_cancel=True
+                )
+            return context
 
 
 class EndpointTls:
@@ -78,11 +90,11 @@ class EndpointTls:
         self._contexts = contexts
         self._context: ssl.SSLContext | None = None
 
-    def context(self, host: str) -> ssl.SSLContext:
+    async def context(self, host: str) -> ssl.SSLContext:
         """Return the context for connections to `host`. Raises AttemptFailed (CONNECT or TLS)."""
         if self._context is None:
             try:
-                self._context = self._contexts.of(self.setting)
+                self._context = await self._contexts.of(self.setting)
             except ssl.SSLError as error:
                 words = f"the files of tls: ({self.setting}) could not be loaded: {error.reason}"
                 raise AttemptFailed(Failure.TLS, words) from error

@@ -158,4 +158,5 @@ def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str
         last.detail or "",
         detail.delivery.subscription,
         unfaithful=unfaithful,
+        exhausted=detail.delivery.state is State.EXHAUSTED,
     )

@@ -36,6 +36,12 @@ def short_time(moment: float, now: float) -> str:
     return local.strftime("%b %d") if abs(now - moment) < 300 * _DAY_S else local.strftime("%Y-%m")
 
 
+def zoned_time(moment: float, now: float) -> str:
+    """Return `short_time`, with the zone where it is a time of the day: `14:00:05 CET`."""
+    short = short_time(moment, now)
+    return f"{short} {zone(moment)}" if ":" in short else short
+
+
 def about(seconds: float) -> str:
     """Return a length of time with one unit, rounded: `45s`, `12m`, `4h`, `19d`."""
     seconds = max(0, round(seconds))

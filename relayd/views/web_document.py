@@ -12,6 +12,7 @@ from typing import Any, Final
 from relayd import __version__
 from relayd.config.config import Config
 from relayd.core.endpoint import endpoint_name
+from relayd.core.matching import ConditionErrors, Selection, compile_where
 from relayd.core.parts import Parts
 from relayd.core.web_access import Holder, Role, WebAccess, WebProducer, parse_listen
 from relayd.views.configuration import markets_document, settings_document, subscription_document
@@ -84,6 +85,17 @@ def read_web_document(raw: bytes) -> WebDocument:
         return WebDocument(_access(settings["http"]), settings)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OtherFormatError("it is damaged; `relayd reload` writes it again") from error
+
+
+def selection_of(document: WebDocument, name: str) -> Selection:
+    """Return which events a subscription wants. Raises `OtherFormatError`, also where there is none."""
+    for each in document.settings["subscriptions"]:
+        if each["name"] == name:
+            try:
+                return Selection(tuple(each["events"]), compile_where(each["where"]))
+            except ConditionErrors as error:
+                raise OtherFormatError(f"subscription {name}: {error}") from error
+    raise OtherFormatError(f"there is no subscription {name}")
 
 
 def _access(http: Mapping[str, Any]) -> WebAccess:

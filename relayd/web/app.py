@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relayd.web.events_in import EventsIn
+from relayd.web.feed import Feed
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
@@ -22,12 +23,16 @@ def make_app(
     health: Health,
     metrics: Metrics,
     intake: IntakeLink,
+    feed: Feed,
     *,
     public: bool,
     dashboard: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
-    routes = [Route("/v1/events", EventsIn(intake).post, methods=["POST"])]
+    routes = [
+        Route("/v1/events", EventsIn(intake).post, methods=["POST"]),
+        Route("/v1/events", feed, methods=["GET"]),
+    ]
     if not public:
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]
         routes.append(Route("/metrics", metrics.answer))

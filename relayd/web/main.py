@@ -10,6 +10,8 @@ from relayd.queue.snapshot import QueueReader
 from relayd.web.app import make_app
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.routes import dashboard_routes
+from relayd.web.feed import Feed
+from relayd.web.feed_news import News
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
@@ -34,21 +36,13 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     daemon = DaemonLink(queue.control_path)
     health, metrics = Health(daemon), Metrics(daemon, reader)
     intake = IntakeLink(queue.intake_path)
-    served = [
-        (
-            make_app(
-                in_force,
-                health,
-                metrics,
-                intake,
-                public=False,
-                dashboard=dashboard_routes(daemon, reader),
-            ),
-            open_socket(access.listen),
-        )
-    ]
+    news = News(reader)
+    feed = Feed(reader, news)
+    dashboard = dashboard_routes(daemon, reader)
+    private = make_app(in_force, health, metrics, intake, feed, public=False, dashboard=dashboard)
+    served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, intake, public=True)
+        public = make_app(in_force, health, metrics, intake, feed, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:
@@ -59,9 +53,10 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         )
         ready()
 
-    following = asyncio.create_task(in_force.follow())
+    following = [asyncio.create_task(each.follow()) for each in (in_force, news)]
     try:
-        await serve(served, started)
+        await serve(served, started, news.stop)
     finally:
-        following.cancel()
+        for task in following:
+            task.cancel()
     _log.info("web_stopped")

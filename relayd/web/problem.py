@@ -10,13 +10,20 @@ class ProblemError(Exception):
     """Ends a request with a status, a code for programs and a sentence for people."""
 
     def __init__(
-        self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.headers = headers
+        self.more = more or {}
 
     def response(self) -> JSONResponse:
         """Return the answer."""
@@ -27,6 +34,7 @@ class ProblemError(Exception):
                 "status": self.status,
                 "code": self.code,
                 "detail": self.detail,
+                **self.more,
             },
             self.status,
             dict(self.headers or {}),

@@ -52,11 +52,13 @@ class Server(uvicorn.Server):
 
 
 async def serve(
-    served: Sequence[tuple[ASGIApp, socket.socket]], started: Callable[[], None]
+    served: Sequence[tuple[ASGIApp, socket.socket]],
+    started: Callable[[], None],
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve each application on its socket until SIGTERM or SIGINT.
 
-    `started` is called once each one answers.
+    `started` is called once each one answers, `stopping` when it is to stop.
     """
     waiting = len(served)
 
@@ -70,6 +72,7 @@ async def serve(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        stopping()
         for server in servers:
             server.should_exit = True
 

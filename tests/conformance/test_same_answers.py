@@ -17,6 +17,7 @@ from relayd.core.acceptance import NewEvent, RejectedRow
 from relayd.core.delivery import Delivery, decide
 from relayd.core.endpoint import Health
 from relayd.core.event import Rejection, SpoolRow
+from relayd.core.feed import Entitlement, FeedCursor, FeedGapError, FeedWish
 from relayd.core.operating_events import reload_refused, source_recovered, source_unavailable
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import after_attempt
@@ -69,6 +70,7 @@ STEPS = st.one_of(
     st.tuples(st.just("prune"), st.sampled_from([0.0, 50.0, 3000.0])),
     st.tuples(st.just("prune rejected")),
     st.tuples(st.just("shift"), st.sampled_from([-3600.0, 3600.0]), st.booleans()),
+    st.tuples(st.just("read feed"), st.sampled_from([1, 3, 100])),
     st.tuples(st.just("take own events")),
     st.tuples(st.just("report due")),
     st.tuples(st.just("refuse reload")),
@@ -100,6 +102,7 @@ class Driver:
         self.queue = under_test.queue
         self.in_flight: dict[int, tuple[Delivery, int]] = {}
         self.recovery = 0
+        self.cursor: FeedCursor | None = None
 
     async def do(self, step: tuple[Any, ...]) -> object:
         """Do one step; return what the queue answered."""
@@ -215,6 +218,17 @@ class Driver:
         reports = after_attempt(decided, URL, [], before=health, after=health)
         recording = Recording(decided, URL, None, tuple(reports), release=release)
         return await self.queue.record(recording)
+
+    async def read_feed(self, limit: int) -> object:
+        """Read a page behind the last one; after a gap from the oldest event on."""
+        wish = FeedWish(Entitlement(None), limit, lambda: False)
+        try:
+            page = self.under_test.feed(self.cursor, wish)
+        except FeedGapError as error:
+            self.cursor = error.oldest
+            return "gap", error.oldest.removal
+        self.cursor = page.next
+        return page.events, page.more, page.next.sequence, page.next.removal
 
     async def state(self) -> object:
         """Return all that the queue shows of itself."""

@@ -2,9 +2,14 @@
 
 import json
 import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from processes import command, run_command, running, write_config
 from receivers import open_receiver
 
 from relayd.cli.command_error import CommandError
-from relayd.cli.offline_subscriptions import remove_offline
+from relayd.cli.offline_subscriptions import reload_if_running, remove_offline
 from relayd.core.queue_files import CONTROL
 
 NOBODY = 65534
@@ -313,3 +318,101 @@ async def test_a_file_that_was_changed_during_the_question_stays(tmp_path: Path)
     with pytest.raises(CommandError, match="shop"):
         removing()
     assert files(config) == ["shop.yaml"]
+
+
+@asynccontextmanager
+async def asking(*arguments: str) -> AsyncIterator[tuple[trio.Process, int]]:
+    """Run a command on a terminal until it asks; yield it, and the terminal that answers it."""
+    ours, its = pty.openpty()
+    try:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "relayd", *arguments],
+            stdin=its,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        said = b""
+        with trio.fail_after(20):
+            while b"[y/N]" not in said:
+                more = await process.stderr.receive_some()
+                assert more, said
+                said += more
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+    finally:
+        os.close(ours)
+        os.close(its)
+
+
+async def with_backlog(config: Path) -> None:
+    """Add a subscription that nobody answers, and leave a delivery of it behind."""
+    await add(config, "shop", url="http://127.0.0.1:9/hooks")
+    async with running(config) as relayd:
+        await emit(config, "evt_1")
+        await relayd.logged("retry_scheduled")
+
+
+async def removed(process: trio.Process) -> str:
+    assert process.stdout is not None
+    said = b""
+    with trio.fail_after(30):
+        async for part in process.stdout:
+            said += part
+        assert await process.wait() == 0, said
+    return said.decode()
+
+
+async def in_force(config: Path) -> list[str]:
+    """Return the subscriptions that the daemon has, whatever the files say."""
+    endpoints = (await asked("status", config=config))["endpoints"]
+    found = [each for endpoint in endpoints for each in endpoint["subscriptions"]]
+    return [each["name"] for each in found if each["hold"] != "removed"]
+
+
+async def test_a_daemon_that_is_started_during_the_question_drops_it_too(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    await with_backlog(config)
+    async with (
+        asking("remove", "shop", "--config", str(config)) as (process, terminal),
+        running(config) as relayd,
+    ):
+        assert await in_force(config) == ["shop"]
+        os.write(terminal, b"y\n")
+        assert "not running" not in await removed(process)
+        assert await in_force(config) == []
+        await relayd.logged("subscription_removed", subscription="shop")
+    assert files(config) == []
+
+
+async def test_a_daemon_that_is_stopped_during_the_question_is_not_needed(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    await with_backlog(config)
+    async with (
+        running(config) as relayd,
+        asking("remove", "shop", "--config", str(config)) as (process, terminal),
+    ):
+        await relayd.stop()
+        os.write(terminal, b"y\n")
+        assert "not running" in await removed(process)
+    assert files(config) == []
+
+
+async def test_a_daemon_that_was_started_just_before_the_file_went_reloads(
+    tmp_path: Path,
+) -> None:
+    config = including(tmp_path)
+    await add(config, "shop")
+    async with running(config):
+        assert await in_force(config) == ["shop"]
+        # As it is between the look for a daemon and the removal.
+        remove_offline(config, "shop", tmp_path / "subs.d" / "shop.yaml")
+        assert await in_force(config) == ["shop"]
+        reloaded = await trio.to_thread.run_sync(reload_if_running, config, "removed")
+        assert reloaded is not None
+        assert reloaded["changes"] == ["subscription shop: removed"]
+        assert await in_force(config) == []

@@ -69,7 +69,7 @@ async def test_what_changes_is_printed_until_ctrl_c(tmp_path: Path) -> None:
             ):
                 first = await for_programs.document()
                 assert (first["event_id"], first["state"]) == ("evt_0", "exhausted")
-                assert (await for_people.line()).split()[1:4] == [
+                assert (await for_people.line()).split()[2:5] == [
                     *("exhausted", "books", "order.created"),
                 ]
                 await emit(config, "evt_1")

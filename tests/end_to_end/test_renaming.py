@@ -1,6 +1,7 @@
 """A subscription gets another name: a reload says what it leaves behind, `rename` hands it over."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -150,7 +151,9 @@ async def test_an_attempt_under_way_is_waited_for_and_made_once(tmp_path: Path) 
     switch = Switch(503)
     async with open_receiver(switch) as receiver:
         config = write_config(
-            tmp_path, {"books": {"url": receiver.url, "retry": ["50ms"]}}, spools=None
+            tmp_path,
+            {"books": {"url": receiver.url, "retry": ["50ms"], "timeout": "60s"}},
+            spools=None,
         )
         async with running(config) as relayd:
             switch.release = trio.Event()
@@ -176,6 +179,38 @@ async def test_an_attempt_under_way_is_waited_for_and_made_once(tmp_path: Path) 
             await logged(relayd, "delivery_exhausted", subscription="shop")
         numbers = [request.header("X-LocallyGrown-Attempt") for request in receiver.requests]
         assert numbers == ["1", "2"]
+
+
+async def test_what_comes_for_the_new_name_waits_for_what_the_old_one_has_in_the_same_order(
+    tmp_path: Path,
+) -> None:
+    switch = Switch(503)
+    switch.release = trio.Event()
+    async with open_receiver(switch) as receiver:
+        books = {
+            "url": receiver.url,
+            "retry": ["50ms"] * 9,
+            "order_by": "data.object.id",
+            "timeout": "60s",
+        }
+        config = write_config(tmp_path, {"books": books}, spools=None)
+        async with running(config) as relayd, trio.open_nursery() as nursery:
+            await emit(config, "evt_1", "evt_2")
+            await until(lambda: receiver.acts_begun == 1)
+            renamed(config, "books", "shop")
+            nursery.start_soon(partial(command, "rename", "books", "shop", config=config))
+            await logged(relayd, "configuration_reloaded")
+            await emit(config, "evt_3")
+            await logged(relayd, "event_accepted", event_id="evt_3", subscriptions=["shop"])
+            await trio.sleep(0.5)
+            assert receiver.acts_begun == 1
+            switch.release.set()
+            await logged(relayd, "subscription_renamed")
+            switch.status = 200
+            await logged(relayd, "attempt_succeeded", event_id="evt_3", subscription="shop")
+        sent = [json.loads(each.body)["id"] for each in receiver.requests]
+        assert sent == sorted(sent)
+        assert set(sent) == {"evt_1", "evt_2", "evt_3"}
 
 
 async def test_a_replay_says_what_holds_it(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ async def test_it_renders(process: TemplateProcess) -> None:
         ("{{ 'x' * 2097152 }}", {"t.j2, renders more than 1 MiB"}),
         ("\n{{ data.object.gone }}", {"t.j2, line 2: 'dict object' has no attribute 'gone'"}),
         ("{{ ''.__class__.__mro__ }}",
-         {"t.j2, line 1: access to attribute '__class__' of 'str' object is unsafe."}),
+         {"t.j2, line 1: access to attribute '__class__' of 'str' object is unsafe"}),
     ],
 )  # fmt: skip
 async def test_a_bad_template_fails_alone(

@@ -15,8 +15,9 @@ from relayd.cli.subscription_options import in_options, keys_of
 from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.added_subscription import is_name, new_secret, wants_secret
 from relayd.config.included import command_to_make
-from relayd.config.problem import ConfigError
+from relayd.config.problem import ConfigError, in_one_line
 from relayd.config.queue_place import queue_place
+from relayd.config.values import NAME_RULE
 from relayd.permissions import relayds_user
 
 INCLUDE_LINE: Final = "include: subscriptions.d/*.yaml"
@@ -88,7 +89,7 @@ def add(
     the file is written, and read at the next start. `relayd remove NAME` removes it.
     """
     if not is_name(name):
-        raise click.UsageError(f"{name!r} cannot be a name: 1 to 64 letters, digits, `_` or `-`.")
+        raise click.UsageError(f"`{in_one_line(name, 80)}`: {NAME_RULE}.")
     answer, running = _add(config_path, name, keys_of(**given))
     if not as_json:
         _print(answer, running=running)
@@ -120,14 +121,29 @@ def _add(config_path: Path, name: str, keys: dict[str, object]) -> tuple[Mapping
         running = isinstance(daemon, DaemonClient)
         if isinstance(daemon, DaemonClient):
             arguments: dict[str, Any] = {"subscription": name, **keys}
-            answer = daemon.answer("add", timeout_s=RELOAD_TIMEOUT_S, **arguments)
+            answer = _answer(daemon, arguments)
         else:
             answer = _add_offline(config_path, name, keys)
     if not answer.get("ok"):
         raise _refused(answer, config_path)
-    if not running and (reloaded := _reload_if_running(config_path)) is not None:
-        return {**answer, **reloaded}, True
-    return answer, running
+    if running:
+        return answer, True
+    from relayd.cli.offline_subscriptions import reload_if_running  # noqa: PLC0415 - as above
+
+    reloaded = reload_if_running(config_path, "written")
+    return (answer, False) if reloaded is None else ({**answer, **reloaded}, True)
+
+
+def _answer(daemon: DaemonClient, arguments: dict[str, Any]) -> Mapping[str, Any]:
+    try:
+        return daemon.answer("add", timeout_s=RELOAD_TIMEOUT_S, **arguments)
+    except CommandError as error:
+        # It may have been written before; the secret that was made is printed nowhere else.
+        raise CommandError(
+            f"{error}. `relayd check` says whether {arguments['subscription']} was added, and its file,"
+            " which has the secret",
+            code=error.code,
+        ) from error
 
 
 def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mapping[str, Any]:
@@ -139,17 +155,6 @@ def _add_offline(config_path: Path, name: str, keys: dict[str, object]) -> Mappi
         keys["secret"] = made
     answer = add_offline(config_path, name, keys)
     return {**answer, "secret": made} if made is not None and answer["ok"] else answer
-
-
-def _reload_if_running(config_path: Path) -> Mapping[str, Any] | None:
-    """Reload where a daemon was started meanwhile, which may not have read the file."""
-    try:
-        with daemon_if_running(queue_place(config_path)) as daemon:
-            if isinstance(daemon, DaemonClient):
-                return daemon.ask("reload", timeout_s=RELOAD_TIMEOUT_S)
-    except (ConfigError, CommandError) as error:
-        click.echo(wrapped(f"Note: the file is written, but {error}"), err=True)
-    return None
 
 
 def _test(config_path: Path, name: str) -> Mapping[str, Any]:

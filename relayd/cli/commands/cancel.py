@@ -9,7 +9,6 @@ from relayd.cli.batches import Change, apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    BACKLOG,
     Selection,
     Wanted,
     say_counts,
@@ -20,7 +19,7 @@ from relayd.cli.selection import (
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json
 from relayd.cli.text.refusals import refusal_document
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG, State
 
 
 @click.command(

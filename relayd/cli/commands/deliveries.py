@@ -9,9 +9,9 @@ import click
 
 from relayd.cli.filters import filter_options, known, object_option
 from relayd.cli.in_flight import read_in_flight
-from relayd.cli.options import complete_subscriptions, config_option, json_option
+from relayd.cli.options import WholeNumber, complete_subscriptions, config_option, json_option
 from relayd.cli.queue_reader import readable, reading_queue
-from relayd.cli.terminal import pause, print_json, print_json_line, print_lines, printable
+from relayd.cli.terminal import pause, print_json, print_json_line, print_lines, printable, width
 from relayd.cli.text.deliveries import ChangeLines, table_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
@@ -42,7 +42,7 @@ Examples:
 @filter_options(State)
 @click.option(
     "--limit",
-    type=click.IntRange(1, MAX_LIMIT),
+    type=WholeNumber(1, MAX_LIMIT),
     show_default=f"{DEFAULT_LIMIT}, with --follow none",
     help="How many to list.",
 )
@@ -73,8 +73,8 @@ def deliveries(
 ) -> None:
     """List deliveries, newest first, each with its next attempt or its last result.
 
-    With --follow, print each change from now on, one a line (with --json an object a line):
-    time, state, subscription, type, id, attempts and last result. A subscription may be named without
+    With --follow, print each change from now on, one a line (two on a terminal that is too narrow; with
+    --json an object a line): time, state, subscription, type, id, attempts and last result. A subscription may be named without
     --subscription.
     """
     for name in names:
@@ -130,14 +130,15 @@ def _follow(
     *,
     as_json: bool,
 ) -> None:
-    lines = ChangeLines()
+    # A program that reads lines gets one for each change, however long.
+    lines = ChangeLines(width() if sys.stdout.isatty() else None)
 
     def tell(deliveries: Iterable[ListedDelivery]) -> None:
         for each in deliveries:
             if as_json:
                 print_json_line(delivery_document(each))
             else:
-                click.echo(lines.line(each, time.time()))
+                print_lines(lines.lines(each, time.time()))
 
     try:
         with readable(queue), SQLiteReader(queue.path).changes() as following:

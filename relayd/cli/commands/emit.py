@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from relayd.cli.event_data import file_data, object_data, sample_data, with_fields
-from relayd.cli.options import config_option, json_option
+from relayd.cli.options import WholeNumber, config_option, json_option
 from relayd.cli.producer_client import HandedOver, HandoverError, Outgoing, hand_over
 from relayd.cli.terminal import print_json
 from relayd.config.moments import MOMENT_FORMS, parse_seconds
@@ -48,7 +48,7 @@ Examples:
 @click.option("--created", metavar="TIME", help=f"The event's time: {MOMENT_FORMS}.")
 @click.option(
     "--count",
-    type=click.IntRange(1, MAX_COUNT),
+    type=WholeNumber(1, MAX_COUNT),
     default=1,
     help="Hand over this many, each with its own id.",
 )

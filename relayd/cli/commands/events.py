@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.filters import moment, object_option, patterns
-from relayd.cli.options import complete_event_types, config_option, json_option
+from relayd.cli.options import WholeNumber, complete_event_types, config_option, json_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import print_json, print_lines, printable
 from relayd.cli.text.events import table_lines
@@ -45,7 +45,7 @@ Examples:
 @click.option("--market", metavar="MARKET", help="Only of this market.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, MAX_LIMIT),
+    type=WholeNumber(1, MAX_LIMIT),
     default=DEFAULT_LIMIT,
     show_default=True,
     help="How many to list.",

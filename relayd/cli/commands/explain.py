@@ -27,8 +27,9 @@ from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import EventPage
 from relayd.spool.look import is_in_spool
 from relayd.views.events import event_page_document
-from relayd.views.explanation import Circumstances, explain_event, explanation_document
+from relayd.views.explanation import explain_event, explanation_document
 from relayd.views.in_force import in_force_document, not_in_force
+from relayd.views.waiting import Circumstances
 
 _WITHIN_S = 2.0
 _MOST_LISTED = 10

@@ -69,7 +69,11 @@ def init(directory: Path) -> None:
     ):
         click.echo(f"  {command:36}# {does}")
     click.echo()
-    click.echo("`relayd check` explains the file.")
+    click.echo("`relayd check` explains the file. Then, for each receiver of your own:")
+    click.echo()
+    click.echo("  relayd add shop --url https://shop.example/webhooks --events 'order.*'")
+    click.echo()
+    click.echo(f"which writes a file into {SUBSCRIPTIONS}/.")
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import trio
 from relayd.cli.dev_receiver.received import Received, answered_document, answered_lines
 from relayd.cli.dev_receiver.receiver import Answer
 from relayd.cli.dev_receiver.session import Script, Session
-from relayd.cli.options import FiniteRange, json_option
+from relayd.cli.options import FiniteRange, WholeNumber, json_option
 from relayd.cli.secret_options import Key, secret_options
 from relayd.cli.terminal import print_json_line
 from relayd.config.values import parse_duration
@@ -45,10 +45,10 @@ Examples:
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=WholeNumber(0, 65_535),
     help=f"0 picks a free one. Default: {DEFAULT_PORT}, or the subscription's.",
 )
-@click.option("--fail", type=click.IntRange(0), metavar="N", help="Fail the first N requests.")
+@click.option("--fail", type=WholeNumber(0), metavar="N", help="Fail the first N requests.")
 @click.option(
     "--fail-rate",
     type=FiniteRange(0, 1),
@@ -57,7 +57,7 @@ Examples:
 )
 @click.option(
     "--status",
-    type=click.IntRange(200, 599),
+    type=WholeNumber(200, 599),
     help="The status of failed requests. Default: 500. On its own, all requests get it.",
 )
 @click.option(
@@ -69,7 +69,7 @@ Examples:
 @click.option(
     "--delay", callback=_duration, default="0s", metavar="TIME", help="Wait before each answer: 2s."
 )
-@click.option("--count", type=click.IntRange(1), metavar="N", help="End after N requests.")
+@click.option("--count", type=WholeNumber(1), metavar="N", help="End after N requests.")
 @click.option("--body", "whole", is_flag=True, help="Print each body in full, indented.")
 @json_option
 @secret_options

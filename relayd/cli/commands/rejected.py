@@ -11,7 +11,7 @@ import click
 
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.event_data import file_data
-from relayd.cli.options import config_option, json_option, yes_option
+from relayd.cli.options import WholeNumber, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, packed, print_json, print_lines, printable, wrapped
 from relayd.cli.text.rejected import removed_lines
@@ -29,7 +29,7 @@ from relayd.views.rejected import (
 _ALL = 1_000_000
 _AT_ONCE = 500
 _MILLISECONDS = "ms"
-_number = click.argument("number", type=click.IntRange(1, 2**63 - 1))
+_number = click.argument("number", type=WholeNumber(1, 2**63 - 1))
 _MOST_NUMBER = 2**63 - 1
 
 
@@ -75,7 +75,7 @@ Example:
   relayd rejected list --limit 10
 """,
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--limit", type=WholeNumber(1, 10_000), default=50, show_default=True)
 @json_option
 @config_option
 def list_(limit: int, as_json: bool, config_path: Path) -> None:
@@ -116,6 +116,7 @@ def list_(limit: int, as_json: bool, config_path: Path) -> None:
 
 
 @rejected.command(
+    short_help="Show one rejected row in full.",
     epilog="""\b
 Example:
   relayd rejected show 7
@@ -142,6 +143,7 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
 
 
 @rejected.command(
+    short_help="Resubmit rejected rows, with changes.",
     epilog="""\b
 Examples:
   relayd rejected resubmit 7

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -13,9 +13,7 @@ from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.core.delivery import State
-
-WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
+from relayd.core.delivery import BACKLOG
 
 
 @click.command(
@@ -36,13 +34,10 @@ def remove(name: str, yes: bool, as_json: bool, config_path: Path) -> None:
     or hand it over. While the daemon runs, it reloads; other changes of the configuration that were not
     reloaded yet come into force, too.
     """
-    queue = queue_place(config_path)
-    with daemon_if_running(queue) as daemon:
-        if isinstance(daemon, DaemonClient):
-            answer = _remove(daemon, name, yes=yes)
-        else:
-            answer = _remove_offline(config_path, queue, name, yes=yes)
-    running = isinstance(daemon, DaemonClient)
+    found = _found(config_path, name)
+    if found["waiting"]:
+        confirm(_question(found["file"], found["waiting"]), yes=yes)
+    answer, running = _remove(config_path, name, Path(found["file"]), found["waiting"])
     if as_json:
         print_json(
             {
@@ -62,14 +57,16 @@ def remove(name: str, yes: bool, as_json: bool, config_path: Path) -> None:
     if not running:
         click.echo("relayd is not running; it is out of force from the next start on.")
     if answer["waiting"]:
-        held = deliveries_in_words(answer["waiting"])
-        click.echo(f"{held} {'is' if answer['waiting'] == 1 else 'are'} held:")
+        one = answer["waiting"] == 1
+        them = "it" if one else "them"
+        click.echo(f"{deliveries_in_words(answer['waiting'])} {'is' if one else 'are'} held:")
         for command, does in (
-            (f"relayd cancel {name}", "ends them"),
-            (f"relayd rename {name} NEW", "hands them over to a subscription NEW"),
+            (f"relayd cancel {name}", f"ends {them}"),
+            (f"relayd rename {name} NEW", f"hands {them} over to a subscription NEW"),
         ):
             click.echo(f"  {command:36}# {does}")
-        click.echo(wrapped(f"They go on when there is a subscription {name} again."))
+        goes_on = "It goes on" if one else "They go on"
+        click.echo(wrapped(f"{goes_on} when there is a subscription {name} again."))
 
 
 def _question(file: object, waiting: int) -> str:
@@ -77,28 +74,40 @@ def _question(file: object, waiting: int) -> str:
     return f"Remove {file}{held}?"
 
 
-def _remove(daemon: DaemonClient, name: str, *, yes: bool) -> Mapping[str, Any]:
-    found = daemon.ask("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name, check=True)
-    if found["waiting"]:
-        confirm(_question(found["file"], found["waiting"]), yes=yes)
-    answer = daemon.answer("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name)
-    if not answer.get("ok"):
-        raise refusal(answer)
-    return answer
-
-
-def _remove_offline(
-    config_path: Path, queue: QueueConfig, name: str, *, yes: bool
-) -> Mapping[str, Any]:
+def _found(config_path: Path, name: str) -> Mapping[str, Any]:
+    """Return the file of the subscription and how many deliveries wait, and change nothing."""
+    queue = queue_place(config_path)
+    with daemon_if_running(queue) as daemon:
+        if isinstance(daemon, DaemonClient):
+            return daemon.ask("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name, check=True)
     # Loaded where it is needed: with a daemon, nothing of it is.
-    from relayd.cli.offline_subscriptions import file_to_remove, remove_offline  # noqa: PLC0415 - see above
+    from relayd.cli.offline_subscriptions import file_to_remove  # noqa: PLC0415 - see above
 
-    path = file_to_remove(config_path, name)
-    waiting = _waiting(queue, name)
-    if waiting:
-        confirm(_question(path, waiting), yes=yes)
+    return {"file": str(file_to_remove(config_path, name)), "waiting": _waiting(queue, name)}
+
+
+def _remove(
+    config_path: Path, name: str, path: Path, waiting: int
+) -> tuple[Mapping[str, Any], bool]:
+    """Return what was done, and whether it is in force; end the command where it is refused.
+
+    The question may have waited for hours: a daemon may have been started or stopped since.
+    """
+    with daemon_if_running(queue_place(config_path)) as daemon:
+        if isinstance(daemon, DaemonClient):
+            answer = daemon.answer("remove", timeout_s=RELOAD_TIMEOUT_S, subscription=name)
+            if not answer.get("ok"):
+                raise refusal(answer)
+            return answer, True
+    from relayd.cli.offline_subscriptions import (  # noqa: PLC0415 - as above
+        reload_if_running,
+        remove_offline,
+    )
+
     remove_offline(config_path, name, path)
-    return {"file": str(path), "waiting": waiting, "changes": [], "warnings": []}
+    removed = {"file": str(path), "waiting": waiting, "changes": [], "warnings": []}
+    reloaded = reload_if_running(config_path, "removed")
+    return (removed, False) if reloaded is None else ({**removed, **reloaded}, True)
 
 
 def _waiting(queue: QueueConfig, name: str) -> int:
@@ -110,4 +119,4 @@ def _waiting(queue: QueueConfig, name: str) -> int:
     with reading_queue(queue) as reading:
         if name not in reading.subscriptions:
             return 0
-        return len(reading.select(DeliveryFilter((name,), WAITING), None))
+        return len(reading.select(DeliveryFilter((name,), frozenset(BACKLOG)), None))

@@ -1,14 +1,14 @@
 """`rename`: hands a subscription's backlog and history over to its new name in the file."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, refusal, running_daemon
+from relayd.cli.command_error import CommandError
+from relayd.cli.daemon_client import running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
@@ -16,31 +16,22 @@ from relayd.core.hold import Hold
 from relayd.views.holds import RENAMED_HOLDS
 from relayd.views.moments import clock_time
 
-_PATIENCE_S: Final = 75.0
-"""How long attempts under way are waited for: the longest may take 60 s."""
-
-_PAUSE_S: Final = 0.25
+_TIMEOUT_S: Final = 3_600.0
+"""The daemon may read the file first, and waits for attempts under way; ten million deliveries take minutes."""
 
 
-@dataclass(slots=True)
-class _Total:
-    moved: int = 0
-    waiting: int = 0
-    released: int = 0
-    kept: int = 0
-    in_flight: int = 0
-    hold: str | None = None
-    held_until: float | None = None
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What the daemon did: see `commands.rename`."""
 
-    def add(self, step: Mapping[str, Any]) -> None:
-        """Add what a step did."""
-        self.moved += step["moved"]
-        self.waiting += step["waiting"]
-        self.released += step["released"]
-        self.kept += step["kept"]
-        self.in_flight += step["in_flight"]
-        self.hold = step["hold"]
-        self.held_until = step.get("held_until")  # an older relayd does not say
+    changes: Sequence[str]
+    moved: int
+    waiting: int
+    released: int
+    kept: int
+    in_flight: int
+    hold: str | None
+    held_until: float | None
 
 
 @click.command(
@@ -63,82 +54,53 @@ def rename(old: str, new: str, as_json: bool, config_path: Path) -> None:
     delivery of already stays with OLD. The command can be run again at any time.
     """
     with running_daemon(queue_place(config_path)) as daemon:
-        changes = _reload_where_needed(daemon, old, new)
-        total = _hand_over(daemon, old, new)
+        done = _done(daemon.ask("rename", timeout_s=_TIMEOUT_S, old=old, new=new))
     if as_json:
-        print_json(
-            {
-                "changes": changes,
-                "moved": total.moved,
-                "waiting": total.waiting,
-                "released": total.released,
-                "kept": total.kept,
-                "in_flight": total.in_flight,
-                "hold": total.hold,
-            }
-        )
+        shown = asdict(done)
+        del shown["held_until"]
+        print_json(shown)
         return
-    for change in changes:
+    for change in done.changes:
         click.echo(printable(change))
-    for line in _lines(old, new, total):
+    for line in _lines(old, new, done):
         click.echo(wrapped(line))
 
 
-def _reload_where_needed(daemon: DaemonClient, old: str, new: str) -> list[str]:
-    """Reload the file when NEW is in it and not in force yet; return what that changed."""
-    answer = daemon.answer("rename", old=old, new=new, check=True)
-    if answer.get("ok"):
-        return []
-    if answer.get("code") != "reload":
-        raise refusal(answer)
-    reloaded = daemon.answer("reload", timeout_s=RELOAD_TIMEOUT_S)
-    if not reloaded.get("ok"):
-        raise refusal(reloaded)
-    return list(reloaded["changes"])
+def _done(answer: Mapping[str, Any]) -> _Done:
+    if "changes" not in answer:
+        raise CommandError(
+            "the daemon that runs is of an older relayd, which hands over a part at a time: restart it, and run"
+            " the command again",
+            code="older_daemon",
+        )
+    return _Done(**{field.name: answer[field.name] for field in fields(_Done)})
 
 
-def _hand_over(daemon: DaemonClient, old: str, new: str) -> _Total:
-    total = _Total()
-    patience = time.monotonic() + _PATIENCE_S
-    while True:
-        total.kept = total.in_flight = 0
-        after, end = 0, None
-        while end is None or after < end:
-            step: Mapping[str, Any] = daemon.ask("rename", old=old, new=new, after=after)
-            total.add(step)
-            # What is accepted meanwhile is not OLD's.
-            after, end = step["through"], step["last"] if end is None else end
-        if not total.in_flight or time.monotonic() > patience:
-            return total
-        # Their attempts end, and then they are looked at again.
-        time.sleep(_PAUSE_S)
-
-
-def _lines(old: str, new: str, total: _Total) -> list[str]:
+def _lines(old: str, new: str, done: _Done) -> list[str]:
     lines = [f"{old} had no deliveries to hand over."]
-    if total.moved:
-        moved = f"{deliveries_in_words(total.moved)} of {old} handed over to {new}"
-        lines = [f"{moved}; {total.waiting:,} of them pending."]
-    if total.released:
+    if done.moved:
+        moved = f"{deliveries_in_words(done.moved)} of {old} handed over to {new}"
+        lines = [f"{moved}; {done.waiting:,} of them pending."]
+    if done.released:
         when = "attempted now, beside the schedule"
-        if total.hold is not None:
+        if done.hold is not None:
             when = "and held"
-        elif total.held_until is not None:
-            when = f"held back until {clock_time(total.held_until)} (429 or 503)"
-        retries = "retry" if total.released == 1 else "retries"
-        lines.append(f"{total.released:,} {retries} released: {when}.")
-    if total.kept:
+        elif done.held_until is not None:
+            when = f"held back until {clock_time(done.held_until)} (429 or 503)"
+        retries = "retry" if done.released == 1 else "retries"
+        lines.append(f"{done.released:,} {retries} released: {when}.")
+    if done.kept:
         lines.append(
-            f"{deliveries_in_words(total.kept)} stay with {old}, since {new} has one of the same"
+            f"{deliveries_in_words(done.kept)} stay with {old}, since {new} has one of the same"
             " event."
         )
-    if total.in_flight:
+    if done.in_flight:
         lines.append(
-            f"{deliveries_in_words(total.in_flight)} are being attempted: run the command again"
+            f"{deliveries_in_words(done.in_flight)} are being attempted: run the command again"
             " for them."
         )
-    if total.hold == Hold.PAUSED:
+    if done.hold == Hold.PAUSED:
         lines.append(f"{new} is paused; `relayd resume {new}` resumes it.")
-    elif total.hold is not None:
-        lines.append(f"{new} is held: {RENAMED_HOLDS[Hold(total.hold)]}.")
+    elif done.hold is not None:
+        lines.append(f"{new} is held: {RENAMED_HOLDS[Hold(done.hold)]}.")
     return lines

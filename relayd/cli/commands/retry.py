@@ -16,7 +16,6 @@ from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    BACKLOG,
     Selection,
     Wanted,
     dry_run_option,
@@ -29,7 +28,7 @@ from relayd.cli.terminal import confirm, deliveries_in_words, print_json, print_
 from relayd.cli.text.refusals import refusal_document
 from relayd.cli.text.releases import HOLD_BACK_LIFTED, Backlog, next_words
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG, State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import click
 
 from relayd.cli.event_data import file_bytes
-from relayd.cli.options import json_option
+from relayd.cli.options import WholeNumber, json_option
 from relayd.cli.secret_options import (
     Key,
     header_needed,
@@ -45,7 +45,7 @@ Examples:
     " subscription. Default: header with --header, else locallygrown.",
 )
 @click.option("--id", "message_id", metavar="ID", help="standard: webhook-id. Default: the body's.")
-@click.option("--timestamp", type=click.IntRange(0), help="standard: Unix seconds. Default: now.")
+@click.option("--timestamp", type=WholeNumber(0), help="standard: Unix seconds. Default: now.")
 @json_option
 @secret_options
 def sign(

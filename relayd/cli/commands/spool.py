@@ -77,6 +77,7 @@ def spool() -> None:
 
 
 @spool.command(
+    short_help="Print the SQL that creates a spool's table.",
     epilog="""\b
 Examples:
   relayd spool sql
@@ -90,6 +91,7 @@ def sql(table: str) -> None:
 
 
 @spool.command(
+    short_help="Create a SQLite file with a spool's table.",
     epilog="""\b
 Examples:
   relayd spool create /var/lib/relayd/spool/spool.db
@@ -141,6 +143,7 @@ def create(path: Path, table: str, mode: int, group: str | None, as_json: bool) 
 
 
 @spool.command(
+    short_help="Count each spool's pending rows.",
     epilog="""\b
 Examples:
   relayd spool status

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -30,6 +30,9 @@ from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 
 TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
+
+
+_NOT_RUNNING: Final = "relayd is not running, so nothing was released."
 
 
 @click.command(
@@ -67,7 +70,6 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
         else:
             click.echo("Note: relayd is not running; this command sends it itself.", err=True)
             sent = send_by_itself(config_path, subscription, event_type)
-            sent |= _hold_in_queue(queue, subscription)
     # What was sent went by what is in force: another secret or URL on the disk was not tried.
     in_force = ask_in_force(queue, config_path)
     if as_json:
@@ -79,16 +81,22 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     sys.exit(0 if sent["succeeded"] else 1)
 
 
-def _hold_in_queue(queue: QueueConfig, name: str) -> dict[str, object]:
-    """Return what holds a subscription, as the queue says while no daemon runs."""
+def _hold_from_next_start(queue: QueueConfig, name: str, url: str, *, active: bool) -> Hold | None:
+    """Return what will hold a subscription of the file once relayd runs; None where nothing does.
+
+    The file says whether it is active, and that it is there; the queue knows what else holds it.
+    """
+    if not active:
+        return Hold.INACTIVE
     try:
         with reading_queue(queue) as reading:
-            standing = reading.subscriptions.get(name)
-    except (
-        click.ClickException
-    ):  # none yet, or not one that may be read: the attempt was all the same
-        return {}
-    return {} if standing is None else {"hold": standing.hold}
+            known = reading.subscriptions.get(name)
+    except click.ClickException:  # none yet, or not one that may be read
+        return None
+    if known is None or known.hold not in {Hold.PAUSED, Hold.GONE}:
+        return None
+    left = known.hold is Hold.GONE and known.url != url  # another URL ends that
+    return None if left else known.hold
 
 
 def print_sent(sent: Mapping[str, Any]) -> None:
@@ -128,9 +136,10 @@ def _moves(sent: Mapping[str, Any]) -> str:
     if sent["hold"] is not None:
         advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
         pending = "" if waiting is None else f", with {deliveries_in_words(waiting)} pending"
-        return f"{name} is held{pending}: {advice}."
+        held = f"{name} is held{pending}: {advice}."
+        return held if waiting is not None else f"{_NOT_RUNNING} From its start on, {held}"
     if waiting is None:
-        return "relayd is not running, so nothing was released."
+        return _NOT_RUNNING
     if not waiting:
         return "Nothing is pending for it."
     retries = "1 retry" if number == 1 else f"{number:,} retries"
@@ -189,7 +198,8 @@ def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict
             sent = await attempt_sample(
                 subscription, event, tag, transport=transport, templates=templates, now=now
             )
-        nothing = {"released": 0, "waiting": None, "hold": None, "held_until": None}
-        return {**sent.document(), **nothing}
+        return {**sent.document(), "released": 0, "waiting": None, "held_until": None}
 
-    return trio.run(send)
+    sent = trio.run(send)
+    hold = _hold_from_next_start(config.queue, name, subscription.url, active=subscription.active)
+    return {**sent, "hold": hold}

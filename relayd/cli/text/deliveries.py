@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from relayd.cli.terminal import columns_of, packed, padded, width
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
-from relayd.views.moments import about, short_time, zone
+from relayd.views.moments import about, short_time, zone, zoned_time
 
 _HEADER = ("TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
 _NARROW_HEADER = ("STATE", "TRY", "NEXT OR LAST")
@@ -66,15 +66,21 @@ def _row(cells: Sequence[str], widths: Sequence[int], numbers: int) -> str:
 
 
 class ChangeLines:
-    """Makes lines of deliveries as they change, under columns that grow with what comes."""
+    """Makes lines of deliveries as they change, under columns that grow with what comes.
 
-    def __init__(self) -> None:
-        self._widths = [8, 9, 0, 0, 0, 1]
+    `columns` is how many there are, None for lines of any length. Once a change does not fit, each has a
+    second line, as in the table.
+    """
 
-    def line(self, delivery: ListedDelivery, now: float) -> str:
-        """Return a line: when, its state, for whom, of what, its id, its attempts, what came last."""
+    def __init__(self, columns: int | None = None) -> None:
+        self._columns = columns
+        self._narrow = False
+        self._widths = [0, 9, 0, 0, 0, 1]
+
+    def lines(self, delivery: ListedDelivery, now: float) -> Iterator[str]:
+        """Yield when it changed, its state, for whom, of what, its id, its attempts, what came last."""
         cells = (
-            short_time(delivery.changed_at, now),
+            zoned_time(delivery.changed_at, now),
             delivery.state.value,
             delivery.subscription,
             delivery.event_type,
@@ -82,9 +88,17 @@ class ChangeLines:
             str(delivery.attempts),
         )
         self._widths = list(map(max, self._widths, map(columns_of, cells)))
-        aligned = map(padded, cells, self._widths)
+        aligned = list(map(padded, cells, self._widths))
         why = _last(delivery) if delivery.hold is None else delivery.hold.value
-        return f"{'  '.join(aligned)}  {why}".rstrip()
+        line = f"{'  '.join(aligned)}  {why}".rstrip()
+        self._narrow = self._narrow or (
+            self._columns is not None and columns_of(line) > self._columns
+        )
+        if self._narrow:
+            yield f"{'  '.join((*aligned[:2], aligned[-1]))}  {why}".rstrip()
+            yield from packed(cells[2:5], _INDENT)
+        else:
+            yield line
 
 
 def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | None) -> str:

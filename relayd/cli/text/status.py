@@ -1,7 +1,7 @@
 """How everything stands, for people."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -23,12 +23,6 @@ from relayd.views.holds import HOLD_ADVICE, HOLD_STATES
 from relayd.views.in_force import Answer, in_force_words
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state, facts_of
-
-_ABSENT: Final = {
-    Absence.NOT_RUNNING: "relayd is not running: this is what its queue says.",
-    Absence.NOT_PERMITTED: "This is what relayd's queue says; whether it runs is not known.",
-    Absence.NOT_ANSWERING: "relayd runs, but did not answer: this is what its queue says.",
-}
 
 
 def status_lines(
@@ -53,7 +47,8 @@ def status_lines(
     for sentence in in_force_words(in_force):
         yield click.style(wrapped(sentence, "    ", first="  "), fg="yellow")
     if live is None:
-        yield click.style(_ABSENT[absence], fg="red")
+        # Why, the summary has said.
+        yield click.style("This is what relayd's queue says.", fg="red")
     else:
         since = about(live["uptime_s"])
         yield f"relayd {live['version']}, up {since} (pid {live['pid']})"

@@ -14,9 +14,11 @@ import structlog
 
 from relayd.config.sections import REJECTED_BYTES
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.advice import FAILURE_ADVICE
 from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
+from relayd.core.outcome import Failure
 from relayd.core.own_events import EXHAUSTED, HELD, Report, after_exhaustion, after_rejection
 from relayd.database import Database
 from relayd.queue.interface import QueueUnavailable
@@ -209,6 +211,7 @@ class EventPath(OwnEventsPath):
                 subscription=ended.subscription,
                 attempts=ended.attempts,
                 last_failure=detail,
+                repair=FAILURE_ADVICE[Failure.POISON],
             )
             return True, notices.report(db, own_events, self._own_types, now=now)
 

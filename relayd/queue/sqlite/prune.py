@@ -12,6 +12,7 @@ from typing import Final
 from relayd.core.expiry import Expiry
 from relayd.queue.sqlite import statistics
 from relayd.queue.sqlite.clock_marks import mark_expired, mark_seen
+from relayd.queue.sqlite.feed_removals import remember_removal
 from relayd.queue.sqlite.rejected import forget_left, remove_rows
 from relayd.queue.values import Cursor, Horizon, PruneStep
 
@@ -91,11 +92,12 @@ def find_step(db: sqlite3.Connection, horizon: Horizon, cursor: Cursor) -> Prune
     return PruneStep(tuple(events), cursor if len(rows) == STEP_EVENTS else None)
 
 
-def remove(db: sqlite3.Connection, horizon: Horizon, events: Sequence[int]) -> int:
+def remove(db: sqlite3.Connection, horizon: Horizon, events: Sequence[int], *, now: float) -> int:
     """Remove those of the events that may still go, in the caller's transaction; return how many."""
     values = {"ended": horizon.ended, "known": horizon.known, "seqs": json.dumps(list(events))}
     still = [seq for (seq,) in db.execute(_STILL, values)]
     values["seqs"] = json.dumps(still)
+    remember_removal(db, json.dumps(still), now=now)
     for statement in _REMOVALS:
         db.execute(statement, values)
     rest = db.execute(_REST, values).fetchall()

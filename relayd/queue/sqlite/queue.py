@@ -156,7 +156,9 @@ class Queue(EventPath):
 
     async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
         """Remove those of the events that may still go; return how many."""
-        return await self._write(lambda db: prune.remove(db, horizon, event_seqs))
+        return await self._write(
+            lambda db: prune.remove(db, horizon, event_seqs, now=self._clock())
+        )
 
     async def prune_rejected(self, before: float) -> int:
         """Remove some of the oldest rejected input of before this time; return how much."""

@@ -7,7 +7,8 @@ older version, have 0 and are the last ones.
 import sqlite3
 from collections.abc import Callable
 
-_ENDS = "SELECT min(seq), max(seq) FROM events"
+# Each by itself is one seek; together they would be a scan: 0.4 s for a million events.
+_ENDS = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
 _AT = "SELECT seq, sequence FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
 _LAST = """
 SELECT max((SELECT max(sequence_removed) FROM queue),

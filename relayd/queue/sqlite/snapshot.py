@@ -1,7 +1,10 @@
 """One state of the queue's file, whatever is written meanwhile: see `queue.snapshot.Snapshot`."""
 
+from __future__ import annotations  # few commands need the feed
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relayd.core.endpoint import Health
 from relayd.queue.delivery_filter import DeliveryFilter
@@ -22,6 +25,9 @@ from relayd.queue.sqlite import deliveries, details, overview, selection
 from relayd.queue.sqlite.health import read_health
 from relayd.queue.sqlite.namesakes import find_event
 from relayd.queue.sqlite.read_only import Reading
+
+if TYPE_CHECKING:
+    from relayd.core.feed import FeedCursor, FeedPage, FeedWish
 
 
 class SQLiteSnapshot:
@@ -136,3 +142,15 @@ class SQLiteSnapshot:
         from relayd.queue.sqlite import rejected  # noqa: PLC0415 - as above
 
         return rejected.find_rejected(self._reading.db, event_id)
+
+    def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
+        """Return kept events behind a cursor, oldest first; without one, from the oldest on."""
+        from relayd.queue.sqlite import feed  # noqa: PLC0415 - as above
+
+        return feed.read_page(self._reading, after, wish)
+
+    def newest_sequence(self) -> int:
+        """Return the greatest sequence number that an event was given, 0 where there was none."""
+        from relayd.queue.sqlite import sequences  # noqa: PLC0415 - as above
+
+        return sequences.last_sequence(self._reading.db)

@@ -81,7 +81,15 @@ CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
   WHERE source = NEW.source; END;
 """  # noqa: S608 - constants of our own
 
-_VERSION_6 = _VERSION_6_TOTALS
+_VERSION_6_FEED = """
+-- The removals of bodies, as far as the feed's readers have to hear of them: see core/feed.py.
+CREATE TABLE feed_removals (
+  number  INTEGER PRIMARY KEY,         -- grows with each removal
+  through INTEGER NOT NULL             -- the greatest sequence number of which the body was removed
+) STRICT;
+"""
+
+_VERSION_6 = _VERSION_6_TOTALS + _VERSION_6_FEED
 
 MIGRATIONS: tuple[str, ...] = (
     VERSION_1,

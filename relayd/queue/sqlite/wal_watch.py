@@ -3,6 +3,8 @@
 While another program holds a read transaction open (a backup, a forgotten sqlite3 shell), SQLite
 cannot move what it committed since from the -wal into the file, and the -wal grows with each
 commit. Once that program ends, the next commits do it, and cut the -wal back.
+
+It is looked at beside the loop: where the disk hangs, the watch waits, and nothing else.
 """
 
 from pathlib import Path
@@ -29,15 +31,12 @@ class WalWatch:
     async def run(self) -> None:
         """Look twice a minute, until cancelled."""
         while True:
-            self.look()
+            await self.look()
             await trio.sleep(_LOOK_S)
 
-    def look(self) -> None:
-        """Look once, and tell what changed."""
-        try:
-            size = self._wal.stat().st_size
-        except OSError:
-            size = 0
+    async def look(self) -> None:
+        """Look once, and tell what changed. Cancelling does not wait for the disk."""
+        size = await trio.to_thread.run_sync(self._size, abandon_on_cancel=True)
         if size >= LARGE_BYTES and not self._large:
             _log.warning(
                 "wal_large",
@@ -49,3 +48,9 @@ class WalWatch:
         elif self._large and size < LARGE_BYTES:
             _log.info("wal_truncated", path=str(self._wal), bytes=size)
         self._large = size >= LARGE_BYTES
+
+    def _size(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0

@@ -13,8 +13,8 @@ from relayd.core.delivery import State
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight, in_flight_places
-from relayd.views.explanation import Circumstances
 from relayd.views.in_force import not_in_force
+from relayd.views.waiting import Circumstances
 from relayd.web.dashboard.display import short
 from relayd.web.dashboard.site import TIMEOUT_S, Site, Standing
 from relayd.web.dashboard.wanted import endpoints_of

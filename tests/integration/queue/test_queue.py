@@ -381,7 +381,7 @@ async def test_a_quarantined_delivery_is_reported_once(tmp_path: Path) -> None:
                 "count": 1,
                 "since": int(NOW),
                 "ids": [first.id],
-                "next": "relayd replay books",
+                "next": "report it, with what relayd's log says of it; then `relayd replay books`",
             }
         }
 

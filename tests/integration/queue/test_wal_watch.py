@@ -1,10 +1,13 @@
 """The queue's -wal while another program reads for long."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import trio
 from structlog.testing import capture_logs
 
 from relayd.database import Database, sqlite_loop
@@ -13,7 +16,7 @@ from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.wal_watch import WalWatch
 
 
-def test_it_is_told_once_when_it_grows_and_once_when_it_shrinks(
+async def test_it_is_told_once_when_it_grows_and_once_when_it_shrinks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wal_watch, "LARGE_BYTES", 1000)
@@ -23,10 +26,39 @@ def test_it_is_told_once_when_it_grows_and_once_when_it_shrinks(
         for size in (None, 999, 1000, 5000, 5000, 10, 10, 2000):
             if size is not None:
                 wal.write_bytes(bytes(size))
-            watch.look()
+            await watch.look()
     assert [(line["event"], line["bytes"]) for line in lines] == [
         ("wal_large", 1000), ("wal_truncated", 10), ("wal_large", 2000)
     ]  # fmt: skip
+
+
+class Hanging:
+    """What a file is on a disk that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.released = threading.Event()
+
+    def stat(self) -> object:
+        self.asked.set()
+        self.released.wait(20)
+        return Path("/").stat()
+
+
+async def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_the_end(tmp_path: Path) -> None:
+    watch, hanging = WalWatch(tmp_path / "queue.db"), Hanging()
+    vars_of = cast("Any", watch)
+    vars_of._wal = hanging
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.run)
+                while not hanging.asked.is_set():
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+        assert not hanging.released.is_set()
+    finally:
+        hanging.released.set()
 
 
 async def test_it_is_cut_back_once_a_long_reader_ends(tmp_path: Path) -> None:

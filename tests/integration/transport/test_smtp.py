@@ -1,6 +1,7 @@
 """Mail over SMTP, with a real server and with servers that misbehave in every way known."""
 
 import ssl
+import threading
 from base64 import b64encode
 from collections.abc import Sequence
 from ipaddress import IPv4Address
@@ -20,6 +21,7 @@ from relayd.core.token_bucket import Rate
 from relayd.transport.exchange import attempt
 from relayd.transport.request import Request
 from relayd.transport.smtp import own_name
+from relayd.transport.tls_contexts import tls_context
 from relayd.transport.transports import EndpointTransport, Transports
 
 pytestmark = [
@@ -272,7 +274,8 @@ async def test_waiting_for_the_turn_is_within_the_timeout() -> None:
         nursery.start_soon(one, 1.0)
         await trio.sleep(0.1)
         nursery.start_soon(one, 0.2)
-    assert outcomes[0].detail == f"no turn at the mail server localhost:{port} within 0.2 s"
+    words = f"no turn at the mail server localhost:{port}, which is busy with other mail,"
+    assert outcomes[0].detail == f"{words} within 0.2 s"
 
 
 async def test_another_server_is_followed() -> None:
@@ -315,6 +318,47 @@ async def test_a_server_that_repeats_a_login_gives_nothing_of_it_away() -> None:
     async with scripted(script) as port:
         outcome = await sent(smtp(port, password=PASSWORD))
     assert outcome.detail.endswith("answered 535 to the login (5.7.8)")
+
+
+@pytest.mark.parametrize("step", ["MAIL FROM", "the message", "250"])
+async def test_no_later_reply_repeats_a_login_either(step: str) -> None:
+    plain = b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+    lone = b64encode(PASSWORD.encode()).decode()
+    said = f"{plain} {lone} {PASSWORD} {USER.upper()} x".encode() * 3
+    replies = [b"220 hi\r\n", b"250-hello\r\n250 AUTH PLAIN\r\n", b"235 in\r\n"]
+    ok = b"250 ok\r\n"
+    replies += {
+        "MAIL FROM": [b"550-5.7.8 " + said + b"\r\n550 " + said + b"\r\n"],
+        "the message": [ok, ok, b"354 go\r\n", b"554 " + said + b"\r\n"],
+        "250": [ok, ok, b"354 go\r\n", b"250 2.0.0 " + said + b"\r\n"],
+    }[step]
+    async with scripted(scripted_replies(*replies)) as port:
+        outcome = await sent(smtp(port, password=PASSWORD))
+    assert outcome.succeeded == (step == "250")
+    shown = outcome.answer.decode() if outcome.succeeded else outcome.detail.replace("relayd@", "")
+    assert "…" in shown
+    for secret in (plain, lone, PASSWORD, USER):
+        assert secret.lower() not in shown.lower()
+
+
+async def test_the_loop_goes_on_while_a_tls_context_is_made(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, trusted: None
+) -> None:
+    del trusted
+    here, made_in = threading.get_ident(), []
+
+    def noted(protocols: Sequence[str]) -> ssl.SSLContext:
+        made_in.append(threading.get_ident())
+        return tls_context(protocols)
+
+    transports = Transports()
+    monkeypatch.setattr("relayd.transport.tls_contexts.tls_context", noted)
+    with mail_server(tls=certificate(authority), implicit=True) as server:
+        transport = made(smtp(server.port, "implicit"), transports)
+        for _ in range(2):
+            assert (await sent(smtp(server.port), transport=transport)).succeeded
+    assert len(made_in) == 1
+    assert made_in[0] != here
 
 
 async def test_a_reply_ahead_of_the_message_is_not_the_reply_to_it() -> None:

@@ -93,7 +93,7 @@ def document(shown: Result) -> dict[str, object]:
 def test_the_walk_finds_most_commands() -> None:
     assert {"status", "rejected drop", "spool create", "listen"} <= set(WITH_JSON)
     assert len(WITH_JSON) > 20
-    assert set(ALL) - set(WITH_JSON) == {"demo", "init", "run", "spool sql", "completion"}
+    assert set(ALL) - set(WITH_JSON) == {"demo", "init", "run", "spool sql", "completion", "web"}
 
 
 @pytest.mark.parametrize("name", WITH_JSON)

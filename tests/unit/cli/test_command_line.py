@@ -328,3 +328,11 @@ def test_deliveries_says_what_was_meant(name: str, hint: str, tmp_path: Path) ->
     shown = CliRunner().invoke(cli, ["deliveries", name, "--config", config])
     assert shown.exit_code == 2
     assert hint in shown.stderr
+
+
+def test_no_summary_in_a_groups_help_is_cut() -> None:
+    for name in ("rejected", "spool"):
+        group = cli.get_command(click.Context(cli), name)
+        assert isinstance(group, click.Group)
+        shown = group.get_help(click.Context(group, info_name=name, terminal_width=80))
+        assert "..." not in shown.partition("Commands:")[2]

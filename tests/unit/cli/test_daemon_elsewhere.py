@@ -162,6 +162,27 @@ def test_an_answer_without_end_is_not_kept(
     assert sent < 1_000_000  # what the kernel buffers on the way
 
 
+def test_a_full_backlog_is_not_waited_for(file: Path, folder: Path) -> None:
+    with ExitStack() as stack:
+        for number in range(20):
+            full = stack.enter_context(socket.socket(socket.AF_UNIX))
+            full.bind(str(folder / f"{number}.control"))
+            full.listen(0)
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                try:
+                    waiting.connect(full.getsockname())
+                except BlockingIOError:
+                    break
+            else:
+                raise AssertionError("the backlog is not full")
+        stack.enter_context(listening(folder / "q.db.control", answers(config=str(file), pid=7)))
+        began = time.monotonic()
+        assert "pid 7" in (asked(file) or "")
+        assert time.monotonic() - began < module._ANSWER_S
+
+
 LISTENS = """
 import json, socket, sys
 folder, file, count = sys.argv[1:]

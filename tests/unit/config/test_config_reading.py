@@ -1,5 +1,6 @@
 """Reading a file: whatever is there, an answer comes."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         read_file(tmp_path, 10)
         read_file(tmp_path / "file", 10)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_with_nothing_to_read_yet_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc/kmsg is: a file, which waits for what comes."""
+    (tmp_path / "a").write_text("a")
+
+    def not_yet(*_: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "read", not_yet)
+    found = read_file(tmp_path / "a", 10)
+    assert found == Unreadable("cannot be read: Resource temporarily unavailable")

@@ -2,7 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
 import click
 import pytest
@@ -261,7 +262,48 @@ def test_all_files_together_have_bounds(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(included, "MOST_FILES", 2)
     assert any("more than 2 files are included" in each for each in refusal(config))
     monkeypatch.setattr(included, "MOST_NAMES", 3)
-    assert any("has more than 3 files in it" in each for each in refusal(config))
+    assert any("subs.d: more than 3 names are in the" in each for each in refusal(config))
+
+
+def test_names_are_counted_for_all_patterns_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        write(folder / f"{name}.yaml", subscription(name))
+    looked_at = 0
+
+    class Entries:
+        def __init__(self, path: Path) -> None:
+            self._entries = os.scandir(path)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+        def __iter__(self) -> Self:
+            return self
+
+        def __next__(self) -> object:
+            nonlocal looked_at
+            found = next(self._entries)
+            looked_at += 1
+            return found
+
+    monkeypatch.setattr(included, "os", SimpleNamespace(**{**vars(os), "scandir": Entries}))
+    monkeypatch.setattr(included, "MOST_NAMES", 20)
+    patterns = ["subs.d/*.yaml", *(f"subs.d/{number}*.yaml" for number in range(9))]
+    assert set(load(including(folder, patterns)).subscriptions) == {"one", "two"}
+    assert looked_at == 20
+    patterns += [f"subs.d/x{number}*.yaml" for number in range(1_000)]
+    looked_at = 0
+    said = refusal(including(folder, patterns))
+    assert sum("subs.d: more than 20 names are in the folders" in each for each in said) == 1
+    assert looked_at == 21
+    # Names without a wildcard are looked at, too.
+    patterns = [f"subs.d/x{number}.yaml" for number in range(21)]
+    assert "more than 20 names" in str(refusal(including(folder, patterns)))
 
 
 def test_a_part_is_read_while_an_included_file_is_wrong(folder: Path) -> None:

@@ -318,7 +318,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
             "36:5: subscriptions.d.url: duplicate key, first defined at line 32, column 5"
             " (keep one of them)"
         ),
-        "37:3: subscriptions.e f: a name is 1 to 64 letters, digits, `_` or `-`",
+        "37:3: subscriptions.e f: a name is 1 to 64 letters, digits, `_` or `-`, and begins with no `-`",
         "38:3: subscriptions.g.url: is missing (write `url: https://your-app.com/webhooks`)",
         "39:13: subscriptions.g.events: is empty",
         (

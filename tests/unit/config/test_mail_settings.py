@@ -101,6 +101,15 @@ def test_what_is_for_http_alone(line: str) -> None:
     assert "is for http" in problem
 
 
+@pytest.mark.parametrize(
+    ("line", "defaults", "timeout_s"),
+    [("", "", 60.0), ("", "defaults: {timeout: 5s}", 60.0), ("timeout: 20s", "", 20.0)],
+)
+def test_a_mail_server_may_take_a_minute(line: str, defaults: str, timeout_s: float) -> None:
+    config = parse("url: mailto:ops@market.example", line, smtp=f"{SMTP}\n{defaults}")
+    assert config.subscriptions["ops"].timeout_s == timeout_s
+
+
 def test_the_defaults_are_about_receivers() -> None:
     defaults = "defaults: {headers: {X-A: b}, signature: standard, max_in_flight: 5, ip: 4}"
     config = parse(smtp=f"{SMTP}\n{defaults}")

@@ -89,5 +89,33 @@ def test_a_401_for_what_javascript_does_not_carry_names_the_field() -> None:
     assert "raw body" in found
 
 
+STATUSES = [(status, Failure.STATUS, "") for status in STATUS_ADVICE]
+OTHERS = [(None, failure, "") for failure in FAILURE_ADVICE]
+TLS = [
+    (None, Failure.TLS, "certificate has expired (on 2026-11-24 at 01:48 UTC)"),
+    (None, Failure.SMTP, "mail server a.example:25 answered 550"),
+    (None, Failure.ADDRESS, "a.example may not be dialled: 10.0.0.5 is not public ("),
+]
+
+
+@pytest.mark.parametrize(("status", "failure", "detail"), [*STATUSES, *OTHERS, *TLS])
+def test_what_is_exhausted_is_not_said_to_go_on(
+    status: int | None, failure: Failure, detail: str
+) -> None:
+    found = next_step(status, failure, detail, "books", exhausted=True)
+    assert found is not None
+    assert "by itself" not in found
+    assert "Nothing is to be done" not in found
+    assert "relayd retry" not in found
+    assert not found.endswith((".", ";", " "))
+
+
+def test_what_will_be_attempted_again_is_said_to_go_on() -> None:
+    assert "relayd goes on by itself" in advice(503, Failure.STATUS)
+    assert "relayd goes on by itself" in advice(*TLS[0])
+    assert "Nothing is to be done here" in advice(500, Failure.STATUS)
+    assert "`relayd retry books` lifts the wait" in advice(429, Failure.STATUS)
+
+
 def test_a_success_has_none() -> None:
     assert next_step(200, None, "", "books") is None

@@ -82,6 +82,22 @@ def test_each_known_event_has_a_sentence_with_all_that_it_needs(event_type: str)
             ),
         ),
         (
+            "relayd.delivery.exhausted",
+            {
+                "subscription": "books",
+                "event_type": "order.created",
+                "attempts": 6,
+                "reason": "answered 404",
+                "ids": ["dlv_a_1"],
+                "next": "is `url` right? Then `relayd reload`; then `relayd replay books`",
+            },
+            (
+                "The delivery of order.created to books is exhausted after 6 attempts: no attempt is"
+                " left; the last failure: answered 404. Next: is 'url' right? Then 'relayd reload';"
+                " then `relayd replay dlv_a_1` sends it again."
+            ),
+        ),
+        (
             "relayd.input.rejected",
             {"source": "spool market", "count": 12, "since": 0, "reason": "the id is bad."},
             (
@@ -137,6 +153,8 @@ def test_a_command_holds_nothing_that_an_event_brought(event_type: str) -> None:
     things = sample(event_type)["object"]
     assert isinstance(things, dict)
     thing = dict.fromkeys(things, "`; rm -rf ~; `relayd cancel rm`")
+    if event_type == "relayd.delivery.exhausted":
+        thing["next"] = "`rm a`; then `relayd replay rm`"
     said = str(sentence_about(event(event_type, {**thing, "subscriptions": ["`; rm -rf ~; `"]})))
     assert said.count("`") % 2 == 0
     for command in re.findall(r"`([^`]*)`", said):

@@ -1,7 +1,9 @@
 """relayd's own events of sources and reloads: when there is something to say, and that no secret is in it."""
 
+import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from relayd.core.operating_events import (
     source_news,
     source_recovered,
     source_unavailable,
+    urls_cut,
     waits_at,
     without_paths,
 )
@@ -93,6 +96,37 @@ def test_no_url_is_shown_with_its_path() -> None:
     assert without_paths(text) == "x: 'https://hooks.example/…' and http://h:80/… no https://ok"
     event = source_unavailable("spool", text, 1.0, 5.0)
     assert "SECRET" not in str(event.data)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no route to https://user:hunter2@h.example", "no route to https://h.example"),
+        ("https://user:hunter2@h.example:8443, later", "https://h.example:8443, later"),
+        ("'https://u:p@h.example'", "'https://h.example'"),
+        ("https://u:p@ss@h.example/x", "https://h.example/…"),
+        ("https://u:p'ss@h.example", "https://h.example"),
+        ('https://u:p"ss@h.example?q', "https://h.example/…"),
+        ("https://token@h.example#f", "https://h.example/…"),
+        ("https://h.example/a@b", "https://h.example/…"),
+        ("https://h.example", "https://h.example"),
+        ("https://[2001:db8::7]:443", "https://[2001:db8::7]:443"),
+        ("URL('mailto:ops@example.com')", "URL('mailto:…@example.com')"),
+        ("smtp://u:p@[::1]:25 and mailto:a@b", "smtp://[::1]:25 and mailto:…@b"),
+        ("who is a:b@c?", "who is a:b@c?"),
+    ],
+)
+def test_no_login_and_no_address_is_left_of_a_url(text: str, shown: str) -> None:
+    assert urls_cut(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 1_000_000, "http://" * 100_000, "http://" + "a@" * 500_000, "mailto:" * 100_000]
+)
+def test_a_long_text_is_cut_at_once(text: str) -> None:
+    began = time.process_time()
+    urls_cut(text)
+    assert time.process_time() - began < 2.0
 
 
 def test_times_do_not_lie_ahead() -> None:

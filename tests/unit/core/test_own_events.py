@@ -85,10 +85,44 @@ def test_an_exhausted_delivery_is_counted() -> None:
                 "count": 1,
                 "since": 10,
                 "ids": ["dlv_1"],
-                "next": "relayd replay books",
+                "next": (
+                    "the receiver is overloaded or in maintenance; then `relayd replay books`"
+                ),
             }
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "then"),
+    [
+        (
+            Outcome(0.1, status=404, failure=Failure.STATUS, detail="answered 404"),
+            (
+                "is the path of the `url` right? Correct it in the configuration, then `relayd reload`;"
+                " then `relayd replay books`"
+            ),
+        ),
+        (
+            Outcome(0.1, failure=Failure.CONNECT, detail="refused"),
+            (
+                "is the receiver running, and is the port in `url` of books right? Then `relayd replay"
+                " books`"
+            ),
+        ),
+        (
+            Outcome(0.1, status=418, failure=Failure.STATUS, detail="answered 418"),
+            "relayd replay books",
+        ),
+    ],
+)
+def test_what_is_exhausted_is_sent_again_after_the_repair(outcome: Outcome, then: str) -> None:
+    [told] = after_attempt(_record(outcome, ()), URL, ["books"], before=Health(), after=Health())
+    assert isinstance(told, Counted)
+    thing = told.event(12.5).data["object"]
+    assert isinstance(thing, dict)
+    assert thing["next"] == then
+    assert [*thing][-1] == "next"
 
 
 @pytest.mark.parametrize("kind", ["order.created", "relayd.endpoint.failing"])

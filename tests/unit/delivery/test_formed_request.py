@@ -23,7 +23,6 @@ from relayd.delivery.template_process import TemplateProcess
 from relayd.delivery.worker_pool import Limit, TimeLimits, WorkerPool
 from relayd.transport.mail import MailTransport
 from relayd.transport.request import Request
-from relayd.transport.smtp import Reply
 
 
 async def no_token() -> bool:
@@ -72,11 +71,14 @@ async def test_the_time_of_a_mail_begins_with_its_turn(autojump_clock: MockClock
     class Slow(MailTransport):
         """Mail to a server that takes 8 s for each."""
 
-        async def _deliver(self, _: Request) -> Reply:
+        async def _deliver(self, _: Request) -> str:
             await trio.sleep(8.0)
-            return Reply(250, (b"kept",))
+            return "kept"
 
     async def resolve(*_: object) -> list[Address]:
+        raise AssertionError
+
+    async def context() -> ssl.SSLContext:
         raise AssertionError
 
     transport = Slow(
@@ -84,7 +86,7 @@ async def test_the_time_of_a_mail_begins_with_its_turn(autojump_clock: MockClock
         Smtp("localhost", 25, "none", "relayd@example.com", None, None),
         resolve=resolve,
         turn=turn,
-        context=ssl.create_default_context,
+        context=context,
     )
     outcomes: list[Outcome] = []
     subscription = Subscription(

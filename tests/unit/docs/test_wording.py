@@ -4,7 +4,6 @@ User-visible are the strings of relayd/ (what is logged, printed or raised), eac
 configuration's JSON Schema, and the pages and files below. Docstrings and comments are not checked here.
 """
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from printed_text import Text, strings_of
 
 from relayd.cli import cli
 from relayd.config.schema import json_schema
@@ -50,14 +50,6 @@ PHRASES = {
 
 
 @dataclass(frozen=True)
-class Text:
-    """A piece of text that users see, with its place."""
-
-    place: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Finding:
     """A phrase in a text, with what is around it."""
 
@@ -75,24 +67,6 @@ def findings(text: Text) -> Iterator[Finding]:
         for found in re.finditer(rf"\b(?:{phrase})(?!\w)", text.text, re.IGNORECASE):
             around = text.text[max(0, found.start() - 60) : found.end() + 60]
             yield Finding(text.place, found[0], around, instead)
-
-
-def strings_of(path: Path) -> Iterator[Text]:
-    """Yield a module's strings; docstrings and SQL's comments are not among them."""
-    tree = ast.parse(path.read_text())
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    inner: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            inner |= {id(each) for each in node.values}
-            parts = (str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values)  # fmt: skip
-            text = "".join(parts)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = "" if id(node) in docstrings | inner else node.value
-        else:
-            continue
-        words = " ".join(re.sub(r"-- .*", "", text).split())
-        yield Text(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", words)
 
 
 def helps(command: click.Command, name: str = "relayd") -> Iterator[Text]:

@@ -14,7 +14,8 @@ from relayd.core.hold import Hold
 from relayd.core.token_bucket import Rate
 from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery
 from relayd.views.deliveries import InFlight
-from relayd.views.explanation import Circumstances, Explanation, explain_event
+from relayd.views.explanation import Explanation, explain_event
+from relayd.views.waiting import Circumstances
 
 NOW = 1_700_000_000.0
 URL = "https://app.example/hook"

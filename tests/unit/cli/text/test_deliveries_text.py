@@ -1,6 +1,7 @@
 """Deliveries and events as people see them, and the documents beside."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -137,18 +138,31 @@ def test_shown_json_is_still_the_same_json(value: object) -> None:
 
 
 def test_lines_of_changes_stand_in_columns_that_grow() -> None:
-    lines = ChangeLines()
-    first = lines.line(RETRYING, NOW)
-    assert first.split()[1:] == [
+    changes = ChangeLines()
+    [first] = changes.lines(RETRYING, NOW)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \S+", first[: first.index("  ")])  # with the zone
+    assert first.split()[2:] == [
         *("retrying", "bookkeeping", "order.created", "dlv_9f3a1c02_17", "1", "timeout"),
     ]
     longer = replace(DELIVERED, subscription="a-longer-name-of-one", id="dlv_9f3a1c02_1234567")
-    second, third = lines.line(longer, NOW), lines.line(RETRYING, NOW)
+    [second], [third] = changes.lines(longer, NOW), changes.lines(RETRYING, NOW)
     assert second.endswith("  1  204")
     assert second.index("order.created") == third.index("order.created") > first.index("order.c")
     assert len(first) <= 80
     held = replace(RETRYING, state=State.HELD, hold=Hold.PAUSED)
-    assert lines.line(held, NOW).endswith("  1  paused")
+    assert next(iter(changes.lines(held, NOW))).endswith("  1  paused")
+
+
+def test_a_change_that_does_not_fit_has_two_lines_from_then_on() -> None:
+    changes = ChangeLines(80)
+    assert len(list(changes.lines(RETRYING, NOW))) == 1
+    for event_type in EVENT_TYPES:
+        each = replace(RETRYING, event_type=event_type, subscription="bookkeeping-of-the-shop")
+        first, second = changes.lines(each, NOW)
+        assert first.split()[2:] == ["retrying", "1", "timeout"]
+        assert second.split() == ["bookkeeping-of-the-shop", event_type, "dlv_9f3a1c02_17"]
+        assert max(len(first), len(second)) <= 80
+    assert len(list(changes.lines(RETRYING, NOW))) == 2
 
 
 def test_an_integer_of_any_length_is_shown_as_it_was_sent() -> None:
