@@ -33,6 +33,7 @@ PRIVATE: Mapping[str, tuple[int, ...]] = {
     "GET /healthz": (200, 200, 200, 200, 200, 200),
     "GET /readyz": (200, 200, 200, 200, 200, 200),
     "GET /metrics": (401, 401, 401, 401, 200, 200),
+    "GET /": (303, 303, 303, 303, 200, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
 }
 """What each of `WHO` is answered at `listen`."""
@@ -41,8 +42,11 @@ PUBLIC: Mapping[str, tuple[int, ...]] = {
     "GET /healthz": (404,) * 6,
     "GET /readyz": (404,) * 6,
     "GET /metrics": (404,) * 6,
+    "GET /": (404,) * 6,
     "POST /v1/events": PRIVATE["POST /v1/events"],
 }
+PAGES = ("GET /deliveries", "GET /events", "GET /problems", "GET /configuration")
+"""The dashboard's others, which are answered as `GET /` is."""
 
 
 async def asked(
@@ -63,14 +67,23 @@ async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -
             for path, expected in table.items():
                 found = [(await asked(client, path, each)).status_code for each in WHO.values()]
                 assert tuple(found) == expected, path
+        for path in PAGES:
+            found = [(await asked(web.private, path, each)).status_code for each in WHO.values()]
+            assert tuple(found) == PRIVATE["GET /"], path
+        for path in (*PAGES, "GET /login", "POST /login", "GET /static/relayd.css"):
+            assert (await asked(web.public, path, TOKEN)).status_code == 404, path
         for path in ("GET /healthz", "GET /readyz"):
             reasons = [
                 "reasons" in (await asked(web.private, path, t)).json() for t in WHO.values()
             ]
             assert reasons == [who in {"read_token", "token"} for who in WHO]
-        # A token is in a header and nowhere else: not in a URL, which logs and histories keep.
+        # A token is in a header, and not in a URL, which logs and histories keep; a cookie has none.
         assert (await web.private.get(f"/metrics?token={TOKEN}")).status_code == 401
         assert (await web.private.get("/metrics", auth=("relayd", TOKEN))).status_code == 401
+        assert (await web.private.get(f"/?token={TOKEN}")).status_code == 303
+        assert (
+            await asked(web.private, "GET /", None, Cookie=f"relayd={TOKEN}")
+        ).status_code == 303
 
 
 OWN = ("127.0.0.1", "[::1]:8787", "localhost:9", "relay.example", "RELAY.example:443")
