@@ -60,7 +60,7 @@ async def test_each_command_says_why(tmp_path: Path) -> None:
         assert refused["code"] == "busy"
         status = json.loads(await command("status", "--json", config=config))
         assert (status["running"], status["daemon"]) == (True, None)
-        assert "runs, but did not answer" in await command("status", config=config)
+        assert "relayd does not answer" in await command("status", config=config)
         listed = json.loads(await command("deliveries", "--json", config=config))
         assert len(listed["deliveries"]) == 1
 

@@ -198,7 +198,7 @@ async def test_a_reload_that_is_refused(tmp_path: Path) -> None:
 
 async def test_reload_without_a_daemon(tmp_path: Path) -> None:
     config = write_config(tmp_path)
-    assert "relayd does not answer" in await command("reload", config=config, status=1)
+    assert "nothing is listening" in await command("reload", config=config, status=1)
 
 
 async def test_a_second_daemon_names_the_first(tmp_path: Path) -> None:

@@ -141,10 +141,13 @@ async def test_it_has_no_more_than_it_needs(
     folder = Path(f"/proc/{pid}")
     assert b"RELAYD_SECRET" not in (folder / "environ").read_bytes()
     # Standard input, output, error, and the socket; that of the rendering is closed soon after it.
+    # Python 3.14 keeps the library of ctypes open, to read.
+    opened: list[str] = []
     with trio.move_on_after(5):
-        while len(list((folder / "fd").iterdir())) > 4:
+        while len(opened) != 4:
             await trio.sleep(0.01)
-    opened = [str(each.readlink()) for each in (folder / "fd").iterdir()]
+            links = [str(each.readlink()) for each in (folder / "fd").iterdir()]
+            opened = [each for each in links if "/libffi.so" not in each]
     assert len(opened) == 4, opened
     limits = (folder / "limits").read_text()
     assert [
