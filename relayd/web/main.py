@@ -9,6 +9,7 @@ from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
 from relayd.web.app import make_app
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
 from relayd.web.health import Health
@@ -34,13 +35,13 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
     health, metrics = Health(daemon), Metrics(daemon, reader)
-    intake = IntakeLink(queue.intake_path)
+    events = EventsIn(IntakeLink(queue.intake_path))
     news = News(reader)
     feed = Feed(reader, news)
-    private = make_app(in_force, health, metrics, intake, feed, public=False)
+    private = make_app(in_force, health, metrics, events, feed, public=False)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, intake, feed, public=True)
+        public = make_app(in_force, health, metrics, events, feed, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:
