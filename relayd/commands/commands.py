@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -21,7 +22,7 @@ from relayd.queue.interface import QueueWriter
 from relayd.queue.retention import Pruning
 from relayd.source_tasks import SourceTasks
 
-_LOOK_S = 0.5
+_LOOK_S: Final = 0.5
 
 
 class Commands:

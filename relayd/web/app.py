@@ -12,7 +12,6 @@ from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
-from relayd.web.intake_link import IntakeLink
 from relayd.web.metrics import Metrics
 from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
@@ -22,7 +21,7 @@ def make_app(
     in_force: InForce,
     health: Health,
     metrics: Metrics,
-    intake: IntakeLink,
+    events: EventsIn,
     feed: Feed,
     *,
     public: bool,
@@ -30,7 +29,7 @@ def make_app(
 ) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
     routes = [
-        Route("/v1/events", EventsIn(intake).post, methods=["POST"]),
+        Route("/v1/events", events.post, methods=["POST"]),
         Route("/v1/events", feed, methods=["GET"]),
     ]
     if not public:

@@ -1,37 +1,79 @@
-"""A request's body, whole, within a limit."""
+"""Requests' bodies, whole: each within its limit, and all that are in memory within one for all."""
 
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from relayd.core.budget import Budget
 from relayd.web.problem import ProblemError
+
+BODY_BYTES: Final = 64 * 1024 * 1024
+BODY_BYTES_EACH: Final = 16 * 1024 * 1024
+"""Of the bodies that are read or handed over at a time, of all and of one token."""
 
 DROPPED_BYTES: Final = 32 * 1024 * 1024
 """Of a body that is too large, so much is still read: a client that sends has no eye for the answer,
 and a connection that is closed with unread bytes is reset, answer and all (RFC 9112, 9.6)."""
 
 
-async def whole_body(request: Request, limit: int) -> bytes:
-    """Return the body. Raises `ProblemError`, also where it is larger than `limit`."""
-    body = bytearray()
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= limit:
-                body += chunk
-            elif size > DROPPED_BYTES:
-                break
-    except ClientDisconnect as error:
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST, "incomplete", "the body ended too early"
-        ) from error
-    if size > limit:
-        raise ProblemError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too_large",
-            f"the body is larger than {limit:,} bytes",
-            {"Connection": "close"},
-        )
-    return bytes(body)
+class Bodies:
+    """The bodies that are in memory."""
+
+    def __init__(self) -> None:
+        self._budget = Budget(BODY_BYTES, BODY_BYTES_EACH)
+
+    @asynccontextmanager
+    async def whole(self, request: Request, limit: int, user: Hashable) -> AsyncIterator[bytes]:
+        """Give the body, which is in memory until the block ends.
+
+        Raises `ProblemError`, also where it is larger than `limit`, or where all bodies, or those of
+        this user, would be too large together.
+        """
+        body = bytearray()
+        size = 0
+        problem: ProblemError | None = None
+        try:
+            try:
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if problem is None:
+                        problem = self._take(body, chunk, limit, user)
+                    elif size > DROPPED_BYTES:
+                        break
+            except ClientDisconnect as error:
+                raise ProblemError(
+                    HTTPStatus.BAD_REQUEST, "incomplete", "the body ended too early"
+                ) from error
+            if problem is not None:
+                raise problem
+            yield bytes(body)
+        finally:
+            self._budget.give_back(user, len(body))
+
+    def _take(
+        self, body: bytearray, chunk: bytes, limit: int, user: Hashable
+    ) -> ProblemError | None:
+        """Add a part to a body; where it may not be, return why, and let go of the body."""
+        if len(body) + len(chunk) > limit:
+            problem = ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too_large",
+                f"the body is larger than {limit:,} bytes",
+                {"Connection": "close"},
+            )
+        elif not self._budget.take(user, len(chunk)):
+            problem = ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "busy",
+                "too much is being handed over now; try again",
+                {"Retry-After": "1", "Connection": "close"},
+            )
+        else:
+            body += chunk
+            return None
+        self._budget.give_back(user, len(body))
+        body.clear()
+        return problem

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from relayd.core.event import MAX_INPUT_BYTES
 from relayd.core.web_access import Role
 from relayd.web.access import holder_of
-from relayd.web.body import whole_body
+from relayd.web.body import Bodies
 from relayd.web.in_force import in_force_of
 from relayd.web.intake_link import Head, IntakeLink
 from relayd.web.problem import ProblemError
@@ -31,8 +31,9 @@ _STATUS: Final = {
 class EventsIn:
     """Takes events from the holders of `http.producers` tokens."""
 
-    def __init__(self, intake: IntakeLink) -> None:
+    def __init__(self, intake: IntakeLink, bodies: Bodies) -> None:
         self._intake = intake
+        self._bodies = bodies
 
     async def post(self, request: Request) -> Response:
         """Answer 202 once the event is durable, or for NDJSON 200 with a result for each line."""
@@ -44,8 +45,10 @@ class EventsIn:
                     "one_event_only",
                     "Idempotency-Key is the id of one event; give each line its own id",
                 )
-            return await self._many(request, head)
-        return await self._one(request, head)
+            async with self._bodies.whole(request, MOST_BYTES, head.source) as body:
+                return await self._many(body, head)
+        async with self._bodies.whole(request, MAX_INPUT_BYTES, head.source) as body:
+            return await self._one(body, head)
 
     def _head(self, request: Request) -> Head:
         holder = holder_of(request)
@@ -67,8 +70,7 @@ class EventsIn:
         producer = settings.access.producers[holder.name]
         return Head(f"http:{holder.name}", producer.market_id, producer.markets, key)
 
-    async def _one(self, request: Request, head: Head) -> Response:
-        body = await whole_body(request, MAX_INPUT_BYTES)
+    async def _one(self, body: bytes, head: Head) -> Response:
         given = _given_id(body)
         if head.id and given is not None and given != head.id:
             raise ProblemError(
@@ -85,8 +87,7 @@ class EventsIn:
             {key: value for key, value in answer.items() if key != "ok"}, HTTPStatus.ACCEPTED
         )
 
-    async def _many(self, request: Request, head: Head) -> Response:
-        body = await whole_body(request, MOST_BYTES)
+    async def _many(self, body: bytes, head: Head) -> Response:
         lines = [line for line in body.split(b"\n") if line.strip()]
         if len(lines) > MOST_EVENTS:
             raise ProblemError(

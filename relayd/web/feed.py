@@ -63,7 +63,8 @@ class Feed:
         self._reading = asyncio.Lock()
         self._requests = Budget(REQUESTS, REQUESTS_EACH)
         self._bytes = Budget(SENT_BYTES, SENT_BYTES_EACH)
-        self._matchers: dict[str, tuple[WebDocument, Matcher]] = {}
+        self._matchers: dict[str, Matcher] = {}
+        self._matched: WebDocument | None = None
         self._trouble = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,19 +132,23 @@ class Feed:
     def _entitlement(self, request: Request, asked: FeedRequest, holder: Holder) -> Entitlement:
         matcher = None
         if holder.role is Role.FEED:
-            document = in_force_of(request)
-            known = self._matchers.get(holder.name)
-            if known is None or known[0] is not document:
-                try:
-                    selection = selection_of(document, holder.name)
-                except OtherFormatError as error:
-                    raise ProblemError(
-                        HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error)
-                    ) from error
-                known = document, matcher_of(holder.name, selection)
-                self._matchers[holder.name] = known
-            matcher = known[1]
+            matcher = self._matcher(in_force_of(request), holder.name)
         return Entitlement(matcher, asked.types)
+
+    def _matcher(self, document: WebDocument, name: str) -> Matcher:
+        if self._matched is not document:
+            # All of them: one whose reader is gone would keep its old document for good.
+            self._matched = document
+            self._matchers.clear()
+        if name not in self._matchers:
+            try:
+                selection = selection_of(document, name)
+            except OtherFormatError as error:
+                raise ProblemError(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error)
+                ) from error
+            self._matchers[name] = matcher_of(name, selection)
+        return self._matchers[name]
 
     async def _read(
         self,

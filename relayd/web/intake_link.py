@@ -8,13 +8,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from relayd.core.budget import Budget
 from relayd.web.problem import ProblemError
 
 TIMEOUT_S: Final = 20.0
 """How long the daemon may take to make events durable. Who sent them tries again then."""
 
 AT_ONCE: Final = 64
-"""Requests that hand over at a time. The next is answered 429."""
+AT_ONCE_EACH: Final = 32
+"""Requests that hand over at a time, of all and of one source. The next is answered 429."""
 
 _ANSWER_BYTES: Final = 64 * 1024
 
@@ -40,7 +42,7 @@ class IntakeLink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._under_way = 0
+        self._under_way = Budget(AT_ONCE, AT_ONCE_EACH)
 
     async def hand_over(self, head: Head, events: Sequence[bytes]) -> list[dict[str, Any]]:
         """Return the daemon's answer for each event, which holds no line break, in order.
@@ -48,14 +50,13 @@ class IntakeLink:
         Raises `ProblemError` where the daemon does not answer: what it has taken by then it knows
         by its id when it comes again.
         """
-        if self._under_way >= AT_ONCE:
+        if not self._under_way.take(head.source, 1):
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "busy",
                 "too many requests hand over events now",
                 {"Retry-After": "1"},
             )
-        self._under_way += 1
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._exchange(head.line() + b"\t", events)
@@ -67,7 +68,7 @@ class IntakeLink:
                 {"Retry-After": "5"},
             ) from error
         finally:
-            self._under_way -= 1
+            self._under_way.give_back(head.source, 1)
 
     async def _exchange(self, head: bytes, events: Sequence[bytes]) -> list[dict[str, Any]]:
         reader, writer = await asyncio.open_unix_connection(str(self._path), limit=_ANSWER_BYTES)

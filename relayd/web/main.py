@@ -8,8 +8,10 @@ import structlog
 from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
 from relayd.web.app import make_app
+from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.routes import dashboard_routes
+from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
 from relayd.web.health import Health
@@ -35,14 +37,15 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
     health, metrics = Health(daemon), Metrics(daemon, reader)
-    intake = IntakeLink(queue.intake_path)
+    bodies = Bodies()
+    events = EventsIn(IntakeLink(queue.intake_path), bodies)
     news = News(reader)
     feed = Feed(reader, news)
-    dashboard = dashboard_routes(daemon, reader)
-    private = make_app(in_force, health, metrics, intake, feed, public=False, dashboard=dashboard)
+    dashboard = dashboard_routes(daemon, reader, bodies)
+    private = make_app(in_force, health, metrics, events, feed, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, intake, feed, public=True)
+        public = make_app(in_force, health, metrics, events, feed, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:

@@ -34,6 +34,7 @@ PRIVATE: Mapping[str, tuple[int, ...]] = {
     "GET /readyz": (200, 200, 200, 200, 200, 200),
     "GET /metrics": (401, 401, 401, 401, 200, 200),
     "GET /": (303, 303, 303, 303, 200, 200),
+    "GET /v1/events": (401, 401, 403, 200, 403, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
 }
 """What each of `WHO` is answered at `listen`."""
@@ -43,6 +44,7 @@ PUBLIC: Mapping[str, tuple[int, ...]] = {
     "GET /readyz": (404,) * 6,
     "GET /metrics": (404,) * 6,
     "GET /": (404,) * 6,
+    "GET /v1/events": PRIVATE["GET /v1/events"],
     "POST /v1/events": PRIVATE["POST /v1/events"],
 }
 PAGES = ("GET /deliveries", "GET /events", "GET /problems", "GET /configuration")

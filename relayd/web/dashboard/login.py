@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from relayd.core.login_limits import LoginLimits
 from relayd.core.same_site import own_path
 from relayd.core.web_access import Role, digest
-from relayd.web.body import whole_body
+from relayd.web.body import Bodies
 from relayd.web.dashboard.site import Site, safe
 from relayd.web.dashboard.visitor import (
     Visitor,
@@ -32,17 +32,18 @@ MOST_BYTES: Final = 64 * 1024
 """Of a form."""
 
 
-async def form_of(request: Request) -> Mapping[str, str]:
+async def form_of(request: Request, bodies: Bodies) -> Mapping[str, str]:
     """Return a form's fields. Raises `ProblemError`."""
-    raw = await whole_body(request, MOST_BYTES)
-    return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
+    async with bodies.whole(request, MOST_BYTES, address_of(request)) as raw:
+        return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
 
 
 class Login:
     """Answers `/login` and `/logout`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, bodies: Bodies) -> None:
         self._site = site
+        self._bodies = bodies
         self._limits = LoginLimits()
 
     async def show(self, request: Request) -> Response:
@@ -55,7 +56,7 @@ class Login:
     async def enter(self, request: Request) -> Response:
         """Begin a session, and go on to the page that was asked for."""
         try:
-            form = await form_of(request)
+            form = await form_of(request, self._bodies)
         except ProblemError as problem:
             return self._site.problem(problem)
         onward = own_path(form.get("next", "/"))
@@ -87,7 +88,7 @@ class Login:
 
     async def leave(self, request: Request, visitor: Visitor) -> Response:
         """End the session."""
-        check_form(visitor, (await form_of(request)).get("form_key"), acts=False)
+        check_form(visitor, (await form_of(request, self._bodies)).get("form_key"), acts=False)
         self._site.visitors.sessions.end(cookie_of(request))
         response = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
         set_cookie(request, response, "")

@@ -3,6 +3,7 @@
 from starlette.routing import Route
 
 from relayd.queue.snapshot import QueueReader
+from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.configuration import ConfigurationPage
 from relayd.web.dashboard.deliveries import DeliveryPages
@@ -15,10 +16,10 @@ from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.static_files import StaticFiles
 
 
-def dashboard_routes(daemon: DaemonLink, queue: QueueReader) -> list[Route]:
+def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> list[Route]:
     """Return them, with all that answers them."""
     site = Site(daemon, queue)
-    login = Login(site)
+    login = Login(site, bodies)
     looking = Looking(site)
     deliveries, events = DeliveryPages(site, looking), EventPages(site, looking)
     return [

@@ -1,0 +1,117 @@
+"""Many programs that hand over at once: what each may take of the web process, and all together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, Bodies
+from relayd.web.intake_link import AT_ONCE_EACH, Head, IntakeLink
+from relayd.web.problem import ProblemError
+
+MIB = 1024 * 1024
+
+
+def receiving(size: int) -> Callable[[], Awaitable[Message]]:
+    """Return what gives a body of this size, in parts of 1 MiB."""
+    left = size
+
+    async def receive() -> Message:
+        nonlocal left
+        part = min(left, MIB)
+        left -= part
+        return {"type": "http.request", "body": b"x" * part, "more_body": left > 0}
+
+    return receive
+
+
+def request_of(size: int) -> Request:
+    return Request({"type": "http", "method": "POST", "headers": []}, receiving(size))
+
+
+async def read(bodies: Bodies, user: str, size: int, until: asyncio.Event) -> int:
+    """Keep a body until the event; return the status of a refusal, or 0."""
+    try:
+        async with bodies.whole(request_of(size), 8 * MIB, user) as body:
+            assert len(body) == size
+            await until.wait()
+    except ProblemError as problem:
+        return problem.response().status_code
+    return 0
+
+
+def test_bodies_are_bounded_for_each_and_for_all() -> None:
+    async def run() -> None:
+        bodies = Bodies()
+
+        async def reads(users: list[str]) -> list[int]:
+            until = asyncio.Event()
+            tasks = [asyncio.create_task(read(bodies, each, 8 * MIB, until)) for each in users]
+            for _ in range(200):
+                await asyncio.sleep(0)
+            until.set()
+            return await asyncio.gather(*tasks)
+
+        each = BODY_BYTES_EACH // (8 * MIB)
+        users = BODY_BYTES // BODY_BYTES_EACH
+        assert await reads(["a"] * each + ["b"]) == [0] * (each + 1)
+        found = await reads(["a"] * (each + 1) + ["b"])
+        assert sorted(found) == [0] * (each + 1) + [429], "one of the first's has no room"
+        assert found[-1] == 0, "the other is not refused"
+        # What was refused, and what has ended, was given back.
+        names = [str(number) for number in range(users) for _ in range(each)]
+        assert await reads(names) == [0] * len(names)
+        assert 429 in await reads([*names, "one more"])
+        assert await reads(names) == [0] * len(names)
+
+    asyncio.run(run())
+
+
+def test_a_body_that_is_too_large_is_not_kept() -> None:
+    async def run() -> None:
+        bodies = Bodies()
+        until = asyncio.Event()
+        until.set()
+        for _ in range(20):
+            assert await read(bodies, "a", 9 * MIB, until) == 413
+        assert await read(bodies, "a", 8 * MIB, until) == 0
+
+    asyncio.run(run())
+
+
+class Waiting(IntakeLink):
+    """A daemon that never answers."""
+
+    async def _exchange(self, _: bytes, __: Sequence[bytes]) -> list[dict[str, Any]]:
+        await asyncio.Event().wait()
+        return []
+
+
+def test_one_source_does_not_take_all_places(tmp_path: Path) -> None:
+    async def run() -> None:
+        intake = Waiting(tmp_path / "intake")
+
+        def hand_over(source: str) -> "asyncio.Task[object]":
+            return asyncio.create_task(intake.hand_over(Head(source, "m", None), [b"{}"]))
+
+        waiting = [hand_over("http:a") for _ in range(AT_ONCE_EACH)]
+        await asyncio.sleep(0)
+        refused = hand_over("http:a")
+        await asyncio.wait({refused})
+        assert isinstance(refused.exception(), ProblemError)
+        other = hand_over("http:b")
+        await asyncio.sleep(0)
+        assert not other.done()
+        for each in (*waiting, other):
+            each.cancel()
+        await asyncio.wait({*waiting, other})
+        again = hand_over("http:a")
+        await asyncio.sleep(0)
+        assert not again.done(), "their places were given back"
+        again.cancel()
+        await asyncio.wait({again})
+
+    asyncio.run(run())
