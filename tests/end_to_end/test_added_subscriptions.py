@@ -439,7 +439,7 @@ async def test_a_key_is_changed_and_what_is_secret_is_not_shown(tmp_path: Path) 
         )
         assert answer["ok"], answer
         assert "secret" not in answer
-        assert answer["changes"] == ["subscription shop: active, timeout, where changed"]
+        assert answer["changes"] == ["subscription shop: where, active, timeout changed"]
         assert yaml.safe_load(file.read_text())["subscriptions"]["shop"] == {
             "url": f"{URL}?key=abc",
             "events": ["order.*"],
