@@ -11,13 +11,13 @@ import click
 from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.terminal import deliveries_in_words, printable, wrapped
-from relayd.cli.text.refusals import refusal_line
 from relayd.core.delivery import BACKLOG, State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
 from relayd.views.holds import HOLD_ADVICE
+from relayd.views.refusals import refusal_line
 
 _MOST_SAID = 10
 
@@ -165,7 +165,7 @@ def say_counts(what: str, counts: Mapping[str, int]) -> None:
 def say_what_is_left(command: str, others: Sequence[ListedDelivery]) -> None:
     """Say of deliveries that were named by id why they are not touched, and what to do instead."""
     for each in others[:_MOST_SAID]:
-        click.echo(wrapped(refusal_line(command, each)), err=True)
+        click.echo(wrapped(printable(refusal_line(command, each))), err=True)
     if len(others) > _MOST_SAID:
         more = deliveries_in_words(len(others) - _MOST_SAID)
         click.echo(f"{more} more left as they are: `relayd deliveries` lists them.", err=True)

@@ -17,9 +17,9 @@ from relayd.cli.selection import (
     selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json
-from relayd.cli.text.refusals import refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG, State
+from relayd.views.refusals import refusal_document
 
 
 @click.command(

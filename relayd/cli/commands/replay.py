@@ -17,11 +17,11 @@ from relayd.cli.selection import (
     selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
-from relayd.cli.text.refusals import refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
 from relayd.views.holds import HOLD_ADVICE
+from relayd.views.refusals import refusal_document
 
 _REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 

@@ -25,13 +25,13 @@ from relayd.cli.selection import (
     select_targets,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, print_lines, wrapped
-from relayd.cli.text.refusals import refusal_document
 from relayd.cli.text.releases import HOLD_BACK_LIFTED, Backlog, next_words
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG, State
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.refusals import refusal_document
 
 _ASKED_FROM: Final = 101
 """So many are asked about: as many as the default rate limit lets go in a minute are not."""

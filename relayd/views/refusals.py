@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relayd.cli.terminal import printable
 from relayd.core.delivery import State
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.holds import HOLD_ADVICE, HOLD_COMMANDS
@@ -57,7 +56,7 @@ def refusal_line(command: str, delivery: ListedDelivery) -> str:
             (f"is {delivery.state.value}, which the options leave out: `{{instead}}`", None),
         )
         words = words.format(instead=instead_of(command, delivery))
-    return printable(f"{delivery.id} to {delivery.subscription} {words}.")
+    return f"{delivery.id} to {delivery.subscription} {words}."
 
 
 def refusal_document(command: str, delivery: ListedDelivery) -> dict[str, object]:
