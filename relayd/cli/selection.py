@@ -12,6 +12,7 @@ from relayd.cli.filters import filter_options, known, market_option, one_market
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.terminal import deliveries_in_words, printable, wrapped
 from relayd.core.delivery import BACKLOG, State
+from relayd.queue.command_selection import Selection, select_for
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
@@ -96,29 +97,8 @@ def selection_options(
     return decorate
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Deliveries to touch, oldest first, and how many each subscription has.
-
-    `named` is what the command line names by id, None where it names nothing so. `others` are
-    deliveries with such ids that cannot be touched.
-    """
-
-    seqs: Sequence[int]
-    counts: Mapping[str, int]
-    subscriptions: tuple[str, ...]
-    named: Named | None
-    others: Sequence[ListedDelivery]
-
-
-def select_targets(
-    reading: Snapshot, wanted: Wanted, *, unnamed: Sequence[State], named: Sequence[State]
-) -> Selection:
-    """Find what the command line is about.
-
-    Where the filter says no state, those in `named` are meant of deliveries that are named by id,
-    and those in `unnamed` of others.
-    """
+def select_targets(command: str, reading: Snapshot, wanted: Wanted) -> Selection:
+    """Find what the command line is about."""
     ids, names = _sorted_out(reading, wanted.targets)
     names = known(reading, (*wanted.filter.subscriptions, *names))
     by_id: Named | None = None
@@ -130,23 +110,7 @@ def select_targets(
         if isinstance(found, str):
             raise click.ClickException(_unknown(reading, found, wanted.market))
         by_id = found
-    meant = DeliveryFilter(
-        subscriptions=names,
-        states=wanted.filter.states or frozenset(unnamed if by_id is None else named),
-        types=wanted.filter.types,
-        since=wanted.filter.since,
-        until=wanted.filter.until,
-    )
-    seqs = reading.select(meant, by_id)
-    touched = set(seqs)
-    others = [seq for seq in (by_id.deliveries if by_id else ()) if seq not in touched]
-    return Selection(
-        seqs=seqs,
-        counts=reading.count_by_subscription(seqs),
-        subscriptions=names,
-        named=by_id,
-        others=reading.described(others),
-    )
+    return select_for(command, reading, replace(wanted.filter, subscriptions=names), by_id)
 
 
 def _sorted_out(

@@ -11,6 +11,7 @@ from relayd.cli.terminal import print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
 from relayd.views.holds import HOLD_REASONS
+from relayd.views.subscription_changes import held_document
 
 _names = click.argument(
     "subscriptions",
@@ -82,12 +83,5 @@ def _ask_each(
         answers = {name: daemon.ask(command, subscription=name) for name in names}
     if not as_json:
         return answers
-    print_json(
-        {
-            "subscriptions": [
-                {key: value for key, value in {"name": name, **answer}.items() if key != "ok"}
-                for name, answer in answers.items()
-            ]
-        }
-    )
+    print_json({"subscriptions": [held_document(name, answer) for name, answer in answers.items()]})
     return {}

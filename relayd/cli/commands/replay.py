@@ -1,7 +1,6 @@
 """`replay`: finds deliveries in the queue, and has the daemon send them again."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import click
 
@@ -20,10 +19,9 @@ from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printa
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
+from relayd.queue.command_selection import REPLAYABLE
+from relayd.views.delivery_changes import replayed_document
 from relayd.views.holds import HOLD_ADVICE
-from relayd.views.refusals import refusal_document
-
-_REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 
 
 @click.command(
@@ -43,7 +41,7 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@selection_options((*_REPLAYABLE, State.DELIVERED))
+@selection_options((*REPLAYABLE, State.DELIVERED))
 def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 
@@ -61,12 +59,7 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
         others: list[str] = []
         delivered = State.DELIVERED in wanted.filter.states
         with reading_queue(queue) as reading:
-            selection = select_targets(
-                reading,
-                wanted,
-                unnamed=_REPLAYABLE[:1],
-                named=_REPLAYABLE,
-            )
+            selection = select_targets("replay", reading, wanted)
             holds = {name: each.hold for name, each in reading.subscriptions.items()}
             if not (backfill or selection.seqs or selection.named):
                 others = other_ways(reading, "replay", wanted.filter, selection.subscriptions)
@@ -98,16 +91,8 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
             held = {name: hold for change in changes for name, hold in change.held.items()}
     changed = sum(change.changed for change in changes)
     if wanted.as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": changed,
-                "to_replay": dict(selection.counts),
-                "to_make": {name: len(events) for name, events in to_make.items()},
-                "held": held,
-                "refused": [refusal_document("replay", each) for each in selection.others],
-            }
-        )
+        counts = {name: len(events) for name, events in to_make.items()}
+        print_json(replayed_document(selection, total, changed, held, counts))
     elif not total:
         click.echo("There is nothing to send again.")
         for line in others:
