@@ -5,7 +5,7 @@ The keys are part of the contract. `matched` counts what was found, `changed` wh
 
 from collections.abc import Iterable, Mapping
 
-from relayd.queue.command_selection import Selection
+from relayd.queue.selection import Selection
 from relayd.views.refusals import refusal_document
 
 

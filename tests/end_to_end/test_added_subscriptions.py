@@ -483,7 +483,7 @@ async def test_what_cannot_be_changed_stays_as_it_is(tmp_path: Path) -> None:
         await add(config, "shop")
         file = tmp_path / "subs.d" / "shop.yaml"
         before = file.read_bytes()
-        refused = ask(config, command="edit", subscription="shop", url="http://shop.example/")
+        refused = ask(config, command="edit", subscription="shop", url="ftp://shop.example/")
         assert (refused["code"], refused["details"][0]["key"]) == ("invalid", "url")
         refused = ask(config, command="edit", subscription="nobody", timeout="5s")
         assert refused["code"] == "unknown"

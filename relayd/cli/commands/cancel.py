@@ -2,7 +2,8 @@
 
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
@@ -12,9 +13,10 @@ from relayd.cli.selection import (
     select_targets,
     selection_options,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json
+from relayd.cli.terminal import confirm, print_json
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG
+from relayd.views.counts import deliveries_in_words
 from relayd.views.delivery_changes import cancelled_document
 
 

@@ -10,10 +10,11 @@ import click
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, wrapped
+from relayd.cli.terminal import confirm, print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import BACKLOG
+from relayd.views.counts import deliveries_in_words
 from relayd.views.subscription_changes import removed_document
 
 

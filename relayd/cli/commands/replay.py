@@ -4,24 +4,26 @@ from collections.abc import Collection, Mapping
 
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     Wanted,
-    other_ways,
     say_counts,
     say_what_is_left,
     select_targets,
     selection_options,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.terminal import confirm, print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
-from relayd.queue.command_selection import REPLAYABLE
+from relayd.queue.selection import REPLAYABLE
+from relayd.views.counts import deliveries_in_words
 from relayd.views.delivery_changes import replayed_document
 from relayd.views.holds import HOLD_ADVICE
+from relayd.views.refusals import other_ways
 
 
 @click.command(

@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import DaemonClient, running_daemon
 from relayd.cli.filters import market_option
 from relayd.cli.in_flight import read_in_flight
@@ -18,20 +19,21 @@ from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     Wanted,
     dry_run_option,
-    other_ways,
     say_counts,
     say_what_is_left,
     select_targets,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, print_lines, wrapped
+from relayd.cli.terminal import confirm, print_json, print_lines, wrapped
 from relayd.cli.text.releases import HOLD_BACK_LIFTED, Backlog, next_words
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
-from relayd.queue.command_selection import Selection
 from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.selection import Selection
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.counts import deliveries_in_words
 from relayd.views.delivery_changes import retried_document
+from relayd.views.refusals import other_ways
 
 _ASKED_FROM: Final = 101
 """So many are asked about: as many as the default rate limit lets go in a minute are not."""

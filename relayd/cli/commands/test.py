@@ -19,12 +19,13 @@ from relayd.cli.options import (
     json_option,
 )
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import deliveries_in_words, print_json, sentence, wrapped
+from relayd.cli.terminal import print_json, sentence, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure
+from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import HOLD_ADVICE
 from relayd.views.moments import clock_time
 from relayd.views.subscription_changes import tested_document

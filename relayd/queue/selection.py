@@ -1,7 +1,4 @@
-"""Which deliveries `replay`, `retry` and `cancel` touch, of those that ids or a filter name.
-
-One rule for the command line and the web process: what each command may touch is in `TOUCHED`.
-"""
+"""Which deliveries `replay`, `retry` and `cancel` are about, whoever asks: ids, or a filter."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,29 +10,21 @@ from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery, Named
 
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The states that a command means where none is given: of deliveries named by id, and of others."""
-
-    named: Sequence[State]
-    unnamed: Sequence[State]
-
-
 REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
 
-TOUCHED: Final[Mapping[str, Touched]] = {
-    "replay": Touched(REPLAYABLE, REPLAYABLE[:1]),
-    "retry": Touched(BACKLOG, BACKLOG),
-    "cancel": Touched(BACKLOG, BACKLOG),
+_MEANT: Final[Mapping[str, tuple[Sequence[State], Sequence[State]]]] = {
+    "replay": (REPLAYABLE[:1], REPLAYABLE),
+    "retry": (BACKLOG, BACKLOG),
+    "cancel": (BACKLOG, BACKLOG),
 }
+"""The states that a command is about where none is said: of what a filter finds, and of what is named by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Deliveries to touch, oldest first, and how many each subscription has.
 
-    `named` is what is named by id, None where nothing is. `others` are deliveries with such ids that
+    `named` is what was named by id, None where nothing was. `others` are deliveries with such ids that
     cannot be touched.
     """
 
@@ -49,24 +38,20 @@ class Selection:
 def select_for(
     command: str, reading: Snapshot, wanted: DeliveryFilter, named: Named | None
 ) -> Selection:
-    """Return what a command touches of what is `wanted`, and with `named`, of these alone.
-
-    Where `wanted` has no state, it means those of `TOUCHED`.
-    """
-    states = TOUCHED[command]
-    default = frozenset(states.unnamed if named is None else states.named)
-    meant = replace(wanted, states=wanted.states or default)
-    seqs = reading.select(meant, named)
+    """Find what a command is about."""
+    by_filter, by_id = _MEANT[command]
+    states = wanted.states or frozenset(by_filter if named is None else by_id)
+    seqs = reading.select(replace(wanted, states=states), named)
     touched = set(seqs)
     others = [seq for seq in (named.deliveries if named else ()) if seq not in touched]
-    found = Selection(
+    selection = Selection(
         seqs=seqs,
         counts=reading.count_by_subscription(seqs),
-        subscriptions=meant.subscriptions,
+        subscriptions=tuple(wanted.subscriptions),
         named=named,
         others=reading.described(others),
     )
-    return _with_blocking(found) if command == "cancel" else found
+    return _with_blocking(selection) if command == "cancel" else selection
 
 
 def _with_blocking(selection: Selection) -> Selection:
