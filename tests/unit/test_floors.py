@@ -42,6 +42,7 @@ FLOORS: list[list[str]] = [
     ["views"],
     ["intake", "delivery"],
     ["source_tasks", "config_loader", "web_file", "web"],
+    ["web.api"],
     ["web.dashboard"],
     [
         "web.dashboard.overview",
