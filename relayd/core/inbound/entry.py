@@ -45,9 +45,10 @@ class Place:
 class HmacScheme:
     """How a provider signs, and where it says what happened.
 
-    `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`, each of
-    which stands for what the request has there. `url` is what `{url}` stands for. Several places of
-    a type are joined by dots.
+    `header` has the signature, `timestamp` is the header of a signed time, or empty; both are in
+    lower case. `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`,
+    each of which stands for what the request has there. `url` is what `{url}` stands for. What several
+    places of a type hold is joined by dots.
     """
 
     header: str
@@ -56,7 +57,7 @@ class HmacScheme:
     prefix: str = ""
     signed: str = "{body}"
     url: str = ""
-    timestamp: Place | None = None
+    timestamp: str = ""
     id: Place | None = None
     type: tuple[Place, ...] = ()
     time: Place | None = None
