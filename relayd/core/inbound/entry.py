@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from types import MappingProxyType
 from typing import Final, Literal
 
 from relayd.core.secret import Secret
 
 DEFAULT_TOLERANCE_S: Final = 300.0
 """How far a signed time may be from now, before or after it."""
-
-NO_TYPES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Provider(StrEnum):
@@ -77,7 +74,7 @@ class Inbound:
     secrets: tuple[Secret, ...] = field(repr=False)
     tolerance_s: float = DEFAULT_TOLERANCE_S
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    types: Mapping[str, str] = NO_TYPES
+    types: Mapping[str, str] = field(default_factory=dict)
     allow_test_mode: bool = False
     scheme: HmacScheme | None = None
 

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from relayd.core.event import Event, EventDefaults, Rejection
 from relayd.core.event_fields import is_id
 from relayd.core.event_input import event_from_line
 from relayd.core.inbound import hmac_scheme, mailgun, standard, stripe
-from relayd.core.inbound.entry import NO_TYPES, Inbound, Provider
+from relayd.core.inbound.entry import Inbound, Provider
 from relayd.core.inbound.mapped import Mapped, type_under
 from relayd.core.inbound.request import (
     NotMappableError,
@@ -40,7 +40,7 @@ class _Scheme:
 
     verify: Callable[[Inbound, Request], str | None]
     read: Callable[[Inbound, Request], Mapped]
-    types: Mapping[str, str] = NO_TYPES
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 _SCHEMES: Final[Mapping[Provider, _Scheme]] = {
