@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from types import MappingProxyType
 from typing import Final, Literal
 
 from relayd.core.secret import Secret
 
 DEFAULT_TOLERANCE_S: Final = 300.0
 """How far a signed time may be from now, before or after it."""
-
-NO_TYPES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Provider(StrEnum):
@@ -45,9 +42,10 @@ class Place:
 class HmacScheme:
     """How a provider signs, and where it says what happened.
 
-    `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`, each of
-    which stands for what the request has there. `url` is what `{url}` stands for. Several places of
-    a type are joined by dots.
+    `header` has the signature, `timestamp` is the header of a signed time, or empty; both are in
+    lower case. `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`,
+    each of which stands for what the request has there. `url` is what `{url}` stands for. What several
+    places of a type hold is joined by dots.
     """
 
     header: str
@@ -56,7 +54,7 @@ class HmacScheme:
     prefix: str = ""
     signed: str = "{body}"
     url: str = ""
-    timestamp: Place | None = None
+    timestamp: str = ""
     id: Place | None = None
     type: tuple[Place, ...] = ()
     time: Place | None = None
@@ -76,7 +74,7 @@ class Inbound:
     secrets: tuple[Secret, ...] = field(repr=False)
     tolerance_s: float = DEFAULT_TOLERANCE_S
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    types: Mapping[str, str] = NO_TYPES
+    types: Mapping[str, str] = field(default_factory=dict)
     allow_test_mode: bool = False
     scheme: HmacScheme | None = None
 
