@@ -15,6 +15,7 @@ from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher, Matches
 from relayd.core.parts import Parts, whole
+from relayd.core.patterns import is_known
 from relayd.core.quarantine import event_key
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
@@ -68,6 +69,7 @@ class Intake:
     def apply(self, config: Config, matcher: Matcher) -> None:
         """Match what comes from now on to this configuration, whose `matcher_for` was made before."""
         self._event_types = config.event_types
+        self._type_prefixes = config.type_prefixes
         self._rejected_bytes = config.queue.rejected_bytes
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
@@ -206,7 +208,7 @@ class Intake:
                     " duplicate key, or half of a surrogate pair, from cutting a string"
                 ),
             )
-        if event.type not in self._event_types:
+        if not is_known(event.type, self._event_types, self._type_prefixes):
             nearest = suggest(event.type, self._event_types)
             self._log.warning(
                 "event_type_unknown",

@@ -9,7 +9,10 @@ from typing import Final, Literal
 from relayd.core.secret import Secret
 
 DEFAULT_TOLERANCE_S: Final = 300.0
-"""How far a signed time may be from now, before or after it."""
+"""How old a signed time may be."""
+
+MAILGUN_TOLERANCE_S: Final = 12 * 3600.0
+"""The same for Mailgun, which tries again for 8 h, with the same time and token."""
 
 
 class Provider(StrEnum):
@@ -64,6 +67,7 @@ class HmacScheme:
 class Inbound:
     """One entry. Any of `secrets` may verify a request, so that they can be rotated.
 
+    `secrets_from` says where each was read from, as `SourcedSecret.source`.
     `networks` are those that requests may come from; empty, any. `types` maps the provider's types to
     relayd's, before the provider's own mapping. `scheme` is set for `Provider.HMAC` alone.
     """
@@ -72,6 +76,7 @@ class Inbound:
     provider: Provider
     market_id: str
     secrets: tuple[Secret, ...] = field(repr=False)
+    secrets_from: tuple[str, ...] = ()
     tolerance_s: float = DEFAULT_TOLERANCE_S
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
@@ -93,9 +98,19 @@ class Inbound:
         """The name of the source of its events, as logs and commands have it."""
         return f"inbound {self.name}"
 
+    @property
+    def path(self) -> str:
+        """Where the web process takes its requests."""
+        return f"/in/{self.name}"
+
     def admits(self, address: IPv4Address | IPv6Address) -> bool:
         """Tell whether requests may come from this address."""
         return not self.networks or any(address in network for network in self.networks)
+
+
+def default_tolerance_s(provider: Provider) -> float:
+    """Return how old a signed time may be where the entry does not say."""
+    return MAILGUN_TOLERANCE_S if provider is Provider.MAILGUN else DEFAULT_TOLERANCE_S
 
 
 def type_word(name: str) -> str:

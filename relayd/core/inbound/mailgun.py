@@ -28,9 +28,6 @@ from relayd.core.json_text import JsonValue
 from relayd.core.object_id import id_text
 from relayd.core.secret import Secret
 
-TOLERANCE_S: Final = 12 * 3600.0
-"""Mailgun tries again for 8 h, with the same time and token: what is younger must be taken."""
-
 MOST_BYTES: Final = 512 * 1024
 """Of a JSON body, which is read before its signature is known. Mailgun's have some kilobytes."""
 MOST_DEPTH: Final = 32
