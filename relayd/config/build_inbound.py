@@ -92,7 +92,7 @@ class _Builder:
                 here, f"the name has more than {LONGEST_NAME} characters", at_key=True
             )
         taken = {Provider.STRIPE.value, Provider.MAILGUN.value, OWN_PREFIX.removesuffix(".")}
-        if entry.provider in NAMED_BY_ENTRY and entry.events_of in taken:
+        if entry.provider in NAMED_BY_ENTRY and entry.prefix.removesuffix(".") in taken:
             self._findings.error(
                 here,
                 f"its events are named after it, and {entry.prefix}* are those of another",
@@ -235,7 +235,7 @@ class _Builder:
             )
 
     def _place(self, given: PlaceSection | None, place: KeyPath) -> Place | None:
-        if given is None:
+        if given is None or self._findings.is_doubtful(place):
             return None
         if (given.header is None) == (given.path is None):
             self._findings.error(

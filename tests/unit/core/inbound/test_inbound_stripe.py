@@ -18,7 +18,7 @@ from providers import (
 from relayd.core.inbound.entry import Provider
 from relayd.core.inbound.receive import receive
 from relayd.core.inbound.stripe import sign
-from relayd.core.inbound.verdict import Refused, RefusalCode, Unmappable, Verified
+from relayd.core.inbound.verdict import RefusalCode, Refused, Unmappable, Verified
 from relayd.core.secret import Secret
 
 STRIPE = entry(Provider.STRIPE)
@@ -144,9 +144,7 @@ def test_what_the_stripe_package_signs_is_verified() -> None:
 def test_what_relayd_signs_the_stripe_package_accepts(event: dict[str, Any]) -> None:
     body = json.dumps(event, ensure_ascii=False).encode()
     header = sign(body, Secret(SECRET), NOW)
-    accepted = stripe.Webhook.construct_event(  # type: ignore[no-untyped-call] # the package's
-        body, header, SECRET, tolerance=None
-    )
+    accepted = stripe.Webhook.construct_event(body, header, SECRET, tolerance=10**10)
     assert accepted["id"] == event["id"]
     assert isinstance(
         receive(STRIPE, [(b"Stripe-Signature", header.encode())], body, now=NOW), Verified
@@ -163,7 +161,8 @@ def test_any_v1_may_match_and_any_secret() -> None:
     for secrets in ((SECRET,), ("whsec_other", SECRET), ("whsec_old", "whsec_unused")):
         to = entry(Provider.STRIPE, *secrets)
         assert isinstance(receive(to, [(b"stripe-signature", both)], body, now=NOW), Verified)
-    assert refused([(b"stripe-signature", both)], body, to=entry(Provider.STRIPE, "whsec_3"))
+    other = entry(Provider.STRIPE, "whsec_3")
+    assert refused([(b"stripe-signature", both)], body, to=other).status == 401
 
 
 @pytest.mark.parametrize("age", [-300, -299, 0, 299, 300])
@@ -200,7 +199,7 @@ def test_v0_counts_for_nothing() -> None:
         (lambda value: value.replace(b"v1=", b"v1=,v2="), None),
         (lambda value: value.split(b",")[0], None),
         (lambda value: value + b",v1=0" * 20, None),
-        (lambda value: b"", None),
+        (lambda _: b"", None),
     ],
 )
 def test_a_damaged_header_is_refused(damage: Any, code: RefusalCode | None) -> None:
@@ -269,7 +268,8 @@ def test_what_is_signed_and_cannot_be_an_event_is_kept(
 
 
 def test_an_odd_time_is_the_arrival_and_no_reason_to_lose_an_event() -> None:
-    for created in (None, -1, "yesterday", True, 10**40, [], 1.5e300):
+    odd: tuple[Any, ...] = (None, -1, "yesterday", True, 10**40, [], 1.5e300)
+    for created in odd:
         assert verified(stripe_event(created=created))["created"] == NOW
 
 
