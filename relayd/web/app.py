@@ -15,6 +15,7 @@ from relayd.web.in_force import InForce
 from relayd.web.metrics import Metrics
 from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
+from relayd.web.webhooks_in import WebhooksIn
 
 
 def make_app(
@@ -24,6 +25,7 @@ def make_app(
     events: EventsIn,
     feed: Feed,
     *,
+    webhooks: WebhooksIn,
     public: bool,
     dashboard: Sequence[Route] = (),
 ) -> Starlette:
@@ -31,6 +33,7 @@ def make_app(
     routes = [
         Route("/v1/events", events.post, methods=["POST"]),
         Route("/v1/events", feed, methods=["GET"]),
+        Route("/in/{name}", webhooks.post, methods=["POST"]),
     ]
     if not public:
         routes += [Route("/healthz", health.answer), Route("/readyz", health.answer)]

@@ -20,6 +20,8 @@ from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
 from relayd.web.server import serve
+from relayd.web.webhook_counts import WebhookCounts
+from relayd.web.webhooks_in import WebhooksIn
 
 _log = structlog.get_logger()
 
@@ -38,14 +40,25 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     daemon = DaemonLink(queue.control_path)
     health, metrics = Health(daemon), Metrics(daemon, reader)
     bodies = Bodies()
-    events = EventsIn(IntakeLink(queue.intake_path), bodies)
+    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
+    events = EventsIn(intake, bodies)
+    webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
     feed = Feed(reader, news)
     dashboard = dashboard_routes(daemon, reader, bodies)
-    private = make_app(in_force, health, metrics, events, feed, public=False, dashboard=dashboard)
+    private = make_app(
+        in_force,
+        health,
+        metrics,
+        events,
+        feed,
+        webhooks=webhooks,
+        public=False,
+        dashboard=dashboard,
+    )
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, events, feed, public=True)
+        public = make_app(in_force, health, metrics, events, feed, webhooks=webhooks, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:
