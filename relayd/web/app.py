@@ -14,19 +14,22 @@ from relayd.web.in_force import InForce
 from relayd.web.operation import Operation, routes_of
 from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
+from relayd.web.webhooks_in import WebhooksIn
 
 
 def make_app(
     in_force: InForce,
     operations: Sequence[Operation],
     *,
+    webhooks: WebhooksIn,
     public: bool,
     dashboard: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application; with `public`, what the internet may reach, and no more."""
     served = [each for each in operations if each.public or not public]
+    inbound = Route("/in/{name}", webhooks.post, methods=["POST"])
     app = Starlette(
-        routes=[*routes_of(served), *dashboard],
+        routes=[*routes_of(served), inbound, *dashboard],
         exception_handlers={ProblemError: _answer_problem, HTTPException: _answer_none},
         # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
         middleware=[] if public else [Middleware(OwnHost)],

@@ -24,6 +24,8 @@ from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
 from relayd.web.server import serve
+from relayd.web.webhook_counts import WebhookCounts
+from relayd.web.webhooks_in import WebhooksIn
 
 _log = structlog.get_logger()
 
@@ -41,19 +43,22 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
     bodies = Bodies()
+    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
+    webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
     service = Service(daemon, reader)
     operations = [
-        *event_operations(EventsIn(IntakeLink(queue.intake_path), bodies), Feed(reader, news)),
+        *event_operations(EventsIn(intake, bodies), Feed(reader, news)),
         *api_operations(service, bodies),
         *probe_operations(Health(daemon), Metrics(daemon, reader)),
     ]
     operations.append(OpenApi(service, operations).operation())
     dashboard = dashboard_routes(daemon, reader, bodies)
-    private = make_app(in_force, operations, public=False, dashboard=dashboard)
+    private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        served.append((make_app(in_force, operations, public=True), open_socket(access.public)))
+        public = make_app(in_force, operations, webhooks=webhooks, public=True)
+        served.append((public, open_socket(access.public)))
 
     def started() -> None:
         _log.info(
