@@ -133,7 +133,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "duration_ms": round(attempt.duration_s * 1000, 1),
         "status": attempt.status,
         "failure": attempt.failure,
-        "cause": attempt.cause,
+        "cause": attempt.cause or attempt.failure,
         "subject": attempt.subject or None,
         "detail": attempt.detail,
         "answer": attempt.answer.decode(errors="replace"),
@@ -157,7 +157,7 @@ def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str
         return None
     return next_step(
         last.status,
-        last.cause,
+        last.cause or last.failure,
         detail.delivery.subscription,
         subject=last.subject,
         unfaithful=unfaithful,
