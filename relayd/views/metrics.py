@@ -103,6 +103,11 @@ def _process(facts: MetricFacts) -> Iterable[Metric]:
         "bytes",
     )
     yield _one(
+        "relayd_queue_too_large",
+        "1 if it is larger than queue.max_size, and nothing more can be removed.",
+        None if live is None else int(queue.get("too_large", False)),
+    )
+    yield _one(
         "relayd_disk_reserve_in_use",
         "1 if the disk is full: nothing is accepted until there is room.",
         None if live is None else int(queue.get("reserve_in_use", False)),
