@@ -103,7 +103,9 @@ class TemplateProcess:
             except BaseException:
                 ours.close()
                 raise
-        ours.setblocking(False)  # `send_fds` passes no flags on: a full buffer would hold up the daemon
+        ours.setblocking(
+            False
+        )  # `send_fds` passes no flags on: a full buffer would hold up the daemon
         self._control = ours
         self._started_at, self._ready_at = trio.current_time(), None
         self._not_taken.clear()
