@@ -17,7 +17,7 @@ from relayd.cli.selection import (
     selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json
-from relayd.cli.text.refusals import refusal_document
+from relayd.cli.text.refusals import OTHER_STATES, refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG, State
 
@@ -31,7 +31,7 @@ Examples:
   relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
 """,
 )
-@selection_options(BACKLOG)
+@selection_options(BACKLOG, OTHER_STATES["cancel"])
 def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 

@@ -17,7 +17,7 @@ from relayd.cli.selection import (
     selection_options,
 )
 from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
-from relayd.cli.text.refusals import refusal_document
+from relayd.cli.text.refusals import OTHER_STATES, refusal_document
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
@@ -43,7 +43,7 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@selection_options((*_REPLAYABLE, State.DELIVERED))
+@selection_options((*_REPLAYABLE, State.DELIVERED), OTHER_STATES["replay"])
 def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 
