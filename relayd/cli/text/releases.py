@@ -82,7 +82,11 @@ def _behind(name: str, each: Backlog) -> Iterator[str]:
     elif each.behind:
         yield f"{each.behind:,} behind others in their order, each sent in its turn"
     if each.blocking:
-        many = "1 exhausted delivery holds" if each.blocking == 1 else f"{each.blocking:,} exhausted ones hold"
+        many = (
+            "1 exhausted delivery holds"
+            if each.blocking == 1
+            else f"{each.blocking:,} exhausted ones hold"
+        )
         yield (
             f"{many} some of them: `relayd replay {name}` sends what is exhausted again, `relayd cancel"
             " ID` gives one up"
