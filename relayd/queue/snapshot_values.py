@@ -232,7 +232,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class RejectedInput:
-    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds.
+
+    `webhook` is a JSON object where the row's data is the raw body of a webhook: its `key`, `token` and
+    `headers`.
+    """
 
     seq: int
     source: str
@@ -241,3 +245,4 @@ class RejectedInput:
     reason: str
     row: "SpoolRow"
     fingerprint: bytes = field(repr=False)
+    webhook: str | None = field(default=None, repr=False)

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from types import MappingProxyType
 from typing import Final, Literal
 
 from relayd.core.secret import Secret
 
 DEFAULT_TOLERANCE_S: Final = 300.0
-"""How far a signed time may be from now, before or after it."""
+"""How old a signed time may be."""
 
-NO_TYPES: Final[Mapping[str, str]] = MappingProxyType({})
+MAILGUN_TOLERANCE_S: Final = 12 * 3600.0
+"""The same for Mailgun, which tries again for 8 h, with the same time and token."""
 
 
 class Provider(StrEnum):
@@ -45,9 +45,10 @@ class Place:
 class HmacScheme:
     """How a provider signs, and where it says what happened.
 
-    `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`, each of
-    which stands for what the request has there. `url` is what `{url}` stands for. Several places of
-    a type are joined by dots.
+    `header` has the signature, `timestamp` is the header of a signed time, or empty; both are in
+    lower case. `signed` is the signed content: text with `{body}`, `{timestamp}`, `{id}` and `{url}`,
+    each of which stands for what the request has there. `url` is what `{url}` stands for. What several
+    places of a type hold is joined by dots.
     """
 
     header: str
@@ -56,7 +57,7 @@ class HmacScheme:
     prefix: str = ""
     signed: str = "{body}"
     url: str = ""
-    timestamp: Place | None = None
+    timestamp: str = ""
     id: Place | None = None
     type: tuple[Place, ...] = ()
     time: Place | None = None
@@ -66,6 +67,7 @@ class HmacScheme:
 class Inbound:
     """One entry. Any of `secrets` may verify a request, so that they can be rotated.
 
+    `secrets_from` says where each was read from, as `SourcedSecret.source`.
     `networks` are those that requests may come from; empty, any. `types` maps the provider's types to
     relayd's, before the provider's own mapping. `scheme` is set for `Provider.HMAC` alone.
     """
@@ -74,9 +76,10 @@ class Inbound:
     provider: Provider
     market_id: str
     secrets: tuple[Secret, ...] = field(repr=False)
+    secrets_from: tuple[str, ...] = ()
     tolerance_s: float = DEFAULT_TOLERANCE_S
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    types: Mapping[str, str] = NO_TYPES
+    types: Mapping[str, str] = field(default_factory=dict)
     allow_test_mode: bool = False
     scheme: HmacScheme | None = None
 
@@ -95,9 +98,19 @@ class Inbound:
         """The name of the source of its events, as logs and commands have it."""
         return f"inbound {self.name}"
 
+    @property
+    def path(self) -> str:
+        """Where the web process takes its requests."""
+        return f"/in/{self.name}"
+
     def admits(self, address: IPv4Address | IPv6Address) -> bool:
         """Tell whether requests may come from this address."""
         return not self.networks or any(address in network for network in self.networks)
+
+
+def default_tolerance_s(provider: Provider) -> float:
+    """Return how old a signed time may be where the entry does not say."""
+    return MAILGUN_TOLERANCE_S if provider is Provider.MAILGUN else DEFAULT_TOLERANCE_S
 
 
 def type_word(name: str) -> str:

@@ -23,7 +23,7 @@ class RefusalCode(StrEnum):
     TEST_MODE = "test_mode"
 
 
-STATUS: Final = {code: 401 for code in RefusalCode} | {RefusalCode.TEST_MODE: 403}
+STATUS: Final = dict.fromkeys(RefusalCode, 401) | {RefusalCode.TEST_MODE: 403}
 
 
 @dataclass(frozen=True, slots=True)

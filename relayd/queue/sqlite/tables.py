@@ -95,7 +95,7 @@ _VERSION_7_INBOUND = """
 -- What an event that came by an inbound webhook was made of; the row goes with the event's.
 CREATE TABLE inbound_events (
   event_seq  INTEGER PRIMARY KEY,
-  key        BLOB NOT NULL UNIQUE,     -- of the provider and its id, which alone tell a duplicate: see core.webhook
+  key        TEXT NOT NULL UNIQUE,     -- of the provider and its id, which alone tell a duplicate: see core.webhook
   raw_bytes  INTEGER NOT NULL,
   raw_sha256 BLOB NOT NULL
 ) STRICT;
@@ -108,8 +108,8 @@ CREATE TABLE inbound_bodies (
 -- The tokens that came with signatures (Mailgun's), each with what it came with; with another one it is
 -- refused. Written with what it came with, or not at all.
 CREATE TABLE inbound_tokens (
-  token   BLOB PRIMARY KEY,            -- its SHA-256, with its provider's name
-  key     BLOB NOT NULL,               -- of inbound_events, or the rejected row's fingerprint
+  token   TEXT PRIMARY KEY,            -- its SHA-256, with its provider's name
+  key     TEXT NOT NULL,               -- as in inbound_events, of an event or of rejected input
   seen_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX inbound_tokens_seen ON inbound_tokens (seen_at);

@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 from listed_deliveries import RETRYING
 
-from relayd.cli import cli
-from relayd.cli.text.refusals import instead_of, refusal_line
 from relayd.core.delivery import ENDED, WAITING, State
 from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import Place
+from relayd.views.refusals import instead_of, refusal_line
 
 BOOKS = replace(RETRYING, subscription="books")
 REPLAY, RESEND, RETRY = (
@@ -73,28 +71,3 @@ def test_of_what_is_behind_another_it_names_the_first() -> None:
         "dlv_3 to books is behind dlv_2 in its order; `relayd explain dlv_1` says what comes first."
     )
     assert instead_of("replay", delivery) == "relayd explain dlv_1"
-
-
-@pytest.mark.parametrize(
-    ("command", "state", "instead"),
-    [
-        ("replay", "pending", "`relayd retry SUBSCRIPTION`"),
-        ("replay", "retrying", "`relayd retry SUBSCRIPTION`"),
-        ("replay", "held", "`relayd resume SUBSCRIPTION`"),
-        ("cancel", "exhausted", "`relayd cancel ID`"),
-        ("cancel", "cancelled", "`relayd replay`"),
-        ("cancel", "delivered", "cannot be taken back"),
-    ],
-)
-def test_a_state_that_is_for_another_command_names_that(
-    command: str, state: str, instead: str
-) -> None:
-    result = CliRunner().invoke(cli, [command, "books", "--state", state])
-    assert result.exit_code == 2
-    assert instead in result.output
-
-
-def test_a_state_that_no_command_has_is_refused_as_before() -> None:
-    result = CliRunner().invoke(cli, ["replay", "books", "--state", "lost"])
-    assert result.exit_code == 2
-    assert "is not one of 'exhausted', 'cancelled', 'delivered'" in result.output
