@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from relayd.web.defects import Contained
 from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
+from relayd.web.framing import Framing
 from relayd.web.health import Health
 from relayd.web.in_force import InForce
 from relayd.web.metrics import Metrics
@@ -40,10 +42,17 @@ def make_app(
         routes=routes,
         exception_handlers={ProblemError: _answer_problem},
         # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
-        middleware=[] if public else [Middleware(OwnHost)],
+        middleware=[
+            Middleware(Contained),
+            Middleware(Framing),
+            *([] if public else [Middleware(OwnHost)]),
+        ],
     )
+    # Such a redirect names http:// and the Host that was sent, whatever the proxy in front has.
+    app.router.redirect_slashes = False
     app.state.in_force = in_force
-    app.state.is_public = public
+    # By the address that is listened at, which may be another than that of the configuration in force.
+    app.state.may_be_open = not public and in_force.document.access.listen.is_private
     return app
 
 
