@@ -209,6 +209,8 @@ def _settings(config: Config) -> dict[str, object]:
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
+        # A secret may have come from elsewhere and be the same.
+        **{f"inbound.{name}": each for name, each in config.inbound.items()},
     }
 
 

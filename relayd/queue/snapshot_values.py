@@ -100,10 +100,20 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """The events of one page, newest first, and whether there are older ones that match."""
+    """The events of one page, newest first, and whether there are older ones that match.
+
+    `looked_to` is the oldest that was looked at, where `EventFilter.most` left older ones out: then `more` is
+    true, since they may match.
+    """
 
     events: tuple[ListedEvent, ...]
     more: bool
+    looked_to: ListedEvent | None = None
+
+    @property
+    def last(self) -> ListedEvent | None:
+        """The event before which the next page begins; None where there is none."""
+        return self.looked_to or (self.events[-1] if self.more else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +238,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class RejectedInput:
-    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds.
+
+    `webhook` is a JSON object where the row's data is the raw body of a webhook: its `key`, `token` and
+    `headers`.
+    """
 
     seq: int
     source: str
@@ -237,3 +251,4 @@ class RejectedInput:
     reason: str
     row: "SpoolRow"
     fingerprint: bytes = field(repr=False)
+    webhook: str | None = field(default=None, repr=False)

@@ -11,6 +11,7 @@ from relayd.core.order import longest_block_s
 from relayd.core.smtp import Smtp
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.tls import Tls
+from relayd.views.inbound import inbound_document
 
 
 def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, object]:
@@ -60,6 +61,7 @@ def settings_document(config: Config) -> dict[str, object]:
             "max_size_bytes": config.queue.max_bytes,
         },
         "log": {"level": config.log.level, "format": config.log.format},
+        "inbound": [inbound_document(each) for each in config.inbound.values()],
         "smtp": _smtp_document(config.smtp),
         "allow_networks": [str(network) for network in config.allow_networks],
     }

@@ -1,6 +1,7 @@
 """What the web process is given of the configuration in force, as the document `QUEUE.web`.
 
-It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests.
+It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests. The secrets
+of `inbound:` are in it, since the web process verifies with them.
 """
 
 import json
@@ -13,11 +14,13 @@ from relayd import __version__
 from relayd.config.config import Config
 from relayd.config.values import parse_rate
 from relayd.core.endpoint import endpoint_name
+from relayd.core.inbound.entry import Inbound
 from relayd.core.matching import ConditionErrors, Selection, compile_where
 from relayd.core.parts import Parts
 from relayd.core.token_bucket import Rate
 from relayd.core.web_access import Holder, Role, WebAccess, WebProducer, parse_listen
 from relayd.views.configuration import markets_document, settings_document, subscription_document
+from relayd.views.inbound import read_inbound, secrets_document
 
 FORMAT: Final = 1
 """Of the document. The web process of another version may not know it, and says so."""
@@ -33,6 +36,7 @@ def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
         **settings_document(config),
         "event_types": sorted(config.event_types),
         "http": _access_document(config.web),
+        "inbound_secrets": secrets_document(config.inbound),
         "warnings": [str(each) for each in config.warnings],
     }
     yield
@@ -80,17 +84,19 @@ class WebSubscription:
 class WebDocument:
     """The document as the web process has it.
 
-    `settings` is all of it, as JSON, to be shown. `subscriptions` are by their names, in the configuration's
-    order.
+    `settings` is all of it, as JSON, without secrets. `subscriptions` and `inbound` are by their names, in the
+    configuration's order.
     """
 
     access: WebAccess
     settings: Mapping[str, Any]
     subscriptions: Mapping[str, WebSubscription] = field(default_factory=dict)
+    inbound: Mapping[str, Inbound] = field(default_factory=dict)
 
     def closed(self) -> "WebDocument":
         """Return the same with nobody who may do anything."""
-        return replace(self, access=replace(self.access, open=False, tokens={}, producers={}))
+        access = replace(self.access, open=False, tokens={}, producers={})
+        return replace(self, access=access, inbound={})
 
 
 class OtherFormatError(Exception):
@@ -109,7 +115,9 @@ def read_web_document(raw: bytes) -> WebDocument:
         access = _access(settings["http"])
         subscriptions = {each["name"]: _subscription(each) for each in settings["subscriptions"]}
         _check_names(access, subscriptions)
-        return WebDocument(access, settings, subscriptions)
+        secrets = settings.pop("inbound_secrets", {})
+        entries = read_inbound(settings.get("inbound", []), secrets)
+        return WebDocument(access, settings, subscriptions, entries)
     except (
         ValueError,
         LookupError,

@@ -17,6 +17,7 @@ from relayd.config.partial import read_places
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
+from relayd.core.patterns import is_known
 from relayd.core.samples import SAMPLES
 
 MAX_COUNT = 1_000_000
@@ -91,7 +92,8 @@ def emit(
     events = [Outgoing(event_id or _new_id(), event_type, text, moment) for _ in range(count)]
     _check(events[0])
     places = read_places(config_path, "spools", "socket")
-    _warn_of_unknown_type(event_type, places.event_types)
+    if not is_known(event_type, places.event_types, places.type_prefixes):
+        _warn_of_unknown_type(event_type, places.event_types)
     try:
         way, taken = hand_over(
             events,
@@ -161,8 +163,6 @@ def _check(event: Outgoing) -> None:
 
 
 def _warn_of_unknown_type(event_type: str, known: frozenset[str]) -> None:
-    if event_type in known:
-        return
     near = suggest(event_type, known)
     hint = f"did you mean {near}?" if near else "is it spelt right?"
     click.echo(

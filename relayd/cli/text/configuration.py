@@ -8,6 +8,7 @@ from relayd.cli.terminal import json_text, printable, wrapped
 from relayd.config.config import Config
 from relayd.config.values import format_duration, format_size
 from relayd.core.endpoint import Endpoint
+from relayd.core.inbound.entry import Inbound
 from relayd.core.order import OrderBy, longest_block_s
 from relayd.core.secret import SourcedSecret
 from relayd.core.smtp import Smtp
@@ -56,10 +57,24 @@ def _whole_lines(config: Config) -> Iterator[str]:
     most = "" if size is None else f", up to {format_size(size)} in all"
     yield _line("queue", f"{config.queue.path}, ended events are kept {kept}{most}")
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
+    for entry in config.inbound.values():
+        yield _line("inbound", _inbound_words(entry, config))
     if config.smtp is not None:
         yield _line("mail", _smtp_words(config.smtp))
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
+
+
+def _inbound_words(entry: Inbound, config: Config) -> str:
+    words = [f"{entry.name}: {entry.provider} at {entry.path}"]
+    words += [f"secret {source_words(source)}" for source in dict.fromkeys(entry.secrets_from)]
+    if entry.market_id != config.market_id:
+        words.append(f"market {entry.market_id}")
+    if entry.networks:
+        words.append(f"from {', '.join(map(str, entry.networks))} only")
+    if entry.allow_test_mode:
+        words.append("test mode too")
+    return ", ".join(words)
 
 
 def _market_words(markets: frozenset[str] | None) -> list[str]:

@@ -26,7 +26,9 @@ _SPANS: Final = {
 }
 
 _EVENT_SAMPLE = """
-SELECT length(e.body) FROM json_each(:seqs) AS wanted
+SELECT coalesce(length(e.body), 0) + coalesce(
+  (SELECT length(b.body) FROM inbound_bodies b WHERE b.event_seq = e.seq), 0)
+FROM json_each(:seqs) AS wanted
 CROSS JOIN events e ON e.seq = wanted.value"""
 
 _ATTEMPT_SAMPLE = f"""

@@ -91,6 +91,34 @@ CREATE TABLE feed_removals (
 
 _VERSION_6 = _VERSION_6_TOTALS + _VERSION_6_FEED
 
+_VERSION_7_INBOUND = """
+-- What an event that came by an inbound webhook was made of; the row goes with the event's.
+CREATE TABLE inbound_events (
+  event_seq  INTEGER PRIMARY KEY,
+  key        TEXT NOT NULL UNIQUE,     -- of the provider and its id, which alone tell a duplicate: see core.webhook
+  raw_bytes  INTEGER NOT NULL,
+  raw_sha256 BLOB NOT NULL
+) STRICT;
+-- The raw body and its headers, as long as the event has its own body; not of a large one.
+CREATE TABLE inbound_bodies (
+  event_seq INTEGER PRIMARY KEY,
+  headers   TEXT NOT NULL,             -- a JSON object
+  body      BLOB NOT NULL
+) STRICT;
+-- The tokens that came with signatures (Mailgun's), each with what it came with; with another one it is
+-- refused. Written with what it came with, or not at all.
+CREATE TABLE inbound_tokens (
+  token   TEXT PRIMARY KEY,            -- its SHA-256, with its provider's name
+  key     TEXT NOT NULL,               -- as in inbound_events, of an event or of rejected input
+  seen_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbound_tokens_seen ON inbound_tokens (seen_at);
+-- A JSON object where `data` is the raw body of a webhook: its headers, its key, its token.
+ALTER TABLE rejected ADD COLUMN webhook TEXT;
+"""
+
+_VERSION_7 = _VERSION_7_INBOUND
+
 MIGRATIONS: tuple[str, ...] = (
     VERSION_1,
     VERSION_2,
@@ -98,6 +126,7 @@ MIGRATIONS: tuple[str, ...] = (
     VERSION_4,
     _VERSION_5,
     _VERSION_6,
+    _VERSION_7,
 )
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 

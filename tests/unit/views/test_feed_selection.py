@@ -12,7 +12,7 @@ from relayd.views.web_document import FORMAT, OtherFormatError, read_web_documen
 
 
 def written(where: object = None, **other: object) -> bytes:
-    subscription = {
+    subscription: dict[str, object] = {
         "name": "books",
         "events": ["order.*", "*"],
         "where": where or {},
@@ -20,7 +20,7 @@ def written(where: object = None, **other: object) -> bytes:
         "rate_limit": "100/min",
         "max_in_flight": 8,
     }
-    access = {
+    access: dict[str, object] = {
         "listen": "unix:/x",
         "public": None,
         "base_url": None,

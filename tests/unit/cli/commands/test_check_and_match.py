@@ -220,7 +220,12 @@ def test_match_of_an_event_that_nobody_wants(tmp_path: Path) -> None:
 def test_types_lists_the_catalogue_and_the_markets_own(config: Path) -> None:
     listed = document("types", config=config)["types"]
     assert [each["type"] for each in listed] == [*EVENT_TYPES, *RELAYD_TYPES, "basket.left"]
-    assert {each["from"] for each in listed} == {"market", "relayd", "configuration"}
+    assert {each["from"] for each in listed} == {
+        "market",
+        "relayd",
+        "inbound",
+        "configuration",
+    }
     assert list(listed[0]["sample"]) == [
         *("id", "type", "created", "data", "market_id", "api_version")
     ]
