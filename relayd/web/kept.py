@@ -11,10 +11,11 @@ SHARE: Final = 4
 
 
 class Kept(Generic[T]):
-    """Something that holds for `least_s` seconds, and for `SHARE` times as long as it took."""
+    """Something that holds for `least_s` seconds, and for `share` times as long as it took."""
 
-    def __init__(self, least_s: float) -> None:
+    def __init__(self, least_s: float, share: int = SHARE) -> None:
         self._least_s = least_s
+        self._share = share
         self._looking = asyncio.Lock()
         self._found: tuple[T] | None = None
         self._until = 0.0
@@ -26,7 +27,7 @@ class Kept(Generic[T]):
             if self._found is None or loop.time() >= self._until:
                 began = loop.time()
                 self._found = (await look(),)
-                self._until = loop.time() + max(self._least_s, SHARE * (loop.time() - began))
+                self._until = loop.time() + max(self._least_s, self._share * (loop.time() - began))
             return self._found[0]
 
     def forget(self) -> None:

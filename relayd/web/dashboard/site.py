@@ -87,7 +87,7 @@ class Site:
         self._queue = queue
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._shares = Shares()
-        self._standing = Kept[Standing](KEPT_S)
+        self._standing = Kept[Standing](KEPT_S, share=0)  # a wait costs nothing
         self._kept: list[Kept[Any]] = [self._standing]
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
