@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +25,7 @@ from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
+from relayd.web.reading_gaps import ReadingGaps
 from relayd.web.server import serve
 from relayd.web.webhook_counts import WebhookCounts
 from relayd.web.webhooks_in import WebhooksIn
@@ -36,8 +38,9 @@ def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) 
 
     Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
+    gaps = ReadingGaps(reader, Path(f"{queue.path}-wal"))
     with libraries_quiet():
-        asyncio.run(_run(queue, reader, ready))
+        asyncio.run(_run(queue, gaps, ready))
 
 
 async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
