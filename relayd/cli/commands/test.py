@@ -109,7 +109,10 @@ def print_sent(sent: Mapping[str, Any]) -> None:
             words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
-            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+            sent["status"],
+            sent.get("cause", sent["failure"]),  # a daemon from before an upgrade has no cause
+            sent["subscription"],
+            subject=sent.get("subject") or "",
         )
         if step is not None:
             click.echo(wrapped(f"Next: {sentence(step)}"))
