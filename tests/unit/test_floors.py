@@ -128,7 +128,7 @@ def test_sqlite_stays_where_it_belongs(path: Path) -> None:
         assert not [name for name in names if _is_of(name, {"relayd.queue.sqlite"})]
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_module)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").rglob("*.py")), ids=_module)
 def test_the_core_is_pure(path: Path) -> None:
     assert not {name.split(".")[0] for name in _imports(path)} & IMPURE
 

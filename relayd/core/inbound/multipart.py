@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from relayd.core.inbound.request import NotMappableError
 from relayd.core.json_text import JsonValue
@@ -93,15 +93,17 @@ def _parts(boundary: bytes, body: bytes) -> list[_Part]:
         nonlocal ended
         ended = True
 
-    callbacks: MultipartCallbacks = {
-        "on_part_begin": part_begin,
-        "on_header_field": header_field,
-        "on_header_value": header_value,
-        "on_header_end": header_end,
-        "on_part_data": part_data,
-        "on_end": at_end,
-    }
-    parser = MultipartParser(boundary, callbacks)
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": part_begin,
+            "on_header_field": header_field,
+            "on_header_value": header_value,
+            "on_header_end": header_end,
+            "on_part_data": part_data,
+            "on_end": at_end,
+        },
+    )
     # It logs a warning for each body that is not a form: whoever sends these could fill a log.
     parser.logger.disabled = True
     parser.write(body)
