@@ -10,7 +10,7 @@ import httpx
 import stripe
 import trio
 from operating import asked
-from processes import running
+from processes import command, running
 from providers import (
     MAILGUN_KEY,
     SECRET,
@@ -182,6 +182,16 @@ async def test_what_cannot_be_mapped_is_kept_with_its_raw_body_and_answered_200(
         assert listed["source"] == "inbound stripe"
         shown = await asked("rejected", "show", str(listed["number"]), config=web.config)
         assert json.loads(shown["row"]["data"])["type"] == 7
+        number = str(listed["number"])
+        refused = await command("rejected", "resubmit", number, config=web.config, status=1)
+        assert "has no `type`" in " ".join(refused.split())
+        mended = ("--type", "payment.succeeded", "--data", '{"object":{"id":"pi_9"}}')
+        done = await asked("rejected", "resubmit", number, *mended, config=web.config)
+        assert done["resubmitted"][0]["id"] == "evt_odd"
+        again = await send(web.public, "stripe-too", stripe_post(odd | {"type": "charge.refunded"}))
+        assert again.json() == {"id": "evt_odd", "duplicate": True}
+        raw = await command("show", "--raw", "evt_odd", config=web.config)
+        assert json.loads(raw)["type"] == 7
 
 
 async def test_a_restart_of_the_daemon_is_waited_for_and_a_longer_one_answered_503(

@@ -1,5 +1,6 @@
 """`show`: an event or a delivery in full, whether the daemon runs or not."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def show(
                 )
             )
     if raw:
-        click.get_binary_stream("stdout").write(_raw_body(event))
+        sys.stdout.buffer.write(_raw_body(event))
         return
     in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
     if as_json:
