@@ -150,10 +150,19 @@ class _Builder:
             if read is None:
                 continue
             if provider is Provider.STANDARD:
-                self._secrets.check_standard(read, at)
+                self._check_standard(read, at)
             elif provider is Provider.STRIPE:
                 self._check_stripe(read, at)
             yield read
+
+    def _check_standard(self, read: SourcedSecret, place: KeyPath) -> None:
+        # How long it is, is the provider's affair.
+        if read.secret.standard_key is None:
+            self._findings.error(
+                place,
+                "must be whsec_ and base64, as the provider of a Standard Webhook shows it",
+                "where it shows another form, its scheme may be one for `provider: hmac`",
+            )
 
     def _check_stripe(self, read: SourcedSecret, place: KeyPath) -> None:
         text = read.secret.reveal()
