@@ -73,7 +73,7 @@ def event_document(
         **moment_fields("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
-        "webhook": None if event.webhook is None else _webhook_document(event.webhook),
+        **({} if event.webhook is None else {"webhook": _webhook_document(event.webhook)}),
         "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {

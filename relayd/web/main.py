@@ -38,9 +38,10 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
-    health, metrics = Health(daemon), Metrics(daemon, reader)
+    counts = WebhookCounts()
+    health, metrics = Health(daemon), Metrics(daemon, reader, counts)
     bodies = Bodies()
-    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
+    intake = IntakeLink(queue.intake_path)
     events = EventsIn(intake, bodies)
     webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
