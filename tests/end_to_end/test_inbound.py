@@ -161,39 +161,20 @@ async def test_what_cannot_be_mapped_is_kept_with_its_raw_body_and_answered_200(
         assert json.loads(raw)["type"] == 7
 
 
-async def test_a_restart_of_the_daemon_is_waited_for_and_a_longer_one_answered_503(
+async def test_while_the_daemon_is_down_it_is_answered_503_and_then_sent_again(
     tmp_path: Path,
 ) -> None:
     async with serving(tmp_path, file=file_with(9)) as web:
+        web.public.timeout = httpx.Timeout(30.0)
         web.relayd.process.kill()
         await web.relayd.wait()
-        answers: list[httpx.Response] = []
-        web.public.timeout = httpx.Timeout(20.0)
-
-        async def one(number: int) -> None:
-            made = stripe_post(stripe_event(id=f"evt_{number}"))
-            answers.append(await send(web.public, "stripe", made))
-
-        async with trio.open_nursery() as nursery:
-            for number in range(10):
-                nursery.start_soon(one, number)
-            await trio.sleep(0.5)
-            assert answers == []
-            await nursery.start(kept_running, web.config, 4.0)
-            with trio.fail_after(8):
-                while len(answers) < 10:
-                    await trio.sleep(0.05)
-        assert {each.status_code for each in answers} == {200}
-        found = await send(web.public, "stripe", stripe_post(stripe_event(id="evt_late")))
+        made = stripe_post(stripe_event(id="evt_late"))
+        began = trio.current_time()
+        found = await send(web.public, "stripe", made)
         assert (found.status_code, found.headers["Retry-After"]) == (503, "5")
-
-
-async def kept_running(
-    config: Path, seconds: float, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    async with running(config):
-        task_status.started()
-        await trio.sleep(seconds)
+        assert trio.current_time() - began >= 4.5, "a restart is waited for"
+        async with running(web.config):
+            assert (await send(web.public, "stripe", made)).status_code == 200
 
 
 async def test_only_the_networks_of_an_entry_may_send_behind_a_proxy_too(tmp_path: Path) -> None:
@@ -213,11 +194,16 @@ async def test_a_flood_of_bad_signatures_holds_up_its_sender_alone(tmp_path: Pat
     async with serving(tmp_path, file=file, trusted_proxies=["127.0.0.1"]) as web:
         bad = stripe_post(stripe_event(), secret="whsec_another")
         attacker = {"X-Forwarded-For": "203.0.113.9"}
-        found = [(await send(web.public, "stripe", bad, **attacker)).status_code for _ in range(60)]
-        assert found == [401] * found.count(401) + [429] * found.count(429)
-        assert 429 in found
+        found: list[int] = []
+
+        async def one() -> None:
+            found.append((await send(web.public, "stripe", bad, **attacker)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(one)
+        assert set(found) == {401, 429}
         good = stripe_post(stripe_event())
-        assert (await send(web.public, "stripe", good, **attacker)).status_code == 429
         other = {"X-Forwarded-For": "198.51.100.7"}
         assert (await send(web.public, "stripe", good, **other)).status_code == 200
         assert len(web.process.events("webhook_refused")) == 1
