@@ -130,6 +130,10 @@ class Site:
                 self._until = loop.time() + KEPT_S
             return self._kept
 
+    def forget(self) -> None:
+        """Ask the daemon again for the next page: something was changed."""
+        self._until = 0.0
+
     async def _ask(self) -> Standing:
         try:
             live = await self.daemon.ask({"command": "status"}, timeout_s=TIMEOUT_S)
