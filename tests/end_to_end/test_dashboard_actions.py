@@ -139,8 +139,7 @@ async def test_what_is_not_whole_changes_nothing(tmp_path: Path) -> None:
             assert found.status_code in {400, 403}, missing
         for value in ("nan", "inf", "-inf", "x", "1e999"):
             found = await web.private.post("/act/cancel", data={**good, "asked_at": value})
-            assert found.status_code in {200, 400}, value
-            assert "cancelled" not in title_of(found), value
+            assert found.status_code == 400, value
         assert await states(web) == ["retrying"]
 
 
@@ -214,7 +213,7 @@ async def test_rejected_input_is_fixed_and_resubmitted(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     spool = tmp_path / "spool" / "spool.db"
     with sqlite3.connect(spool) as db:
-        db.executescript(SPOOL_TABLE)
+        db.executescript(SPOOL_TABLE.format(table="relayd_spool"))
         rows = [("Order Created", "</textarea><script>alert(1)</script>"), ("order.nothing", "1")]
         for kind, name in rows:
             db.execute(
@@ -252,7 +251,7 @@ async def test_rejected_input_is_fixed_and_resubmitted(tmp_path: Path) -> None:
 
 
 FORM: Mapping[str, Any] = {
-    "name": "shop", "events": ["order.created", "payment.*"], "others": "basket.paid, basket.left",
+    "name": "shop", "events": ["order.created", "payment.*"], "others": "user.deleted, user.*",
     "where": "data.object.total: {gte: 5}\r\ndata.object.currency: usd", "active": "on",
     "timeout": "5s", "retry": "1m, 1h", "rate_limit": "50/min", "secret": "make",
 }  # fmt: skip
@@ -272,7 +271,7 @@ async def test_a_webhook_is_added_edited_and_removed(tmp_path: Path) -> None:
         secret = written.pop("secret")
         assert written == {
             "url": url,
-            "events": ["order.created", "payment.*", "basket.paid", "basket.left"],
+            "events": ["order.created", "payment.*", "user.deleted", "user.*"],
             "where": {"data.object.total": {"gte": 5}, "data.object.currency": "usd"},
             "timeout": "5s",
             "retry": ["1m", "1h"],
@@ -292,7 +291,7 @@ async def test_a_webhook_is_added_edited_and_removed(tmp_path: Path) -> None:
         page = await web.private.get("/subscriptions/shop/edit")
         assert 'value="order.created" checked' in page.text
         assert 'value="order.updated">' in page.text
-        assert "basket.paid, basket.left" in page.text
+        assert 'value="user.*" checked' in page.text
         changed = {**FORM, "url": "", "secret": "rotate", "timeout": "", "where": ""}
         del changed["active"]
         answer = await web.private.post(
@@ -337,7 +336,7 @@ async def test_what_is_wrong_is_said_beside_its_field_and_leaves_no_file(tmp_pat
             answer = await web.private.post("/add", data=form)
             assert answer.status_code in {409, 422}, change
             assert f'id="{field}-error-1"' in answer.text, (change, answer.text[-9000:])
-            assert "5s" in answer.text, "what was filled in is still there"
+            assert "5s" in answer.text or "timeout" in change, "what was filled in is still there"
             assert "short" not in answer.text
         assert not list((tmp_path / "subs.d").iterdir())
         # One in the file itself is changed there.

@@ -1,5 +1,6 @@
 """Retry, replay and cancel: of one delivery, one event, or all that a filter finds."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,8 +122,10 @@ class DeliveryActions:
         try:
             said, asked_at = int(form.get("count", "")), float(form.get("asked_at", ""))
         except ValueError:
-            raise NotDoneError(["This form is not whole."], HTTPStatus.BAD_REQUEST) from None
-        asked = _asked(command, form, min(asked_at, time.time()))
+            said, asked_at = 0, math.inf
+        if not 0 < asked_at <= time.time():  # nor where it is not a number
+            raise NotDoneError(["This form is not whole."], HTTPStatus.BAD_REQUEST)
+        asked = _asked(command, form, asked_at)
         found = await self._find(asked)
         if len(found.selection.seqs) > said:
             return await self._question(visitor, asked, found, more=True)

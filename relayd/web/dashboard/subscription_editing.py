@@ -7,6 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from relayd.config.added_subscription import is_name
+from relayd.config.values import NAME_RULE
 from relayd.web.dashboard.acting import Acting, NotDoneError
 from relayd.web.dashboard.subscription_actions import changes_of
 from relayd.web.dashboard.subscription_form import (
@@ -35,8 +37,8 @@ class SubscriptionEditing:
         """Add what was filled in; show the form again with what is wrong with it."""
         given = read_form(await self._acting.form(request, visitor))
         keys, wrong = keys_of(given)
-        if not given.name:
-            wrong["name"] = ["is empty"]
+        if not is_name(given.name):
+            wrong["name"] = [NAME_RULE]
         if not given.url:
             wrong["url"] = ["is empty"]
         if wrong:
