@@ -30,6 +30,7 @@ async def site(folder: Path, url: str, **keys: Any) -> AsyncIterator[Web]:
     file = {"include": "subs.d/*.yaml", "subscriptions": {"books": books}}
     async with serving(folder, file=file) as web:
         web.private.headers.update(with_token(TOKEN))
+        web.private.timeout = httpx.Timeout(60)
         yield web
 
 

@@ -110,7 +110,7 @@ class SubscriptionActions:
         found = await self._acting.ask(
             {"command": "remove", "subscription": name, "check": True}, timeout_s=RELOAD_TIMEOUT_S
         )
-        follows = [f"The file {found['file']} is removed, with its secret if that is in it."]
+        follows = [f"The file `{found['file']}` is removed, with its secret if that is in it."]
         follows.append("Its history is kept. Other changes on disk come into force, too.")
         if found["waiting"]:
             follows.append(
@@ -134,7 +134,7 @@ class SubscriptionActions:
         await self._acting.form(request, visitor)
         name = request.path_params["name"]
         answer = await self._acting.reloaded(request, {"command": "remove", "subscription": name})
-        sentences = [f"The file {answer['file']} is gone.", *changes_of(answer, name)]
+        sentences = [f"The file `{answer['file']}` is gone.", *changes_of(answer, name)]
         links = [("/", "Overview")]
         if answer["waiting"]:
             sentences.append(f"{deliveries_in_words(answer['waiting'])} held.")
@@ -175,7 +175,7 @@ def test_result(name: str, sent: Mapping[str, Any]) -> Done:
         title = "Not rendered"
     else:
         title = f"Not accepted (after {took})"
-    sentences = [f"{sent['event_type']} ({sent['event_id']}), to {name} at {sent['url']}."]
+    sentences = [f"{sent['event_type']} ({sent['event_id']}), to {name} at `{sent['url']}`."]
     if not sent["succeeded"]:
         sentences.append(f"{sent['detail']}.")
         step = next_step(sent["status"], sent["failure"], sent["detail"] or "", name)

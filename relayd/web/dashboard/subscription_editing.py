@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +22,8 @@ from relayd.web.dashboard.subscription_form import (
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.in_force import in_force_of
 
+CHECK_TIMEOUT_S: Final = 20.0
+
 
 class SubscriptionEditing:
     """Answers `/add` and `/subscriptions/NAME/edit`."""
@@ -40,16 +42,29 @@ class SubscriptionEditing:
         if not is_name(given.name):
             wrong["name"] = [NAME_RULE]
         if not given.url:
-            wrong["url"] = ["is empty"]
-        if wrong:
-            return await self._form(request, visitor, given, wrong)
-        command = {"command": "add", "subscription": given.name}
+            wrong["url"] = ["Where do its deliveries go?"]
+        command: dict[str, Any] = {"command": "add", "subscription": given.name}
         command |= {key: value for key, value in keys.items() if value is not None}
+        if wrong:
+            wrong = {**await self._also_wrong(command, wrong), **wrong}
+            return await self._form(request, visitor, given, wrong)
         try:
             answer = await self._acting.reloaded(request, command)
         except NotDoneError as error:
             return await self._form(request, visitor, given, _wrong(error), status=error.status)
         return await self._written(visitor, answer, f"{given.name} was added")
+
+    async def _also_wrong(
+        self, command: Mapping[str, Any], wrong: Mapping[str, Any]
+    ) -> dict[str, list[str]]:
+        """Return what else the daemon would find wrong, so that all of it is said at once."""
+        named = {"subscription": "webhook"} if "name" in wrong else {}
+        try:
+            await self._acting.ask({**command, **named, "check": True}, timeout_s=CHECK_TIMEOUT_S)
+        except NotDoneError as error:
+            found = errors_of(error.answer.get("details") or ())
+            return {field: words for field, words in found.items() if field}
+        return {}
 
     async def edit(self, request: Request, visitor: Visitor) -> Response:
         """Show the form with what the file has."""

@@ -83,7 +83,7 @@ def keys_of(given: Given) -> tuple[dict[str, Any], dict[str, list[str]]]:
         wrong["where"] = [str(error).lstrip(": ")]
     events = [*given.events, *_listed(given.others)]
     if not events:
-        wrong["events"] = ["choose at least one"]
+        wrong["events"] = ["Choose at least one."]
     waits: list[str] | None = _listed(given.retry) or None
     if given.retry.strip("[] ").lower() == "none":
         waits = []
@@ -107,7 +107,9 @@ def given_of(name: str, keys: Mapping[str, Any], known: Iterable[str]) -> Given:
     """Return the form of a subscription with these keys, whose URL and secret are not shown."""
     written = keys.get("events", ())
     events = [written] if isinstance(written, str) else [str(each) for each in written]
-    listed = {*known, *(group.pattern for group in groups_of(known)), "*"}
+    listed = {"*"}
+    for group in groups_of(known):
+        listed |= {group.pattern, *(name for name, _ in group.types)}
     where = keys.get("where") or {}
     retry = keys.get("retry")
     return Given(
