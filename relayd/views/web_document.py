@@ -1,21 +1,24 @@
 """What the web process is given of the configuration in force, as the document `QUEUE.web`.
 
-It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests.
+It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests. The secrets
+of `inbound:` are in it, since the web process verifies with them.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Final
 
 from relayd import __version__
 from relayd.config.config import Config
 from relayd.core.endpoint import endpoint_name
+from relayd.core.inbound.entry import Inbound
 from relayd.core.matching import ConditionErrors, Selection, compile_where
 from relayd.core.parts import Parts
 from relayd.core.web_access import Holder, Role, WebAccess, WebProducer, parse_listen
 from relayd.views.configuration import markets_document, settings_document, subscription_document
+from relayd.views.inbound import read_inbound, secrets_document
 
 FORMAT: Final = 1
 """Of the document. The web process of another version may not know it, and says so."""
@@ -31,6 +34,7 @@ def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
         **settings_document(config),
         "event_types": sorted(config.event_types),
         "http": _access_document(config.web),
+        "inbound_secrets": secrets_document(config.inbound),
         "warnings": [str(each) for each in config.warnings],
     }
     yield
@@ -66,10 +70,14 @@ def _access_document(access: WebAccess) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class WebDocument:
-    """The document as the web process has it: `settings` is all of it, as JSON."""
+    """The document as the web process has it: `settings` is all of it, as JSON, without secrets.
+
+    `inbound` has the entries by name.
+    """
 
     access: WebAccess
     settings: Mapping[str, Any]
+    inbound: Mapping[str, Inbound] = field(default_factory=dict)
 
 
 class OtherFormatError(Exception):
@@ -82,7 +90,9 @@ def read_web_document(raw: bytes) -> WebDocument:
         settings = json.loads(raw)
         if settings["format"] != FORMAT:
             raise OtherFormatError(f"relayd {settings['version']} wrote it; restart both processes")
-        return WebDocument(_access(settings["http"]), settings)
+        secrets = settings.pop("inbound_secrets", {})
+        entries = read_inbound(settings.get("inbound", []), secrets)
+        return WebDocument(_access(settings["http"]), settings, entries)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OtherFormatError("it is damaged; `relayd reload` writes it again") from error
 

@@ -27,13 +27,18 @@ class Connection(H11Protocol):
     since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take a connection in; where there are too many, the longest idle one makes room."""
+        """Take a connection in; where there are too many, another one makes room.
+
+        That is the longest idle one, else the one whose body has taken the longest: of a client that sends
+        at its line's rate it has taken milliseconds, whoever else is slow.
+        """
         super().connection_made(transport)
         self.since = self.loop.time()
         if len(self.connections) > CONNECTIONS:
-            others = (each for each in open_connections(self.connections) if each is not self)
+            others = [each for each in open_connections(self.connections) if each is not self]
             idle = [each for each in others if each.phase is Phase.HEAD]
-            min(idle, key=lambda each: each.since, default=self).cut_off()
+            slow = idle or [each for each in others if each.phase is Phase.BODY]
+            min(slow, key=lambda each: each.since, default=self).cut_off()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in. A head that comes byte by byte stays in its phase, whatever it sends."""

@@ -34,8 +34,8 @@ class InForce:
                 return read_web_document(file.read())
         except FileNotFoundError:
             raise NotInForceError(
-                f"there is no {self._path}: relayd writes it when it starts with `http:` in its"
-                " configuration"
+                f"there is no {self._path}: relayd writes it when it starts, or reloads, with `http:`"
+                " in its configuration"
             ) from None
         except PermissionError:
             raise NotInForceError(

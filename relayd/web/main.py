@@ -7,6 +7,10 @@ import structlog
 
 from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
+from relayd.web.api.exchange import event_operations, probe_operations
+from relayd.web.api.openapi import OpenApi
+from relayd.web.api.paths import api_operations
+from relayd.web.api.service import Service
 from relayd.web.app import make_app
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
@@ -20,6 +24,8 @@ from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
 from relayd.web.server import serve
+from relayd.web.webhook_counts import WebhookCounts
+from relayd.web.webhooks_in import WebhooksIn
 
 _log = structlog.get_logger()
 
@@ -36,16 +42,22 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
-    health, metrics = Health(daemon), Metrics(daemon, reader)
     bodies = Bodies()
-    events = EventsIn(IntakeLink(queue.intake_path), bodies)
+    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
+    webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
-    feed = Feed(reader, news)
+    service = Service(daemon, reader)
+    operations = [
+        *event_operations(EventsIn(intake, bodies), Feed(reader, news)),
+        *api_operations(service, bodies),
+        *probe_operations(Health(daemon), Metrics(daemon, reader)),
+    ]
+    operations.append(OpenApi(service, operations).operation())
     dashboard = dashboard_routes(daemon, reader, bodies)
-    private = make_app(in_force, health, metrics, events, feed, public=False, dashboard=dashboard)
+    private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, events, feed, public=True)
+        public = make_app(in_force, operations, webhooks=webhooks, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:

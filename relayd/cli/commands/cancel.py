@@ -17,7 +17,7 @@ from relayd.cli.terminal import confirm, print_json
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG
 from relayd.views.counts import deliveries_in_words
-from relayd.views.refusals import refusal_document
+from relayd.views.delivery_changes import cancelled_document
 
 
 @click.command(
@@ -50,15 +50,7 @@ def cancel(wanted: Wanted) -> None:
             confirm(f"Cancel {deliveries_in_words(total)}?", yes=wanted.yes)
             apply_changes(daemon, [change], "Cancelling")
     if wanted.as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": change.changed,
-                "in_flight": change.in_flight,
-                "to_cancel": dict(selection.counts),
-                "refused": [refusal_document("cancel", each) for each in selection.others],
-            }
-        )
+        print_json(cancelled_document(selection, change.changed, change.in_flight))
     elif not total:
         click.echo("There is nothing to cancel.")
     elif not wanted.dry_run:

@@ -10,6 +10,7 @@ from relayd.cli.options import complete_subscriptions, config_option, json_optio
 from relayd.cli.terminal import print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.views.hold_changes import paused_words, resumed_words
+from relayd.views.subscription_changes import held_document
 
 _names = click.argument(
     "subscriptions",
@@ -68,12 +69,5 @@ def _ask_each(
         answers = {name: daemon.ask(command, subscription=name) for name in names}
     if not as_json:
         return answers
-    print_json(
-        {
-            "subscriptions": [
-                {key: value for key, value in {"name": name, **answer}.items() if key != "ok"}
-                for name, answer in answers.items()
-            ]
-        }
-    )
+    print_json({"subscriptions": [held_document(name, answer) for name, answer in answers.items()]})
     return {}

@@ -21,8 +21,9 @@ from relayd.core.delivery import State
 from relayd.core.hold import Hold
 from relayd.queue.selection import REPLAYABLE
 from relayd.views.counts import deliveries_in_words
+from relayd.views.delivery_changes import replayed_document
 from relayd.views.holds import HOLD_ADVICE
-from relayd.views.refusals import other_ways, refusal_document
+from relayd.views.refusals import other_ways
 
 
 @click.command(
@@ -92,16 +93,8 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
             held = {name: hold for change in changes for name, hold in change.held.items()}
     changed = sum(change.changed for change in changes)
     if wanted.as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": changed,
-                "to_replay": dict(selection.counts),
-                "to_make": {name: len(events) for name, events in to_make.items()},
-                "held": held,
-                "refused": [refusal_document("replay", each) for each in selection.others],
-            }
-        )
+        counts = {name: len(events) for name, events in to_make.items()}
+        print_json(replayed_document(selection, total, changed, held, counts))
     elif not total:
         click.echo("There is nothing to send again.")
         for line in others:

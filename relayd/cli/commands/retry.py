@@ -32,7 +32,8 @@ from relayd.queue.selection import Selection
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.counts import deliveries_in_words
-from relayd.views.refusals import other_ways, refusal_document
+from relayd.views.delivery_changes import retried_document
+from relayd.views.refusals import other_ways
 
 _ASKED_FROM: Final = 101
 """So many are asked about: as many as the default rate limit lets go in a minute are not."""
@@ -103,17 +104,8 @@ def retry(
                 released = _release(daemon, change, selection.subscriptions)
             held = change.held  # as the daemon found it
     if as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": change.changed,
-                "to_retry": dict(selection.counts),
-                "held": held,
-                "lifted": sorted(change.lifted),
-                "behind": {name: each.behind for name, each in backlogs.items() if each.behind},
-                "refused": [refusal_document("retry", each) for each in selection.others],
-            }
-        )
+        behind = {name: each.behind for name, each in backlogs.items()}
+        print_json(retried_document(selection, change.changed, held, change.lifted, behind))
         return
     said = [] if total else ["There is nothing to retry."]
     if not dry_run:

@@ -25,9 +25,9 @@ from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure
-from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
 from relayd.views.sample_result import moves_words
+from relayd.views.subscription_changes import tested_document
 
 TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
 
@@ -70,8 +70,7 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     # What was sent went by what is in force: another secret or URL on the disk was not tried.
     in_force = ask_in_force(queue, config_path)
     if as_json:
-        document = {key: value for key, value in sent.items() if key != "ok"}
-        print_json({**document, "in_force": in_force_document(in_force)})
+        print_json(tested_document(sent, in_force))
     else:
         print_sent(sent)
         note_in_force(in_force)
@@ -110,7 +109,10 @@ def print_sent(sent: Mapping[str, Any]) -> None:
             words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
-            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+            sent["status"],
+            sent.get("cause", sent["failure"]),  # a daemon from before an upgrade has no cause
+            sent["subscription"],
+            subject=sent.get("subject") or "",
         )
         if step is not None:
             click.echo(wrapped(f"Next: {sentence(step)}"))
