@@ -99,5 +99,11 @@ def in_force_of(request: Request) -> WebDocument:
     return in_force.document
 
 
+def look_again(request: Request) -> None:
+    """Know what the daemon has just put in force."""
+    in_force: InForce = request.app.state.in_force
+    in_force.look()
+
+
 def _identity(found: os.stat_result) -> _Identity:
     return (found.st_ino, found.st_mtime_ns, found.st_size)
