@@ -47,29 +47,39 @@ class InForce:
             raise NotInForceError(f"{self._path}: {error}") from error
 
     async def follow(self) -> None:
-        """Read the file again whenever it is another one, until cancelled.
+        """Read the file again whenever it is another one, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Read the file again if it is another one.
 
         Where it is gone or cannot be read, what was read last stays.
         """
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                if _identity(self._path.stat()) == self._seen:
-                    continue
-            except OSError:
-                continue
-            before = self.document.access
-            try:
-                self.document = self._read()
-            except NotInForceError as error:
-                _log.warning("web_file_not_read", detail=str(error))
-                continue
-            after = self.document.access
-            _log.info("web_file_read", tokens=len(after.tokens))
-            if (before.listen, before.public) != (after.listen, after.public):
-                _log.warning(
-                    "web_restart_needed", detail="http.listen or http.public changed: restart it"
-                )
+        try:
+            if _identity(self._path.stat()) == self._seen:
+                return
+        except OSError:
+            return
+        before = self.document.access
+        try:
+            self.document = self._read()
+        except NotInForceError as error:
+            _log.warning("web_file_not_read", detail=str(error))
+            return
+        after = self.document.access
+        _log.info("web_file_read", tokens=len(after.tokens))
+        if (before.listen, before.public) != (after.listen, after.public):
+            _log.warning(
+                "web_restart_needed", detail="http.listen or http.public changed: restart it"
+            )
+
+
+def look_again(request: Request) -> None:
+    """Have the configuration in force read again now: this request has changed it."""
+    in_force: InForce = request.app.state.in_force
+    in_force.look()
 
 
 def in_force_of(request: Request) -> WebDocument:
