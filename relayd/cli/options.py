@@ -100,12 +100,30 @@ def _remember(ctx: click.Context, _: click.Parameter, given: Path | None) -> Non
 
 def config_option(command: Decorated) -> Decorated:
     """Give a command `--config FILE`, as `config_path: Path`; the file may not be there."""
+    return _with_config(command, _config)
+
+
+def config_option_without(other: str) -> Callable[[Decorated], Decorated]:
+    """Give a command `--config FILE`, as `config_path: Path | None`: None where `other` is given.
+
+    Then no configuration is looked for, which may be out of sight. `other` is the name of an eager option.
+    """
+
+    def unless_given(
+        ctx: click.Context, parameter: click.Parameter, given: Path | None
+    ) -> Path | None:
+        return None if ctx.params.get(other) is not None else _config(ctx, parameter, given)
+
+    return lambda command: _with_config(command, unless_given)
+
+
+def _with_config(command: Decorated, callback: Callable[..., Path | None]) -> Decorated:
     return click.option(
         "--config",
         "config_path",
         type=_TYPE,
         metavar="FILE",
-        callback=_config,
+        callback=callback,
         help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is "
         "root's), then /etc/relayd/config.yaml.",
     )(command)
