@@ -31,7 +31,7 @@ LIVE = {
         {"name": "spool market", "waits_for": "the file", "waited_s": 3.0, "undeleted": 4},
         {"name": "socket", "waits_for": None, "waited_s": 0.0},
     ],
-    "queue": {"max_size_bytes": None, "reserve_in_use": False},
+    "queue": {"max_size_bytes": None, "reserve_in_use": False, "too_large": True},
 }
 IN_FORCE = {"reloading": False, "changed": [], "changed_count": 0, "refused": None}
 
@@ -91,6 +91,7 @@ def test_what_is_said_of_everything() -> None:
         "relayd_config_loaded": 1,
         "relayd_config_load_timestamp_seconds": NOW - 50,
         "relayd_disk_reserve_in_use": 0,
+        "relayd_queue_too_large": 1,
         'relayd_attempts_total{subscription="books",outcome="delivered"}': 2,
         'relayd_attempts_total{subscription="books",outcome="retrying"}': 0,
         'relayd_attempts_total{subscription="books",outcome="exhausted"}': 1,
