@@ -56,7 +56,7 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     operations = [
         *event_operations(EventsIn(intake, bodies), Feed(reader, news)),
         *api_operations(service, bodies),
-        *probe_operations(Health(daemon), Metrics(daemon, reader)),
+        *probe_operations(Health(daemon), Metrics(daemon, reader, counts)),
     ]
     operations.append(OpenApi(service, operations).operation())
     dashboard = dashboard_routes(daemon, reader, bodies)

@@ -131,6 +131,10 @@ class Site:
         """Return what the daemon says, asked at most once a second."""
         return await self._standing.get(self._ask)
 
+    def forget(self) -> None:
+        """Ask the daemon again for the next page: something was changed."""
+        self._until = 0.0
+
     async def _ask(self) -> Standing:
         try:
             live = await self.daemon.ask({"command": "status"}, timeout_s=TIMEOUT_S)
