@@ -50,7 +50,15 @@ class QueueUnavailable(QueueError):  # noqa: N818 - a state that ends, not a mis
 
 
 class QueueBroken(QueueError):  # noqa: N818 - as above
-    """The queue or its disk is broken, or is no longer what it was. Never tried again."""
+    """The queue or its disk is broken, or is no longer what it was. Never tried again.
+
+    `explained`: the reason says what happened to the file. Otherwise it is only what failed, and may
+    follow from what another call met.
+    """
+
+    def __init__(self, path: Path, reason: str, *, explained: bool = True) -> None:
+        super().__init__(path, reason)
+        self.explained = explained
 
 
 class QueueLooks(Protocol):

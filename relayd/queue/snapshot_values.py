@@ -37,8 +37,8 @@ class ListedDelivery:
     `hold` is why its subscription is held, where it waits for that. `changed_at` is when its state
     was decided: when it was made, replayed, ended, or last put off. `due_at` is when its next
     attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
-    fields are those of the latest attempt, None where there was none; `last_status` and
-    `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
+    fields are those of the latest attempt, None where there was none; `last_status`,
+    `last_failure` and `last_cause` may be None for themselves. `recovery_used` says that the endpoint's recovery
     releases it no more before its scheduled time: see `core.release`. `object_id` and `sequence` are its
     event's. `place` is its place in its subscription's order, None where it is in none.
     """
@@ -63,6 +63,7 @@ class ListedDelivery:
     object_id: str | None = field(default=None, repr=False)
     sequence: int = 0
     place: "Place | None" = None
+    last_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ class Page:
 class Attempt:
     """One attempt as it was recorded. `started_at` is in Unix seconds.
 
-    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
-    says why it was made before its scheduled time.
+    `failure` is None where it succeeded, and so is `cause`, which is a `Cause`, or the failure itself
+    where nothing more is known; `subject` is what that is about (see `core.outcome`). `answer` is the
+    beginning of the answer's body; `extra` says why it was made before its scheduled time.
     """
 
     number: int
@@ -130,6 +132,8 @@ class Attempt:
     detail: str | None
     answer: bytes = field(repr=False)
     extra: str | None = None
+    cause: str | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

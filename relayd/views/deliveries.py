@@ -118,6 +118,7 @@ def delivery_document(
         **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
+        "last_cause": delivery.last_cause,
         **place_document(delivery),
         **in_flight_document(delivery, in_flight),
     }
@@ -152,6 +153,8 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "duration_ms": round(attempt.duration_s * 1000, 1),
         "status": attempt.status,
         "failure": attempt.failure,
+        "cause": attempt.cause or attempt.failure,
+        "subject": attempt.subject or None,
         "detail": attempt.detail,
         "answer": attempt.answer.decode(errors="replace"),
         "extra": attempt.extra,
@@ -174,9 +177,9 @@ def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str
         return None
     return next_step(
         last.status,
-        last.failure,
-        last.detail or "",
+        last.cause or last.failure,
         detail.delivery.subscription,
+        subject=last.subject,
         unfaithful=unfaithful,
         exhausted=detail.delivery.state is State.EXHAUSTED,
     )

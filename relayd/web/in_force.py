@@ -34,8 +34,8 @@ class InForce:
                 return read_web_document(file.read())
         except FileNotFoundError:
             raise NotInForceError(
-                f"there is no {self._path}: relayd writes it when it starts with `http:` in its"
-                " configuration"
+                f"there is no {self._path}: relayd writes it when it starts, or reloads, with `http:`"
+                " in its configuration"
             ) from None
         except PermissionError:
             raise NotInForceError(
@@ -53,23 +53,27 @@ class InForce:
         """
         while True:
             await asyncio.sleep(LOOK_S)
-            try:
-                if _identity(self._path.stat()) == self._seen:
-                    continue
-            except OSError:
-                continue
-            before = self.document.access
-            try:
-                self.document = self._read()
-            except NotInForceError as error:
-                _log.warning("web_file_not_read", detail=str(error))
-                continue
-            after = self.document.access
-            _log.info("web_file_read", tokens=len(after.tokens))
-            if (before.listen, before.public) != (after.listen, after.public):
-                _log.warning(
-                    "web_restart_needed", detail="http.listen or http.public changed: restart it"
-                )
+            self.look()
+
+    def look(self) -> None:
+        """Read the file again if it is another one by now."""
+        try:
+            if _identity(self._path.stat()) == self._seen:
+                return
+        except OSError:
+            return
+        before = self.document.access
+        try:
+            self.document = self._read()
+        except NotInForceError as error:
+            _log.warning("web_file_not_read", detail=str(error))
+            return
+        after = self.document.access
+        _log.info("web_file_read", tokens=len(after.tokens))
+        if (before.listen, before.public) != (after.listen, after.public):
+            _log.warning(
+                "web_restart_needed", detail="http.listen or http.public changed: restart it"
+            )
 
 
 def in_force_of(request: Request) -> WebDocument:

@@ -7,6 +7,10 @@ import structlog
 
 from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
+from relayd.web.api.exchange import event_operations, probe_operations
+from relayd.web.api.openapi import OpenApi
+from relayd.web.api.paths import api_operations
+from relayd.web.api.service import Service
 from relayd.web.app import make_app
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
@@ -38,28 +42,22 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
-    counts = WebhookCounts()
-    health, metrics = Health(daemon), Metrics(daemon, reader, counts)
     bodies = Bodies()
-    intake = IntakeLink(queue.intake_path)
-    events = EventsIn(intake, bodies)
+    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
     webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
-    feed = Feed(reader, news)
+    service = Service(daemon, reader)
+    operations = [
+        *event_operations(EventsIn(intake, bodies), Feed(reader, news)),
+        *api_operations(service, bodies),
+        *probe_operations(Health(daemon), Metrics(daemon, reader, counts)),
+    ]
+    operations.append(OpenApi(service, operations).operation())
     dashboard = dashboard_routes(daemon, reader, bodies)
-    private = make_app(
-        in_force,
-        health,
-        metrics,
-        events,
-        feed,
-        webhooks=webhooks,
-        public=False,
-        dashboard=dashboard,
-    )
+    private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, events, feed, webhooks=webhooks, public=True)
+        public = make_app(in_force, operations, webhooks=webhooks, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:

@@ -25,7 +25,7 @@ from relayd.daemon import run_daemon
 from relayd.log import Log
 from relayd.permissions import user_name
 from relayd.program_files import ProgramChangedError
-from relayd.queue.interface import QueueError
+from relayd.queue.interface import QueueBroken, QueueError
 from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.queue.sqlite.schema import SchemaMismatchError
 from relayd.sources.source import SourceError
@@ -109,7 +109,7 @@ def _return_large_blocks() -> None:
 
 
 def _tell(error: BaseException) -> int:
-    found = list(leaves(error))
+    found = causes(error)
     for leaf in found:
         reason = reason_of(leaf)
         if reason is None:
@@ -125,17 +125,41 @@ def _tell(error: BaseException) -> int:
     return WRONG_CONFIGURATION if any(isinstance(leaf, ConfigError) for leaf in found) else 1
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what stands in exception groups, however deep; each text once."""
+def causes(error: BaseException) -> list[BaseException]:
+    """Return what is in exception groups, however deep: each text once, and of a file one reason.
+
+    Several connections have the queue's file open. When it is moved away or damaged, each meets
+    that in its own way; the first reason that explains it is the cause, and the others follow from it.
+    """
+    found: dict[str, BaseException] = {}
+    for leaf in _leaves(error):
+        found.setdefault(repr(leaf), leaf)
+    of_files: dict[Path, QueueError] = {}
+    for each in found.values():
+        if isinstance(each, QueueError):
+            first = of_files.setdefault(each.path, each)
+            if _rank(each) < _rank(first):
+                of_files[each.path] = each
+    return [
+        each
+        for each in found.values()
+        if not isinstance(each, QueueError) or of_files[each.path] is each
+    ]
+
+
+def _rank(error: QueueError) -> int:
+    """Return how well an error says what ended the daemon; the least is the best."""
+    if isinstance(error, QueueBroken):
+        return 0 if error.explained else 1
+    return 2
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
-    seen: set[str] = set()
     for inner in error.exceptions:
-        for leaf in leaves(inner):
-            if repr(leaf) not in seen:
-                seen.add(repr(leaf))
-                yield leaf
+        yield from _leaves(inner)
 
 
 def reason_of(error: BaseException) -> str | None:

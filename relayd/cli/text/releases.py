@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from relayd.cli.terminal import deliveries_in_words
 from relayd.core.hold import Hold
+from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import HOLD_ADVICE
 
 

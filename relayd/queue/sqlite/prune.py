@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from relayd.core.expiry import Expiry
-from relayd.queue.sqlite import statistics, webhooks
+from relayd.queue.sqlite import failures, statistics, webhooks
 from relayd.queue.sqlite.clock_marks import mark_expired, mark_seen
 from relayd.queue.sqlite.feed_removals import remember_removal
 from relayd.queue.sqlite.rejected import forget_left, remove_rows
@@ -145,5 +145,6 @@ def remember_expiry(db: sqlite3.Connection, now: float, expiry: Expiry, *, known
     mark_seen(db, now)
     mark_expired(db, expiry.stands_at)
     statistics.forget(db, now=expiry.horizon)
+    failures.forget(db, now=expiry.horizon)
     forget_left(db, known)
     webhooks.forget_tokens(db, known)

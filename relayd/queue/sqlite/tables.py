@@ -117,7 +117,38 @@ CREATE INDEX inbound_tokens_seen ON inbound_tokens (seen_at);
 ALTER TABLE rejected ADD COLUMN webhook TEXT;
 """
 
-_VERSION_7 = _VERSION_7_INBOUND
+_VERSION_7_CAUSES = """
+-- Why an attempt failed, and at what: see core/outcome.py. NULL where it succeeded; and where an older
+-- relayd recorded it, which had words alone: then see earlier_causes.
+ALTER TABLE attempts ADD COLUMN cause TEXT;
+ALTER TABLE attempts ADD COLUMN subject TEXT;
+-- Failed attempts by hour and cause: see failures. In an older queue they begin with the newest deliveries,
+-- and with some of those that are waiting or exhausted: to count all might take minutes.
+CREATE TABLE failure_counts (
+  since           INTEGER NOT NULL,    -- when the hour began; 0 for all that are no longer told apart
+  subscription_id INTEGER NOT NULL,
+  cause           TEXT NOT NULL,
+  status          INTEGER NOT NULL,    -- of the responses; 0 where there was none
+  count           INTEGER NOT NULL,
+  last_at         REAL NOT NULL,       -- when the last of them began
+  delivery_seq    INTEGER NOT NULL,    -- its delivery
+  detail          TEXT NOT NULL,       -- its words
+  PRIMARY KEY (since, subscription_id, cause, status)
+) STRICT, WITHOUT ROWID;
+INSERT INTO failure_counts (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
+  SELECT CAST(a.started_at / 3600 AS INTEGER) * 3600, d.subscription_id, a.failure, coalesce(a.status, 0),
+    count(*), max(a.started_at), a.delivery_seq, coalesce(a.detail, '')
+  FROM deliveries d CROSS JOIN attempts a ON a.delivery_seq = d.seq AND a.failure IS NOT NULL
+  WHERE d.seq IN (SELECT seq FROM (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 5000)
+    UNION SELECT seq FROM (SELECT seq FROM deliveries WHERE state = 'retrying' LIMIT 5000)
+    UNION SELECT seq FROM (SELECT seq FROM deliveries WHERE state = 'exhausted' LIMIT 5000))
+  GROUP BY 1, 2, 3, 4;
+-- When an older queue was brought to this: from then on, all are counted. NULL in a newer one.
+ALTER TABLE queue ADD COLUMN failures_from REAL;
+UPDATE queue SET failures_from = CAST(strftime('%s', 'now') AS REAL);
+"""
+
+_VERSION_7 = _VERSION_7_INBOUND + _VERSION_7_CAUSES
 
 MIGRATIONS: tuple[str, ...] = (
     VERSION_1,

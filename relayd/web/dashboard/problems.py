@@ -69,8 +69,9 @@ class ProblemsPage:
 
 
 def cause_of(each: FailureCount) -> str:
-    """Return a cause in a word or two: a status, or what kind of failure it was."""
-    return f"{each.failure} {each.status}" if each.status is not None else each.failure
+    """Return a cause in a word or two, with the status where there was one."""
+    cause = each.cause.replace("_", " ")
+    return f"{cause} {each.status}" if each.status is not None else cause
 
 
 def _causes(counts: Sequence[FailureCount], tag: str) -> list[dict[str, Any]]:
