@@ -14,16 +14,19 @@ from relayd.web.dashboard.overview import OverviewPage
 from relayd.web.dashboard.problems import ProblemsPage
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.static_files import StaticFiles
+from relayd.web.webhook_counts import WebhookCounts
 
 
-def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> list[Route]:
+def dashboard_routes(
+    daemon: DaemonLink, queue: QueueReader, bodies: Bodies, webhooks: WebhookCounts
+) -> list[Route]:
     """Return them, with all that answers them."""
     site = Site(daemon, queue)
     login = Login(site, bodies)
     looking = Looking(site)
     deliveries, events = DeliveryPages(site, looking), EventPages(site, looking)
     return [
-        Route("/", site.page(OverviewPage(site).show)),
+        Route("/", site.page(OverviewPage(site, webhooks).show)),
         Route("/deliveries", site.page(deliveries.list)),
         Route("/deliveries/{id}", site.page(deliveries.show)),
         Route("/events", site.page(events.list)),
