@@ -15,6 +15,8 @@ from relayd.views.status import status_document
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.subscription_rows import subscription_rows
 from relayd.web.dashboard.visitor import Visitor
+from relayd.web.in_force import in_force_of
+from relayd.web.webhook_counts import WebhookCounts
 
 MOST: Final = 100
 """Subscriptions on the page at first, worst first."""
@@ -25,9 +27,10 @@ _ORDER: Final = {"failing": 0, "gone": 1, "waiting": 2, "paused": 3, "removed": 
 class OverviewPage:
     """Answers `/`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, webhooks: WebhookCounts) -> None:
         self._site = site
         self._look = site.kept_look(_look)
+        self._webhooks = webhooks
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show how everything stands."""
@@ -56,8 +59,18 @@ class OverviewPage:
                 "rows": shown,
                 "more": len(rows) - len(shown),
                 "sources": status["sources"] or [],
+                "inbound": self._inbound(request),
             },
         )
+
+    def _inbound(self, request: Request) -> list[dict[str, Any]]:
+        """Return what became of the webhooks of each entry since the web process started."""
+        entries = in_force_of(request).inbound
+        counts = self._webhooks.of(entries)
+        return [
+            {"name": name, "provider": entry.provider.value, "counts": counts[name]}
+            for name, entry in entries.items()
+        ]
 
 
 def _look(snapshot: Snapshot) -> tuple[float, Overview, Mapping[str, Sequence[Hour]]]:

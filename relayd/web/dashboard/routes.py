@@ -20,9 +20,12 @@ from relayd.web.dashboard.static_files import StaticFiles
 from relayd.web.dashboard.subscription import SubscriptionPage
 from relayd.web.dashboard.subscription_actions import SubscriptionActions
 from relayd.web.dashboard.subscription_editing import SubscriptionEditing
+from relayd.web.webhook_counts import WebhookCounts
 
 
-def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> list[Route]:
+def dashboard_routes(
+    daemon: DaemonLink, queue: QueueReader, bodies: Bodies, webhooks: WebhookCounts
+) -> list[Route]:
     """Return them, with all that answers them."""
     site = Site(daemon, queue)
     login = Login(site, bodies)
@@ -32,7 +35,7 @@ def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> 
     return [
         *_acting_routes(acting, RejectedPages(site, acting)),
         Route("/subscriptions/{name}", site.page(SubscriptionPage(site).show)),
-        Route("/", site.page(OverviewPage(site).show)),
+        Route("/", site.page(OverviewPage(site, webhooks).show)),
         Route("/deliveries", site.page(deliveries.list)),
         Route("/deliveries/{id}", site.page(deliveries.show)),
         Route("/events", site.page(events.list)),
