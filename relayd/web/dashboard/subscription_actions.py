@@ -178,7 +178,8 @@ def test_result(name: str, sent: Mapping[str, Any]) -> Done:
     sentences = [f"{sent['event_type']} ({sent['event_id']}), to {name} at `{sent['url']}`."]
     if not sent["succeeded"]:
         sentences.append(f"{sent['detail']}.")
-        step = next_step(sent["status"], sent["failure"], sent["detail"] or "", name)
+        why, about = sent.get("cause", sent["failure"]), sent.get("subject") or ""
+        step = next_step(sent["status"], why, name, subject=about)
         if step is not None:
             sentences.append(f"Next: {step}")
         if sent["held_until"] is not None:
