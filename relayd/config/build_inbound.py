@@ -1,5 +1,6 @@
 """The file's `inbound:` -> what verifies and maps each provider's webhooks."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
@@ -26,6 +27,9 @@ from relayd.core.secret import STANDARD_PREFIX, SourcedSecret
 LONGEST_NAME: Final = 63
 """An event's id may be the name, `-` and a SHA-256: 128 characters."""
 
+MAILGUN_RETRIES_S: Final = 8.5 * 3600
+"""How long Mailgun tries again: 8 h 5 min by the longer one of the two series that are documented."""
+
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _KNOWN: Final = ("body", "timestamp", "id", "url")
 _API_KEY: Final = re.compile(r"(sk|rk|pk)_(live|test)_")
@@ -49,6 +53,11 @@ def build_inbound(
 def type_prefixes(entries: Mapping[str, Inbound]) -> tuple[str, ...]:
     """Return what known types may begin with, beside those that are known by name."""
     return tuple(dict.fromkeys(each.prefix for each in entries.values()))
+
+
+def _seconds(duration: str | None) -> float:
+    found = None if duration is None else parse_duration(duration)
+    return math.inf if found is None else found
 
 
 class _Builder:
@@ -103,6 +112,13 @@ class _Builder:
     def _check_keys(self, section: InboundSection, provider: Provider, here: KeyPath) -> None:
         if section.allow_test_mode and provider is not Provider.STRIPE:
             self._unused(here, "allow_test_mode", "is for provider: stripe")
+        if provider is Provider.MAILGUN and _seconds(section.tolerance) < MAILGUN_RETRIES_S:
+            self._findings.warning(
+                (*here, "tolerance"),
+                "is shorter than Mailgun tries again, with the same time: what is older is refused, and"
+                " lost where Mailgun gives up",
+                "leave it out, or write 9h or more",
+            )
         if section.scheme is None:
             if provider is Provider.HMAC:
                 self._findings.error(

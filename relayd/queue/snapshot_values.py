@@ -101,10 +101,20 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """The events of one page, newest first, and whether there are older ones that match."""
+    """The events of one page, newest first, and whether there are older ones that match.
+
+    `looked_to` is the oldest that was looked at, where `EventFilter.most` left older ones out: then `more` is
+    true, since they may match.
+    """
 
     events: tuple[ListedEvent, ...]
     more: bool
+    looked_to: ListedEvent | None = None
+
+    @property
+    def last(self) -> ListedEvent | None:
+        """The event before which the next page begins; None where there is none."""
+        return self.looked_to or (self.events[-1] if self.more else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +155,26 @@ class DeliveryDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWebhook:
+    """What an inbound event was made of. `key` names the provider and its id.
+
+    `raw` is the body as it came, and `headers` a JSON object of some of its headers. Both are None where it
+    was large, or the retention has left the event's id alone.
+    """
+
+    key: str
+    raw_bytes: int
+    raw_sha256: bytes
+    headers: str | None = field(repr=False)
+    raw: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class EventDetail:
     """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
 
     `market_id` is "" where an older relayd kept the id alone. `body` is what every attempt sends; None once the retention has left its id alone.
+    `webhook` is what an inbound one was made of.
     """
 
     id: str
@@ -161,6 +187,7 @@ class EventDetail:
     deliveries: tuple[DeliveryDetail, ...]
     sequence: int = 0
     object_id: str | None = field(default=None, repr=False)
+    webhook: KeptWebhook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the others are summed up as `(other)`, so that no scrape grows without end.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relayd import __version__
@@ -35,7 +35,8 @@ class MetricFacts:
     """What a scrape is made of. `now` and `loaded_at` are Unix seconds.
 
     `overview` and `totals` are None where the queue could not be read in time, `live` and `in_force` where
-    the daemon did not answer.
+    the daemon did not answer. `inbound` has the requests of each entry since the web process started, by what
+    became of them.
     """
 
     now: float
@@ -44,6 +45,7 @@ class MetricFacts:
     totals: Totals | None
     live: Live | None
     in_force: Answer | None
+    inbound: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def metrics(facts: MetricFacts) -> list[Metric]:
@@ -59,6 +61,15 @@ def metrics(facts: MetricFacts) -> list[Metric]:
         found += _queue(facts.overview)
     if facts.live is not None:
         found += _sources(facts.live)
+    requests = Metric(
+        "relayd_inbound_requests",
+        Kind.COUNTER,
+        "Webhooks that came in by an entry of inbound:, by what became of them.",
+    )
+    for entry, results in facts.inbound.items():
+        for result, count in results.items():
+            requests.add(count, entry=entry, result=result)
+    found.append(requests)
     return found
 
 

@@ -41,7 +41,7 @@ _log = structlog.get_logger()
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of a webhook."""
 
-REFUSED_OF_ONE: Final = Rate(300, 600.0)
+REFUSED_OF_ONE: Final = Rate(3_000, 600.0)
 REFUSED_OF_ALL: Final = Rate(30_000, 600.0)
 """So many with a bad signature are looked at, of an address and of all. A signature of 2 MiB takes some 5 ms."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+from inbound_requests import INBOUND
 from processes import command, running, web_running, write_config
 from receivers import unused_port
 from web_process import EVENT, READ, SHOP, TOKEN, serving, with_token
@@ -38,6 +39,7 @@ PRIVATE: Mapping[str, tuple[int, ...]] = {
     "POST /add": (303, 303, 303, 303, 403, 403),
     "GET /v1/events": (401, 401, 403, 200, 403, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
+    "POST /in/stripe": (401,) * 6,
 }
 """What each of `WHO` is answered at `listen`."""
 
@@ -50,6 +52,7 @@ PUBLIC: Mapping[str, tuple[int, ...]] = {
     "POST /add": (404,) * 6,
     "GET /v1/events": PRIVATE["GET /v1/events"],
     "POST /v1/events": PRIVATE["POST /v1/events"],
+    "POST /in/stripe": PRIVATE["POST /in/stripe"],
 }
 PAGES = (
     "GET /deliveries",
@@ -101,7 +104,7 @@ async def asked(
 
 
 async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -> None:
-    async with serving(tmp_path, file={"subscriptions": FEEDS}) as web:
+    async with serving(tmp_path, file={"subscriptions": FEEDS, "inbound": INBOUND}) as web:
         for client, table in ((web.private, PRIVATE), (web.public, PUBLIC)):
             for path, expected in table.items():
                 found = [(await asked(client, path, each)).status_code for each in WHO.values()]

@@ -14,6 +14,7 @@ FLOORS: list[list[str]] = [
         "file_identity",
         "program_files",
         "client_certificate",
+        "malloc",
     ],
     ["template_sandbox"],
     ["config", "sqlite_errors", "asyncio_thread", "child_process", "pacing", "merged_calls"],

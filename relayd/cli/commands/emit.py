@@ -217,9 +217,9 @@ def _print(taken: Iterator[HandedOver], way: str, *, as_json: bool) -> None:
     for each in taken:
         click.echo(each.id)
         if each.duplicate:
-            click.echo(
-                f"Note: {each.id} had been accepted before, with the same content.", err=True
-            )
+            # A provider's id alone decides: its content may have been another.
+            same = "" if way == "http" else ", with the same content"
+            click.echo(f"Note: {each.id} had been accepted before{same}.", err=True)
 
 
 def _new_id() -> str:

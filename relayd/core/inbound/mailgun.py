@@ -19,7 +19,7 @@ from relayd.core.inbound.comparison import (
     written,
 )
 from relayd.core.inbound.entry import Inbound
-from relayd.core.inbound.form import FORM_TYPES, content_type, form_object
+from relayd.core.inbound.form import FORM_TYPES, content_type, form_object, named_fields
 from relayd.core.inbound.mapped import Mapped, json_object, seconds_of, text_of
 from relayd.core.inbound.request import NotMappableError, NotVerifiedError, Request
 from relayd.core.inbound.verdict import RefusalCode
@@ -31,6 +31,8 @@ from relayd.core.secret import Secret
 MOST_BYTES: Final = 512 * 1024
 """Of a JSON body, which is read before its signature is known. Mailgun's have some kilobytes."""
 MOST_DEPTH: Final = 32
+MOST_VALUES: Final = 20_000
+"""Commas and brackets of such a body, by which the time that it takes to read is bounded."""
 
 TYPES: Final = {
     "accepted": "email.accepted",
@@ -51,6 +53,7 @@ RECEIVED: Final = "received"
 """The type of a form that names no event: a route forwards a message."""
 
 _TOKEN: Final = re.compile(r"[!-~]{1,256}")
+_SIGNED_FIELDS: Final = ("timestamp", "token", "signature", "parent-signature")
 _SIGNING: Final = frozenset({"signature", "parent-signature", "token"})
 _HINT: Final = "the secret is the account's HTTP webhook signing key, not an API key"
 
@@ -125,14 +128,12 @@ def _types(kind: str, found: Mapping[str, JsonValue]) -> tuple[str, ...]:
 def _signed(request: Request) -> _Signed:
     try:
         if content_type(request) in FORM_TYPES:
-            found: Mapping[str, object] = form_object(request).fields
+            found: Mapping[str, object] = named_fields(request, _SIGNED_FIELDS)
         else:
             found = _signature_object(request.body)
     except NotMappableError as error:
         raise NotVerifiedError(RefusalCode.UNREADABLE, error.reason) from None
     timestamp, token = found.get("timestamp"), found.get("token")
-    if isinstance(timestamp, int) and not isinstance(timestamp, bool):
-        timestamp = str(timestamp) if 0 <= timestamp < 10**12 else None
     given = [found.get("signature"), found.get("parent-signature")]
     signatures = [each for each in given if isinstance(each, str)]
     if not (isinstance(timestamp, str) and isinstance(token, str) and signatures):
@@ -147,11 +148,14 @@ def _signed(request: Request) -> _Signed:
 
 def _signature_object(body: bytes) -> Mapping[str, object]:
     """Return what is under `signature` of a body that nobody vouches for yet."""
-    problem = too_large(MOST_BYTES) if len(body) > MOST_BYTES else measured(body, MOST_DEPTH, None)
+    many = sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES
+    large = many or len(body) > MOST_BYTES
+    problem = too_large(MOST_BYTES) if large else measured(body, MOST_DEPTH, None)
     if problem is not None:
         raise NotMappableError(problem.code, f"the body cannot be read: {problem.reason}")
     try:
-        found = json.loads(body.decode())
+        # A number is its text: one of thousands of digits takes long to be more.
+        found = json.loads(body.decode(), parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         raise NotMappableError("invalid_json", "the body is neither JSON nor a form") from None
     signature = found.get("signature") if isinstance(found, dict) else None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
 
+from relayd.core.event import MAX_BODY_BYTES
 from relayd.core.event_fields import MAX_CREATED
 from relayd.core.inbound.request import NotMappableError
 from relayd.core.js_json import MAX_DEPTH, JsonProblem, parse_json
@@ -46,8 +47,8 @@ def json_value(body: bytes) -> JsonValue:
         raise NotMappableError(
             "invalid_text", f"the body is not valid UTF-8 from byte {error.start} on"
         ) from None
-    # In the event it is up to three levels deeper.
-    parsed = parse_json(text, max_depth=MAX_DEPTH - 3)
+    # In the event it is up to three levels deeper. What is too large for one is not read at all.
+    parsed = parse_json(text, max_depth=MAX_DEPTH - 3, max_bytes=MAX_BODY_BYTES)
     if isinstance(parsed, JsonProblem):
         raise NotMappableError(parsed.code, f"the body cannot be read: {parsed.reason}")
     return parsed.value

@@ -1,6 +1,7 @@
 """A multipart form: its fields and files, by python-multipart's parser, within bounds of ours.
 
-Only the parser itself is used: it calls back with positions, and writes nothing to a disk.
+Only the parser itself is used: it calls back with positions, and writes nothing to a disk. What it
+reads byte by byte, spaces after a boundary and what only begins as one, is bounded before.
 """
 
 from dataclasses import dataclass, field
@@ -25,10 +26,6 @@ class _Part:
     value: bytes = b""
 
 
-class _TooManyPartsError(Exception):
-    pass
-
-
 def parts_of_form(content_type: str, body: bytes) -> tuple[list[tuple[str, str]], list[JsonValue]]:
     """Return the fields, as names and texts, and the files: `name`, `filename`, `content_type`, `size`.
 
@@ -41,15 +38,23 @@ def parts_of_form(content_type: str, body: bytes) -> tuple[list[tuple[str, str]]
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise _invalid("its Content-Type has no boundary")
+        delimiter = b"--" + boundary
+        if body.count(delimiter) > MOST_PARTS + 1:
+            raise _too_many()
+        # RFC 2046, 5.1.1 allows them, and nobody sends them.
+        if delimiter + b" " in body or delimiter + b"\t" in body:
+            raise _invalid("it has spaces behind a boundary")
         parts = _parts(boundary, body)
     except FormParserError:
         raise _invalid("it is not as the specification says") from None
-    except _TooManyPartsError:
-        raise _invalid(f"it has more than {MOST_PARTS} parts") from None
     fields: list[tuple[str, str]] = []
     files: list[JsonValue] = []
     for part in parts:
-        said = parse_options_header(part.headers.get(b"content-disposition", b""))[1]
+        disposition = part.headers.get(b"content-disposition", b"")
+        # How long its parameters take to read grows with the square of their length.
+        if len(disposition) > _LONGEST_HEADER:
+            raise _invalid("a Content-Disposition is too long")
+        said = parse_options_header(disposition)[1]
         name = _text(said.get(b"name", b""))[:_LONGEST_NAME]
         content = b"".join(part.content)
         if b"filename" not in said:
@@ -72,7 +77,7 @@ def _parts(boundary: bytes, body: bytes) -> list[_Part]:
 
     def part_begin() -> None:
         if len(parts) == MOST_PARTS:
-            raise _TooManyPartsError
+            raise _too_many()
         parts.append(_Part())
 
     def header_field(data: bytes, start: int, end: int) -> None:
@@ -114,6 +119,10 @@ def _parts(boundary: bytes, body: bytes) -> list[_Part]:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
+
+
+def _too_many() -> NotMappableError:
+    return _invalid(f"it has more than {MOST_PARTS} parts")
 
 
 def _invalid(reason: str) -> NotMappableError:

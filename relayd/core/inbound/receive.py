@@ -28,6 +28,8 @@ from relayd.core.inbound.verdict import (
 )
 from relayd.core.json_text import JsonValue, encoded, stringify
 
+_DIGEST: Final = "sha256:"
+
 _TEST_MODE: Final = (
     "a test-mode event: this entry takes live ones alone. Its endpoint in Stripe's dashboard is one of"
     " test mode, or of Connect; allow_test_mode: true takes both"
@@ -63,7 +65,24 @@ def receive(entry: Inbound, headers: RawHeaders, body: bytes, *, now: float) -> 
         token = scheme.verify(entry, request)
     except NotVerifiedError as refused:
         return Refused(refused.code, refused.reason)
-    kept = request.kept(*_named_headers(entry))
+    return _judged(entry, scheme, request, token)
+
+
+def map_again(entry: Inbound, headers: RawHeaders, body: bytes, *, now: float) -> Verdict:
+    """Return what becomes of a request that was verified before, as `receive` does."""
+    return _judged(entry, _SCHEMES[entry.provider], Request(headers, body, now), None)
+
+
+def event_id_of(entry: Inbound, key: str) -> str:
+    """Return the id of an event of which only its `ProviderEvent.key` is known."""
+    _, _, given = key.partition(":")
+    if given.startswith(_DIGEST):
+        return f"{entry.name}-{given.removeprefix(_DIGEST)}"
+    return given if is_id(given) else f"{entry.name}-{text_digest(given)}"
+
+
+def _judged(entry: Inbound, scheme: _Scheme, request: Request, token: str | None) -> Verdict:
+    kept, body, now = request.kept(*_named_headers(entry)), request.body, request.now
     try:
         mapped = scheme.read(entry, request)
     except NotMappableError as error:

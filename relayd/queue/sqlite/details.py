@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from relayd.core.delivery import delivery_seq
-from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, KeptWebhook
 from relayd.queue.sqlite.deliveries import load
 from relayd.queue.sqlite.earlier_causes import earlier_cause
 from relayd.queue.sqlite.namesakes import find_event
@@ -57,11 +57,21 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
         body=body,
         sequence=sequence,
         object_id=object_id,
+        webhook=_webhook(reading, event_seq),
         deliveries=tuple(
             DeliveryDetail(delivery, _attempts(reading, delivery.seq))
             for delivery in reversed(load(reading, seqs))
         ),
     )
+
+
+def _webhook(reading: Reading, event_seq: int) -> KeptWebhook | None:
+    row = reading.db.execute(
+        "SELECT e.key, e.raw_bytes, e.raw_sha256, b.headers, b.body FROM inbound_events e"
+        " LEFT JOIN inbound_bodies b ON b.event_seq = e.event_seq WHERE e.event_seq = ?",
+        (event_seq,),
+    ).fetchone()
+    return None if row is None else KeptWebhook(*row)
 
 
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:

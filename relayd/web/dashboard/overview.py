@@ -27,16 +27,12 @@ class OverviewPage:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._look = site.kept_look(_look)
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show how everything stands."""
         standing = await self._site.standing()
-        now = time.time()
-
-        def look(snapshot: Snapshot) -> tuple[Overview, Mapping[str, Sequence[Hour]]]:
-            return snapshot.overview(now=now, since=now - 86_400), snapshot.hours(now=now)
-
-        overview, hours = await self._site.look(look)
+        now, overview, hours = await self._look()
         status: Any = status_document(
             overview,
             standing.live,
@@ -62,6 +58,11 @@ class OverviewPage:
                 "sources": status["sources"] or [],
             },
         )
+
+
+def _look(snapshot: Snapshot) -> tuple[float, Overview, Mapping[str, Sequence[Hour]]]:
+    now = time.time()
+    return now, snapshot.overview(now=now, since=now - 86_400), snapshot.hours(now=now)
 
 
 def _mood(concerns: Sequence[Mapping[str, Any]]) -> str:

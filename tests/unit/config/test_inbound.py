@@ -281,6 +281,13 @@ def test_a_stripe_secret_of_another_form_is_doubtful() -> None:
     assert "does not begin with whsec_" in warning.message
 
 
+def test_a_tolerance_under_which_mailguns_retries_are_refused_is_doubtful() -> None:
+    text = "inbound: {a: {provider: mailgun, secret: s0123456789abcdef, tolerance: %s}}\n"
+    [warning] = parse(text % "5m").warnings
+    assert "is shorter than Mailgun tries again" in warning.message
+    assert parse(text % "9h").warnings == ()
+
+
 @pytest.mark.parametrize(
     ("events", "known"),
     [

@@ -18,7 +18,7 @@ from providers import (
 
 from relayd.core.catalogue import EMAIL_TYPES, sample
 from relayd.core.inbound.entry import Provider, default_tolerance_s
-from relayd.core.inbound.mailgun import MOST_BYTES, TYPES, sign
+from relayd.core.inbound.mailgun import MOST_BYTES, MOST_VALUES, TYPES, sign
 from relayd.core.inbound.receive import receive
 from relayd.core.inbound.request import RawHeaders
 from relayd.core.inbound.verdict import RefusalCode, Refused, Unmappable, Verified
@@ -186,6 +186,7 @@ def test_a_time_as_a_number_is_the_same_time() -> None:
         b'{"a":' * 40 + b"1" + b"}" * 40,
         b"9" * 5000,
         b'{"a": "' + b"x" * MOST_BYTES + b'"}',
+        b"[" + b"[]," * MOST_VALUES + b"1]",
     ],
 )
 def test_what_is_not_mailguns_is_refused_before_it_costs_anything(body: bytes) -> None:
@@ -289,6 +290,12 @@ def test_the_same_token_is_the_same_event_of_a_form() -> None:
         ("multipart/form-data; boundary=b", multipart([("a", "b", None)] * 201, "b")),
         ("multipart/form-data; boundary=b", b"--b\r\n" + b"X-A: b\r\n" * 20 + b"\r\n\r\n--b--"),
         ("multipart/form-data; boundary=b", b"--b\r\nX-A: " + b"b" * 9000 + b"\r\n\r\n--b--"),
+        ("multipart/form-data; boundary=b", multipart([("a", "\r\n--bc" * 300, None)], "b")),
+        (
+            "multipart/form-data; boundary=b",
+            b"--b\r\n\r\n\r\n--b" + b" " * 9 + b"\r\n\r\n\r\n--b--",
+        ),
+        ("multipart/form-data; boundary=b", multipart([("a" * 2000, "b", None)], "b")),
         ("application/x-www-form-urlencoded", b"&".join([b"a=b"] * 1001)),
         ("application/x-www-form-urlencoded", "a=é".encode()),
     ],
