@@ -61,9 +61,10 @@ class InForce:
         """
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._look()
+            await self.look()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Read the file again if it is another one by now."""
         before = self.document
         try:
             # In a thread: with thousands of subscriptions it takes long.
@@ -99,10 +100,10 @@ def in_force_of(request: Request) -> WebDocument:
     return in_force.document
 
 
-def look_again(request: Request) -> None:
+async def look_again(request: Request) -> None:
     """Know what the daemon has just put in force."""
     in_force: InForce = request.app.state.in_force
-    in_force.look()
+    await in_force.look()
 
 
 def _identity(found: os.stat_result) -> _Identity:

@@ -127,7 +127,7 @@ class Acting:
         try:
             return await self.ask(command, timeout_s=RELOAD_TIMEOUT_S)
         finally:
-            look_again(request)
+            await look_again(request)
 
     async def question(self, visitor: Visitor, question: Question) -> Response:
         """Return the page that asks."""
