@@ -33,6 +33,7 @@ class InForce:
         self._path = path
         self._seen: _Identity | None = None
         self._trouble = ""
+        self._looking = asyncio.Lock()
         self.document, self._seen = self._read()
 
     def _read(self) -> tuple[WebDocument, _Identity]:
@@ -55,37 +56,38 @@ class InForce:
             raise NotInForceError(f"{self._path}: {error}") from error
 
     async def follow(self) -> None:
-        """Read the file again whenever it is another one, until cancelled.
-
-        Where it is gone, nobody has a token any more. Where it cannot be read, what was read last stays.
-        """
+        """Read the file again whenever it is another one, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             await self.look()
 
     async def look(self) -> None:
-        """Read the file again if it is another one by now."""
-        before = self.document
-        try:
-            # In a thread: with thousands of subscriptions it takes long.
-            found = await asyncio.to_thread(self._read_if_changed)
-        except NotInForceError as error:
-            if isinstance(error, _GoneError):
-                self.document, self._seen = before.closed(), None
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                _log.warning("web_file_not_read", detail=self._trouble)
-            return
-        self._trouble = ""
-        if found is None:
-            return
-        self.document, self._seen = found
-        after = self.document.access
-        _log.info("web_file_read", tokens=len(after.tokens))
-        if (before.access.listen, before.access.public) != (after.listen, after.public):
-            _log.warning(
-                "web_restart_needed", detail="http.listen or http.public changed: restart it"
-            )
+        """Read the file again if it is another one.
+
+        Where it is gone, nobody has a token any more. Where it cannot be read, what was read last stays.
+        """
+        async with self._looking:  # one at a time, or the older file might be what stays
+            before = self.document
+            try:
+                # In a thread: with thousands of subscriptions it takes long.
+                found = await asyncio.to_thread(self._read_if_changed)
+            except NotInForceError as error:
+                if isinstance(error, _GoneError):
+                    self.document, self._seen = before.closed(), None
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    _log.warning("web_file_not_read", detail=self._trouble)
+                return
+            self._trouble = ""
+            if found is None:
+                return
+            self.document, self._seen = found
+            after = self.document.access
+            _log.info("web_file_read", tokens=len(after.tokens))
+            if (before.access.listen, before.access.public) != (after.listen, after.public):
+                _log.warning(
+                    "web_restart_needed", detail="http.listen or http.public changed: restart it"
+                )
 
     def _read_if_changed(self) -> tuple[WebDocument, _Identity] | None:
         with suppress(OSError):

@@ -178,8 +178,7 @@ def test_result(name: str, sent: Mapping[str, Any]) -> Done:
     sentences = [f"{sent['event_type']} ({sent['event_id']}), to {name} at `{sent['url']}`."]
     if not sent["succeeded"]:
         sentences.append(f"{sent['detail']}.")
-        why, about = sent.get("cause", sent["failure"]), sent.get("subject") or ""
-        step = next_step(sent["status"], why, name, subject=about)
+        step = next_step(sent["status"], sent["cause"], name, subject=sent["subject"] or "")
         if step is not None:
             sentences.append(f"Next: {step}")
         if sent["held_until"] is not None:
