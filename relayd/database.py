@@ -63,12 +63,18 @@ class _Files:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # The -wal is made anew as long as nobody has read from the file.
+        self._wal = f"{path}-wal"
+        # The -wal is made anew as long as nobody has read from the file: see `note_wal`.
         self._known = {str(path): file_identity(str(path))}
+
+    def note_wal(self) -> None:
+        """Note which -wal there is. To be called once this connection has read from the file."""
+        if self._wal not in self._known and (identity := file_identity(self._wal)) is not None:
+            self._known[self._wal] = identity
 
     def check(self) -> None:
         """Raise `DatabaseFailedError` when a path no longer leads where it led at first."""
-        for name in (str(self._path), f"{self._path}-wal"):
+        for name in (str(self._path), self._wal):
             identity = file_identity(name)
             known = self._known.get(name)
             if known is None:
@@ -201,7 +207,11 @@ class Database:
 
         For what only reads, for pragmas, and for a single statement. Raises `DatabaseError`.
         """
-        return await self._call(work)
+        result = await self._call(work)
+        # A connection that only reads would not know later that its -wal was moved away: what it
+        # meets then, SQLite calls an I/O error.
+        self._files.note_wal()
+        return result
 
     async def set_pragmas(self, pragmas: tuple[str, ...]) -> None:
         """Run pragmas such as `synchronous = FULL`, in order. Raises `DatabaseError`."""
@@ -210,7 +220,7 @@ class Database:
             for pragma in pragmas:
                 db.execute(f"PRAGMA {pragma}").fetchall()
 
-        await self.run(each)
+        await self._call(each)
 
     async def _call(self, procedure: Work[T]) -> T:
         await self._take_turn()

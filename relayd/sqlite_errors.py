@@ -112,6 +112,10 @@ class DatabaseFailedError(DatabaseError):
     """
 
 
+class DatabaseUnexplainedError(DatabaseFailedError):
+    """SQLite failed, and nothing but its own words says why; it may follow from another failure."""
+
+
 class DatabaseDamagedError(DatabaseFailedError):
     """What the file holds is no longer a sound database. Nothing of it is changed any more."""
 
@@ -130,7 +134,7 @@ def database_error(path: Path, error: sqlite3.Error) -> DatabaseError:
         return DatabaseRefusedError(path, reason)
     if is_damaged(error):
         return DatabaseDamagedError(path, reason)
-    return DatabaseFailedError(path, reason)
+    return DatabaseUnexplainedError(path, reason)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -1,6 +1,5 @@
 """`POST /v1/events`: a program hands over one event, or many, a line each."""
 
-import json
 import re
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from relayd.core.event import MAX_INPUT_BYTES
+from relayd.core.json_text import encoded, plain_text
 from relayd.core.web_access import Role
 from relayd.web.access import holder_of
 from relayd.web.body import Bodies
@@ -94,7 +94,7 @@ class EventsIn:
             )
         answers = await self._intake.hand_over(head, lines)
         return Response(
-            b"".join(json.dumps(answer).encode() + b"\n" for answer in answers), media_type=NDJSON
+            b"".join(encoded(plain_text(answer)) + b"\n" for answer in answers), media_type=NDJSON
         )
 
 

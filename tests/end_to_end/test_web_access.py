@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import trio
+from inbound_requests import INBOUND
 from processes import command, running, web_running, write_config
 from receivers import unused_port
 from web_process import EVENT, READ, SHOP, TOKEN, serving, with_token
@@ -36,8 +37,11 @@ PRIVATE: Mapping[str, tuple[int, ...]] = {
     "GET /readyz": (200, 200, 200, 200, 200, 200),
     "GET /metrics": (401, 401, 401, 401, 200, 200),
     "GET /": (303, 303, 303, 303, 200, 200),
+    "GET /add": (303, 303, 303, 303, 403, 200),
+    "POST /add": (303, 303, 303, 303, 403, 403),
     "GET /v1/events": (401, 401, 403, 200, 403, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
+    "POST /in/stripe": (401,) * 6,
 }
 """What each of `WHO` is answered at `listen`."""
 
@@ -66,12 +70,48 @@ PUBLIC: Mapping[str, tuple[int, ...]] = {
     "GET /readyz": (404,) * 6,
     "GET /metrics": (404,) * 6,
     "GET /": (404,) * 6,
+    "GET /add": (404,) * 6,
+    "POST /add": (404,) * 6,
     "GET /v1/events": PRIVATE["GET /v1/events"],
     "POST /v1/events": PRIVATE["POST /v1/events"],
+    "POST /in/stripe": PRIVATE["POST /in/stripe"],
     **dict.fromkeys(API, (404,) * 6),
 }
-PAGES = ("GET /deliveries", "GET /events", "GET /problems", "GET /configuration")
+PAGES = (
+    "GET /deliveries",
+    "GET /events",
+    "GET /problems",
+    "GET /configuration",
+    "GET /rejected",
+    "GET /subscriptions/books",
+)
 """The dashboard's others, which are answered as `GET /` is."""
+
+ASKING = (
+    "GET /act/retry?subscription=books",
+    "GET /act/replay?subscription=books",
+    "GET /act/cancel?subscription=books",
+    "GET /subscriptions/books/pause",
+    "GET /subscriptions/books/resume",
+    "GET /subscriptions/books/test",
+    "GET /rejected/resubmit",
+)
+"""Those that ask before something is changed, which are answered as `GET /add` is."""
+
+ACTING = (
+    "POST /act/retry",
+    "POST /act/replay",
+    "POST /act/cancel",
+    "POST /subscriptions/books/edit",
+    "POST /subscriptions/books/remove",
+    "POST /subscriptions/books/pause",
+    "POST /subscriptions/books/resume",
+    "POST /subscriptions/books/test",
+    "POST /rejected/resubmit",
+    "POST /rejected/1",
+    "POST /rejected/1/drop",
+)
+"""Those that change it, which are answered as `POST /add` is: none of them without its page's key."""
 
 
 async def asked(
@@ -87,7 +127,7 @@ async def asked(
 
 
 async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -> None:
-    async with serving(tmp_path, file={"subscriptions": FEEDS}) as web:
+    async with serving(tmp_path, file={"subscriptions": FEEDS, "inbound": INBOUND}) as web:
         for client, table in ((web.private, PRIVATE), (web.public, PUBLIC)):
             for path, expected in table.items():
                 found = [(await asked(client, path, each)).status_code for each in WHO.values()]
@@ -95,7 +135,18 @@ async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -
         for path in PAGES:
             found = [(await asked(web.private, path, each)).status_code for each in WHO.values()]
             assert tuple(found) == PRIVATE["GET /"], path
-        for path in (*PAGES, "GET /login", "POST /login", "GET /static/relayd.css"):
+        for paths, like in ((ASKING, "GET /add"), (ACTING, "POST /add")):
+            for path in paths:
+                found = [(await asked(web.private, path, t)).status_code for t in WHO.values()]
+                assert tuple(found) == PRIVATE[like], path
+        for path in (
+            *PAGES,
+            *ASKING,
+            *ACTING,
+            "GET /login",
+            "POST /login",
+            "GET /static/relayd.css",
+        ):
             assert (await asked(web.public, path, TOKEN)).status_code == 404, path
         for path in ("GET /healthz", "GET /readyz"):
             reasons = [

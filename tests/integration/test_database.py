@@ -187,6 +187,21 @@ async def test_what_follows_from_a_file_that_was_moved_says_so(path: Path) -> No
             await reader.run(fail)
 
 
+async def test_a_connection_that_only_reads_knows_that_its_wal_was_moved(path: Path) -> None:
+    wal = path.with_name(f"{path.name}-wal")
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with sqlite_loop(), Database.open(path, pragmas=("journal_mode = WAL",)) as writer:
+        await writer.write(add)
+        async with Database.open(path) as reader:
+            assert await reader.run(count) == 1
+            wal.rename(path.with_suffix(".old"))
+            with pytest.raises(DatabaseFailedError, match="-wal was moved, replaced or deleted"):
+                await reader.run(fail)
+
+
 async def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
     path.write_text("not a database, but long enough to have a header" * 100)

@@ -1,6 +1,5 @@
 """`run`: the daemon in the foreground, and what ended it in one line."""
 
-import ctypes
 import faulthandler
 import gc
 import os
@@ -23,9 +22,10 @@ from relayd.config.load_in_child import load_config_in_child
 from relayd.config.problem import ConfigError
 from relayd.daemon import run_daemon
 from relayd.log import Log
+from relayd.malloc import return_large_blocks
 from relayd.permissions import user_name
 from relayd.program_files import ProgramChangedError
-from relayd.queue.interface import QueueError
+from relayd.queue.interface import QueueBroken, QueueError
 from relayd.queue.sqlite.lock import QueueLockedError
 from relayd.queue.sqlite.schema import SchemaMismatchError
 from relayd.sources.source import SourceError
@@ -34,7 +34,7 @@ from relayd.systemd import Service
 from relayd.unix_socket.listener import SocketPathError
 
 _log = structlog.get_logger()
-_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE_BYTES = 256 * 1024
 
 
 @click.command(
@@ -88,7 +88,7 @@ def run_to_the_end(config: Config, service: Service) -> int:
         # of the daemon's time looking for garbage in both.
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
-        _return_large_blocks()
+        return_large_blocks(_LARGE_BYTES)
         try:
             trio.run(run_daemon, config, log, service)
         except KeyboardInterrupt:
@@ -98,18 +98,8 @@ def run_to_the_end(config: Config, service: Service) -> int:
     return 0
 
 
-def _return_large_blocks() -> None:
-    """Have malloc give what was large back to the system as soon as it is freed.
-
-    By itself glibc stops that once a large block was freed: it keeps up to twice its size then.
-    Measured with rejected rows of 16 MiB from six spools: 144 MB at the peak became 111 MB.
-    """
-    with suppress(OSError, AttributeError):  # another C library may have no such option
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
-
-
 def _tell(error: BaseException) -> int:
-    found = list(leaves(error))
+    found = causes(error)
     for leaf in found:
         reason = reason_of(leaf)
         if reason is None:
@@ -125,17 +115,41 @@ def _tell(error: BaseException) -> int:
     return WRONG_CONFIGURATION if any(isinstance(leaf, ConfigError) for leaf in found) else 1
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what stands in exception groups, however deep; each text once."""
+def causes(error: BaseException) -> list[BaseException]:
+    """Return what is in exception groups, however deep: each text once, and of a file one reason.
+
+    Several connections have the queue's file open. When it is moved away or damaged, each meets
+    that in its own way; the first reason that explains it is the cause, and the others follow from it.
+    """
+    found: dict[str, BaseException] = {}
+    for leaf in _leaves(error):
+        found.setdefault(repr(leaf), leaf)
+    of_files: dict[Path, QueueError] = {}
+    for each in found.values():
+        if isinstance(each, QueueError):
+            first = of_files.setdefault(each.path, each)
+            if _rank(each) < _rank(first):
+                of_files[each.path] = each
+    return [
+        each
+        for each in found.values()
+        if not isinstance(each, QueueError) or of_files[each.path] is each
+    ]
+
+
+def _rank(error: QueueError) -> int:
+    """Return how well an error says what ended the daemon; the least is the best."""
+    if isinstance(error, QueueBroken):
+        return 0 if error.explained else 1
+    return 2
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
-    seen: set[str] = set()
     for inner in error.exceptions:
-        for leaf in leaves(inner):
-            if repr(leaf) not in seen:
-                seen.add(repr(leaf))
-                yield leaf
+        yield from _leaves(inner)
 
 
 def reason_of(error: BaseException) -> str | None:

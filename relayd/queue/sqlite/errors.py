@@ -9,6 +9,7 @@ from relayd.sqlite_errors import (
     DatabaseError,
     DatabaseFailedError,
     DatabaseFullError,
+    DatabaseUnexplainedError,
 )
 
 
@@ -17,7 +18,8 @@ def queue_error(error: DatabaseError) -> QueueError:
     if isinstance(error, DatabaseBusyError | DatabaseFullError):
         return QueueUnavailable(error.path, error.reason)
     if isinstance(error, DatabaseFailedError):
-        return QueueBroken(error.path, error.reason)
+        explained = not isinstance(error, DatabaseUnexplainedError)
+        return QueueBroken(error.path, error.reason, explained=explained)
     return QueueError(error.path, error.reason)
 
 

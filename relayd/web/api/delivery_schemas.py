@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from relayd.web.api.schema_parts import (
+    CAUSE,
     COUNT,
     FAILURE,
     HOLD,
     NUMBER,
     STATE,
+    SUBJECT,
     TEXT,
     WORDS,
     Schema,
@@ -41,6 +43,7 @@ _DELIVERY: Final[Mapping[str, Schema]] = {
     **moment("last_attempt_at", "When its last attempt started."),
     "last_status": or_null({"type": "integer"}),
     "last_failure": FAILURE,
+    "last_cause": CAUSE,
     "order_key": {"type": ["string", "number", "null"], "description": "Its value of order_by."},
     "behind": or_null({**TEXT, "description": "The delivery before it in its order."}),
     "behind_first": or_null({**TEXT, "description": "The first one in its order."}),
@@ -66,6 +69,8 @@ DELIVERY_SCHEMAS: Final[Mapping[str, Schema]] = {
             "duration_ms": NUMBER,
             "status": or_null({"type": "integer"}),
             "failure": FAILURE,
+            "cause": CAUSE,
+            "subject": SUBJECT,
             "detail": or_null(TEXT),
             "answer": {**TEXT, "description": "The beginning of the response's body."},
             "extra": or_null({**TEXT, "description": "Why it was made beside the schedule."}),

@@ -87,7 +87,7 @@ class Subscriptions:
                 if refused.code != "exists" or only_new:
                     raise not_done(refused) from refused
                 answer, created = await self._replace(asked, refused), False
-        look_again(request)
+        await look_again(request)
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
         headers = {"Location": f"/v1/subscriptions/{asked['subscription']}"} if created else None
         return Answer(added_document(answer, in_force=True), status, headers)
@@ -113,7 +113,7 @@ class Subscriptions:
         check_names(request.query_params, (), ())
         with self._service.long_request():
             answer = await self._service.ask(_command("remove", request), timeout_s=RELOAD_S)
-        look_again(request)
+        await look_again(request)
         return Answer(removed_document(answer, in_force=True))
 
     async def pause(self, request: Request) -> Answer:

@@ -5,15 +5,21 @@ from starlette.routing import Route
 from relayd.queue.snapshot import QueueReader
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
+from relayd.web.dashboard.acting import Acting
 from relayd.web.dashboard.configuration import ConfigurationPage
 from relayd.web.dashboard.deliveries import DeliveryPages
+from relayd.web.dashboard.delivery_actions import COMMANDS, DeliveryActions
 from relayd.web.dashboard.events import EventPages
 from relayd.web.dashboard.login import Login
 from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.overview import OverviewPage
 from relayd.web.dashboard.problems import ProblemsPage
-from relayd.web.dashboard.site import Site
+from relayd.web.dashboard.rejected import RejectedPages
+from relayd.web.dashboard.site import Page, Site
 from relayd.web.dashboard.static_files import StaticFiles
+from relayd.web.dashboard.subscription import SubscriptionPage
+from relayd.web.dashboard.subscription_actions import SubscriptionActions
+from relayd.web.dashboard.subscription_editing import SubscriptionEditing
 
 
 def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> list[Route]:
@@ -22,7 +28,10 @@ def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> 
     login = Login(site, bodies)
     looking = Looking(site)
     deliveries, events = DeliveryPages(site, looking), EventPages(site, looking)
+    acting = Acting(site, bodies)
     return [
+        *_acting_routes(acting, RejectedPages(site, acting)),
+        Route("/subscriptions/{name}", site.page(SubscriptionPage(site).show)),
         Route("/", site.page(OverviewPage(site).show)),
         Route("/deliveries", site.page(deliveries.list)),
         Route("/deliveries/{id}", site.page(deliveries.show)),
@@ -37,3 +46,30 @@ def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> 
         Route("/logout", site.page(login.leave), methods=["POST"]),
         Route("/static/{name}", StaticFiles().answer),
     ]
+
+
+def _acting_routes(acting: Acting, rejected: RejectedPages) -> list[Route]:
+    """Return those that change something: a GET asks, a POST acts."""
+    deliveries, subscriptions = DeliveryActions(acting), SubscriptionActions(acting)
+    editing = SubscriptionEditing(acting)
+    of_one = "/subscriptions/{name}"
+    both: list[tuple[str, Page, Page]] = [
+        *((f"/act/{each}", deliveries.ask(each), deliveries.act(each)) for each in COMMANDS),
+        ("/add", editing.new, editing.add),
+        (f"{of_one}/edit", editing.edit, editing.change),
+        (f"{of_one}/pause", subscriptions.ask_pause, subscriptions.pause),
+        (f"{of_one}/resume", subscriptions.ask_resume, subscriptions.resume),
+        (f"{of_one}/test", subscriptions.ask_test, subscriptions.test),
+        (f"{of_one}/remove", subscriptions.ask_remove, subscriptions.remove),
+        ("/rejected/resubmit", rejected.ask_all, rejected.resubmit_all),
+        ("/rejected/{number:int}/drop", rejected.ask_drop, rejected.drop),
+    ]
+    routes = [
+        Route("/rejected", acting.site.page(rejected.show_all)),
+        Route("/rejected/{number:int}", acting.site.page(rejected.show)),
+        Route("/rejected/{number:int}", acting.page(rejected.resubmit), methods=["POST"]),
+    ]
+    for path, ask, act in both:
+        routes.append(Route(path, acting.page(ask)))
+        routes.append(Route(path, acting.page(act), methods=["POST"]))
+    return routes

@@ -1,11 +1,12 @@
 """What ended the daemon, told in one line."""
 
 import errno
+import itertools
 from pathlib import Path
 
 import pytest
 
-from relayd.cli.commands.run import leaves, reason_of
+from relayd.cli.commands.run import causes, reason_of
 from relayd.permissions import user_name
 from relayd.queue.interface import QueueBroken, QueueUnavailable
 from relayd.queue.sqlite.lock import QueueLockedError
@@ -55,5 +56,23 @@ def test_groups_are_flattened_and_repetitions_told_once() -> None:
     again = QueueUnavailable(QUEUE, "the disk is full")
     locked = QueueLockedError(QUEUE, "1")
     group = BaseExceptionGroup("", [full, BaseExceptionGroup("", [again, locked])])
-    assert list(leaves(group)) == [full, locked]
-    assert list(leaves(locked)) == [locked]
+    assert causes(group) == [full, locked]
+    assert causes(locked) == [locked]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_of_one_file_the_reason_that_explains_is_told_alone(order: tuple[int, ...]) -> None:
+    moved = QueueBroken(QUEUE, "queue.db-wal was moved, replaced or deleted while it was in use")
+    short = QueueBroken(QUEUE, "disk I/O error (SQLITE_IOERR_SHORT_READ)", explained=False)
+    full = QueueUnavailable(QUEUE, "the disk is full")
+    other = QueueBroken(QUEUE.with_name("other.db"), "disk I/O error", explained=False)
+    met = [moved, short, full, other]
+    found = causes(BaseExceptionGroup("", [met[place] for place in order]))
+    assert {id(each) for each in found} == {id(moved), id(other)}
+    assert causes(BaseExceptionGroup("", [full, short])) == [short]
+
+
+def test_of_two_reasons_that_explain_the_first_is_told() -> None:
+    damaged = QueueBroken(QUEUE, "the file is damaged (SQLITE_CORRUPT)")
+    too = QueueBroken(QUEUE, "the file is damaged (SQLITE_NOTADB)")
+    assert causes(BaseExceptionGroup("", [damaged, too])) == [damaged]
