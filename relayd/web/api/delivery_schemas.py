@@ -13,6 +13,7 @@ from relayd.web.api.schema_parts import (
     SUBJECT,
     TEXT,
     WORDS,
+    YES_OR_NO,
     Schema,
     by_name,
     document,
