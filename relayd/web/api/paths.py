@@ -42,7 +42,7 @@ DELIVERY_FILTER: Final = (
     Parameter("subscription", "Only of these.", {"type": "string"}, many=True),
     Parameter("state", "Only in these.", {"enum": list(map(str, State))}, many=True),
     Parameter("type", "Only of these event types.", PATTERN, many=True),
-    Parameter("since", "Accepted since: so long ago, or a time.", _TIME),
+    Parameter("since", "Accepted since then: an age, or a time.", _TIME),
     Parameter("until", "Accepted before.", _TIME),
     Parameter(
         "object",
