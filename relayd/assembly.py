@@ -11,6 +11,7 @@ from relayd.clock import Clock, Timekeeping
 from relayd.commands.commands import Commands
 from relayd.commands.rename import RenameCommand
 from relayd.commands.requests import answering
+from relayd.commands.subscription_edit import SubscriptionEditCommand
 from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
@@ -123,6 +124,7 @@ async def assemble(
         clock=clock.now,
     )
     files = SubscriptionFileCommands(lambda: reload.config, queue, loader, reload.run)
+    editing = SubscriptionEditCommand(lambda: reload.config, loader, reload.run, files.turn)
     renaming = RenameCommand(
         lambda: reload.config,
         queue=queue,
@@ -138,7 +140,7 @@ async def assemble(
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
         notices=Notices(queue, sources.standing, clock.now, refusals),
-        control=_control(reload, commands, files, renaming),
+        control=_control(reload, commands, files, editing, renaming),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,
         web_file=web_file,
@@ -154,10 +156,12 @@ def _control(
     reload: Reload,
     commands: Commands,
     files: SubscriptionFileCommands,
+    editing: SubscriptionEditCommand,
     renaming: RenameCommand,
 ) -> LineServer:
     changing = {
         "add": answering(files.add),
+        "edit": answering(editing.edit),
         "remove": answering(files.remove),
         "rename": answering(renaming.rename),
     }

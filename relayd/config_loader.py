@@ -4,10 +4,11 @@ The process has `DEADLINE_S` and a bound of memory; it is killed when the caller
 ends with the daemon.
 """
 
+import json
 import math
 import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -70,10 +71,34 @@ class ConfigLoader:
         `NotReadError`, or `LoaderDefectError`. Where something else is being read for longer than
         `turn_within_s`, that is a `NotReadError`.
         """
+        raw, status = await self._in_turn(path, [], added, turn_within_s)
+        try:
+            return await paced(received(memoryview(raw), known))
+        except IncompleteError:
+            raise _ended_early(status) from None
+
+    async def written_keys(self, path: Path, name: str) -> tuple[dict[str, object], bytes]:
+        """Return the keys of the subscription that the file at `path` holds, and the file's digest.
+
+        Raises `NotReadError`.
+        """
+        raw, status = await self._in_turn(path, [name], None, math.inf)
+        try:
+            found = json.loads(raw)
+        except ValueError:
+            raise _ended_early(status) from None
+        if "problem" in found:
+            raise NotReadError(found["problem"])
+        return found["keys"], bytes.fromhex(found["digest"])
+
+    async def _in_turn(
+        self, path: Path, more: Sequence[str], added: Added | None, turn_within_s: float
+    ) -> tuple[bytearray, int | None]:
+        """Return what the process says, and its exit status. Raises `NotReadError`."""
         async with self._taking_turn(turn_within_s):
             try:
                 with trio.fail_after(self._deadline_s):
-                    raw, status = await self._read(path, added)
+                    return await self._read([str(path), *more], added)
             except trio.TooSlowError:
                 raise NotReadError(
                     f"{path}: reading it took longer than {self._deadline_s:g} s, and was stopped"
@@ -82,13 +107,6 @@ class ConfigLoader:
                 raise NotReadError(
                     f"no process could be started to read the configuration: {error.strerror}"
                 ) from error
-        try:
-            return await paced(received(memoryview(raw), known))
-        except IncompleteError:
-            how = how_it_ended(status)
-            if status == EXIT_CHANGED:
-                raise NotReadError(how) from None
-            raise NotReadError(f"the process that read the configuration ended: {how}") from None
 
     @asynccontextmanager
     async def _taking_turn(self, within_s: float) -> AsyncIterator[None]:
@@ -105,30 +123,33 @@ class ConfigLoader:
         finally:
             self._turn.release()
 
-    async def _read(self, path: Path, added: Added | None) -> tuple[bytearray, int | None]:
-        """Return what the process says, and its exit status."""
+    async def _read(
+        self, arguments: Sequence[str], added: Added | None
+    ) -> tuple[bytearray, int | None]:
         raw = bytearray()
-        async with self._started(path, added) as (process, answer):
+        async with self._started(arguments, added) as (process, answer):
             while chunk := await answer.receive_some(_AT_ONCE):
                 raw += chunk
                 if len(raw) > MOST_BYTES:
                     most = f"{MOST_BYTES // 2**20} MiB"
-                    raise NotReadError(f"{path}: larger than {most}, with all aliases followed")
+                    raise NotReadError(
+                        f"{arguments[0]}: larger than {most}, with all aliases followed"
+                    )
         return raw, process.returncode
 
     @asynccontextmanager
     async def _started(
-        self, path: Path, added: Added | None
+        self, given: Sequence[str], added: Added | None
     ) -> AsyncIterator[tuple["subprocess.Popen[bytes]", trio.lowlevel.FdStream]]:
         """Start the process; when the block is left it is killed, where it still runs, and reaped."""
         ours, theirs = os.pipe()
         async with trio.lowlevel.FdStream(ours) as answer:
             passed = [theirs]
-            arguments: list[str | int] = [os.getpid(), theirs, str(path)]
+            arguments: list[str | int] = [os.getpid(), theirs, *given]
             try:
                 if added is not None:
                     passed.append(_in_memory(added.raw))
-                    arguments += [added.name, passed[-1]]
+                    arguments += [added.name, passed[-1], str(added.replaces or "")]
                 process = self._running = start_child(
                     self._module,
                     arguments,
@@ -146,6 +167,13 @@ class ConfigLoader:
                 with trio.CancelScope(shield=True):
                     await _ended(process)
                 self._running = None
+
+
+def _ended_early(status: int | None) -> NotReadError:
+    how = how_it_ended(status)
+    if status == EXIT_CHANGED:
+        return NotReadError(how)
+    return NotReadError(f"the process that read the configuration ended: {how}")
 
 
 def _in_memory(raw: bytes) -> int:

@@ -34,13 +34,19 @@ _MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Of address space, beyond what is needed before it reads. The largest file takes 160 MB."""
 
 
-def main(
-    daemon_pid: int, descriptor: int, path: str, name: str | None = None, text: int = -1
+def main(  # noqa: PLR0917 - what another process calls has no keywords
+    daemon_pid: int,
+    descriptor: int,
+    path: str,
+    name: str | None = None,
+    text: int = -1,
+    replaces: str = "",
 ) -> None:
     """Read the configuration at `path`, and write it, or what is wrong, to this descriptor.
 
-    With a `name`, one more included file is judged as if it were there: a subscription of that name,
-    whose text is in the file of the descriptor `text`.
+    With a `name`, one more included file is judged as if it were there, or in place of the one that it
+    `replaces`: a subscription of that name, whose text is in the file of the descriptor `text`. Without a text, the file at `path` is one that
+    holds this subscription: its keys are written, as JSON.
     """
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -50,7 +56,12 @@ def main(
     _give_way_when_memory_is_short()
     try:
         with unchanged_program():
-            pieces = _pieces(Path(path), None if name is None else Added(name, _whole(text)))
+            if name is not None and text < 0:
+                pieces = _keys(Path(path), name)
+            else:
+                instead = Path(replaces) if replaces else None
+                added = None if name is None else Added(name, _whole(text), instead)
+                pieces = _pieces(Path(path), added)
         for piece in pieces:
             _write(descriptor, piece)
     except BrokenPipeError:
@@ -85,6 +96,12 @@ def _whole(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
         return file.read()
+
+
+def _keys(path: Path, name: str) -> Iterator[bytes]:
+    from relayd.config.added_keys import written_keys  # noqa: PLC0415 - see below
+
+    return iter([written_keys(path, name)])
 
 
 def _pieces(path: Path, added: Added | None = None) -> Iterator[bytes]:

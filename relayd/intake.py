@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Final
 
 import structlog
@@ -14,7 +15,9 @@ from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher, Matches
 from relayd.core.parts import Parts, whole
+from relayd.core.patterns import is_known
 from relayd.core.quarantine import event_key
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable, QueueWriter
 
@@ -35,9 +38,11 @@ def matcher_for(config: Config) -> Parts[Matcher]:
     )
 
 
-def new_event(event: Event, source: str, found: Matches) -> NewEvent:
+def new_event(
+    event: Event, source: str, found: Matches, webhook: Webhook | None = None
+) -> NewEvent:
     """Return an event as the queue takes it, for the subscriptions that were found to want it."""
-    return NewEvent(event, source, found.names, found.order_keys)
+    return NewEvent(event, source, found.names, found.order_keys, webhook)
 
 
 class Intake:
@@ -64,29 +69,39 @@ class Intake:
     def apply(self, config: Config, matcher: Matcher) -> None:
         """Match what comes from now on to this configuration, whose `matcher_for` was made before."""
         self._event_types = config.event_types
+        self._type_prefixes = config.type_prefixes
         self._rejected_bytes = config.queue.rejected_bytes
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
-    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
         """Make events durable, with their deliveries, and return what became of each, in order.
 
+        `webhooks` has what each was made of, or nothing.
         Raises `QueueError` where the queue cannot take them now. A defect that one of them
         brings out is logged, and is that one's `Acceptance.DEFECT`.
         """
         try:
-            return await self._accept(events, source)
+            return await self._accept(events, source, webhooks)
         except Exception as error:
             if not is_defect(error) or isinstance(error, QueueUnavailable):
                 raise
             if len(events) == 1:
                 _log.exception("event_internal_error", source=source, event_id=events[0].id)
                 return [Acceptance.DEFECT]
-        return [result for event in events for result in await self.accept([event], source)]
+        return [
+            result
+            for place, event in enumerate(events)
+            for result in await self.accept([event], source, webhooks[place : place + 1])
+        ]
 
-    async def resubmit(self, event: Event, source: str, rejected: int) -> Acceptance | None:
+    async def resubmit(
+        self, event: Event, source: str, rejected: int, webhook: Webhook | None = None
+    ) -> Acceptance | None:
         """Accept rejected input, and take it off the list, at once; None where it is not on it."""
-        new = new_event(event, source, self._matcher.matches(event.envelope))
+        new = new_event(event, source, self._matcher.matches(event.envelope), webhook)
         result = await self._queue.resubmit(new, rejected)
         if result is Acceptance.ACCEPTED:
             self._wake(new.subscriptions)
@@ -94,12 +109,14 @@ class Intake:
             self._tell_all([new], [result])
         return result
 
-    async def _accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def _accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook]
+    ) -> list[Acceptance]:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         news = [
-            new_event(event, source, await self._matched(key, event))
-            for key, event in zip(keys, events, strict=True)
+            new_event(event, source, await self._matched(key, event), webhook)
+            for key, event, webhook in zip(keys, events, webhooks or repeat(None), strict=False)
             if key not in poison
         ]
         results = await self._queue.accept(news)
@@ -114,9 +131,13 @@ class Intake:
         taken = iter(results)
         return [Acceptance.POISON if key in poison else next(taken) for key in keys]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
-        """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
-        for each in await self._queue.reject(rejected, most_bytes=self._rejected_bytes):
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events, with the reason, in the queue's rejected list.
+
+        Returns the webhooks that were refused, as their tokens came with something else before.
+        """
+        found = await self._queue.reject(rejected, most_bytes=self._rejected_bytes)
+        for each in found.new:
             _log.warning(
                 "input_rejected",
                 source=each.source,
@@ -124,6 +145,7 @@ class Intake:
                 code=each.rejection.code,
                 detail=each.rejection.reason,
             )
+        return found.refused
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -169,6 +191,9 @@ class Intake:
         if result is Acceptance.DUPLICATE:
             self._log.info("event_duplicate", **fields)
             return
+        if result is Acceptance.TOKEN_REUSED:
+            self._log.warning("event_token_reused", **fields)
+            return
         if result is not Acceptance.ACCEPTED:
             self._log.info("event_conflict", **fields)
             return
@@ -183,7 +208,7 @@ class Intake:
                     " duplicate key, or half of a surrogate pair, from cutting a string"
                 ),
             )
-        if event.type not in self._event_types:
+        if not is_known(event.type, self._event_types, self._type_prefixes):
             nearest = suggest(event.type, self._event_types)
             self._log.warning(
                 "event_type_unknown",

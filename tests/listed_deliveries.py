@@ -24,13 +24,30 @@ RETRYING = ListedDelivery(
     last_started_at=NOW - 59.5,
     last_status=None,
     last_failure="timeout",
+    last_cause="timeout",
     object_id="order_456",
     sequence=1_700_000_000_000_000,
 )
 DELIVERED = replace(
-    RETRYING, state=State.DELIVERED, due_at=None, ended_at=NOW, last_status=204, last_failure=None
+    RETRYING,
+    state=State.DELIVERED,
+    due_at=None,
+    ended_at=NOW,
+    last_status=204,
+    last_failure=None,
+    last_cause=None,
 )
-ATTEMPT = Attempt(1, NOW - 59.5, 10.0, None, "timeout", "no answer within 10 s", b"")
+ATTEMPT = Attempt(
+    1,
+    NOW - 59.5,
+    10.0,
+    None,
+    "timeout",
+    "no answer within 10 s",
+    b"",
+    cause="timeout",
+    subject="app.example",
+)
 EVENT = EventDetail(
     id=RETRYING.event_id,
     type="order.created",

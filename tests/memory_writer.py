@@ -9,7 +9,7 @@ import trio
 from memory_queue import MemoryQueue, Row
 
 from relayd.config.sections import REJECTED_BYTES
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
+from relayd.core.acceptance import Acceptance, NewEvent, Rejected, RejectedRow, refusal
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.advice import FAILURE_ADVICE
 from relayd.core.clock_step import is_from_before, moved_health
@@ -56,6 +56,7 @@ from relayd.core.own_events import (
     after_rejection,
 )
 from relayd.core.sequence import next_sequence
+from relayd.core.webhook import Webhook
 from relayd.queue.overview_values import Contents
 from relayd.queue.snapshot_values import RejectedInput
 from relayd.queue.sqlite.early_tables import REJECTED_ROW_BYTES
@@ -117,6 +118,8 @@ class MemoryWriter(MemoryQueue):
     events: dict[int, Kept] = field(default_factory=dict)
     refused: dict[int, RejectedInput] = field(default_factory=dict)
     left: dict[bytes, float] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
     own_types: frozenset[str] = frozenset()
     own_events: list[OutboxRow] = field(default_factory=list)
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
@@ -179,14 +182,24 @@ class MemoryWriter(MemoryQueue):
         return [self._accept(new) for new in news]
 
     def _accept(self, new: NewEvent) -> Acceptance:
-        event, now = new.event, self.clock()
+        event, now, webhook = new.event, self.clock(), new.webhook
+        if self._has_used_token(webhook):
+            return Acceptance.TOKEN_REUSED
+        if webhook is not None and webhook.key in self.keys:
+            self._use_token(webhook)
+            return Acceptance.DUPLICATE
         for kept in self.events.values():
             if (kept.event.id, kept.event.market_id) == (event.id, event.market_id):
                 same = kept.event.digest == event.digest
+                if same:
+                    self._use_token(webhook)
                 return Acceptance.DUPLICATE if same else Acceptance.CONFLICT
         number = self._next("event")
         self.sequence = next_sequence(self.sequence, now)
         self.events[number] = Kept(event, now, event.body, self.sequence)
+        self._use_token(webhook)
+        if webhook is not None:
+            self.keys[webhook.key] = number
         for name in new.subscriptions:
             self._make(number, name, now, now, dict(new.order_keys).get(name))
         return Acceptance.ACCEPTED
@@ -217,10 +230,16 @@ class MemoryWriter(MemoryQueue):
 
     async def reject(
         self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
-    ) -> Sequence[RejectedRow]:
+    ) -> Rejected:
         new, now = [], self.clock()
+        refused = [each for each in rejected if self._has_used_token(each.webhook)]
         for each in rejected:
+            if each in refused:
+                continue
             mark = repr((each.source, each.row)).encode()
+            if each.webhook is not None:
+                mark = each.webhook.fingerprint
+                self._use_token(each.webhook)
             if mark in self.left:
                 continue
             number = self._next("rejected")
@@ -235,7 +254,16 @@ class MemoryWriter(MemoryQueue):
         self._tell(after_rejection(new, now))
         for source in {each.source for _, each in new}:
             self._keep_rejected_within(source, most_bytes)
-        return [each for _, each in new]
+        return Rejected([each for _, each in new], refused)
+
+    def _has_used_token(self, webhook: Webhook | None) -> bool:
+        if webhook is None or not webhook.token:
+            return False
+        return self.tokens.get(webhook.token, webhook.key) != webhook.key
+
+    def _use_token(self, webhook: Webhook | None) -> None:
+        if webhook is not None and webhook.token:
+            self.tokens[webhook.token] = webhook.key
 
     def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
         kept = [seq for seq, each in self.refused.items() if each.source == source]
@@ -539,6 +567,7 @@ class MemoryWriter(MemoryQueue):
             else:
                 self.events[number].body = None
         self.rows = {seq: row for seq, row in self.rows.items() if row.event not in gone}
+        self.keys = {key: number for key, number in self.keys.items() if number in self.events}
         return len(gone)
 
     def feed(self, after: FeedCursor | None, wish: FeedWish) -> FeedPage:
@@ -570,10 +599,14 @@ class MemoryWriter(MemoryQueue):
                 row.scheduled_at += step
                 row.due_at = None if row.due_at is None else row.due_at + step
 
-    async def shift_endpoints(self, step: float, now: float) -> None:
-        self.healths = {url: moved_health(each, step) for url, each in self.healths.items()}
+    async def shift_endpoints(
+        self, step: float, now: float, known: Callable[[str], Health | None]
+    ) -> None:
+        self.healths = {
+            url: known(url) or moved_health(each, step) for url, each in self.healths.items()
+        }
         for each in self.subscriptions.values():
-            if each.released_at is not None:
+            if each.released_at is not None and is_from_before(each.released_at, step, now):
                 each.released_at += step
         self.seen_at = now
 

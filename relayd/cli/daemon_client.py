@@ -23,16 +23,22 @@ class DaemonClient:
 
     def ask(self, command: str, *, timeout_s: float = 30.0, **arguments: object) -> dict[str, Any]:
         """Return the daemon's answer; end the command where it refuses, or does not answer."""
-        answer = self.answer(command, timeout_s=timeout_s, **arguments)
-        if not answer.get("ok"):
-            raise refusal(answer)
-        return answer
+        return self.ask_for({"command": command, **arguments}, timeout_s=timeout_s)
 
     def answer(
         self, command: str, *, timeout_s: float = 30.0, **arguments: object
     ) -> dict[str, Any]:
         """Return the daemon's answer, also a refusal; end the command where there is none."""
-        request = {"command": command, **arguments}
+        return self._answer({"command": command, **arguments}, timeout_s)
+
+    def ask_for(self, request: Mapping[str, object], *, timeout_s: float) -> dict[str, Any]:
+        """Return the daemon's answer to a request, as `ask` does."""
+        answer = self._answer(request, timeout_s)
+        if not answer.get("ok"):
+            raise refusal(answer)
+        return answer
+
+    def _answer(self, request: Mapping[str, object], timeout_s: float) -> dict[str, Any]:
         try:
             return self._connection.answer(request, timeout_s=timeout_s)
         except NoDaemonError as error:

@@ -13,10 +13,10 @@ from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_r
 from relayd.cli.terminal import wrapped
 from relayd.commands.requests import Answer, RefusedError
 from relayd.commands.subscription_file_refusals import (
+    added_file,
     cannot_write,
     changed_meanwhile,
     refused_answer,
-    removable_file,
 )
 from relayd.commands.subscription_files import is_changed
 from relayd.config.added_subscription import NotWritableError, added, no_place
@@ -75,7 +75,7 @@ def file_to_remove(config_path: Path, name: str) -> Path:
     try:
         # A link in another user's folder may lead to what only root may read.
         with acting_as(owner_to_become(config.included.get(name, config_path))):
-            return removable_file(name, config)
+            return added_file(name, config)
     except RefusedError as refused:
         _refuse(refused)
 
@@ -89,7 +89,7 @@ def remove_offline(config_path: Path, name: str, path: Path) -> None:
     try:
         with locked_folder(path.parent):
             with recorded_reads() as files:
-                if removable_file(name, read_doubtful(config_path)[0]) != path:
+                if added_file(name, read_doubtful(config_path)[0]) != path:
                     raise changed_meanwhile(path)
             aside = set_aside(path)
             # An editor takes no lock: what is removed is what was judged.

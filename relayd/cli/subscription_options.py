@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 
-_A_CONDITION: Final = "write a path, a colon, a space and a value, as 'data.object.currency: usd'"
 _OPTIONS: Final = {"subscription": "NAME", "secret": "--secret-file"}
 _EXAMPLES: Final = {
     "--timeout": "--timeout 10s",
@@ -76,29 +75,15 @@ def _listed(given: Sequence[str]) -> list[str]:
 
 def _conditions(given: Sequence[str]) -> dict[str, object]:
     """Return the conditions that these texts, each YAML, have together."""
+    if not given:
+        return {}
     # Only where there is a condition: PyYAML takes as long to load as all else here.
-    from relayd.config.yaml_nodes import YamlError  # noqa: PLC0415 - see above
-    from relayd.config.yaml_text import parse_yaml  # noqa: PLC0415 - see above
+    from relayd.config.written_conditions import (  # noqa: PLC0415 - see above
+        NotConditionsError,
+        conditions_of,
+    )
 
-    found: dict[str, object] = {}
-    for text in given:
-        if not text.strip():
-            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
-        try:
-            document = parse_yaml(text.encode(errors="surrogateescape"))
-            faults = list(document.faults)
-        except YamlError as error:
-            faults = error.faults
-        if faults:
-            where = "" if faults[0].place is None else f" at column {faults[0].place.column}"
-            hint = f" ({faults[0].hint})" if faults[0].hint else ""
-            raise click.UsageError(f"--where {text!r}{where}: {faults[0].message}{hint}")
-        conditions = document.root.data
-        # `path=value`, or what is left of a list of fields, would be a condition that never holds.
-        if not isinstance(conditions, dict) or any(set("={}<>") & set(each) for each in conditions):
-            raise click.UsageError(f"--where {text!r}: {_A_CONDITION}")
-        for path, wanted in conditions.items():
-            if path in found:
-                raise click.UsageError(f"--where: there are two conditions on {path}")
-            found[path] = wanted
-    return found
+    try:
+        return conditions_of(given)
+    except NotConditionsError as error:
+        raise click.UsageError(f"--where{error}") from None

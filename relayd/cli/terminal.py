@@ -48,11 +48,6 @@ def sentence(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
-def deliveries_in_words(count: int) -> str:
-    """Return `1 delivery`, `2,000 deliveries`."""
-    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"
-
-
 def width() -> int:
     """Return how many columns there are to print in: 80 where nobody looks, at most 100."""
     return min(shutil.get_terminal_size().columns, 100)

@@ -22,7 +22,7 @@ follow what is new; or are not touched by it."""
 _TURN_S: Final = 3.0
 """So long a reload that is under way is waited for: whoever asks should hear of it soon."""
 
-_FOR_NEW_EVENTS: Final = frozenset({"events", "where"})
+_NOT_FOR_THE_BACKLOG: Final = frozenset({"events", "where", "feed_token"})
 
 
 class DifferenceCommand:
@@ -75,7 +75,7 @@ def what_becomes(name: str, waiting: Waiting, found: Difference, new: Config) ->
         return "stay_held" if waiting.holds else "hold"
     if waiting.holds:
         return "go_on"
-    return "stay" if _FOR_NEW_EVENTS.issuperset(keys) else "follow"
+    return "stay" if _NOT_FOR_THE_BACKLOG.issuperset(keys) else "follow"
 
 
 def _holds_after(waiting: Waiting, subscription: Subscription | None) -> Holds:

@@ -1,14 +1,20 @@
 """Take in rejected input after all, or drop it."""
 
+import json
 from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
 
 import structlog
 
 from relayd.commands.requests import Answer, RefusedError, Request, numbers_of
 from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, refusal
-from relayd.core.event import Column, EventDefaults, Rejection, SpoolRow
-from relayd.core.event_input import event_from_row
+from relayd.core.event import Column, Event, EventDefaults, Rejection, SpoolRow
+from relayd.core.event_input import event_from_line, event_from_row
+from relayd.core.inbound.receive import event_id_of, map_again
+from relayd.core.inbound.verdict import Refused, Unmappable, Verified
+from relayd.core.webhook import Webhook
 from relayd.intake import Intake
 from relayd.queue.interface import QueueWriter
 from relayd.queue.snapshot_values import RejectedInput
@@ -42,11 +48,15 @@ class RejectedCommands:
         if rejected is None:
             raise RefusedError("unknown", f"there is no rejected input {seq}")
         source = rejected.source
-        row = _mended(rejected, changes)
-        event = event_from_row(row, self._defaults(source, row), now=int(self._clock()))
+        webhook = webhook_of(rejected)
+        if webhook is None:
+            row = _mended(rejected, changes)
+            event = event_from_row(row, self._defaults(source, row), now=int(self._clock()))
+        else:
+            event = self._mapped_again(rejected, webhook, changes)
         if isinstance(event, Rejection):
             raise RefusedError(event.code, event.reason)
-        result = await self._intake.resubmit(event, source, seq)
+        result = await self._intake.resubmit(event, source, seq, webhook)
         if result is None:
             raise RefusedError(
                 "unknown", f"rejected input {seq} was resubmitted or dropped meanwhile"
@@ -55,6 +65,32 @@ class RejectedCommands:
             raise RefusedError(refused.code, refused.reason)
         _log.info("rejected_resubmitted", event_id=event.id, event_type=event.type, source=source)
         return {"id": event.id, "duplicate": result is Acceptance.DUPLICATE}
+
+    def _mapped_again(
+        self, rejected: RejectedInput, webhook: Webhook, changes: Mapping[str, str]
+    ) -> Event | Rejection:
+        """Map a webhook's body as its entry says now, with the changes in place of what that gives."""
+        entry = next((e for e in self.config.inbound.values() if e.source == rejected.source), None)
+        if entry is None:
+            raise RefusedError(
+                "unknown_entry", f"{rejected.source} is no longer in the configuration"
+            )
+        now = self._clock()
+        headers = [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+            for name, value in json.loads(webhook.headers).items()
+        ]
+        verdict = map_again(entry, headers, webhook.raw or b"", now=now)
+        defaults = EventDefaults(entry.market_id, self.config.api_version)
+        if isinstance(verdict, Verified):
+            if not changes:
+                return event_from_line(verdict.line, defaults, new_id="", now=int(now))
+            line = json.loads(verdict.line)
+        else:
+            if not {"type", "data"} <= changes.keys():
+                return _still_refused(verdict)
+            line = {"id": event_id_of(entry, webhook.key)}
+        return event_from_row(_changed(_row_of(line), changes), defaults, now=int(now))
 
     async def drop(self, request: Request) -> Answer:
         """Remove `rejected` rows for good."""
@@ -81,6 +117,25 @@ class RejectedCommands:
         return EventDefaults(config.market_id, config.api_version, None)
 
 
+def _still_refused(verdict: Refused | Unmappable) -> Rejection:
+    if isinstance(verdict, Refused):
+        return Rejection(verdict.code, verdict.reason)
+    why = verdict.rejection
+    return Rejection(why.code, f"{why.reason}. Or give --type and --data: what it is to be")
+
+
+def _row_of(line: Mapping[str, Any]) -> SpoolRow:
+    """Return an event's line as a row."""
+
+    def text(name: str) -> bytes | None:
+        return None if line.get(name) is None else str(line[name]).encode("utf-8", "surrogatepass")
+
+    data = json.dumps(line["data"]).encode() if "data" in line else None
+    return SpoolRow(
+        0, text("id"), text("type"), data, line.get("created"), None, text("api_version")
+    )
+
+
 def _changes_of(request: Request) -> Mapping[str, str]:
     changes = request.get("changes", {})
     if isinstance(changes, dict) and all(
@@ -91,8 +146,13 @@ def _changes_of(request: Request) -> Mapping[str, str]:
 
 
 def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
-    row = rejected.row
+    # Where it has no id, one that is always the same, so that it is never taken in twice.
     own = f"evt_{rejected.fingerprint.hex()[:32]}".encode()
+    return _changed(rejected.row, changes, own)
+
+
+def _changed(row: SpoolRow, changes: Mapping[str, str], own: bytes | None = None) -> SpoolRow:
+    """Return a row with the changes, and with its `own` id where it has none."""
 
     def column(name: str, found: Column) -> Column:
         # Half of a surrogate pair is refused as what it is: no UTF-8.
@@ -101,7 +161,6 @@ def _mended(rejected: RejectedInput, changes: Mapping[str, str]) -> SpoolRow:
 
     return SpoolRow(
         seq=row.seq,
-        # Where it has none, one that is always the same, so that it is never taken in twice.
         id=column("id", own if row.id is None else row.id),
         type=column("type", row.type),
         data=column("data", row.data),
@@ -118,3 +177,19 @@ def _created(changes: Mapping[str, str], found: Column) -> Column:
     if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
         return int(text)
     raise RefusedError("bad_request", "created must be Unix seconds, in digits")
+
+
+def webhook_of(rejected: RejectedInput) -> Webhook | None:
+    """Return the webhook that rejected input was, or None."""
+    raw = rejected.row.data
+    if rejected.webhook is None or not isinstance(raw, bytes):
+        return None
+    found = json.loads(rejected.webhook)
+    return Webhook(
+        found["key"],
+        found["token"],
+        json.dumps(found["headers"]),
+        raw,
+        len(raw),
+        sha256(raw).digest(),
+    )

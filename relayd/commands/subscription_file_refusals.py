@@ -16,20 +16,23 @@ from relayd.permissions import user_name
 
 
 def changed_meanwhile(path: Path, problem: str | None = None) -> RefusedError:
-    """Return the refusal to remove what somebody else has written."""
-    reason = f"{path} was changed meanwhile, and was not removed; try again"
+    """Return the refusal to remove or replace what somebody else has written."""
+    reason = f"{path} was changed meanwhile, and is left as it is; try again"
     return RefusedError("failed", reason if problem is None else f"{reason}; {problem}")
 
 
-def removable_file(name: str, config: Config) -> Path:
-    """Return the file of a subscription, which `relayd add` wrote. Raises `RefusedError`."""
+def added_file(name: str, config: Config, *, to: str = "remove") -> Path:
+    """Return the file of a subscription, which `relayd add` wrote. Raises `RefusedError`.
+
+    `to` says in a word what is to be done with it.
+    """
     if name not in config.subscriptions:
         raise unknown(name, config.subscriptions)
     path = config.included.get(name)
     if path is None:
         raise RefusedError(
             "not_added",
-            f"{name} is in {config.path}, which `relayd add` did not write: remove it there, then"
+            f"{name} is in {config.path}, which `relayd add` did not write: {to} it there, then"
             " `relayd reload`",
         )
     others = [each for each, file in config.included.items() if file == path and each != name]
@@ -41,13 +44,13 @@ def removable_file(name: str, config: Config) -> Path:
     if not ours:
         raise RefusedError(
             "not_added",
-            f"{name} is in {path}, which `relayd add` did not write: remove it there, then `relayd"
+            f"{name} is in {path}, which `relayd add` did not write: {to} it there, then `relayd"
             " reload`",
         )
     if others:
         raise RefusedError(
             "not_added",
-            f"{path} has {', '.join(others)} in it, too: remove {name} there, then `relayd reload`",
+            f"{path} has {', '.join(others)} in it, too: {to} {name} there, then `relayd reload`",
         )
     return path
 

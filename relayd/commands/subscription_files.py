@@ -11,10 +11,10 @@ import trio
 
 from relayd.commands.requests import Answer, RefusedError, Request, text_of
 from relayd.commands.subscription_file_refusals import (
+    added_file,
     cannot_write,
     changed_meanwhile,
     refused_answer,
-    removable_file,
 )
 from relayd.config.added_subscription import (
     Added,
@@ -28,13 +28,14 @@ from relayd.config.config import Config
 from relayd.config.included_file import put_back, read_whole, remove, set_aside, write_new
 from relayd.config.problem import ConfigError
 from relayd.config.reading import FileRead
+from relayd.config.shown_keys import shown_keys
 from relayd.config.values import NAME_RULE
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
-_NOT_KEYS: Final = frozenset({"command", "subscription"})
+_NOT_KEYS: Final = frozenset({"command", "subscription", "check"})
 
 Reloading = Callable[[], Awaitable[dict[str, object]]]
 
@@ -56,15 +57,18 @@ class SubscriptionFileCommands:
         self._queue = queue
         self._loader = loader
         self._reload = reload
-        self._turn = trio.Lock()
+        self.turn = trio.Lock()
+        """Held while a file is written or removed."""
 
     async def add(self, request: Request) -> Answer:
         """Add `subscription`; the request's other keys are those of the configuration.
 
-        Without a `secret` one is made, and returned. Answers as `reload` does, and with the `file`.
+        Without a `secret` one is made, and returned. Answers as `reload` does, and with the `file`
+        and its `yaml`, in which secrets are masked.
         A refusal leaves no file. Its code is `invalid` where the request's keys are at fault: then
         `details` has each problem with its `key`. `exists`: there is one of that name. `no_include`:
         the configuration includes no file of a new name. `configuration`: what is wrong is elsewhere.
+        With `check`, it is judged, and nothing is changed: answers with the `yaml`.
         """
         name = text_of(request, "subscription")
         if not is_name(name):
@@ -78,13 +82,14 @@ class SubscriptionFileCommands:
             file = await trio.to_thread.run_sync(added, name, keys)
         except NotWritableError as error:
             raise RefusedError("invalid", f"a value {error}") from None
-        async with self._turn:
-            answer = await self._add(file)
-        if made is not None and answer.get("ok", True):
-            answer["secret"] = made
+        async with self.turn:
+            answer = await self._add(file, check=request.get("check") is True)
+        if answer.get("ok", True):
+            answer |= {} if made is None or request.get("check") else {"secret": made}
+            answer["yaml"] = added(name, shown_keys(keys)).raw.decode()
         return answer
 
-    async def _add(self, file: Added) -> Answer:
+    async def _add(self, file: Added, *, check: bool) -> Answer:
         try:
             known = self._in_force()
             judged = await self._loader.load(known.path, known, added=file)
@@ -93,6 +98,8 @@ class SubscriptionFileCommands:
         except NotReadError as error:
             raise RefusedError("failed", str(error)) from None
         path = judged.included[file.name]
+        if check:
+            return {"subscription": file.name}
         with trio.CancelScope(shield=True):
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)
@@ -110,7 +117,7 @@ class SubscriptionFileCommands:
             if reloaded.get("ok"):
                 reason = f"{path} is not included any more: `include:` was changed meanwhile"
                 reloaded = {"ok": False, "code": "configuration", "problems": [reason]}
-            return _with(reloaded, problem)
+            return with_problem(reloaded, problem)
         _log.info("subscription_added", subscription=file.name, file=str(path))
         return {**_done(reloaded), "subscription": file.name, "file": str(path)}
 
@@ -126,7 +133,7 @@ class SubscriptionFileCommands:
         or `not_added` where the subscription is in a file that `add` did not write.
         """
         name = text_of(request, "subscription")
-        async with self._turn:
+        async with self.turn:
             try:
                 known = self._in_force()
                 on_disk = await self._loader.load(known.path, known)
@@ -135,7 +142,7 @@ class SubscriptionFileCommands:
                 return {"ok": False, "code": "configuration", "problems": problems}
             except NotReadError as error:
                 raise RefusedError("failed", str(error)) from None
-            path = await trio.to_thread.run_sync(removable_file, name, on_disk)
+            path = await trio.to_thread.run_sync(added_file, name, on_disk)
             waiting = (await self._queue.looks.waiting([name])).get(name)
             found = {"subscription": name, "file": str(path)}
             count = {"waiting": 0 if waiting is None else waiting.count}
@@ -169,7 +176,7 @@ class SubscriptionFileCommands:
             raise RefusedError("failed", f"{path} was written again meanwhile, and is in force")
         if not self._has(name, path):
             reloaded = _done(reloaded)
-        return _with(reloaded, problem)
+        return with_problem(reloaded, problem)
 
 
 def as_it_was(path: Path, config: Config) -> FileRead | None:
@@ -226,7 +233,8 @@ def _done(reloaded: Answer) -> Answer:
     return {"ok": True, "changes": [], "warnings": reloaded.get("problems", [])}
 
 
-def _with(answer: Answer, problem: str | None) -> Answer:
+def with_problem(answer: Answer, problem: str | None) -> Answer:
+    """Return the answer with one more thing that went wrong."""
     if problem is None:
         return answer
     key = "warnings" if answer.get("ok") else "problems"

@@ -35,10 +35,14 @@ _SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A file that is not there yet, to be judged as if it were: a subscription's name, and the text."""
+    """A file to be judged as if it were there: a subscription's name, and the text.
+
+    `replaces` is the file in whose place it is to be; None where there is none yet.
+    """
 
     name: str
     raw: bytes
+    replaces: Path | None = None
 
 
 class NotWritableError(ValueError):
@@ -74,8 +78,8 @@ def new_secret() -> str:
     return STANDARD_PREFIX + base64.b64encode(random).decode()
 
 
-def added(name: str, keys: Mapping[str, object]) -> Added:
-    """Return the file of a subscription with these keys of the configuration.
+def added(name: str, keys: Mapping[str, object], replaces: Path | None = None) -> Added:
+    """Return the file of a subscription with these keys of the configuration, in place of another one.
 
     Raises `NotWritableError`. What the keys mean is judged when the file is read.
     """
@@ -87,7 +91,7 @@ def added(name: str, keys: Mapping[str, object]) -> Added:
         else:
             lines.append(f"    {_scalar(key)}: {_flow(value, 0)}")
     try:
-        return Added(name, ("\n".join(lines) + "\n").encode())
+        return Added(name, ("\n".join(lines) + "\n").encode(), replaces)
     except UnicodeEncodeError:
         raise NotWritableError("contains half of a surrogate pair") from None
 

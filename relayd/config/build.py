@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.config.build_http import build_access
+from relayd.config.build_inbound import build_inbound, type_prefixes, warn_of_unselected
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.build_smtp import build_smtp
 from relayd.config.build_subscriptions import SubscriptionBuilder
@@ -22,6 +23,7 @@ from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolCo
 from relayd.config.urls import idle_networks
 from relayd.config.values import parse_duration, parse_size
 from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES
+from relayd.core.inbound.entry import Inbound
 from relayd.core.patterns import OWN_PREFIX
 from relayd.core.queue_files import queue_files, sqlite_files
 from relayd.core.secret import SourcedSecret
@@ -59,18 +61,24 @@ def build_config(
     )
     socket = None if file.socket is None else _socket(file.socket, file, directory, findings)
     _check_paths(spools, socket, queue, findings)
-    if not spools and socket is None:
+    if not spools and socket is None and not file.inbound:
         _complain_of_no_source(findings)
     producers = producers_of(spools, socket, queue, path)
     secrets = SecretBuilder(
         directory=directory, environ=environ, producers=producers, findings=findings
     )
     smtp = None if file.smtp is None else build_smtp(file.smtp, secrets, findings)
+    if findings.is_doubtful(("inbound",)):
+        # Which types it makes known is in doubt.
+        event_types = None
+    inbound = build_inbound(file, secrets, event_types, findings)
+    prefixes = type_prefixes(inbound)
     builder = SubscriptionBuilder(
         defaults=file.defaults,
         directory=directory,
         allowed=allowed,
         event_types=event_types,
+        type_prefixes=prefixes,
         producers=producers,
         findings=findings,
         secrets=secrets,
@@ -84,7 +92,8 @@ def build_config(
         )
     web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
-    _warn_of_readers(builder.subscriptions, smtp, findings)
+    warn_of_unselected(inbound, builder.subscriptions.values(), findings)
+    _warn_of_readers(builder.subscriptions, smtp, inbound, findings)
     return Config(
         path=path,
         market_id=file.market_id,
@@ -94,8 +103,10 @@ def build_config(
         queue=queue,
         log=LogConfig(file.log.level, file.log.format),
         web=web,
+        inbound=MappingProxyType(dict(inbound)),
         allow_networks=allowed,
         event_types=event_types or frozenset(),
+        type_prefixes=prefixes,
         subscriptions=MappingProxyType(builder.subscriptions),
         endpoints=MappingProxyType(builder.endpoints),
         warnings=in_order(findings.warnings),
@@ -202,7 +213,7 @@ def _same(path: Path) -> str:
 
 
 def _complain_of_no_source(findings: Findings) -> None:
-    if findings.is_doubtful(("spools",)) or findings.is_doubtful(("socket",)):
+    if any(findings.is_doubtful((part,)) for part in ("spools", "socket", "inbound")):
         return
     findings.error(
         (), "no source of events", "add `spools: {market: {path: spool.db}}` or `socket:`"
@@ -233,24 +244,35 @@ def _warn_of_networks(file: File, urls: Iterable[str], findings: Findings) -> No
 
 
 def _warn_of_readers(
-    subscriptions: Mapping[str, Subscription], smtp: Smtp | None, findings: Findings
+    subscriptions: Mapping[str, Subscription],
+    smtp: Smtp | None,
+    inbound: Mapping[str, Inbound],
+    findings: Findings,
 ) -> None:
     """Warn of secrets in files that everybody may read: once for each file."""
     said: set[str] = set()
-    password = None if smtp is None else smtp.password
-    sourced: list[tuple[KeyPath, SourcedSecret | None, str | None]] = [
-        (("smtp", "password"), password, findings.main_file_if_open),
+    main = findings.main_file_if_open
+    sources: list[tuple[KeyPath, str | None, str | None]] = [
+        (("smtp", "password"), _source(None if smtp is None else smtp.password), main),
         *(
-            (("subscriptions", name, "secret"), each.secret, findings.open_file(name))
+            (("inbound", name, "secret"), source, main)
+            for name, each in inbound.items()
+            for source in each.secrets_from
+        ),
+        *(
+            (("subscriptions", name, "secret"), _source(each.secret), findings.open_file(name))
             for name, each in subscriptions.items()
         ),
     ]
-    for key, secret, file in sourced:
-        is_text = secret is not None and secret.source == "text"
-        if is_text and file is not None and file not in said:
+    for key, source, file in sources:
+        if source == "text" and file is not None and file not in said:
             said.add(file)
             findings.warning(
                 key,
                 "is in a file that everybody on this machine may read",
                 f"chmod o= {file}, or write {{file: PATH}}",
             )
+
+
+def _source(secret: SourcedSecret | None) -> str | None:
+    return None if secret is None else secret.source

@@ -60,6 +60,13 @@ class SecretBuilder:
                 self._findings.error(path, "contains a NUL, which no login can send")
         return read
 
+    def provided(self, given: str | SecretSource, path: KeyPath) -> SourcedSecret | None:
+        """Return a secret that somebody else chose, None with an error; mistakes are warned of."""
+        read = self.read(given, path)
+        if read is not None:
+            self._warn(mistakes(read), path)
+        return read
+
     def _warn(self, doubts: Iterable[NoSecret], path: KeyPath) -> None:
         for each in doubts:
             self._findings.warning(path, each.message, each.hint)

@@ -31,7 +31,7 @@ from relayd.core.catalogue import suggest
 from relayd.core.endpoint import Endpoint
 from relayd.core.matching import Condition, ConditionErrors, Selection, compile_where
 from relayd.core.order import OrderBy, order_by, order_problem
-from relayd.core.patterns import is_pattern
+from relayd.core.patterns import is_known, is_pattern
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.signature import DEFAULT_HEADERS, RESERVED_HEADERS
 from relayd.core.smtp import MAILTO, Smtp, is_mailto
@@ -57,6 +57,7 @@ class SubscriptionBuilder:
         directory: Path,
         allowed: Sequence[Network],
         event_types: frozenset[str] | None,
+        type_prefixes: tuple[str, ...] = (),
         producers: Producers,
         findings: Findings,
         secrets: SecretBuilder,
@@ -75,6 +76,7 @@ class SubscriptionBuilder:
             findings=findings,
             smtp=smtp,
         )
+        self._type_prefixes = type_prefixes
         self._patterns = None if event_types is None else matching_patterns(event_types)
         self._findings = findings
         self._secrets = secrets
@@ -214,7 +216,9 @@ class SubscriptionBuilder:
                     "is not an event type or a pattern",
                     self._type_hint(pattern) or 'as order.created, order.* or "*"',
                 )
-            elif self._patterns is not None and pattern not in self._patterns:
+            elif self._patterns is not None and not is_known(
+                pattern, self._patterns, self._type_prefixes
+            ):
                 self._findings.error(
                     place,
                     f"{pattern} matches no known event type",

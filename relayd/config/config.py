@@ -10,6 +10,7 @@ from relayd.config.problem import Problem
 from relayd.config.reading import FileRead
 from relayd.config.sections import LogConfig, QueueConfig, SocketConfig, SpoolConfig
 from relayd.core.endpoint import Endpoint
+from relayd.core.inbound.entry import Inbound
 from relayd.core.smtp import Smtp
 from relayd.core.subscription import Subscription
 from relayd.core.web_access import WebAccess
@@ -19,7 +20,8 @@ from relayd.core.web_access import WebAccess
 class Config:
     """One good configuration file. Every path is absolute.
 
-    `event_types` holds every known type: the catalogue's, relayd's own and the market's.
+    `event_types` holds every known type: the catalogue's, relayd's own and the market's; those that
+    begin as one of `type_prefixes` are known as well. `inbound` has the entries by name.
     `subscriptions` are by name, in the file's order; `endpoints` by URL, each with the limits that
     its subscriptions share, also those of inactive ones. Two are equal when they mean the same,
     whatever file they came from. `files` are all that were read for it, the file itself first; `include`
@@ -42,6 +44,8 @@ class Config:
     endpoints: Mapping[str, Endpoint] = field(repr=False)  # by URL, whose path may be a secret
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
     smtp: Smtp | None = None
+    inbound: Mapping[str, Inbound] = field(default_factory=lambda: MappingProxyType({}))
+    type_prefixes: tuple[str, ...] = ()
     files: tuple[FileRead, ...] = field(default=(), compare=False, repr=False)
     include: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     included: Mapping[str, Path] = field(

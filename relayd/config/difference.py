@@ -75,14 +75,17 @@ def difference(old: Config, new: Config) -> Difference:
 def difference_in_parts(old: Config, new: Config) -> Parts[Difference]:
     """Return the same, in parts. What is the same object in both is not looked into."""
     settings = _differing(_settings(old), _settings(new))
+    old_feeds, new_feeds = _feeds(old.web), _feeds(new.web)
     subscriptions = yield from _changes(
         old.subscriptions,
         new.subscriptions,
         same=lambda before, after: (
-            before is after and old.endpoints[before.url] == new.endpoints[after.url]
+            before is after
+            and old.endpoints[before.url] == new.endpoints[after.url]
+            and old_feeds.get(before.name) == new_feeds.get(after.name)
         ),
-        old_keys=lambda each: _keys(each, old),
-        new_keys=lambda each: _keys(each, new),
+        old_keys=lambda each: {**_keys(each, old), "feed_token": old_feeds.get(each.name)},
+        new_keys=lambda each: {**_keys(each, new), "feed_token": new_feeds.get(each.name)},
     )
     spools = yield from _changes(
         {spool.name: spool for spool in old.spools},
@@ -209,12 +212,15 @@ def _settings(config: Config) -> dict[str, object]:
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
+        # A secret may have come from elsewhere and be the same.
+        **{f"inbound.{name}": each for name, each in config.inbound.items()},
     }
 
 
 def _web_settings(web: WebAccess | None) -> dict[str, object]:
     if web is None:
-        return {}
+        # As a section with nothing in it: what it does not set was not changed either.
+        return {"http.trusted_proxies": (), "http.token": (False, None), "http.producers": ({}, {})}
     holders = {each: digest for digest, each in web.tokens.items()}
     return {
         "http.listen": web.listen,
@@ -227,5 +233,11 @@ def _web_settings(web: WebAccess | None) -> dict[str, object]:
             web.producers,
             {each: one for each, one in holders.items() if each.role is Role.PRODUCER},
         ),
-        "feed_token": {each: one for each, one in holders.items() if each.role is Role.FEED},
     }
+
+
+def _feeds(web: WebAccess | None) -> dict[str, str]:
+    """Return the digests of the feeds' tokens, by the names of their subscriptions."""
+    if web is None:
+        return {}
+    return {each.name: one for one, each in web.tokens.items() if each.role is Role.FEED}

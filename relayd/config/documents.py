@@ -30,17 +30,25 @@ def documents_of(content: FileContent, path: Path, added: Added | None = None) -
     """Return the same of what was read of the file itself."""
     document = _parsed(content, path)
     patterns = _patterns(document)
-    file = None if added is None else file_for(added.name, patterns, path.parent)
-    if added is not None and file is None:
-        raise ConfigError([no_place(path)])
+    file = None
+    if added is not None:
+        file = added.replaces or file_for(added.name, patterns, path.parent)
+        if file is None:
+            raise ConfigError([no_place(path)])
     joined = _Joined(document, path, content, _reader(document, path) if patterns else None)
     for each in files_of(patterns, path.parent):
         if isinstance(each, NotIncluded):
             joined.refuse(each)
+        elif added is not None and each == added.replaces:
+            joined.add_new(each, added.raw)
+            file = None
         else:
             joined.read(each)
     if added is not None and file is not None:
-        joined.add_new(file, added.raw)
+        if added.replaces is None:
+            joined.add_new(file, added.raw)
+        else:
+            joined.refuse(NotIncluded(file, "is not there any more, or not included"))
     return joined.findings
 
 
@@ -124,7 +132,7 @@ class _Joined:
             self.add(path, content)
 
     def add_new(self, path: Path, raw: bytes) -> None:
-        """Join what is to be in one file that is not there yet."""
+        """Join what is to be in one file."""
         assert self._reader is not None
         if problem := self._reader.place_problem(path):
             self.refuse(problem)

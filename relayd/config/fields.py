@@ -211,6 +211,7 @@ Size = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"const": UNLIMITED}]}),
 ]
 Timeout = Annotated[str, _Text(DURATION_PATTERN, _duration(0.1, 60.0))]
+Tolerance = Annotated[str, _Text(DURATION_PATTERN, _duration(1.0, _DAY_S))]
 Wait = Annotated[str, _Text(DURATION_PATTERN, _duration(0.001, 30 * _DAY_S))]
 RateLimit = Annotated[str, _Text(RATE_PATTERN, _check_rate)]
 Network = Annotated[str, AfterValidator(_check_network), WithJsonSchema({"type": "string"})]

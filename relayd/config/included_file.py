@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,10 @@ _TURN_S: Final = 10.0
 _LEFT_S: Final = 3600.0
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _LARGEST: Final = 4 * 1024 * 1024
+
+
+class ChangedMeanwhileError(Exception):
+    """A file is not what it was."""
 
 
 @contextmanager
@@ -52,18 +57,8 @@ def write_new(path: Path, raw: bytes) -> None:
     with _folder(path) as folder:
         _remove_left(folder)
         temporary = _dotted()
-        descriptor = os.open(
-            temporary,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-            0o600,
-            dir_fd=folder,
-        )
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, 0o600)
-                file.write(raw)
-                file.flush()
-                os.fsync(descriptor)
+            _write(temporary, raw, folder)
             _move(temporary, path.name, folder)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -90,6 +85,36 @@ def set_aside(path: Path) -> Path:
     return path.parent / aside
 
 
+def put_in_place(path: Path, raw: bytes, digest: bytes) -> Path:
+    """Write a file in place of the one that is there, durably; return what that one is now.
+
+    There is one of that name at each moment, also where the process is killed. Raises `OSError`, and
+    `ChangedMeanwhileError` where what is there has another SHA-256: then nothing was changed.
+    """
+    with _folder(path) as folder:
+        _remove_left(folder)
+        aside, temporary = _dotted(), _dotted()
+        try:
+            _write(temporary, raw, folder)
+            _copy(path.name, aside, folder)
+            _check(path.parent / aside, digest)
+            os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            for each in (temporary, aside):
+                with suppress(FileNotFoundError):
+                    os.unlink(each, dir_fd=folder)
+            raise
+        os.fsync(folder)
+    return path.parent / aside
+
+
+def put_again(aside: Path, path: Path) -> None:
+    """Undo `put_in_place`. Raises `OSError`."""
+    with _folder(path) as folder:
+        os.rename(aside.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+
+
 def put_back(aside: Path, path: Path) -> None:
     """Undo `set_aside`. Raises `OSError`."""
     with _folder(path) as folder:
@@ -113,6 +138,38 @@ def _folder(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _write(name: str, raw: bytes, folder: int) -> None:
+    descriptor = os.open(
+        name,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+        0o600,
+        dir_fd=folder,
+    )
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(raw)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _check(path: Path, digest: bytes) -> None:
+    if sha256(read_whole(path)).digest() != digest:
+        raise ChangedMeanwhileError
+
+
+def _copy(name: str, copy: str, folder: int) -> None:
+    """Give a file a second name; where the file system has no links, copy it."""
+    os.utime(name, dir_fd=folder)  # what is old is removed
+    try:
+        os.link(name, copy, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            _write(copy, file.read(_LARGEST), folder)
 
 
 def _move(old: str, new: str, folder: int) -> None:

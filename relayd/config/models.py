@@ -30,6 +30,7 @@ from relayd.config.fields import (
     in_list,
 )
 from relayd.config.http_models import HttpSection
+from relayd.config.inbound_models import InboundSection
 from relayd.config.subscription_models import DefaultsSection, SecretValue, SubscriptionSection
 
 DEFAULT_API_VERSION: Final = "2024-01-01"
@@ -156,6 +157,11 @@ class File(Section):
     log: LogSection = Field(default=LogSection(), description="What is logged, and how.")
     http: HttpSection | None = Field(
         default=None, description="The web process (`relayd web`); none by default."
+    )
+    inbound: Annotated[dict[Name, InboundSection], Field(max_length=100)] = Field(
+        default={},
+        description="Providers whose webhooks become events, by name; the web process takes them at"
+        " /in/NAME.",
     )
     smtp: SmtpSection | None = Field(
         default=None, description="The mail server for mailto: URLs; none by default."

@@ -12,6 +12,18 @@ MOMENT_FORMS: Final = (
 )
 """How a moment is written, for help and for errors."""
 
+_DAY: Final = (
+    r"20[0-9]{2}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    r"|20([02468][048]|[13579][26])-02-29"
+)
+_TIME: Final = (
+    r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{3})?)?(Z|[+-][01][0-9]:[0-5][0-9])?"
+)
+MOMENT_PATTERN: Final = (
+    rf"^(([0-9]{{1,9}}(ms|s|m|h|d)){{1,4}}|today|yesterday|[1-9][0-9]{{8,10}}|({_DAY})({_TIME})?)$"
+)
+"""The same, so strictly that each text that matches is one: for programs, as a regular expression of JSON Schema."""
+
 _DAYS_AGO: Final = {"today": 0, "yesterday": 1}
 
 

@@ -35,6 +35,7 @@ class Places:
     spools: tuple[SpoolConfig, ...]
     socket: SocketConfig | None
     event_types: frozenset[str]
+    type_prefixes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ def read_places(path: Path, *needed: Part, environ: Mapping[str, str] = os.envir
     config, findings = read_doubtful(path, environ)
     if any(findings.is_doubtful((part,)) for part in needed):
         raise ConfigError(findings.errors)
-    return Places(config.queue, config.spools, config.socket, config.event_types)
+    return Places(
+        config.queue, config.spools, config.socket, config.event_types, config.type_prefixes
+    )
 
 
 def read_partial_config(path: Path) -> PartialConfig:

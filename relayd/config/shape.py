@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from relayd.config.fields import WRONG_VALUE
 from relayd.config.findings import SECRET_KEYS, Findings
 from relayd.config.http_models import HttpSection, ProducerSection
+from relayd.config.inbound_models import InboundSection, PlaceSection, SchemeSection
 from relayd.config.models import (
     File,
     LogSection,
@@ -22,6 +23,7 @@ from relayd.config.models import (
     SpoolSection,
 )
 from relayd.config.problem import MAX_PROBLEMS, KeyPath
+from relayd.config.stand_ins import EXAMPLES, ITEM_STAND_INS, STAND_INS
 from relayd.config.subscription_models import (
     TAGS,
     DefaultsSection,
@@ -43,6 +45,8 @@ NOTHING_MEANS_ABSENT: Final = frozenset(
         "log",
         "allow_networks",
         "event_types",
+        "inbound",
+        "types",
         "defaults",
         "subscriptions",
         "headers",
@@ -51,45 +55,12 @@ NOTHING_MEANS_ABSENT: Final = frozenset(
 )
 """Sections whose every line may be commented out."""
 
-_STAND_INS: Final[dict[str, object]] = {
-    "market_id": "stand-in",
-    "queue": {"path": "stand-in"},
-    "path": "stand-in",
-    "url": "https://stand-in.example/",
-    "events": ["*"],
-    "secret": "stand-in",
-    "header": "X-Stand-In",
-    "listen": "127.0.0.1:8787",
-    "token": "stand-in-stand-in",
-    "host": "stand-in.example",
-    "from": "stand-in@stand-in.example",
-}
-_ITEM_STAND_INS: Final[dict[str | int, object]] = {
-    "events": "*",
-    "retry": "1s",
-    "event_types": "stand_in",
-    "allow_networks": "192.0.2.1/32",
-    "include": "stand-in",
-}
-
-_EXAMPLES: Final = {
-    "market_id": "market_123",
-    "queue": "{path: queue.db}",
-    "path": "/var/lib/relayd/spool/spool.db",
-    "url": "https://your-app.com/webhooks",
-    "events": "[order.created]",
-    "secret": "{file: PATH}",
-    "header": "X-Hub-Signature-256",
-    "listen": "127.0.0.1:8787",
-    "token": "{file: PATH}",
-    "host": "smtp.example.com",
-    "from": "relayd@your-market.com",
-}
 _NUMBER_HINTS: Final = {
     "timeout": "add a unit, as 10s",
     "retention": "add a unit, as 30d",
     "max_size": "add a unit, as 2GB",
     "retry": "add a unit, as 2m",
+    "tolerance": "add a unit, as 5m",
     "rate_limit": "add a period, as 100/min",
 }
 _TYPES: Final = {
@@ -117,9 +88,11 @@ _SUBSECTIONS: Final[dict[str, type[BaseModel]]] = {
     **dict.fromkeys((*SECRET_KEYS, "headers"), SecretSource),
     "signature": SignatureSection,
     "tls": TlsSection,
+    "scheme": SchemeSection,
 }
 _NAMED_SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "producers": ProducerSection,
+    "inbound": InboundSection,
     "spools": SpoolSection,
     "subscriptions": SubscriptionSection,
 }
@@ -184,7 +157,7 @@ def _note(details: ErrorDetails, findings: Findings) -> None:
         case "missing":
             message, at_key = "is missing", True
             key = str(path[-1])
-            hint = f"write `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
+            hint = f"write `{key}: {EXAMPLES[key]}`" if key in EXAMPLES else ""
         case "extra_forbidden":
             message, hint, at_key = "unknown key", _key_hint(path), True
         case kind if kind == WRONG_VALUE:
@@ -202,6 +175,8 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
         return File
     head = str(path[0])
     below = path[1 if head in {"defaults", "smtp"} else 2 :]
+    if len(below) > 1 and below[0] == "scheme":
+        return PlaceSection
     if below and below[0] in _SUBSECTIONS:
         return _SUBSECTIONS[str(below[0])]
     return _NAMED_SECTIONS[head] if head in _NAMED_SECTIONS else _SECTIONS[head]
@@ -290,8 +265,8 @@ def _mend(data: dict[str, Any], details: ErrorDetails) -> None:
         parent = parent[part]
     last = path[-1]
     if isinstance(parent, list):
-        parent[int(last)] = _ITEM_STAND_INS.get(path[-2], "stand-in")
+        parent[int(last)] = ITEM_STAND_INS.get(path[-2], "stand-in")
     elif details["type"] == "missing":
-        parent[last] = _STAND_INS[str(last)]
+        parent[last] = STAND_INS[str(last)]
     else:
         parent.pop(last, None)

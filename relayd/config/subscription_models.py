@@ -25,7 +25,22 @@ SECRET_TEXT_TAG: Final = "<text>"  # noqa: S105 - a tag, no secret
 SECRET_SOURCE_TAG: Final = "<source>"  # noqa: S105 - a tag, no secret
 SCHEME_TAG: Final = "<scheme>"
 HEADER_TAG: Final = "<header>"
-TAGS: Final = frozenset({SECRET_TEXT_TAG, SECRET_SOURCE_TAG, SCHEME_TAG, HEADER_TAG})
+ONE_SECRET_TAG: Final = "<one secret>"  # noqa: S105 - a tag, no secret
+SECRET_LIST_TAG: Final = "<secrets>"  # noqa: S105 - a tag, no secret
+PLACE_TAG: Final = "<place>"
+PLACE_LIST_TAG: Final = "<places>"
+TAGS: Final = frozenset(
+    {
+        SECRET_TEXT_TAG,
+        SECRET_SOURCE_TAG,
+        SCHEME_TAG,
+        HEADER_TAG,
+        ONE_SECRET_TAG,
+        SECRET_LIST_TAG,
+        PLACE_TAG,
+        PLACE_LIST_TAG,
+    }
+)
 """What pydantic puts into an error's place for the form that a value has."""
 
 DEFAULT_TIMEOUT: Final = "10s"

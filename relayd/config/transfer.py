@@ -75,6 +75,8 @@ def pieces_of(config: Config) -> Iterator[bytes]:
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
+        "type_prefixes": config.type_prefixes,
+        "inbound": dict(config.inbound),
         "warnings": config.warnings,
         "include": config.include,
         "included": dict(config.included),

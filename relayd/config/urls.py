@@ -162,9 +162,9 @@ def _address_complaint(address: Address, scheme: str, allowed: Sequence[Network]
     if reason is None:
         return None
     if refusal(address, (), scheme="https") is None:
-        return BadUrl(reason, "write https://")
+        return BadUrl(reason.words, "write https://")
     meant = inner or address
-    return BadUrl(reason, f"to reach it, add {meant}/{meant.max_prefixlen} to allow_networks")
+    return BadUrl(reason.words, f"to reach it, add {meant}/{meant.max_prefixlen} to allow_networks")
 
 
 def _name_complaint(host: str, scheme: str, allowed: Sequence[Network]) -> BadUrl | None:

@@ -1,11 +1,14 @@
 """What became of an event that was handed over."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from relayd.core.event import Event, Rejection, SpoolRow
 from relayd.core.quarantine import POISON
 from relayd.core.value import value
+from relayd.core.webhook import Webhook
 
 
 class Acceptance(StrEnum):
@@ -18,6 +21,8 @@ class Acceptance(StrEnum):
     CONFLICT = "conflict"
     """Its market's event with this id was accepted before with other content: it is refused,
     never dropped in silence."""
+    TOKEN_REUSED = "token_reused"  # noqa: S105 - what became of it
+    """The token of its signature came with another event before: it is refused."""
     POISON = "quarantined"
     """relayd died at it too often to try it again: see `core.quarantine`."""
     DEFECT = "defect"
@@ -28,22 +33,44 @@ class Acceptance(StrEnum):
 class NewEvent:
     """A valid event with the names of the subscriptions that it goes to.
 
-    `order_keys` has its key for each of these that orders its events: see `core.order`.
+    `order_keys` has its key for each of these that orders its events: see `core.order`. `webhook` is what
+    an inbound one was made of.
     """
 
     event: Event
     source: str
     subscriptions: tuple[str, ...]
     order_keys: tuple[tuple[str, str], ...] = ()
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A spool's row that cannot be an event, and why."""
+    """A spool's row, or a webhook's body, that cannot be an event, and why.
+
+    Of a webhook, `row` has the provider's id and the raw body as `id` and `data`.
+    """
 
     source: str
     row: SpoolRow
     rejection: Rejection
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What became of rows that cannot be events: which are `new` on the rejected list.
+
+    `refused` are webhooks whose token came with something else before: nothing of them is kept.
+    """
+
+    new: Sequence[RejectedRow]
+    refused: Sequence[RejectedRow] = ()
+
+
+TOKEN_REUSED: Final = Rejection(
+    "token_reused", "the token of its signature came with something else before"
+)
 
 
 def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
@@ -55,6 +82,8 @@ def refusal(acceptance: Acceptance, event_id: str) -> Rejection | None:
                 f"the id {event_id} was accepted before in this market, with another type or other"
                 " data; give each event its own id",
             )
+        case Acceptance.TOKEN_REUSED:
+            return TOKEN_REUSED
         case Acceptance.POISON:
             return POISON
         case Acceptance.DEFECT:

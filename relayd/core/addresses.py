@@ -8,7 +8,9 @@ special-purpose addresses (RFC 6890 and its successors), and for IPv6 start from
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final
+from typing import Final, NamedTuple
+
+from relayd.core.outcome import Cause
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -71,7 +73,14 @@ _IPV4_PART = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+", re.ASCII)
 _LONGEST_PART = 20
 
 
-def refusal(address: Address, allowed: Sequence[Network], *, scheme: str) -> str | None:
+class Refusal(NamedTuple):
+    """Why an address may not be dialled: its cause, and in words, which begin with the address."""
+
+    cause: Cause
+    words: str
+
+
+def refusal(address: Address, allowed: Sequence[Network], *, scheme: str) -> Refusal | None:
     """Return why relayd may not dial `address`, or None if it may.
 
     `allowed` holds the operator's networks and wins over every table, also for the IPv4 address
@@ -82,9 +91,12 @@ def refusal(address: Address, allowed: Sequence[Network], *, scheme: str) -> str
         return None
     purpose = _special_purpose(address)
     if purpose is not None:
-        return f"{address} is not public ({purpose})"
+        metadata = _within(address, CLOUD_METADATA)
+        cause = Cause.METADATA_ADDRESS if metadata else Cause.PRIVATE_ADDRESS
+        return Refusal(cause, f"{address} is not public ({purpose})")
     if scheme == "http":
-        return f"{address} is public, and http: is not encrypted"
+        words = f"{address} is public, and http: is not encrypted"
+        return Refusal(Cause.PUBLIC_HTTP, words)
     return None
 
 

@@ -1,17 +1,15 @@
 """What to do about an attempt that failed: the next step, in one table for all that show it.
 
-What happened is worded where it happened (`transport/errors.py`); here is what an operator does then.
+What happened is worded where it happened (`transport/errors.py`); here is what an operator does then. It
+goes by an attempt's cause, status and subject, never by words.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
-from relayd.core.addresses import CLOUD_METADATA, Address
-from relayd.core.outcome import Failure
-from relayd.core.smtp import MAIL_SERVER
+from relayd.core.outcome import Cause, Failure
 
 # What is true of a delivery that will be attempted again, and not of an exhausted one.
 _GOES_ON: Final = "; relayd goes on by itself"
@@ -95,65 +93,88 @@ FAILURE_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
         Failure.POISON: "report it, with what relayd's log says of it",
     }
 )
-"""By the kind of the failure, where no status came."""
+"""By the kind of the failure, where no status came and no more is known."""
 
-MAIL_ADVICE: Final[Mapping[Failure, str]] = MappingProxyType(
+_LISTENING: Final = FAILURE_ADVICE[Failure.CONNECT]
+_OTHER_NAME: Final = (
+    "put one of the certificate's names into `url` of {name}, then `relayd reload`; or have the"
+    " receiver get a certificate for its name"
+)
+_AUTHORITY: Final = (
+    "if the receiver is yours, copy the certificate of its authority to this machine and name it:"
+    " `tls: {{ca: FILE}}` of {name}, then `relayd reload`"
+)
+
+CAUSE_ADVICE: Final[Mapping[Cause, str]] = MappingProxyType(
     {
-        Failure.SMTP: (
+        Cause.NOT_MADE: f"this machine is overloaded: the receiver was not asked{_GOES_ON}",
+        Cause.METADATA_ADDRESS: (
+            # Nobody should be led to open the door to what hands out a machine's secrets.
+            "nothing receives events there: correct `url` of {name}, then `relayd reload`"
+        ),
+        Cause.PUBLIC_HTTP: "use https in `url` of {name}, then `relayd reload`",
+        Cause.REFUSED: _LISTENING,
+        Cause.UNREACHABLE: _LISTENING,
+        Cause.NO_SOCKET: (
+            "that is a limit of this machine, not of the receiver: `LimitNOFILE=` of relayd's unit, or"
+            f" the range of its local ports{_GOES_ON}"
+        ),
+        Cause.CERTIFICATE_EARLY: (
+            "is this machine's clock right? Otherwise the receiver needs another certificate until"
+            f" then{_GOES_ON}"
+        ),
+        Cause.CERTIFICATE_EXPIRED: f"the receiver's certificate must be renewed, there{_GOES_ON}",
+        Cause.CERTIFICATE_NAME: _OTHER_NAME,
+        Cause.CERTIFICATE_AUTHORITY: _AUTHORITY,
+        Cause.CERTIFICATE_CHAIN: (
+            f"the receiver must send the whole chain of its certificate, not only its own{_GOES_ON}"
+        ),
+        Cause.CERTIFICATE_REVOKED: f"the receiver needs a new certificate, there{_GOES_ON}",
+        Cause.NO_TLS: "is the port in `url` of {name} right, or is it http?",
+        Cause.TLS_FILES: (
+            "correct what it names (`tls:` of {name}, or the environment variable), then `relayd"
+            " reload`"
+        ),
+        Cause.MAIL_REFUSED: (
             "the mail server's own words say why: are `smtp:` (user, password, from) and the address of"
             f" {{name}} right? A code that begins with 4 is for a while{_GOES_ON}"
         ),
-        Failure.TIMEOUT: (
+        Cause.MAIL_TIMEOUT: (
             "does the mail server hang, or look into each message for long? Its log says more. Mail goes"
             " one at a time, so one that hangs holds up the others"
         ),
-        Failure.NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
-        Failure.CONNECT: "is the mail server running, and are `smtp.host` and `smtp.port` right?",
-        Failure.RESET: "the mail server's log says more; is `smtp.tls` what this port wants?",
-        Failure.TLS: (
+        Cause.MAIL_NAME: "is `smtp.host` spelt right, and does this machine's DNS know it?",
+        Cause.MAIL_CONNECT: (
+            "is the mail server running, and are `smtp.host` and `smtp.port` right?"
+        ),
+        Cause.MAIL_RESET: ("the mail server's log says more; is `smtp.tls` what this port wants?"),
+        Cause.MAIL_TLS: (
             "are `smtp.host` (the certificate's name), `smtp.port` and `smtp.tls` right? Then `relayd"
             " reload`"
         ),
     }
 )
-"""By the kind of the failure, where a mail server failed."""
-
-_EXPIRED = f"the receiver's certificate must be renewed, there{_GOES_ON}"
-_OTHER_NAME = (
-    "put one of the certificate's names into `url` of {name}, then `relayd reload`; or have the"
-    " receiver get a certificate for its name"
-)
-_AUTHORITY = (
-    "if the receiver is yours, copy the certificate of its authority to this machine and name it:"
-    " `tls: {{ca: FILE}}` of {name}, then `relayd reload`"
-)
-_TLS_ADVICE: Final[Sequence[tuple[str, str]]] = (
-    ("certificate has expired", _EXPIRED),
-    ("certificate is not for", _OTHER_NAME),
-    ("certificate is self-signed", _AUTHORITY),
-    ("certificate comes from an authority", _AUTHORITY),
-    ("does not speak TLS on this port", "is the port in `url` of {name} right, or is it http?"),
-)
-"""By the beginning of the words for what went wrong with TLS, or a part of them."""
-
-_REFUSED_ADDRESS: Final = re.compile(r"([0-9a-fA-F.:]+) is (?:not public \(|this machine's own)")
+"""By the cause, where more than the kind is known. What must be allowed for a private address depends
+on the address; what to do about a client certificate is said with the failure."""
 
 
 def next_step(
     status: int | None,
-    failure: str | None,
-    detail: str,
+    why: str | None,
     subscription: str,
     *,
+    subject: str = "",
     unfaithful: Sequence[str] = (),
     exhausted: bool = False,
 ) -> str | None:
     """Return what to do after a failed attempt, as a sentence without its full stop, or None.
 
-    With `exhausted` nothing in it relies on further attempts. `detail` is what the attempt's record has. `unfaithful` are the event's fields that JavaScript
-    does not carry unchanged: a receiver that verifies over what it parsed then refuses a signature.
+    `why` is the attempt's cause, or the kind of its failure where nothing more is known; `subject` is what
+    that is about (see `core.outcome`). With `exhausted` nothing in it relies on further attempts.
+    `unfaithful` are the event's fields that JavaScript does not carry unchanged: a receiver that
+    verifies over what it parsed then refuses a signature.
     """
-    if failure is None:
+    if why is None:
         return None
     if status in {400, 401, 403} and unfaithful:
         return (
@@ -161,7 +182,7 @@ def next_step(
             " over JSON.stringify(body) finds another signature: have it verify over the raw body, or"
             " send such numbers as text"
         )
-    found = _advice(status, failure, detail)
+    found = _advice(status, why, subject)
     if found is None:
         return None
     if exhausted:
@@ -170,38 +191,25 @@ def next_step(
     return found.format(name=subscription)
 
 
-def _advice(status: int | None, failure: str, detail: str) -> str | None:
-    if MAIL_SERVER in detail and failure in MAIL_ADVICE:
-        return MAIL_ADVICE[Failure(failure)]
-    if failure == Failure.STATUS and status is not None:
+def _advice(status: int | None, why: str, subject: str) -> str | None:
+    if why == Failure.STATUS and status is not None:
         if status in STATUS_ADVICE:
             return STATUS_ADVICE[status]
         return _OWN_FAULT if status >= 500 else None
-    if failure == Failure.TLS:
-        return next((advice for words, advice in _TLS_ADVICE if words in detail), None)
-    if failure == Failure.ADDRESS:
-        return _address_advice(detail)
-    return next((advice for kind, advice in FAILURE_ADVICE.items() if kind == failure), None)
+    if why in {Cause.PRIVATE_ADDRESS, Cause.OWN_ADDRESS}:
+        return _allow(subject)
+    return _BY_NAME.get(why)
 
 
-def _address_advice(detail: str) -> str | None:
-    if "is public, and http:" in detail:
-        return "use https in `url` of {name}, then `relayd reload`"
-    addresses = [each for text in _REFUSED_ADDRESS.findall(detail) for each in _addresses(text)]
-    if not addresses:
-        return None
-    # Nobody should be led to open the door to what hands out a machine's secrets.
-    if any(each in network for each in addresses for network in CLOUD_METADATA):
-        return "nothing receives events there: correct `url` of {name}, then `relayd reload`"
-    networks = " and ".join(f"{each}/{each.max_prefixlen}" for each in addresses)
+_BY_NAME: Final[Mapping[str, str]] = MappingProxyType(
+    {str(why): text for why, text in chain(FAILURE_ADVICE.items(), CAUSE_ADVICE.items())}
+)
+
+
+def _allow(addresses: str) -> str:
+    """Return what lets relayd send to these addresses, which a space separates."""
+    networks = " and ".join(f"{each}/{128 if ':' in each else 32}" for each in addresses.split())
     return (
-        f"if the receiver is in your own network, add {networks} to `allow_networks`, then `relayd"
-        f" reload`{_AND_RETRY}; otherwise correct `url` of {{name}}"
+        f"if the receiver is in your own network, add {networks or 'its address'} to `allow_networks`,"
+        f" then `relayd reload`{_AND_RETRY}; otherwise correct `url` of {{name}}"
     )
-
-
-def _addresses(text: str) -> list[Address]:
-    try:
-        return [ip_address(text)]
-    except ValueError:
-        return []

@@ -27,6 +27,17 @@ _MARKET = {
     "payment.refunded": "A payment was given back, in whole or in part.",
     "balance.updated": "A customer's or grower's balance changed.",
 }
+_EMAIL = {
+    "email.accepted": "The mail provider took a message, and will try to deliver it.",
+    "email.delivered": "A message was delivered to the recipient's mail server.",
+    "email.bounced": "A message cannot be delivered, and is given up.",
+    "email.delayed": "A message could not be delivered yet; it is tried again.",
+    "email.opened": "A recipient opened a message.",
+    "email.clicked": "A recipient followed a link in a message.",
+    "email.complained": "A recipient reported a message as spam.",
+    "email.unsubscribed": "A recipient unsubscribed.",
+    "email.stored": "The mail provider stored a message that came in.",
+}
 _RELAYD = {
     "relayd.endpoint.failing": "Half or more of an endpoint's last attempts failed.",
     "relayd.endpoint.recovered": "An endpoint that was failing has recovered.",
@@ -38,10 +49,13 @@ _RELAYD = {
     "relayd.source.unavailable": "A source has waited for a minute.",
     "relayd.source.recovered": "A source that was unavailable has recovered.",
 }
-_DESCRIPTIONS = _MARKET | _RELAYD
+_DESCRIPTIONS = _MARKET | _EMAIL | _RELAYD
 
-EVENT_TYPES: tuple[str, ...] = tuple(_MARKET)
-"""The types of a market's events."""
+EMAIL_TYPES: tuple[str, ...] = tuple(_EMAIL)
+"""The types of what an inbound webhook reports of e-mail."""
+
+EVENT_TYPES: tuple[str, ...] = (*_MARKET, *EMAIL_TYPES)
+"""The types of a market's events, those about its e-mail too."""
 
 RELAYD_TYPES: tuple[str, ...] = tuple(_RELAYD)
 """The types of relayd's own events, which no producer may use."""

@@ -46,6 +46,11 @@ def unknown_key(key: str) -> NotAnEventError:
     return NotAnEventError("unknown_key", f"an event has no key {_shown(key)}; {hint}")
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text can be an event's id."""
+    return _ID.fullmatch(text) is not None
+
+
 def checked_id(value: object) -> str:
     """Return an id, or raise `NotAnEventError`, as each of these does."""
     if isinstance(value, str) and _ID.fullmatch(value):

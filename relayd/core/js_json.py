@@ -110,7 +110,7 @@ def parse_json(
         raw = text.encode()
     except UnicodeEncodeError:
         return JsonProblem("invalid_text", "the text holds half of a surrogate pair")
-    if (problem := _measure(raw, max_depth, max_bytes)) is not None:
+    if (problem := measured(raw, max_depth, max_bytes)) is not None:
         return problem
     return _parsed_plain(text, raw) or _parsed(text, raw)
 
@@ -167,8 +167,8 @@ def _plain_decimal(literal: str) -> float:
     return value
 
 
-def _measure(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:
-    """Find what is too deep or too large without parsing it."""
+def measured(raw: bytes, max_depth: int, max_bytes: int | None) -> JsonProblem | None:
+    """Find what is too deep or too large without parsing it; what is not JSON may be neither."""
     long = max_bytes is not None and len(raw) > max_bytes
     if not long and raw.count(b"[") + raw.count(b"{") <= max_depth:
         return None

@@ -1,6 +1,6 @@
-"""How often somebody may try a token: for each address, and for all together.
+"""How often somebody may try a token, or a signature: for each address, and for all together.
 
-Only what fails counts. An address that has logged in is not held up by what others do.
+Only what fails counts. An address that has succeeded is not held up by what others do.
 """
 
 from collections import OrderedDict
@@ -15,21 +15,26 @@ MOST_ADDRESSES: Final = 1_000
 
 
 class LoginLimits:
-    """Counts failed logins. Times are seconds of a monotonic clock; the buckets begin full."""
+    """Counts what failed. Times are seconds of a monotonic clock; the buckets begin full."""
 
-    def __init__(self) -> None:
-        self._all = _full(FOR_ALL)
+    def __init__(self, for_one: Rate = FOR_ONE, for_all: Rate = FOR_ALL) -> None:
+        self._for_one = for_one
+        self._all = _full(for_all)
         self._by_address: OrderedDict[str, TokenBucket] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def wait_s(self, address: str, now: float) -> float:
         """Return how long this address must wait before it may try; 0 where it may."""
-        own = self._by_address.get(address, _full(FOR_ONE)).at(now).wait_s
+        own = self._by_address.get(address, _full(self._for_one)).at(now).wait_s
         return own if address in self._known else max(own, self._all.at(now).wait_s)
+
+    def is_known(self, address: str) -> bool:
+        """Return whether this address has succeeded, and is still remembered."""
+        return address in self._known
 
     def failed(self, address: str, now: float) -> None:
         """Note that a try failed."""
-        own = self._by_address.pop(address, _full(FOR_ONE)).at(now)
+        own = self._by_address.pop(address, _full(self._for_one)).at(now)
         self._by_address[address] = own.take(min(1, own.available))
         while len(self._by_address) > MOST_ADDRESSES:
             self._by_address.popitem(last=False)

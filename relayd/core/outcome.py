@@ -1,12 +1,15 @@
-"""What came of one attempt, as a value: a network failure is no exception here."""
+"""What came of one attempt, as a value: a network failure is not an exception here."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from relayd.core.value import value
 
 
 class Failure(StrEnum):
-    """Why an attempt failed. The names stand in logs, in the queue and in `--json`."""
+    """How an attempt failed, by kind. The names are in logs, in the queue and in `--json`."""
 
     STATUS = "status"
     """An answer that is not 2xx."""
@@ -36,13 +39,110 @@ class Failure(StrEnum):
     """relayd died at this delivery too often to try it again: see `core.quarantine`."""
 
 
+class Cause(StrEnum):
+    """Why an attempt failed, where its kind alone does not say what to do about it.
+
+    The names are in the queue and in `--json`, where a failure that has none of these has its kind's
+    name. They share no name with `Failure`.
+    """
+
+    NOT_MADE = "not_made"
+    """relayd did not finish making the request within the timeout."""
+    PRIVATE_ADDRESS = "private_address"
+    """The host's addresses are not public, and not in `allow_networks`."""
+    OWN_ADDRESS = "own_address"
+    """The host's addresses are this machine's own, and not in `allow_networks`."""
+    METADATA_ADDRESS = "metadata_address"
+    """An address at which a cloud hands out a machine's secrets, or one near it."""
+    PUBLIC_HTTP = "public_http"
+    """A public address, over http."""
+    REFUSED = "refused"
+    """Nothing is listening at the address and port."""
+    UNREACHABLE = "unreachable"
+    """No route to the address, or no reply from it."""
+    NO_SOCKET = "no_socket"
+    """This machine has no file descriptor, or no local port, left for a connection."""
+    CERTIFICATE_EARLY = "certificate_early"
+    """The receiver's certificate is not valid yet."""
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    """The receiver's certificate has expired."""
+    CERTIFICATE_NAME = "certificate_name"
+    """The receiver's certificate is for other names."""
+    CERTIFICATE_AUTHORITY = "certificate_authority"
+    """The receiver's certificate is self-signed, or from an authority that is not trusted here."""
+    CERTIFICATE_CHAIN = "certificate_chain"
+    """The receiver leaves out an intermediate certificate."""
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    """The receiver's certificate was revoked."""
+    CLIENT_CERTIFICATE = "client_certificate"
+    """The receiver asks for a client certificate, or does not accept the one that is sent."""
+    NO_TLS = "no_tls"
+    """The receiver does not speak TLS on this port."""
+    TLS_FILES = "tls_files"
+    """The certificates on this machine that the connection needs could not be loaded."""
+    MAIL_REFUSED = "mail_refused"
+    """The mail server refused the message, or a step before it."""
+    MAIL_TIMEOUT = "mail_timeout"
+    """The mail server did not take the message in time, or was busy with other mail."""
+    MAIL_NAME = "mail_name"
+    """The mail server's host name could not be resolved."""
+    MAIL_CONNECT = "mail_connect"
+    """No connection to the mail server."""
+    MAIL_TLS = "mail_tls"
+    """No trusted TLS connection to the mail server, or it offers none."""
+    MAIL_RESET = "mail_reset"
+    """The connection to the mail server broke off."""
+
+    @property
+    def failure(self) -> Failure:
+        """Which kind of failure this is."""
+        return _KINDS[self]
+
+
+_KINDS: Final[Mapping[Cause, Failure]] = MappingProxyType(
+    {
+        Cause.NOT_MADE: Failure.TIMEOUT,
+        Cause.PRIVATE_ADDRESS: Failure.ADDRESS,
+        Cause.OWN_ADDRESS: Failure.ADDRESS,
+        Cause.METADATA_ADDRESS: Failure.ADDRESS,
+        Cause.PUBLIC_HTTP: Failure.ADDRESS,
+        Cause.REFUSED: Failure.CONNECT,
+        Cause.UNREACHABLE: Failure.CONNECT,
+        Cause.NO_SOCKET: Failure.CONNECT,
+        Cause.CERTIFICATE_EARLY: Failure.TLS,
+        Cause.CERTIFICATE_EXPIRED: Failure.TLS,
+        Cause.CERTIFICATE_NAME: Failure.TLS,
+        Cause.CERTIFICATE_AUTHORITY: Failure.TLS,
+        Cause.CERTIFICATE_CHAIN: Failure.TLS,
+        Cause.CERTIFICATE_REVOKED: Failure.TLS,
+        Cause.CLIENT_CERTIFICATE: Failure.TLS,
+        Cause.NO_TLS: Failure.TLS,
+        Cause.TLS_FILES: Failure.TLS,
+        Cause.MAIL_REFUSED: Failure.SMTP,
+        Cause.MAIL_TIMEOUT: Failure.TIMEOUT,
+        Cause.MAIL_NAME: Failure.NAME,
+        Cause.MAIL_CONNECT: Failure.CONNECT,
+        Cause.MAIL_TLS: Failure.TLS,
+        Cause.MAIL_RESET: Failure.RESET,
+    }
+)
+
+MAIL_CAUSES: Final[Mapping[Failure, Cause]] = MappingProxyType(
+    {kind: cause for cause, kind in _KINDS.items() if cause.startswith("mail_")}
+)
+"""The causes that are a mail server's, by kind: what to do is another thing there."""
+
+
 @value
 class Outcome:
     """The result of one attempt.
 
     `status` is the answer's, where one came; `failure` is None exactly when the attempt succeeded.
-    `detail` says in words what failed (no payload, no secret). `answer` is the beginning of the
-    answer's body, 1 KiB at most. `retry_after_s` is what the receiver asked for.
+    `cause` says more, where the kind alone is not enough: its kind is `failure`. `subject` is the host,
+    the address and port, or the addresses (separated by a space) that it is about, without path or
+    secret; "" where there is nothing to name. `detail` says in words what failed (no payload, no
+    secret), for people alone: nothing is decided by it. `answer` is the beginning of the answer's body,
+    1 KiB at most. `retry_after_s` is what the receiver asked for.
     """
 
     duration_s: float
@@ -51,6 +151,13 @@ class Outcome:
     detail: str = ""
     answer: bytes = b""
     retry_after_s: float | None = None
+    cause: Cause | None = None
+    subject: str = ""
+
+    @property
+    def why(self) -> Cause | Failure | None:
+        """The cause as it is kept and counted: the kind of failure where nothing more is known."""
+        return self.cause or self.failure
 
     @property
     def succeeded(self) -> bool:
@@ -66,3 +173,11 @@ class Outcome:
     def gone(self) -> bool:
         """Whether the receiver wants no more of this subscription (410 Gone)."""
         return self.status == 410
+
+
+def failed_outcome(
+    duration_s: float, why: Cause | Failure, detail: str, subject: str = ""
+) -> Outcome:
+    """Return the outcome of an attempt that got no response, with the kind that its cause has."""
+    cause, kind = (why, why.failure) if isinstance(why, Cause) else (None, why)
+    return Outcome(duration_s, failure=kind, cause=cause, detail=detail, subject=subject)

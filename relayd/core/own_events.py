@@ -139,7 +139,8 @@ def after_attempt(
     if is_own(delivery.event_type):
         return told
     outcome = record.outcome
-    step = next_step(outcome.status, outcome.failure, outcome.detail, delivery.subscription)
+    why, name = outcome.why, delivery.subscription
+    step = next_step(outcome.status, why, name, subject=outcome.subject)
     told += after_change(url, subscriptions, now, before=before, after=after, step=step)
     if after.held_long(now) and not before.held_long(now):
         throttled: dict[str, JsonValue] = {
@@ -158,11 +159,7 @@ def after_attempt(
             attempts=delivery.attempts + 1,
             last_failure=record.outcome.detail,
             repair=next_step(
-                outcome.status,
-                outcome.failure,
-                outcome.detail,
-                _ITS_NAME,
-                exhausted=True,
+                outcome.status, why, _ITS_NAME, subject=outcome.subject, exhausted=True
             ),
         )
     return told

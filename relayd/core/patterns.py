@@ -6,6 +6,7 @@ would otherwise be told of its own failures. Those are subscribed to by name, or
 """
 
 import re
+from collections.abc import Container
 from typing import Final
 
 OWN_PREFIX: Final = "relayd."
@@ -17,6 +18,11 @@ _PATTERN: Final = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?")
 def is_pattern(text: str) -> bool:
     """Tell whether `text` is a well-formed pattern of event types."""
     return _PATTERN.fullmatch(text) is not None
+
+
+def is_known(event_type: str, types: Container[str], prefixes: tuple[str, ...]) -> bool:
+    """Tell whether a type, or pattern, is one of `types`, or begins as one of `prefixes`, as `stripe.`."""
+    return event_type in types or event_type.startswith(prefixes)
 
 
 def pattern_matches(pattern: str, event_type: str) -> bool:

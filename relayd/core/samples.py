@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from relayd.core.email_samples import EMAIL_SAMPLES
 from relayd.core.json_text import JsonValue
 
 _ITEM: JsonValue = {
@@ -127,6 +128,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "updated_at": "2024-01-10T10:31:00Z",
             }
         },
+        **EMAIL_SAMPLES,
         "relayd.endpoint.failing": {
             "object": {
                 "url": "https://your-app.com/…",

@@ -8,7 +8,7 @@ import httpx
 import trio
 
 from relayd.core.delivery import Delivery
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import Failure, Outcome, failed_outcome
 from relayd.core.quarantine import DELIVERY_DETAIL
 from relayd.core.signature import signed_headers
 from relayd.core.subscription import Subscription
@@ -86,14 +86,14 @@ class Sender:
         seq = attempt.delivery.seq
         now = attempt.started_at = self._clock()
         if seq in self._at_work.poison:
-            return Outcome(0.0, failure=Failure.POISON, detail=DELIVERY_DETAIL)
+            return failed_outcome(0.0, Failure.POISON, DELIVERY_DETAIL)
         limit.begin(attempt.subscription.timeout_s)
         try:
             return await self._at_work.drive(seq, self._exchange(attempt, limit))
         except Exception as defect:  # noqa: BLE001 - the one place where a defect is caught: see below
             # A poisonous delivery ends, the daemon does not.
             self._observer.attempt_defect(attempt.delivery, defect)
-            return Outcome(self._clock() - now, failure=Failure.DEFECT, detail=DEFECT_DETAIL)
+            return failed_outcome(self._clock() - now, Failure.DEFECT, DEFECT_DETAIL)
         finally:
             limit.end()
 

@@ -9,7 +9,7 @@ from relayd.core.delivery import Delivery
 from relayd.core.form import Formed, formed
 from relayd.core.js_json import Parsed
 from relayd.core.mail import mail_about
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import Cause, Failure, Outcome, failed_outcome
 from relayd.core.signature import signed_headers
 from relayd.core.sliced_body import parse_in_slices
 from relayd.core.smtp import MAILTO
@@ -53,7 +53,7 @@ async def formed_request(
         try:
             body = await templates.render(subscription.template, delivery.body)
         except TemplateFailedError as failed:
-            return Outcome(0.0, failure=Failure.TEMPLATE, detail=str(failed))
+            return failed_outcome(0.0, Failure.TEMPLATE, str(failed))
         made = Formed(body, subscription.template.content_type)
     else:
         assert subscription.format is not None
@@ -70,7 +70,7 @@ async def formed_request(
 def not_formed(timeout_s: float) -> Outcome:
     """Return what came of an attempt whose time was over before its request was made."""
     words = f"what it sends was not made within {timeout_s:g} s: relayd is overloaded"
-    return Outcome(timeout_s, failure=Failure.TIMEOUT, detail=words)
+    return failed_outcome(timeout_s, Cause.NOT_MADE, words)
 
 
 async def _event(delivery: Delivery) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class SampleAttempt:
             "succeeded": outcome.succeeded,
             "status": outcome.status,
             "failure": outcome.failure,
+            "cause": outcome.why,
+            "subject": outcome.subject or None,
             "detail": outcome.detail or None,
             "duration_ms": round(outcome.duration_s * 1000, 1),
             "answer": outcome.answer.decode(errors="replace"),

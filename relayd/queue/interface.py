@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from relayd.queue.delivery_queue import DeliveryQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+    from relayd.core.acceptance import Acceptance, NewEvent, Rejected, RejectedRow
     from relayd.core.endpoint import Health
     from relayd.core.expiry import Evidence, Expiry
     from relayd.core.own_events import OutboxRow, OwnEvent, Report
@@ -134,12 +134,11 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         """Make events durable, with all of their deliveries, and say what became of each."""
 
-    async def reject(
-        self, rejected: Sequence[RejectedRow], *, most_bytes: int = ...
-    ) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow], *, most_bytes: int = ...) -> Rejected:
         """Keep rows that cannot be events in the rejected list; return those that are new to it.
 
-        Of each source at most `most_bytes` are kept: beyond that its oldest are removed and counted.
+        A webhook is not kept whose token came with something else before. Of each source at most
+        `most_bytes` are kept: beyond that its oldest are removed and counted.
         """
 
     async def health(self) -> Mapping[str, Health]:
@@ -228,5 +227,12 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def shift_retries(self, retries: Retries, step: float) -> None:
         """Move these retries' times, of those that did not change since they were found."""
 
-    async def shift_endpoints(self, step: float, now: float) -> None:
-        """Move the endpoints' times, and remember that the clock was looked at `now`."""
+    async def shift_endpoints(
+        self, step: float, now: float, known: Callable[[str], Health | None]
+    ) -> None:
+        """Move the endpoints' times, and remember that the clock was looked at `now`.
+
+        `known` returns the health, by URL, of those of which more is known than the queue has, with its
+        times moved already: an attempt may have written it since. It is asked when this is written, by
+        whichever thread writes.
+        """

@@ -123,11 +123,13 @@ class AttemptTotals:
     """One subscription's attempts ever made: by what they made of their deliveries, and by how long they took.
 
     `within_ms` has the bounds of `core.durations`, each with the attempts between it and the one before.
+    `causes` has those that failed, by their cause and the status of the response (0 where there was none).
     """
 
     states: Counter[str] = field(default_factory=Counter)
     within_ms: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
+    causes: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +158,14 @@ class Hour:
 class FailureCount:
     """Failed attempts with one cause, for one subscription in one hour, which began at `since`.
 
-    `status` is that of the responses, where there were any. The last of them was made at `last_at` for the
+    `cause` is a `Cause`, or a `Failure` where nothing more is known; `status` is that of the responses,
+    where there were any. The last of them was made at `last_at` for the
     delivery with the number `delivery`; `detail` says what happened.
     """
 
     since: int
     subscription: str
-    failure: str
+    cause: str
     status: int | None
     count: int
     last_at: float
@@ -172,7 +175,11 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failed attempts by hour and cause; not `complete` where some of that time were not looked at."""
+    """Failed attempts by hour and cause.
+
+    Not `complete` where relayd was upgraded in that time to one that counts them: of those before, only
+    the ones of the newest deliveries are counted then, and of some that were waiting or exhausted.
+    """
 
     counts: tuple[FailureCount, ...]
     complete: bool

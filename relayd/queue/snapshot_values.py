@@ -37,8 +37,8 @@ class ListedDelivery:
     `hold` is why its subscription is held, where it waits for that. `changed_at` is when its state
     was decided: when it was made, replayed, ended, or last put off. `due_at` is when its next
     attempt may start, as its endpoint stands now; None where it has ended or is held. The `last_`
-    fields are those of the latest attempt, None where there was none; `last_status` and
-    `last_failure` may be None for themselves. `recovery_used` says that the endpoint's recovery
+    fields are those of the latest attempt, None where there was none; `last_status`,
+    `last_failure` and `last_cause` may be None for themselves. `recovery_used` says that the endpoint's recovery
     releases it no more before its scheduled time: see `core.release`. `object_id` and `sequence` are its
     event's. `place` is its place in its subscription's order, None where it is in none.
     """
@@ -63,6 +63,7 @@ class ListedDelivery:
     object_id: str | None = field(default=None, repr=False)
     sequence: int = 0
     place: "Place | None" = None
+    last_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,20 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """The events of one page, newest first, and whether there are older ones that match."""
+    """The events of one page, newest first, and whether there are older ones that match.
+
+    `looked_to` is the oldest that was looked at, where `EventFilter.most` left older ones out: then `more` is
+    true, since they may match.
+    """
 
     events: tuple[ListedEvent, ...]
     more: bool
+    looked_to: ListedEvent | None = None
+
+    @property
+    def last(self) -> ListedEvent | None:
+        """The event before which the next page begins; None where there is none."""
+        return self.looked_to or (self.events[-1] if self.more else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +129,9 @@ class Page:
 class Attempt:
     """One attempt as it was recorded. `started_at` is in Unix seconds.
 
-    `failure` is None where it succeeded; `answer` is the beginning of the answer's body; `extra`
-    says why it was made before its scheduled time.
+    `failure` is None where it succeeded, and so is `cause`, which is a `Cause`, or the failure itself
+    where nothing more is known; `subject` is what that is about (see `core.outcome`). `answer` is the
+    beginning of the answer's body; `extra` says why it was made before its scheduled time.
     """
 
     number: int
@@ -130,6 +142,8 @@ class Attempt:
     detail: str | None
     answer: bytes = field(repr=False)
     extra: str | None = None
+    cause: str | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +155,26 @@ class DeliveryDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWebhook:
+    """What an inbound event was made of. `key` names the provider and its id.
+
+    `raw` is the body as it came, and `headers` a JSON object of some of its headers. Both are None where it
+    was large, or the retention has left the event's id alone.
+    """
+
+    key: str
+    raw_bytes: int
+    raw_sha256: bytes
+    headers: str | None = field(repr=False)
+    raw: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class EventDetail:
     """An event with its deliveries, or the one that was asked for. Times are Unix seconds.
 
     `market_id` is "" where an older relayd kept the id alone. `body` is what every attempt sends; None once the retention has left its id alone.
+    `webhook` is what an inbound one was made of.
     """
 
     id: str
@@ -157,6 +187,7 @@ class EventDetail:
     deliveries: tuple[DeliveryDetail, ...]
     sequence: int = 0
     object_id: str | None = field(default=None, repr=False)
+    webhook: KeptWebhook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +259,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class RejectedInput:
-    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds."""
+    """A rejected row whole, as it was found: text as bytes. `rejected_at` is in Unix seconds.
+
+    `webhook` is a JSON object where the row's data is the raw body of a webhook: its `key`, `token` and
+    `headers`.
+    """
 
     seq: int
     source: str
@@ -237,3 +272,4 @@ class RejectedInput:
     reason: str
     row: "SpoolRow"
     fingerprint: bytes = field(repr=False)
+    webhook: str | None = field(default=None, repr=False)

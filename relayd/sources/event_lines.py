@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from relayd.core.acceptance import Acceptance, refusal
-from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection
+from relayd.core.acceptance import TOKEN_REUSED, Acceptance, RejectedRow, refusal
+from relayd.core.event import MAX_INPUT_BYTES, Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line, event_from_line_in_slices
 from relayd.core.framing import TooLong
 from relayd.core.parts import Parts
 from relayd.core.quarantine import POISON, line_key
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable
 from relayd.sources.line_memory import batches, takes_long
@@ -36,16 +37,22 @@ _TOO_LONG = Rejection(
 class Origin:
     """Where a line's event comes from: its source's name, and what it has by default.
 
-    `id` is that of an event that names none; where it is empty, one is made.
+    `id` is that of an event that names none; where it is empty, one is made. `webhook` is what it was made
+    of, and `rejection` why that is no event: then there is none to read.
     """
 
     source: str
     defaults: EventDefaults
     id: str = ""
+    webhook: Webhook | None = None
+    rejection: Rejection | None = None
 
 
 Address = Callable[[bytes], tuple[Origin, bytes] | Rejection]
 """Returns a line's origin and the line as producers write it, or why it has none."""
+
+_Read = Event | Rejection | RejectedRow
+"""What a line is: an event, none, or rejected input to be kept."""
 
 
 def new_event_id() -> str:
@@ -93,49 +100,73 @@ class EventLines:
         now = int(self._clock())
         if self._time.is_up():
             await self._time.turn(uid)
-        read: list[tuple[str, Event | Rejection]] = []
+        read: list[tuple[str, Webhook | None, _Read]] = []
         began = self._time.clock()
         for line in lines:
             addressed = _TOO_LONG if isinstance(line, TooLong) else self.address(line)
             if isinstance(addressed, Rejection):
-                read.append(("", addressed))
+                read.append(("", None, addressed))
                 continue
             origin, text = addressed
+            if origin.rejection is not None:
+                read.append((origin.source, None, _rejected(origin, origin.rejection, text)))
+                continue
             if takes_long(text):
                 self._time.charge(self._time.clock() - began)
-                read.append((origin.source, await self._read_in_slices(text, origin, now, uid)))
+                found = await self._read_in_slices(text, origin, now, uid)
+                read.append((origin.source, origin.webhook, found))
                 began = self._time.clock()
                 continue
-            read.append((origin.source, self._read(text, origin, now)))
+            read.append((origin.source, origin.webhook, self._read(text, origin, now)))
             took = self._time.clock() - began
             if took >= SLICE_S:
                 self._time.charge(took)
                 await self._time.turn(uid)
                 began = self._time.clock()
         self._time.charge(self._time.clock() - began)
-        events: dict[str, list[Event]] = {}
-        for source, each in read:
+        events: dict[tuple[str, bool], list[tuple[Event, Webhook | None]]] = {}
+        for source, webhook, each in read:
             if isinstance(each, Event):
-                events.setdefault(source, []).append(each)
-        answers = {source: iter(await self._take(source, each)) for source, each in events.items()}
+                events.setdefault((source, webhook is not None), []).append((each, webhook))
+        answers = {
+            source: iter(await self._take(source[0], each)) for source, each in events.items()
+        }
         return [
-            next(answers[source]) if isinstance(each, Event) else _refused(each)
-            for source, each in read
+            next(answers[source, webhook is not None])
+            if isinstance(each, Event)
+            else _refused(each)
+            if isinstance(each, Rejection)
+            else await self._keep(each)
+            for source, webhook, each in read
         ]
 
-    async def _take(self, source: str, events: Sequence[Event]) -> list[dict[str, object]]:
+    async def _take(
+        self, source: str, events: Sequence[tuple[Event, Webhook | None]]
+    ) -> list[dict[str, object]]:
+        webhooks = [webhook for _, webhook in events if webhook is not None]
+        taken = [event for event, _ in events]
         try:
-            accepted = await self._intake.accept(events, source)
+            accepted = await self._intake.accept(taken, source, webhooks)
         except QueueUnavailable as error:
             return [_unavailable(error)] * len(events)
-        return [_answer(*each) for each in zip(events, accepted, strict=True)]
+        return [_answer(*each) for each in zip(taken, accepted, strict=True)]
+
+    async def _keep(self, rejected: RejectedRow) -> dict[str, object]:
+        """Keep rejected input, and say so once that is durable."""
+        try:
+            refused = await self._intake.reject([rejected])
+        except QueueUnavailable as error:
+            return _unavailable(error)
+        return _refused(TOKEN_REUSED) if refused else {"ok": True, "rejected": True}
 
     def _read(self, line: bytes, origin: Origin, now: int) -> Event | Rejection:
         if (key := line_key(line)) in self._at_work.poison:
             return POISON
-        return self._at_work.call(
-            key, event_from_line, line, origin.defaults, new_id=origin.id or new_event_id(), now=now
+        new_id = origin.id or new_event_id()
+        read = self._at_work.call(
+            key, event_from_line, line, origin.defaults, new_id=new_id, now=now
         )
+        return _of_one_id(read, origin)
 
     async def _read_in_slices(
         self, line: bytes, origin: Origin, now: int, uid: int
@@ -145,7 +176,7 @@ class EventLines:
         reading = event_from_line_in_slices(
             line, origin.defaults, new_id=origin.id or new_event_id(), now=now
         )
-        return await self._at_work.drive(key, self._in_turns(reading, uid))
+        return _of_one_id(await self._at_work.drive(key, self._in_turns(reading, uid)), origin)
 
     async def _in_turns(self, reading: Parts[Event | Rejection], uid: int) -> Event | Rejection:
         clock = self._time.clock
@@ -162,6 +193,19 @@ class EventLines:
                 self._time.charge(took)
                 await self._time.turn(uid)
                 began = clock()
+
+
+def _rejected(origin: Origin, rejection: Rejection, raw: bytes) -> RejectedRow:
+    provider_id = None if origin.webhook is None else origin.webhook.key.encode()
+    row = SpoolRow(0, provider_id, None, raw, None, origin.defaults.market_id.encode(), None)
+    return RejectedRow(origin.source, row, rejection, origin.webhook)
+
+
+def _of_one_id(read: Event | Rejection, origin: Origin) -> Event | Rejection:
+    """Return what was read; a rejection where the event names another id than its origin does."""
+    if isinstance(read, Event) and origin.id and read.id != origin.id:
+        return Rejection("two_ids", "Idempotency-Key and the event's id differ; send one of them")
+    return read
 
 
 def _answer(event: Event, acceptance: Acceptance) -> dict[str, object]:

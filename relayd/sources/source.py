@@ -13,6 +13,7 @@ from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.own_events import OutboxRow
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 
 
@@ -30,11 +31,16 @@ class SourceIntake(Protocol):
     def paths(self) -> tuple[str, ...]:
         """The paths below `data` at which conditions look."""
 
-    async def accept(self, events: Sequence[Event], source: str) -> Sequence[Acceptance]:
-        """Accept events, in one transaction, and return what became of each, in order."""
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> Sequence[Acceptance]:
+        """Accept events, in one transaction, and return what became of each, in order.
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
-        """Keep rows that cannot be events, with the reason."""
+        `webhooks` has what each was made of, or nothing.
+        """
+
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rows that cannot be events, with the reason. Returns webhooks that were refused."""
 
 
 class Outbox(Protocol):

@@ -4,10 +4,16 @@ A line is the producers' protocol with a head before it: a JSON object, a tab, a
 producers write it. The head has `source`, its name; `market_id`, the market of its events; `markets`,
 others that an event may name, or "*" for any; `api_version`, where the configuration's is not meant;
 `id`, that of an event that names none.
+
+An event that came by an inbound webhook has `webhook` in its head (see `core.webhook`), and behind it
+another tab and the raw body in base64, or nothing where that is large. Where there is `reject` too, a code and a
+reason, the body is kept as rejected input; there is no event then. The answer is `{"ok":true,"rejected":true}`.
+
 Only relayd's own user may connect.
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
@@ -19,6 +25,7 @@ from relayd.config.config import Config
 from relayd.containment import contained
 from relayd.core.event import EventDefaults, Rejection
 from relayd.core.event_fields import NotAnEventError, checked_id
+from relayd.core.webhook import webhook_from
 from relayd.sources.event_lines import LINE_BYTES, Address, EventLines, Origin
 from relayd.sources.source import (
     Source,
@@ -33,6 +40,8 @@ from relayd.unix_socket.listener import SocketPathError, bind_unix
 NAME: Final = "web"
 MODE: Final = 0o600
 _HEAD_BYTES: Final = 64 * 1024
+_RAW_BYTES: Final = 1024 * 1024
+"""What a raw body in base64 may add to the line of an event."""
 
 
 class WebIntake(Source):
@@ -56,7 +65,9 @@ class WebIntake(Source):
             self._listen()
         listener, self._listener = self._listener, None
         assert listener is not None
-        server = LineServer(self._lines.answer, name=NAME, line_bytes=LINE_BYTES + _HEAD_BYTES)
+        server = LineServer(
+            self._lines.answer, name=NAME, line_bytes=LINE_BYTES + _HEAD_BYTES + _RAW_BYTES
+        )
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(contained, self._lines.run, "lines")
             nursery.start_soon(server.serve, listener)
@@ -99,6 +110,13 @@ def address(config: Config) -> Address:
         try:
             found = json.loads(head if tab and len(head) <= _HEAD_BYTES else b"")
             markets = found["markets"]
+            webhook = rejection = None
+            if "webhook" in found:
+                text, _, encoded = text.rpartition(b"\t")
+                raw = b64decode(encoded, validate=True)
+                webhook = webhook_from(found["webhook"], raw)
+                if "reject" in found:
+                    text, rejection = raw, Rejection(*map(str, found["reject"]))
             return Origin(
                 str(found["source"]),
                 EventDefaults(
@@ -107,6 +125,8 @@ def address(config: Config) -> Address:
                     None if markets == "*" else frozenset(map(str, markets)),
                 ),
                 checked_id(found["id"]) if found.get("id") else "",
+                webhook,
+                rejection,
             ), text
         except NotAnEventError as refused:
             return Rejection(refused.code, refused.reason)

@@ -7,7 +7,7 @@ holds for a name that changes, too.
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
@@ -15,10 +15,16 @@ from typing import Final
 
 import trio
 
-from relayd.core.addresses import Address, Network, is_allowed, refusal
+from relayd.core.addresses import Address, Network, Refusal, is_allowed, refusal
 from relayd.core.endpoint import IpVersion
-from relayd.core.outcome import Failure
-from relayd.transport.errors import AttemptFailed, dial_words, shown_address
+from relayd.core.outcome import Cause, Failure
+from relayd.transport.errors import (
+    MOST_NAMED,
+    AttemptFailed,
+    dial_failed,
+    dials_failed,
+    shown_address,
+)
 from relayd.transport.resolver import Resolver
 
 Resolve = Callable[..., Awaitable[list[Address]]]
@@ -71,8 +77,9 @@ class AddressGuard:
         except OSError as error:
             raise _name_failed(host, error, self._ip) from error
         except UnicodeError as error:
-            raise AttemptFailed(Failure.NAME, f"{host} is not a valid host name") from error
-        refusals: list[str] = []
+            words = f"{host} is not a valid host name"
+            raise AttemptFailed(Failure.NAME, words, host) from error
+        refusals: dict[Address, Refusal] = {}
         permitted: list[Address] = []
         for address in dict.fromkeys(map(_without_scope, resolved)):
             if self._ip not in {None, address.version}:
@@ -80,17 +87,16 @@ class AddressGuard:
             try:
                 reason = self._refusal(address, scheme)
             except OSError as error:
-                raise AttemptFailed(Failure.CONNECT, dial_words(error, host)) from error
+                raise dial_failed(error, host) from error
             if reason is None:
                 permitted.append(address)
             else:
-                refusals.append(reason)
+                refusals[address] = reason
         if permitted:
             return _interleaved(permitted)[:MAX_ADDRESSES]
         if not refusals:
-            raise AttemptFailed(Failure.NAME, f"{host} has no {_kind(self._ip)}")
-        reasons = "; ".join(dict.fromkeys(refusals[:3]))
-        raise AttemptFailed(Failure.ADDRESS, f"{host} may not be dialled: {reasons}")
+            raise AttemptFailed(Failure.NAME, f"{host} has no {_kind(self._ip)}", host)
+        raise _refused(host, refusals)
 
     async def dial(self, addresses: Sequence[Address], port: int) -> trio.SocketStream:
         """Connect to the first of these checked addresses that answers, dialled in their order.
@@ -101,18 +107,17 @@ class AddressGuard:
             try:
                 return await _dial(addresses[0], port)
             except OSError as error:
-                words = dial_words(error, shown_address(addresses[0], port))
-                raise AttemptFailed(Failure.CONNECT, words) from error
+                raise dial_failed(error, shown_address(addresses[0], port)) from error
         return await _dial_in_turn(addresses, port)
 
     async def connect(self, host: str, port: int, *, scheme: str) -> trio.SocketStream:
         """Resolve, check and dial, as `addresses` and `dial` do."""
         return await self.dial(await self.addresses(host, port, scheme=scheme), port)
 
-    def _refusal(self, address: Address, scheme: str) -> str | None:
+    def _refusal(self, address: Address, scheme: str) -> Refusal | None:
         reason = refusal(address, self._allowed, scheme=scheme)
         if reason is None and not is_allowed(address, self._allowed) and _is_own(address):
-            return f"{address} is this machine's own address"
+            return Refusal(Cause.OWN_ADDRESS, f"{address} is this machine's own address")
         return reason
 
 
@@ -172,19 +177,35 @@ def _interleaved(addresses: list[Address]) -> list[Address]:
     return [address for address in chain.from_iterable(pairs) if address is not None]
 
 
+_WORST_FIRST: Final = (
+    # What is public wants https, and then works; nobody is led to allow a cloud's metadata.
+    Cause.PUBLIC_HTTP, Cause.METADATA_ADDRESS, Cause.PRIVATE_ADDRESS, Cause.OWN_ADDRESS,
+)  # fmt: skip
+
+
+def _refused(host: str, refusals: Mapping[Address, Refusal]) -> AttemptFailed:
+    """Return the failure of a host of which every address was refused."""
+    causes = {each.cause for each in refusals.values()}
+    cause = next(each for each in _WORST_FIRST if each in causes)
+    named = list(refusals)[:MOST_NAMED]
+    reasons = "; ".join(refusals[each].words for each in named)
+    subject = " ".join(map(str, named))
+    return AttemptFailed(cause, f"{host} may not be dialled: {reasons}", subject)
+
+
 def _kind(ip: IpVersion | None) -> str:
     return "address" if ip is None else f"IPv{ip} address, and `ip: {ip}` allows no other"
 
 
 def _name_failed(host: str, error: OSError, ip: IpVersion | None) -> AttemptFailed:
     if error.errno in (errno.EMFILE, errno.ENFILE) and not isinstance(error, socket.gaierror):
-        return AttemptFailed(Failure.CONNECT, dial_words(error, host))
+        return dial_failed(error, host)
+    words = f"{host} could not be resolved: {error.strerror or type(error).__name__}"
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-        return AttemptFailed(Failure.NAME, f"{host} does not exist, or has no {_kind(ip)}")
-    if isinstance(error, socket.gaierror) and ip is not None and error.errno in _NO_ADDRESS:
-        return AttemptFailed(Failure.NAME, f"{host} has no {_kind(ip)}")
-    reason = error.strerror or type(error).__name__
-    return AttemptFailed(Failure.NAME, f"{host} could not be resolved: {reason}")
+        words = f"{host} does not exist, or has no {_kind(ip)}"
+    elif isinstance(error, socket.gaierror) and ip is not None and error.errno in _NO_ADDRESS:
+        words = f"{host} has no {_kind(ip)}"
+    return AttemptFailed(Failure.NAME, words, host)
 
 
 async def _dial(address: Address, port: int) -> trio.SocketStream:
@@ -201,14 +222,14 @@ async def _dial(address: Address, port: int) -> trio.SocketStream:
 async def _dial_in_turn(addresses: Sequence[Address], port: int) -> trio.SocketStream:
     """Start a dial each STAGGER_S, or as soon as the one before failed; the first success wins."""
     winner: trio.SocketStream | None = None
-    failures: list[str] = []
+    failures: list[AttemptFailed] = []
 
     async def dial(address: Address, failed: trio.Event) -> None:
         nonlocal winner
         try:
             stream = await _dial(address, port)
         except OSError as error:
-            failures.append(dial_words(error, shown_address(address, port)))
+            failures.append(dial_failed(error, shown_address(address, port)))
             failed.set()
         else:
             if winner is None:
@@ -229,5 +250,5 @@ async def _dial_in_turn(addresses: Sequence[Address], port: int) -> trio.SocketS
             winner.socket.close()
         raise
     if winner is None:
-        raise AttemptFailed(Failure.CONNECT, "; ".join(dict.fromkeys(failures)))
+        raise dials_failed(failures)
     return winner

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import httpx
 import trio
 
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import Cause, Failure, Outcome, failed_outcome
 from relayd.core.retry_after import parse_retry_after
 from relayd.transport.client import Transport
 from relayd.transport.errors import named, shown_location
@@ -49,7 +49,9 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now
             answer = await _sent_by(transport, request)
     except httpx.TransportError as error:
         failed = named(error)
-        return Outcome(trio.current_time() - started, failure=failed.failure, detail=failed.detail)
+        duration_s = trio.current_time() - started
+        subject = failed.subject or request.url.host
+        return failed_outcome(duration_s, failed.why, failed.detail, subject)
     return _answered(request, answer, trio.current_time() - started, now)
 
 
@@ -60,11 +62,10 @@ def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
     """
     if request.response is not None:
         return _answered(request, request.response.so_far(), timeout_s, now)
-    return Outcome(
-        timeout_s,
-        failure=Failure.TIMEOUT,
-        detail=f"no {request.waiting_for} within {timeout_s:g} s",
-    )
+    words = f"no {request.waiting_for} within {timeout_s:g} s"
+    if request.mail_server is not None:
+        return failed_outcome(timeout_s, Cause.MAIL_TIMEOUT, words, request.mail_server)
+    return failed_outcome(timeout_s, Failure.TIMEOUT, words, request.url.host)
 
 
 async def _sent_by(transport: httpx.AsyncBaseTransport, request: Request) -> Answer:

@@ -16,7 +16,7 @@ import trio
 
 from relayd.config.problem import ConfigError
 from relayd.core.addresses import Network
-from relayd.core.outcome import Failure
+from relayd.core.outcome import Cause, Failure
 from relayd.core.smtp import MAIL_SERVER, MAILTO, Smtp, shown_mailto
 from relayd.transport.dialer import AddressGuard, Resolve
 from relayd.transport.errors import AttemptFailed, MailServerFailed
@@ -63,7 +63,7 @@ class MailTransport(httpx.AsyncBaseTransport):
 
         Raises AttemptFailed. There is no time limit of its own. Cancelling closes the connection.
         """
-        place = self._smtp.place
+        place = request.mail_server = self._smtp.place
         request.waiting_for = f"turn at the {MAIL_SERVER} {place}, which is busy with other mail,"
         async with self._turn:
             if request.begins is not None:
@@ -81,7 +81,7 @@ class MailTransport(httpx.AsyncBaseTransport):
             raise
         except AttemptFailed as error:
             words = f"{MAIL_SERVER} {smtp.place}: {error.detail}"
-            raise MailServerFailed(error.failure, words) from error
+            raise MailServerFailed(error.failure, words, smtp.place) from error
 
     async def _converse(self, request: Request) -> str:
         smtp, hidden = self._smtp, self._hidden  # others may come while this is under way
@@ -132,7 +132,7 @@ class MailTransport(httpx.AsyncBaseTransport):
         try:
             return await self._context()
         except ConfigError as error:  # what SSL_CERT_FILE names has gone since the start
-            raise AttemptFailed(Failure.TLS, str(error)) from error
+            raise AttemptFailed(Cause.TLS_FILES, str(error)) from error
 
 
 def _hidden(url: str, smtp: Smtp) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ class Request:
     so that an attempt that runs into its deadline can say what was missing. `response` is the reader
     of the response once its head is complete: from then on, nothing that happens to the body is a
     failure. `begins` is called, and gone, once its turn has come, where it has to wait for one.
+    `mail_server` is the address and port of the mail server by which it goes; None without one.
     """
 
     url: httpx.URL = field(repr=False)
@@ -40,6 +41,7 @@ class Request:
     waiting_for: str = "answer"
     begins: Callable[[], None] | None = None
     response: AnswerReader | None = None
+    mail_server: str | None = None
 
 
 def build_request(

@@ -227,7 +227,8 @@ class SmtpSession:
         return words if len(words) <= WORDS_CHARACTERS else f"{words[: WORDS_CHARACTERS - 1]}…"
 
     def _failed(self, words: str, failure: Failure = Failure.SMTP) -> AttemptFailed:
-        return MailServerFailed(failure, f"the {MAIL_SERVER} {self._smtp.place} {words}")
+        place = self._smtp.place
+        return MailServerFailed(failure, f"the {MAIL_SERVER} {place} {words}", place)
 
 
 def own_name(local_address: str) -> str:

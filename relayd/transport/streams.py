@@ -12,9 +12,8 @@ from typing import Protocol
 
 import trio
 
-from relayd.core.outcome import Failure
 from relayd.core.tls import Tls
-from relayd.transport.errors import TRUST_IT, AttemptFailed, tls_words
+from relayd.transport.errors import TRUST_IT, AttemptFailed, tls_failed
 from relayd.transport.refused_certificate import refused_certificate
 
 RECEIVE_BYTES = 65_536
@@ -224,5 +223,4 @@ class TlsStream:
         came = None
         if isinstance(error, ssl.SSLCertVerificationError):
             came = refused_certificate(self._tls)
-        words = tls_words(error, self._host, self._setting, came, self._trust)
-        return AttemptFailed(Failure.TLS, words)
+        return tls_failed(error, self._host, self._setting, came, self._trust)

@@ -15,9 +15,9 @@ import trio
 
 from relayd.client_certificate import load_client_certificate
 from relayd.config.problem import ConfigError, Problem
-from relayd.core.outcome import Failure
+from relayd.core.outcome import Cause
 from relayd.core.tls import Tls
-from relayd.transport.errors import AttemptFailed, dial_words
+from relayd.transport.errors import AttemptFailed, dial_failed
 
 _HTTP: Final = ("http/1.1",)
 """What is offered as the protocol over TLS (ALPN)."""
@@ -97,11 +97,11 @@ class EndpointTls:
                 self._context = await self._contexts.of(self.setting)
             except ssl.SSLError as error:
                 words = f"the files of tls: ({self.setting}) could not be loaded: {error.reason}"
-                raise AttemptFailed(Failure.TLS, words) from error
+                raise AttemptFailed(Cause.TLS_FILES, words, host) from error
             except ConfigError as error:  # what SSL_CERT_FILE names has gone since the start
-                raise AttemptFailed(Failure.TLS, str(error)) from error
+                raise AttemptFailed(Cause.TLS_FILES, str(error), host) from error
             except OSError as error:
-                raise AttemptFailed(Failure.CONNECT, dial_words(error, host)) from error
+                raise dial_failed(error, host) from error
         return self._context
 
 

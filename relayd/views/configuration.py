@@ -11,12 +11,15 @@ from relayd.core.order import longest_block_s
 from relayd.core.smtp import Smtp
 from relayd.core.subscription import HeaderSignature, SignatureScheme, Subscription
 from relayd.core.tls import Tls
+from relayd.core.web_access import Role, WebAccess
+from relayd.views.inbound import inbound_document
 
 
 def configuration_document(config: Config, notes: Sequence[str]) -> dict[str, object]:
     """Return the configuration as it is interpreted; `notes` are what is wrong around it."""
     return {
         **settings_document(config),
+        "http": _http_document(config.web),
         "subscriptions": [
             {
                 **subscription_document(each, config.endpoints),
@@ -60,8 +63,34 @@ def settings_document(config: Config) -> dict[str, object]:
             "max_size_bytes": config.queue.max_bytes,
         },
         "log": {"level": config.log.level, "format": config.log.format},
+        "inbound": [inbound_document(each) for each in config.inbound.values()],
         "smtp": _smtp_document(config.smtp),
         "allow_networks": [str(network) for network in config.allow_networks],
+    }
+
+
+def _http_document(web: WebAccess | None) -> object:
+    """Return where the web process listens, and for whom there is a token; no token is in it."""
+    if web is None:
+        return None
+    roles = {each.role for each in web.tokens.values()}
+    return {
+        "listen": str(web.listen),
+        "public": None if web.public is None else str(web.public),
+        "base_url": web.base_url,
+        "trusted_proxies": [str(each) for each in web.trusted_proxies],
+        "open": web.open,
+        "token": Role.EVERYTHING in roles,
+        "read_token": Role.READ in roles,
+        "producers": [
+            {
+                "name": name,
+                "market_id": each.market_id,
+                "markets": markets_document(each.markets),
+            }
+            for name, each in web.producers.items()
+        ],
+        "feeds": [each.name for each in web.tokens.values() if each.role is Role.FEED],
     }
 
 

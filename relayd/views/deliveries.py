@@ -4,6 +4,7 @@ The keys are part of the contract. Each time stands twice: in ISO 8601 (UTC), an
 with `_unix` in Unix seconds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,14 @@ from typing import Any
 from relayd.core.advice import next_step
 from relayd.core.delivery import State
 from relayd.core.js_json import Parsed, parse_json
-from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, ListedDelivery, Page
+from relayd.queue.snapshot_values import (
+    Attempt,
+    DeliveryDetail,
+    EventDetail,
+    KeptWebhook,
+    ListedDelivery,
+    Page,
+)
 from relayd.views.moments import moment_fields
 
 
@@ -65,6 +73,7 @@ def event_document(
         **moment_fields("accepted_at", event.accepted_at),
         "source": event.source,
         "body": None if event.body is None else event.body.decode(),
+        **({} if event.webhook is None else {"webhook": _webhook_document(event.webhook)}),
         "unfaithful": list(unfaithful_fields(event)),
         "deliveries": [
             {
@@ -73,6 +82,17 @@ def event_document(
             }
             for each in event.deliveries
         ],
+    }
+
+
+def _webhook_document(webhook: KeptWebhook) -> dict[str, object]:
+    """Return what an inbound event was made of, without its raw body, which need not be text."""
+    return {
+        "key": webhook.key,
+        "headers": None if webhook.headers is None else json.loads(webhook.headers),
+        "raw_bytes": webhook.raw_bytes,
+        "raw_sha256": webhook.raw_sha256.hex(),
+        "raw_kept": webhook.raw is not None,
     }
 
 
@@ -98,6 +118,7 @@ def delivery_document(
         **moment_fields("last_attempt_at", delivery.last_started_at),
         "last_status": delivery.last_status,
         "last_failure": delivery.last_failure,
+        "last_cause": delivery.last_cause,
         **place_document(delivery),
         **in_flight_document(delivery, in_flight),
     }
@@ -132,6 +153,8 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
         "duration_ms": round(attempt.duration_s * 1000, 1),
         "status": attempt.status,
         "failure": attempt.failure,
+        "cause": attempt.cause or attempt.failure,
+        "subject": attempt.subject or None,
         "detail": attempt.detail,
         "answer": attempt.answer.decode(errors="replace"),
         "extra": attempt.extra,
@@ -154,9 +177,9 @@ def after_last_attempt(detail: DeliveryDetail, unfaithful: Sequence[str]) -> str
         return None
     return next_step(
         last.status,
-        last.failure,
-        last.detail or "",
+        last.cause or last.failure,
         detail.delivery.subscription,
+        subject=last.subject,
         unfaithful=unfaithful,
         exhausted=detail.delivery.state is State.EXHAUSTED,
     )

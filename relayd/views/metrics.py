@@ -4,15 +4,18 @@ No label has a URL: an endpoint is its scheme and host. Beyond `MOST_SERIES` sub
 the others are summed up as `(other)`, so that no scrape grows without end.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relayd import __version__
+from relayd.core.advice import STATUS_ADVICE
 from relayd.core.delivery import State
 from relayd.core.durations import BOUNDS_MS
 from relayd.core.endpoint import endpoint_name
 from relayd.core.exposition import Histogram, Kind, Metric
+from relayd.core.outcome import Failure
 from relayd.queue.overview_values import AttemptTotals, EndpointStanding, Overview, Totals
 from relayd.views.in_force import Answer, not_in_force
 from relayd.views.status import Live, bucket_of, endpoint_state
@@ -20,6 +23,9 @@ from relayd.views.status import Live, bucket_of, endpoint_state
 MOST_SERIES: Final = 1_000
 OTHER: Final = "(other)"
 """The label of all others; no subscription is named so."""
+
+_STATUSES: Final = frozenset({*STATUS_ADVICE, 410})
+"""Those that are told apart: a receiver that answers with ever another one makes no more series."""
 
 _OUTCOMES: Final = (State.DELIVERED, State.RETRYING, State.EXHAUSTED)
 
@@ -29,7 +35,8 @@ class MetricFacts:
     """What a scrape is made of. `now` and `loaded_at` are Unix seconds.
 
     `overview` and `totals` are None where the queue could not be read in time, `live` and `in_force` where
-    the daemon did not answer.
+    the daemon did not answer. `inbound` has the requests of each entry since the web process started, by what
+    became of them.
     """
 
     now: float
@@ -38,6 +45,7 @@ class MetricFacts:
     totals: Totals | None
     live: Live | None
     in_force: Answer | None
+    inbound: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def metrics(facts: MetricFacts) -> list[Metric]:
@@ -53,6 +61,15 @@ def metrics(facts: MetricFacts) -> list[Metric]:
         found += _queue(facts.overview)
     if facts.live is not None:
         found += _sources(facts.live)
+    requests = Metric(
+        "relayd_inbound_requests",
+        Kind.COUNTER,
+        "Webhooks that came in by an entry of inbound:, by what became of them.",
+    )
+    for entry, results in facts.inbound.items():
+        for result, count in results.items():
+            requests.add(count, entry=entry, result=result)
+    found.append(requests)
     return found
 
 
@@ -97,6 +114,11 @@ def _process(facts: MetricFacts) -> Iterable[Metric]:
         "bytes",
     )
     yield _one(
+        "relayd_queue_too_large",
+        "1 if it is larger than queue.max_size, and nothing more can be removed.",
+        None if live is None else int(queue.get("too_large", False)),
+    )
+    yield _one(
         "relayd_disk_reserve_in_use",
         "1 if the disk is full: nothing is accepted until there is room.",
         None if live is None else int(queue.get("reserve_in_use", False)),
@@ -115,11 +137,22 @@ def _totals(totals: Totals, sources: Iterable[str]) -> Iterable[Metric]:
         "How long attempts took, failed ones too.",
         "seconds",
     )
+    failed = Metric(
+        "relayd_failed_attempts",
+        Kind.COUNTER,
+        "Attempts that failed, by cause; it begins with the first failure for each cause.",
+    )
     for name, each in _bounded(totals.attempts).items():
         for state in _OUTCOMES:
             attempts.add(each.states[state], subscription=name, outcome=state.value)
         durations.add(_histogram(each), subscription=name)
+        causes: Counter[str] = Counter()
+        for (cause, status), count in each.causes.items():
+            causes[_cause_label(cause, status)] += count
+        for cause, count in sorted(causes.items()):
+            failed.add(count, subscription=name, cause=cause)
     yield attempts
+    yield failed
     yield durations
     accepted = Metric("relayd_events_accepted", Kind.COUNTER, "Events accepted.")
     rejected = Metric("relayd_rejected", Kind.COUNTER, "Input that could not be an event.")
@@ -129,6 +162,13 @@ def _totals(totals: Totals, sources: Iterable[str]) -> Iterable[Metric]:
         rejected.add(totals.rejected.get(source, 0), source=source)
     yield accepted
     yield rejected
+
+
+def _cause_label(cause: str, status: int) -> str:
+    """Return a cause as a label has it: `status_503`, or `status_5xx` for what has no advice of its own."""
+    if cause != Failure.STATUS:
+        return cause
+    return f"{cause}_{status if status in _STATUSES else f'{status // 100}xx'}"
 
 
 def _bounded(attempts: Mapping[str, AttemptTotals]) -> dict[str, AttemptTotals]:
@@ -142,6 +182,7 @@ def _bounded(attempts: Mapping[str, AttemptTotals]) -> dict[str, AttemptTotals]:
         sums.states.update(each.states)
         sums.within_ms.update(each.within_ms)
         sums.seconds += each.seconds
+        sums.causes.update(each.causes)
     return found
 
 

@@ -143,13 +143,14 @@ def _endpoint_document(
         "rate_limit": None if bucket is None else bucket["rate_limit"],
         "in_flight": None if bucket is None else bucket["in_flight"],
         "allowed_in_flight": None if bucket is None else bucket["allowed_in_flight"],
-        "subscriptions": [_subscription_document(each) for each in endpoint.subscriptions],
+        "subscriptions": [standing_document(each) for each in endpoint.subscriptions],
         "last_hour": _tally_document(endpoint.tallies.last_hour),
         "last_day": _tally_document(endpoint.tallies.last_day),
     }
 
 
-def _subscription_document(each: SubscriptionStanding) -> dict[str, object]:
+def standing_document(each: SubscriptionStanding) -> dict[str, object]:
+    """Return how one subscription stands."""
     return {
         "name": each.name,
         "hold": each.hold,

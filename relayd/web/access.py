@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from relayd.core.same_site import client_address
 from relayd.core.web_access import Holder, Role
 from relayd.web.in_force import in_force_of
 from relayd.web.own_host import foreign
@@ -15,12 +16,20 @@ _EVERYBODY: Final = Holder(Role.EVERYTHING)
 def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None."""
     access = in_force_of(request).access
-    if access.open and not request.app.state.is_public and foreign(request) is None:
+    if access.open and request.app.state.may_be_open and foreign(request) is None:
         return _EVERYBODY
     given = request.headers.get("authorization", "")
     if not given.lower().startswith(_BEARER):
         return None
     return access.holder(given[len(_BEARER) :].strip())
+
+
+def client_of(request: Request) -> str:
+    """Return the address of who asks, behind trusted proxies; `unix` where it is not known."""
+    access = in_force_of(request).access
+    peer = None if request.client is None else request.client.host
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return client_address(peer or None, forwarded, access.trusted_proxies)
 
 
 def reads(request: Request) -> bool:

@@ -14,16 +14,30 @@ BODY_BYTES: Final = 64 * 1024 * 1024
 BODY_BYTES_EACH: Final = 16 * 1024 * 1024
 """Of the bodies that are read or handed over at a time, of all and of one token."""
 
+WEBHOOK_BYTES: Final = 16 * 1024 * 1024
+WEBHOOK_BYTES_EACH: Final = 8 * 1024 * 1024
+"""The same of inbound webhooks, which anybody may send: of all, and of one client's address."""
+
 DROPPED_BYTES: Final = 32 * 1024 * 1024
 """Of a body that is too large, so much is still read: a client that sends has no eye for the answer,
 and a connection that is closed with unread bytes is reset, answer and all (RFC 9112, 9.6)."""
 
 
 class Bodies:
-    """The bodies that are in memory."""
+    """The bodies that are in memory: all of the process, or a part of them, of one kind of request."""
 
-    def __init__(self) -> None:
-        self._budget = Budget(BODY_BYTES, BODY_BYTES_EACH)
+    def __init__(
+        self,
+        most: int = BODY_BYTES,
+        most_each: int = BODY_BYTES_EACH,
+        whole: "Bodies | None" = None,
+    ) -> None:
+        self._budget = Budget(most, most_each)
+        self._parent = whole
+
+    def of_webhooks(self) -> "Bodies":
+        """Return a part of these, which takes no more of them than one user may."""
+        return Bodies(WEBHOOK_BYTES, WEBHOOK_BYTES_EACH, self)
 
     @asynccontextmanager
     async def whole(self, request: Request, limit: int, user: Hashable) -> AsyncIterator[bytes]:
@@ -51,7 +65,20 @@ class Bodies:
                 raise problem
             yield bytes(body)
         finally:
-            self._budget.give_back(user, len(body))
+            self._give_back(user, len(body))
+
+    def _may_take(self, user: Hashable, amount: int) -> bool:
+        if not self._budget.take(user, amount):
+            return False
+        if self._parent is None or self._parent._may_take(self, amount):  # noqa: SLF001 - of its own kind
+            return True
+        self._budget.give_back(user, amount)
+        return False
+
+    def _give_back(self, user: Hashable, amount: int) -> None:
+        self._budget.give_back(user, amount)
+        if self._parent is not None:
+            self._parent._give_back(self, amount)  # noqa: SLF001 - of its own kind
 
     def _take(
         self, body: bytearray, chunk: bytes, limit: int, user: Hashable
@@ -64,7 +91,7 @@ class Bodies:
                 f"the body is larger than {limit:,} bytes",
                 {"Connection": "close"},
             )
-        elif not self._budget.take(user, len(chunk)):
+        elif not self._may_take(user, len(chunk)):
             problem = ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "busy",
@@ -74,6 +101,6 @@ class Bodies:
         else:
             body += chunk
             return None
-        self._budget.give_back(user, len(body))
+        self._give_back(user, len(body))
         body.clear()
         return problem

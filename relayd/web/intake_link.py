@@ -18,6 +18,17 @@ AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 32
 """Requests that hand over at a time, of all and of one source. The next is answered 429."""
 
+PATIENCE_S: Final = 5.0
+"""How long a provider waits at most while the daemon is restarted. Providers give up after some 10 s."""
+
+AGAIN_S: Final = 0.05
+
+AT_ONCE_PATIENTLY: Final = 24
+"""The same of one inbound entry. More wait for their turn: not every provider tries again after a 429."""
+
+_PASSING: Final = frozenset({"unavailable", "busy"})
+"""The daemon's answers that say to try again."""
+
 _ANSWER_BYTES: Final = 64 * 1024
 
 
@@ -43,6 +54,7 @@ class IntakeLink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._under_way = Budget(AT_ONCE, AT_ONCE_EACH)
+        self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def hand_over(self, head: Head, events: Sequence[bytes]) -> list[dict[str, Any]]:
         """Return the daemon's answer for each event, which holds no line break, in order.
@@ -70,6 +82,35 @@ class IntakeLink:
         finally:
             self._under_way.give_back(head.source, 1)
 
+    async def patiently(self, source: str, line: bytes) -> dict[str, Any]:
+        """Return the daemon's answer to a whole line that may be sent again.
+
+        While the daemon does not answer, as when it is restarted, or can store nothing, it is asked again, for
+        `PATIENCE_S` in all. Raises `ProblemError` after that.
+        """
+        waiting = self._turns.setdefault(source, asyncio.Semaphore(AT_ONCE_PATIENTLY))
+        last: dict[str, Any] | None = None
+        try:
+            async with asyncio.timeout(PATIENCE_S), waiting:
+                while True:
+                    if self._under_way.take(source, 1):
+                        try:
+                            [last] = await self._exchange(b"", [line])
+                        except (OSError, EOFError, ValueError):
+                            pass  # it is not there, or went away
+                        finally:
+                            self._under_way.give_back(source, 1)
+                        if last is not None and last.get("code") not in _PASSING:
+                            return last
+                    await asyncio.sleep(AGAIN_S)
+        except TimeoutError as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "unavailable",
+                "relayd cannot take events now; try again",
+                {"Retry-After": "5"},
+            ) from error
+
     async def _exchange(self, head: bytes, events: Sequence[bytes]) -> list[dict[str, Any]]:
         reader, writer = await asyncio.open_unix_connection(str(self._path), limit=_ANSWER_BYTES)
         try:
@@ -82,6 +123,8 @@ class IntakeLink:
                 return await answers
             finally:
                 answers.cancel()
+                if answers.done() and not answers.cancelled():
+                    answers.exception()  # it is known: nobody else asks for it
         finally:
             writer.close()
 

@@ -2,15 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from relayd.config.sections import QueueConfig
 from relayd.queue.snapshot import QueueReader
+from relayd.web.api.exchange import event_operations, probe_operations
+from relayd.web.api.openapi import OpenApi
+from relayd.web.api.paths import api_operations
+from relayd.web.api.service import Service
 from relayd.web.app import make_app
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.routes import dashboard_routes
+from relayd.web.defects import kept_running, libraries_quiet, log_of_loop
 from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
@@ -19,7 +25,10 @@ from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
+from relayd.web.reading_gaps import ReadingGaps
 from relayd.web.server import serve
+from relayd.web.webhook_counts import WebhookCounts
+from relayd.web.webhooks_in import WebhooksIn
 
 _log = structlog.get_logger()
 
@@ -29,23 +38,32 @@ def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) 
 
     Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
-    asyncio.run(_run(queue, reader, ready))
+    gaps = ReadingGaps(reader, Path(f"{queue.path}-wal"))
+    with libraries_quiet():
+        asyncio.run(_run(queue, gaps, ready))
 
 
 async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
+    asyncio.get_running_loop().set_exception_handler(log_of_loop)
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
-    health, metrics = Health(daemon), Metrics(daemon, reader)
     bodies = Bodies()
-    events = EventsIn(IntakeLink(queue.intake_path), bodies)
+    intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
+    webhooks = WebhooksIn(intake, bodies, counts)
     news = News(reader)
-    feed = Feed(reader, news)
-    dashboard = dashboard_routes(daemon, reader, bodies)
-    private = make_app(in_force, health, metrics, events, feed, public=False, dashboard=dashboard)
+    service = Service(daemon, reader)
+    operations = [
+        *event_operations(EventsIn(intake, bodies), Feed(reader, news)),
+        *api_operations(service, bodies),
+        *probe_operations(Health(daemon), Metrics(daemon, reader, counts)),
+    ]
+    operations.append(OpenApi(service, operations).operation())
+    dashboard = dashboard_routes(daemon, reader, bodies, counts)
+    private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, health, metrics, events, feed, public=True)
+        public = make_app(in_force, operations, webhooks=webhooks, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:
@@ -56,7 +74,10 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         )
         ready()
 
-    following = [asyncio.create_task(each.follow()) for each in (in_force, news)]
+    following = [
+        asyncio.create_task(kept_running("configuration", in_force.follow)),
+        asyncio.create_task(kept_running("news", news.follow)),
+    ]
     try:
         await serve(served, started, news.stop)
     finally:

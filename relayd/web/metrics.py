@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,15 +22,14 @@ from relayd.views.metrics import MetricFacts, metrics
 from relayd.web.access import reads
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.in_force import in_force_of
+from relayd.web.kept import SHARE
 from relayd.web.problem import ProblemError
+from relayd.web.webhook_counts import WebhookCounts
 
 _log = structlog.get_logger()
 
 KEPT_S: Final = 1.0
-"""How long a scrape holds for those who ask next, at least."""
-
-SHARE: Final = 4
-"""It holds so many times as long as it took: whoever scrapes without end gets a fifth of a core at most."""
+"""How long a scrape holds for those who ask next, at least: see `web.kept`."""
 
 SNAPSHOT_S: Final = 2.0
 TIMEOUT_S: Final = 2.0
@@ -38,8 +38,9 @@ TIMEOUT_S: Final = 2.0
 class Metrics:
     """What scrapes are answered."""
 
-    def __init__(self, daemon: DaemonLink, queue: QueueReader) -> None:
+    def __init__(self, daemon: DaemonLink, queue: QueueReader, webhooks: WebhookCounts) -> None:
         self._daemon = daemon
+        self._webhooks = webhooks
         self._queue = queue
         self._found: list[Metric] = []
         self._kept: dict[bool, bytes] = {}
@@ -60,9 +61,11 @@ class Metrics:
         async with self._asking:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._until:
-                loaded_at = in_force_of(request).settings.get("loaded_at")
+                document = in_force_of(request)
+                loaded_at = document.settings.get("loaded_at")
+                inbound = self._webhooks.of(document.inbound)
                 began = loop.time()
-                self._found, self._kept = await self._collect(loaded_at), {}
+                self._found, self._kept = await self._collect(loaded_at, inbound), {}
                 self._until = loop.time() + max(KEPT_S, SHARE * (loop.time() - began))
             if openmetrics not in self._kept:
                 render = partial(exposition, self._found, openmetrics=openmetrics)
@@ -77,14 +80,16 @@ class Metrics:
             },
         )
 
-    async def _collect(self, loaded_at: float | None) -> list[Metric]:
+    async def _collect(
+        self, loaded_at: float | None, inbound: Mapping[str, Mapping[str, int]]
+    ) -> list[Metric]:
         live = await self._ask("status")
         in_force = None if live is None else await self._ask("in_force")
 
         def collect() -> list[Metric]:
             now = time.time()
             overview, totals = self._read(now)
-            return metrics(MetricFacts(now, loaded_at, overview, totals, live, in_force))
+            return metrics(MetricFacts(now, loaded_at, overview, totals, live, in_force, inbound))
 
         return await run_sync(collect, limiter=self._limiter)
 

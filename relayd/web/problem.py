@@ -16,7 +16,7 @@ class ProblemError(Exception):
         detail: str,
         headers: Mapping[str, str] | None = None,
         *,
-        more: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status

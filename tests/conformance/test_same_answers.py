@@ -159,7 +159,7 @@ class Driver:
         now = self.under_test.now
         retries = await self.queue.looks.retries_before_step(seconds, now, certain=certain)
         await self.queue.shift_retries(retries, seconds)
-        await self.queue.shift_endpoints(seconds, now)
+        await self.queue.shift_endpoints(seconds, now, lambda _: None)
         return dict(zip(retries.seqs, retries.scheduled, strict=True))
 
     async def prune(self, retention: float) -> object:

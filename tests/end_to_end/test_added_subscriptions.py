@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import trio
+import yaml
 from faults.producing import until
 from operating import Switch, asked, emit
 from processes import command, run_command, running, write_config
@@ -416,3 +417,86 @@ async def test_a_daemon_that_was_started_just_before_the_file_went_reloads(
         assert reloaded is not None
         assert reloaded["changes"] == ["subscription shop: removed"]
         assert await in_force(config) == []
+
+
+async def test_a_key_is_changed_and_what_is_secret_is_not_shown(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    async with running(config) as relayd:
+        await add(config, "shop", "--where", "data.object.total: {gte: 5}", url=f"{URL}?key=abc")
+        file = tmp_path / "subs.d" / "shop.yaml"
+        secret = yaml.safe_load(file.read_text())["subscriptions"]["shop"]["secret"]
+        found = ask(config, command="edit", subscription="shop", check=True)
+        assert found["keys"] == {
+            "url": "https://shop.example/…",
+            "events": ["order.*"],
+            "where": {"data.object.total": {"gte": 5}},
+            "secret": "••••••",
+        }
+        for hidden in (secret, "hooks", "abc"):
+            assert hidden not in json.dumps(found)
+        answer = ask(
+            config, command="edit", subscription="shop", timeout="5s", where=None, active=False
+        )
+        assert answer["ok"], answer
+        assert "secret" not in answer
+        assert answer["changes"] == ["subscription shop: where, active, timeout changed"]
+        assert yaml.safe_load(file.read_text())["subscriptions"]["shop"] == {
+            "url": f"{URL}?key=abc",
+            "events": ["order.*"],
+            "secret": secret,
+            "timeout": "5s",
+            "active": False,
+        }
+        assert file.stat().st_mode & 0o7777 == 0o600
+        assert await asked("check", config=config)
+        assert files(config) == ["shop.yaml"]
+        await relayd.logged("subscription_edited", subscription="shop", file=str(file))
+        await command("remove", "shop", "--yes", config=config)
+
+
+async def test_a_new_secret_is_made_and_the_old_one_is_kept_beside_it(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    async with running(config):
+        await add(config, "shop")
+        file = tmp_path / "subs.d" / "shop.yaml"
+        old = yaml.safe_load(file.read_text())["subscriptions"]["shop"]["secret"]
+        answer = ask(config, command="edit", subscription="shop", rotate=True)
+        now = yaml.safe_load(file.read_text())["subscriptions"]["shop"]
+        assert (now["secret"], now["previous_secret"]) == (answer["secret"], old)
+        assert answer["secret"] not in answer["yaml"]
+        # As a whole: what is not given is gone, except the secret.
+        answer = ask(
+            config, command="edit", subscription="shop", whole=True, url=URL, events=["user.*"]
+        )
+        assert "secret" not in answer
+        assert yaml.safe_load(file.read_text())["subscriptions"]["shop"] == {
+            "secret": now["secret"],
+            "url": URL,
+            "events": ["user.*"],
+        }
+
+
+async def test_what_cannot_be_changed_stays_as_it_is(tmp_path: Path) -> None:
+    config = including(tmp_path)
+    by_hand = tmp_path / "subs.d" / "hand.yaml"
+    async with running(config):
+        await add(config, "shop")
+        file = tmp_path / "subs.d" / "shop.yaml"
+        before = file.read_bytes()
+        refused = ask(config, command="edit", subscription="shop", url="ftp://shop.example/")
+        assert (refused["code"], refused["details"][0]["key"]) == ("invalid", "url")
+        refused = ask(config, command="edit", subscription="nobody", timeout="5s")
+        assert refused["code"] == "unknown"
+        by_hand.write_bytes(before.replace(b"shop", b"hand").partition(b"\n")[2])
+        by_hand.chmod(0o600)
+        await command("reload", config=config)
+        refused = ask(config, command="edit", subscription="hand", timeout="5s")
+        assert refused["code"] == "not_added"
+        assert "change it there" in refused["error"]
+        # An error elsewhere refuses the reload: nothing is left behind.
+        config.write_text(config.read_text() + "surplus: 1\n")
+        refused = ask(config, command="edit", subscription="shop", timeout="5s")
+        assert refused["code"] == "configuration"
+        assert file.read_bytes() == before
+        assert files(config) == ["hand.yaml", "shop.yaml"]
+        assert not [each for each in file.parent.iterdir() if each.name.startswith(".")]

@@ -2,13 +2,15 @@
 
 import json
 import shutil
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import trio
+from grafana_queries import queries
 from operating import asked
 from processes import command, running, write_config
 from prometheus_grammar import Family, read_exposition
@@ -56,16 +58,20 @@ async def test_it_says_whether_relayd_is_well_and_why_not_to_those_who_may_read(
             assert found.json() == {"ok": False}
 
 
+async def subscribe(web: Web, url: str) -> None:
+    """Give it a subscription to every event."""
+    text = web.config.read_text().replace(
+        "subscriptions: {}",
+        f"subscriptions: {{books: {{url: '{url}', events: '*', secret: {TOKEN}}}}}",
+    )
+    web.config.write_text(text)
+    await command("reload", config=web.config)
+
+
 async def test_a_program_hands_over_an_event_and_it_is_delivered(tmp_path: Path) -> None:
     async with open_receiver(answer(200)) as books:
         async with serving(tmp_path) as web:
-            path = web.config
-            text = path.read_text().replace(
-                "subscriptions: {}",
-                f"subscriptions: {{books: {{url: '{books.url}', events: '*', secret: {TOKEN}}}}}",
-            )
-            path.write_text(text)
-            await command("reload", config=path)
+            await subscribe(web, books.url)
             taken = await post(web.public, EVENT, idempotency_key="evt_7")
             assert (taken.status_code, taken.json()) == (202, {"id": "evt_7"})
             with trio.fail_after(10):
@@ -137,7 +143,9 @@ async def test_many_lines_have_a_result_each(tmp_path: Path) -> None:
             b'{"type":"order.created","data":{"n":%d}}' % number for number in range(5_000)
         )
         found = await post(web.public, thousands, content_type="application/x-ndjson")
-        assert found.text.count('"ok": true') == 5_000
+        assert found.text.count('"ok":true') == 5_000, (
+            "as on the socket, for programs that look for it"
+        )
 
 
 async def test_without_a_daemon_programs_are_asked_to_come_again(tmp_path: Path) -> None:
@@ -272,41 +280,91 @@ async def test_many_who_scrape_at_once_cost_the_daemon_one_answer(tmp_path: Path
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
     reason="prometheus is not installed",
 )
-async def test_prometheus_scrapes_it(tmp_path: Path) -> None:
-    async with serving(tmp_path) as web, trio.open_nursery() as nursery:
+async def test_prometheus_scrapes_it_and_answers_the_dashboard_s_queries(tmp_path: Path) -> None:
+    async with open_receiver(answer(200)) as books, serving(tmp_path) as web:
+        await subscribe(web, books.url)
         assert (await post(web.public, EVENT)).status_code == 202
-        text = (await scraped(web)).content
-        await trio.run_process(["promtool", "check", "metrics"], stdin=text)
-        (tmp_path / "token").write_text(READ)
-        job = {
-            "job_name": "relayd",
-            "authorization": {"credentials_file": str(tmp_path / "token")},
-            "static_configs": [{"targets": [str(web.private.base_url.netloc.decode())]}],
-        }
-        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
-        (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
-        port = unused_port()
+        await trio.run_process(["promtool", "check", "metrics"], stdin=(await scraped(web)).content)
+        async with prometheus(tmp_path, web) as client:
+            found = await answered(client, "relayd_events_accepted_total{source='http:shop'}")
+            assert found[0]["value"][1] == "1"
+            # Until there were two scrapes, and a delivery.
+            with trio.move_on_after(20):
+                while empty := {
+                    place
+                    for place, query in queries().items()
+                    if place not in SOMETIMES and not await answered(client, query)
+                }:
+                    await trio.sleep(0.5)
+            assert not empty
+
+
+SOMETIMES = {
+    "Success A",
+    "Failed attempts by cause A",
+    "Failed attempts by subscription A",
+    "Response time, p50 and p95 C",
+    "Size C",
+    "Rows kept C",
+    "Configuration loaded",
+    "Daemon started",
+}
+"""What the dashboard shows only where something was attempted or loaded just now, is set, or is a spool."""
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, web: Web) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a Prometheus that scrapes the web process, once it has done so."""
+    (folder / "token").write_text(READ)
+    job = {
+        "job_name": "relayd",
+        "authorization": {"credentials_file": str(folder / "token")},
+        "static_configs": [{"targets": [str(web.private.base_url.netloc.decode())]}],
+    }
+    settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    (folder / "prometheus.yml").write_text(json.dumps(settings))
+    port = unused_port()
+    async with (
+        trio.open_nursery() as nursery,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
         process = await nursery.start(
             trio.run_process,
             [
                 "prometheus",
-                f"--config.file={tmp_path / 'prometheus.yml'}",
-                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--log.level=error",
             ],
         )
-        found: list[Any] = []
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as prometheus:
-            with trio.fail_after(30):
-                while not found:
-                    await trio.sleep(0.2)
-                    query = {"query": "relayd_events_accepted_total{source='http:shop'}"}
-                    with suppress(httpx.TransportError):
-                        answered = await prometheus.get("/api/v1/query", params=query)
-                        if answered.status_code == 200:
-                            found = answered.json()["data"]["result"]
-        assert found[0]["value"][1] == "1"
+        with trio.fail_after(30):
+            while not await answered(client, "relayd_up == 1", starting=True):
+                await trio.sleep(0.2)
+        yield client
         process.terminate()
         with trio.fail_after(10):
             await process.wait()
+
+
+async def answered(client: httpx.AsyncClient, query: str, *, starting: bool = False) -> Any:
+    """Return what Prometheus finds for a query; nothing while it is `starting`."""
+    try:
+        found = await client.get("/api/v1/query", params={"query": query})
+    except httpx.TransportError:
+        assert starting
+        return []
+    if starting and found.status_code != 200:
+        return []
+    assert found.status_code == 200, found.text
+    return found.json()["data"]["result"]
+
+
+async def test_where_its_queue_is_named_it_needs_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unit makes /etc/relayd inaccessible."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RELAYD_CONFIG", raising=False)
+    said = await command("web", "--queue", str(tmp_path / "queue.db"), status=1)
+    assert f"there is no {tmp_path / 'queue.db.web'}" in said

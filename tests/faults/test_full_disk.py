@@ -18,6 +18,7 @@ from receivers import Conversation, answer, open_receiver
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.sqlite.reserve import RESERVE_BYTES, FileReserve
 from relayd.sources.pace import Pace
@@ -178,13 +179,16 @@ class FillingIntake:
         self.calls = 0
         self._disk = disk
 
-    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
+        assert not webhooks
         assert source == "spool market"
         self.calls += 1
         fill(self._disk)
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         raise AssertionError(f"nothing is to be rejected, least of all {rejected}")
 
 

@@ -12,7 +12,7 @@ from processes import write_config
 from structlog.testing import capture_logs
 
 from relayd.config.load import load_config
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow, refusal
+from relayd.core.acceptance import Acceptance, NewEvent, Rejected, RejectedRow, refusal
 from relayd.core.event import Event
 from relayd.core.matching import Matches
 from relayd.core.parts import whole
@@ -32,12 +32,10 @@ class Refusing:
     accepted: list[str] = field(default_factory=list)
     most_bytes: list[int] = field(default_factory=list)
 
-    async def reject(
-        self, rejected: Sequence[RejectedRow], *, most_bytes: int
-    ) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow], *, most_bytes: int) -> Rejected:
         await trio.lowlevel.checkpoint()
         self.most_bytes.append(most_bytes)
-        return rejected
+        return Rejected(rejected)
 
     async def accept(self, news: Sequence[NewEvent]) -> list[Acceptance]:
         await trio.lowlevel.checkpoint()

@@ -19,6 +19,7 @@ from relayd.config.problem import ConfigError, in_one_line
 from relayd.config.queue_place import queue_place
 from relayd.config.values import NAME_RULE
 from relayd.permissions import relayds_user
+from relayd.views.subscription_changes import added_document
 
 INCLUDE_LINE: Final = "include: subscriptions.d/*.yaml"
 
@@ -204,14 +205,7 @@ def _no_include(config_path: Path) -> str:
 def _document(
     answer: Mapping[str, Any], tested: Mapping[str, Any] | None, *, running: bool
 ) -> dict[str, object]:
-    document: dict[str, object] = {
-        "subscription": answer["subscription"],
-        "file": answer["file"],
-        "in_force": running,
-        "secret": answer.get("secret"),
-        "changes": answer["changes"],
-        "warnings": answer["warnings"],
-    }
+    document = added_document(answer, in_force=running)
     if tested is not None:
         document["test"] = {key: value for key, value in tested.items() if key != "ok"}
     return document

@@ -1,25 +1,24 @@
 """`cancel`: finds pending deliveries in the queue, and has the daemon cancel them."""
 
-from collections import Counter
-from dataclasses import replace
-
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    Selection,
     Wanted,
     say_counts,
     say_what_is_left,
     select_targets,
     selection_options,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json
-from relayd.cli.text.refusals import refusal_document
+from relayd.cli.terminal import confirm, print_json
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import BACKLOG, State
+from relayd.core.delivery import BACKLOG
+from relayd.views.counts import deliveries_in_words
+from relayd.views.delivery_changes import cancelled_document
+from relayd.views.refusals import OTHER_STATES
 
 
 @click.command(
@@ -31,7 +30,7 @@ Examples:
   relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
 """,
 )
-@selection_options(BACKLOG)
+@selection_options(BACKLOG, OTHER_STATES["cancel"])
 def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 
@@ -42,13 +41,7 @@ def cancel(wanted: Wanted) -> None:
     queue = queue_place(wanted.config_path)
     with running_daemon(queue) as daemon:
         with reading_queue(queue) as reading:
-            selection = select_targets(
-                reading,
-                wanted,
-                unnamed=BACKLOG,
-                named=BACKLOG,
-            )
-            selection = with_blocking(selection)
+            selection = select_targets("cancel", reading, wanted)
         change = Change("cancel", "deliveries", selection.seqs)
         total = len(change.rows)
         if not wanted.as_json:
@@ -58,15 +51,7 @@ def cancel(wanted: Wanted) -> None:
             confirm(f"Cancel {deliveries_in_words(total)}?", yes=wanted.yes)
             apply_changes(daemon, [change], "Cancelling")
     if wanted.as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": change.changed,
-                "in_flight": change.in_flight,
-                "to_cancel": dict(selection.counts),
-                "refused": [refusal_document("cancel", each) for each in selection.others],
-            }
-        )
+        print_json(cancelled_document(selection, change.changed, change.in_flight))
     elif not total:
         click.echo("There is nothing to cancel.")
     elif not wanted.dry_run:
@@ -76,20 +61,3 @@ def cancel(wanted: Wanted) -> None:
                 f"Of these, {change.in_flight:,} were in flight: each is delivered if its attempt"
                 " succeeds."
             )
-
-
-def with_blocking(selection: Selection) -> Selection:
-    """Add those that are named by id, exhausted, and hold others in their order."""
-    blocking = [
-        each
-        for each in selection.others
-        if each.state is State.EXHAUSTED and each.place is not None
-    ]
-    counts = Counter(selection.counts)
-    counts.update(each.subscription for each in blocking)
-    return replace(
-        selection,
-        seqs=sorted([*selection.seqs, *(each.seq for each in blocking)]),
-        counts=counts,
-        others=[each for each in selection.others if each not in blocking],
-    )

@@ -17,6 +17,7 @@ from relayd.config.partial import read_places
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_row
+from relayd.core.patterns import is_known
 from relayd.core.samples import SAMPLES
 
 MAX_COUNT = 1_000_000
@@ -29,9 +30,18 @@ Examples:
   relayd emit order.created --object '{"id":"order_456","total":2500}'
   relayd emit order.created --set data.object.total=9900
   jq -c . order.json | relayd emit order.created --file -
+  relayd emit payment_intent.succeeded --as stripe
 """,
 )
 @click.argument("event_type", metavar="TYPE")
+@click.option(
+    "--as",
+    "provider",
+    metavar="PROVIDER",
+    help="Send it to the web process as a provider's webhook: stripe or mailgun, or the name of an entry of"
+    " inbound:. TYPE is then relayd's or the provider's; without data, one of its samples is sent.",
+)
+@click.option("--to", "url", metavar="URL", help="With --as: where to. Default: `http.listen`.")
 @click.option("--data", metavar="JSON", help="The event's data: a JSON object.")
 @click.option("--object", "object_text", metavar="JSON", help="What the data has under `object`.")
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
@@ -65,6 +75,8 @@ Examples:
 def emit(
     *,
     event_type: str,
+    provider: str | None,
+    url: str | None,
     data: str | None,
     object_text: str | None,
     file: BinaryIO | None,
@@ -82,16 +94,43 @@ def emit(
 
     Through the socket, relayd has accepted it by then; in a spool, it is pending until relayd does.
     """
-    text = _data_text(event_type, data, object_text, file, use_sample=use_sample, fields=fields)
     if event_id is not None and count > 1:
         raise click.UsageError("--id is for one event: with --count each one has its own.")
+    if provider is not None:
+        if via is not None or spool_name is not None:
+            raise click.UsageError("--as sends to the web process: leave out --via and --spool.")
+        bare = data is None and object_text is None and file is None
+        given = None
+        if fields or use_sample or not bare:
+            given = _data_text(
+                event_type, data, object_text, file, use_sample=use_sample, fields=fields
+            )
+        # Loaded here: httpx takes four times as long to load as an event takes to hand over.
+        from relayd.cli.provider_emission import emit_as  # noqa: PLC0415 - see above
+
+        sent = emit_as(
+            provider,
+            event_type,
+            given,
+            created=_created(created),
+            url=url,
+            event_id=event_id,
+            count=count,
+            config_path=config_path,
+        )
+        _print(sent, "http", as_json=as_json)
+        return
+    if url is not None:
+        raise click.UsageError("--to needs --as PROVIDER.")
+    text = _data_text(event_type, data, object_text, file, use_sample=use_sample, fields=fields)
     if via == "socket" and spool_name is not None:
         raise click.UsageError("--spool cannot be used with --via socket.")
     moment = _created(created)
     events = [Outgoing(event_id or _new_id(), event_type, text, moment) for _ in range(count)]
     _check(events[0])
     places = read_places(config_path, "spools", "socket")
-    _warn_of_unknown_type(event_type, places.event_types)
+    if not is_known(event_type, places.event_types, places.type_prefixes):
+        _warn_of_unknown_type(event_type, places.event_types)
     try:
         way, taken = hand_over(
             events,
@@ -161,8 +200,6 @@ def _check(event: Outgoing) -> None:
 
 
 def _warn_of_unknown_type(event_type: str, known: frozenset[str]) -> None:
-    if event_type in known:
-        return
     near = suggest(event_type, known)
     hint = f"did you mean {near}?" if near else "is it spelt right?"
     click.echo(
@@ -180,9 +217,9 @@ def _print(taken: Iterator[HandedOver], way: str, *, as_json: bool) -> None:
     for each in taken:
         click.echo(each.id)
         if each.duplicate:
-            click.echo(
-                f"Note: {each.id} had been accepted before, with the same content.", err=True
-            )
+            # A provider's id alone decides: its content may have been another.
+            same = "" if way == "http" else ", with the same content"
+            click.echo(f"Note: {each.id} had been accepted before{same}.", err=True)
 
 
 def _new_id() -> str:

@@ -1,7 +1,9 @@
 """`listen`: a receiver that prints and verifies what arrives, and can fail or be slow on purpose."""
 
+from __future__ import annotations
+
 import signal
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -14,6 +16,11 @@ from relayd.cli.options import FiniteRange, WholeNumber, json_option
 from relayd.cli.secret_options import Key, secret_options
 from relayd.cli.terminal import print_json_line
 from relayd.config.values import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relayd.cli.dev_receiver.forwarding import Forwarder
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -38,6 +45,7 @@ Examples:
   relayd listen --port 0 --fail 2 --delay 500ms --count 5
   relayd listen --status 503 --retry-after 30s
   relayd listen --secret-file ./secret --fail-rate 0.3 --json
+  relayd listen --subscription first --forward http://127.0.0.1:3000/webhooks
 """,
 )
 @click.option(
@@ -69,6 +77,12 @@ Examples:
 @click.option(
     "--delay", callback=_duration, default="0s", metavar="TIME", help="Wait before each answer: 2s."
 )
+@click.option(
+    "--forward",
+    metavar="URL",
+    help="Pass each request on to this URL, as it is, and its answer back; not those that fail on"
+    " purpose, or whose signature is wrong.",
+)
 @click.option("--count", type=WholeNumber(1), metavar="N", help="End after N requests.")
 @click.option("--body", "whole", is_flag=True, help="Print each body in full, indented.")
 @json_option
@@ -83,6 +97,7 @@ def listen(
     status: int | None,
     retry_after: float | None,
     delay: float,
+    forward: str | None,
     count: int | None,
     whole: bool,
     as_json: bool,
@@ -104,10 +119,13 @@ def listen(
         delay_s=delay,
     )
     printer = _Printer(as_json=as_json, whole=whole)
-    session = Session(key, script, count, printer.answered)
+    forwarder = _forwarder(forward)
+    session = Session(
+        key, script, count, printer.answered, None if forwarder is None else forwarder.forward
+    )
     host, port = host or there[0], there[1] if port is None else port
     try:
-        trio.run(_listen, session, host, port, printer.listening)
+        trio.run(_listen, session, host, port, printer.listening, forwarder)
     except UnicodeError:  # the resolver's encoding of names
         raise click.BadParameter(
             f"{host!r} is neither an address nor a host's name.", param_hint="--host"
@@ -119,7 +137,31 @@ def listen(
     printer.ended(session)
 
 
-async def _listen(session: Session, host: str, port: int, listening: Callable[[str], None]) -> None:
+def _forwarder(url: str | None) -> Forwarder | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter(
+            "write a URL: http://127.0.0.1:3000/webhooks.", param_hint="--forward"
+        )
+    # Loaded here: httpx takes as long to load as the rest of the command.
+    from relayd.cli.dev_receiver.forwarding import Forwarder  # noqa: PLC0415 - see above
+
+    return Forwarder(url)
+
+
+async def _listen(
+    session: Session,
+    host: str,
+    port: int,
+    listening: Callable[[str], None],
+    forwarder: Forwarder | None,
+) -> None:
     """Run a session until it has what it wants, or is told to end. Raises `OSError` at the start."""
     listeners = await trio.open_tcp_listeners(port, host=host)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -131,6 +173,8 @@ async def _listen(session: Session, host: str, port: int, listening: Callable[[s
 
             nursery.start_soon(obey)
             await session.run(listeners, listening)
+            if forwarder is not None:
+                forwarder.close()
             nursery.cancel_scope.cancel()
 
 

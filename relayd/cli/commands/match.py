@@ -20,6 +20,7 @@ from relayd.core.catalogue import suggest
 from relayd.core.event import Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line, event_from_row
 from relayd.core.matching import Matcher
+from relayd.core.patterns import is_known
 from relayd.core.samples import SAMPLES
 from relayd.views.in_force import in_force_document
 
@@ -133,7 +134,7 @@ def _findings(config: Config, event: Event) -> list[_Finding]:
 def _document(config: Config, event: Event, findings: Sequence[_Finding]) -> dict[str, object]:
     return {
         "event_type": event.type,
-        "known_type": event.type in config.event_types,
+        "known_type": is_known(event.type, config.event_types, config.type_prefixes),
         "matched": [each.subscription for each in findings if each.wanted],
         "subscriptions": [
             {"name": each.subscription, "matched": each.wanted, "reason": each.reason}
@@ -144,7 +145,7 @@ def _document(config: Config, event: Event, findings: Sequence[_Finding]) -> dic
 
 def _print(config: Config, event: Event, what: str, findings: Sequence[_Finding]) -> None:
     click.echo(wrapped(f"{event.type}, {what}"))
-    if event.type not in config.event_types:
+    if not is_known(event.type, config.event_types, config.type_prefixes):
         near = suggest(event.type, config.event_types)
         hint = f"did you mean {near}?" if near else "is it spelt right?"
         click.echo(

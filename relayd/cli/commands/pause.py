@@ -9,8 +9,8 @@ from relayd.cli.daemon_client import running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
 from relayd.cli.terminal import print_json, wrapped
 from relayd.config.queue_place import queue_place
-from relayd.core.hold import Hold
-from relayd.views.holds import HOLD_REASONS
+from relayd.views.hold_changes import paused_words, resumed_words
+from relayd.views.subscription_changes import held_document
 
 _names = click.argument(
     "subscriptions",
@@ -37,8 +37,7 @@ def pause(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> N
     It goes on taking new events, which wait with the others. Attempts in flight finish.
     """
     for name, answer in _ask_each("pause", subscriptions, config_path, as_json=as_json).items():
-        said = "is paused" if answer["changed"] else "was paused already"
-        click.echo(wrapped(f"{name} {said}; its deliveries wait for `relayd resume {name}`."))
+        click.echo(wrapped(paused_words(name, answer)))
 
 
 @click.command(
@@ -58,20 +57,8 @@ def resume(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> 
     receiver's 429 or 503 held back. All goes out within the rate limit.
     """
     for name, answer in _ask_each("resume", subscriptions, config_path, as_json=as_json).items():
-        if answer["hold"] is not None:
-            remains = HOLD_REASONS[Hold(answer["hold"])]
-            click.echo(wrapped(f"{name} is still held: {remains}."))
-        elif answer["changed"]:
-            click.echo(f"{name} goes on.")
-        else:
-            click.echo(f"{name} was not held.")
-        if answer["lifted"]:
-            click.echo("  Its endpoint was held back (429 or 503): that is lifted.")
-        if answer["released"]:
-            number = answer["released"]
-            what = "1 retry is" if number == 1 else f"{number:,} retries are"
-            then = "now" if answer["hold"] is None else "once it is not held any more"
-            click.echo(f"  {what} attempted {then}, beside the schedule.")
+        for number, words in enumerate(resumed_words(name, answer)):
+            click.echo(wrapped(words, first="  " if number else ""))
 
 
 def _ask_each(
@@ -82,12 +69,5 @@ def _ask_each(
         answers = {name: daemon.ask(command, subscription=name) for name in names}
     if not as_json:
         return answers
-    print_json(
-        {
-            "subscriptions": [
-                {key: value for key, value in {"name": name, **answer}.items() if key != "ok"}
-                for name, answer in answers.items()
-            ]
-        }
-    )
+    print_json({"subscriptions": [held_document(name, answer) for name, answer in answers.items()]})
     return {}

@@ -10,10 +10,12 @@ import click
 from relayd.cli.daemon_client import RELOAD_TIMEOUT_S, DaemonClient, daemon_if_running, refusal
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, wrapped
+from relayd.cli.terminal import confirm, print_json, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import BACKLOG
+from relayd.views.counts import deliveries_in_words
+from relayd.views.subscription_changes import removed_document
 
 
 @click.command(
@@ -39,16 +41,7 @@ def remove(name: str, yes: bool, as_json: bool, config_path: Path) -> None:
         confirm(_question(found["file"], found["waiting"]), yes=yes)
     answer, running = _remove(config_path, name, Path(found["file"]), found["waiting"])
     if as_json:
-        print_json(
-            {
-                "subscription": name,
-                "file": answer["file"],
-                "in_force": running,
-                "held": answer["waiting"],
-                "changes": answer["changes"],
-                "warnings": answer["warnings"],
-            }
-        )
+        print_json(removed_document({**answer, "subscription": name}, in_force=running))
         return
     click.echo(wrapped(f"{name} removed: {answer['file']}"))
     for change in answer["changes"]:

@@ -10,9 +10,10 @@ import click
 from relayd.cli.command_error import CommandError
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.options import complete_subscriptions, config_option, json_option
-from relayd.cli.terminal import deliveries_in_words, print_json, printable, wrapped
+from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.core.hold import Hold
+from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import RENAMED_HOLDS
 from relayd.views.moments import clock_time
 

@@ -1,29 +1,29 @@
 """`replay`: finds deliveries in the queue, and has the daemon send them again."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import running_daemon
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
     Wanted,
-    other_ways,
     say_counts,
     say_what_is_left,
     select_targets,
     selection_options,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, printable, wrapped
-from relayd.cli.text.refusals import refusal_document
+from relayd.cli.terminal import confirm, print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
+from relayd.queue.selection import REPLAYABLE
+from relayd.views.counts import deliveries_in_words
+from relayd.views.delivery_changes import replayed_document
 from relayd.views.holds import HOLD_ADVICE
-
-_REPLAYABLE: Final = (State.EXHAUSTED, State.CANCELLED)
+from relayd.views.refusals import OTHER_STATES, other_ways
 
 
 @click.command(
@@ -43,7 +43,7 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@selection_options((*_REPLAYABLE, State.DELIVERED))
+@selection_options((*REPLAYABLE, State.DELIVERED), OTHER_STATES["replay"])
 def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 
@@ -61,12 +61,7 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
         others: list[str] = []
         delivered = State.DELIVERED in wanted.filter.states
         with reading_queue(queue) as reading:
-            selection = select_targets(
-                reading,
-                wanted,
-                unnamed=_REPLAYABLE[:1],
-                named=_REPLAYABLE,
-            )
+            selection = select_targets("replay", reading, wanted)
             holds = {name: each.hold for name, each in reading.subscriptions.items()}
             if not (backfill or selection.seqs or selection.named):
                 others = other_ways(reading, "replay", wanted.filter, selection.subscriptions)
@@ -98,16 +93,8 @@ def replay(wanted: Wanted, *, backfill: bool) -> None:
             held = {name: hold for change in changes for name, hold in change.held.items()}
     changed = sum(change.changed for change in changes)
     if wanted.as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": changed,
-                "to_replay": dict(selection.counts),
-                "to_make": {name: len(events) for name, events in to_make.items()},
-                "held": held,
-                "refused": [refusal_document("replay", each) for each in selection.others],
-            }
-        )
+        counts = {name: len(events) for name, events in to_make.items()}
+        print_json(replayed_document(selection, total, changed, held, counts))
     elif not total:
         click.echo("There is nothing to send again.")
         for line in others:

@@ -2,36 +2,38 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import click
 
-from relayd.cli.batches import Change, apply_changes
+from relayd.batched_change import Change
+from relayd.cli.batches import apply_changes
 from relayd.cli.daemon_client import DaemonClient, running_daemon
 from relayd.cli.filters import market_option
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import complete_subscriptions, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.selection import (
-    Selection,
     Wanted,
     dry_run_option,
-    other_ways,
     say_counts,
     say_what_is_left,
     select_targets,
 )
-from relayd.cli.terminal import confirm, deliveries_in_words, print_json, print_lines, wrapped
-from relayd.cli.text.refusals import refusal_document
+from relayd.cli.terminal import confirm, print_json, print_lines, wrapped
 from relayd.cli.text.releases import HOLD_BACK_LIFTED, Backlog, next_words
 from relayd.config.queue_place import queue_place
-from relayd.core.delivery import BACKLOG, State
+from relayd.core.delivery import State
 from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.selection import Selection
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.counts import deliveries_in_words
+from relayd.views.delivery_changes import retried_document
+from relayd.views.refusals import other_ways
 
 _ASKED_FROM: Final = 101
 """So many are asked about: as many as the default rate limit lets go in a minute are not."""
@@ -80,7 +82,7 @@ def retry(
     queue = queue_place(config_path)
     with running_daemon(queue) as daemon:
         with reading_queue(queue) as reading:
-            selection = select_targets(reading, wanted, unnamed=BACKLOG, named=BACKLOG)
+            selection = select_targets("retry", reading, wanted)
             few = selection.named is not None and len(selection.seqs) <= _LOOKED_AT
             looked_at = reading.described(selection.seqs) if few else ()
             backlogs = _backlogs(reading, selection, looked_at)
@@ -102,17 +104,8 @@ def retry(
                 released = _release(daemon, change, selection.subscriptions)
             held = change.held  # as the daemon found it
     if as_json:
-        print_json(
-            {
-                "matched": total,
-                "changed": change.changed,
-                "to_retry": dict(selection.counts),
-                "held": held,
-                "lifted": sorted(change.lifted),
-                "behind": {name: each.behind for name, each in backlogs.items() if each.behind},
-                "refused": [refusal_document("retry", each) for each in selection.others],
-            }
-        )
+        behind = {name: each.behind for name, each in backlogs.items()}
+        print_json(retried_document(selection, change.changed, held, change.lifted, behind))
         return
     said = [] if total else ["There is nothing to retry."]
     if not dry_run:
@@ -151,10 +144,13 @@ def _backlogs(
     """Return what is retried of each subscription, in the order of their names in the queue."""
     if selection.named is None:
         overview = reading.overview(now=time.time())
-        behind = {
-            each.name: each.behind for place in overview.endpoints for each in place.subscriptions
+        standing = {each.name: each for place in overview.endpoints for each in place.subscriptions}
+        return {
+            name: Backlog(n, standing[name].behind, blocking=standing[name].blocking)
+            if name in standing
+            else Backlog(n)
+            for name, n in selection.counts.items()
         }
-        return {name: Backlog(n, behind.get(name, 0)) for name, n in selection.counts.items()}
     ordered = {
         each.subscription: each.place.first
         for each in looked_at
@@ -170,10 +166,26 @@ def _backlogs(
         for each in looked_at
         if each.state is State.PENDING and (each.place is None or each.place.behind is None)
     )
+    blocked = _exhausted(reading, ordered.values())
     return {
-        name: Backlog(n, behind[name], due[name], first=ordered.get(name))
+        name: Backlog(
+            n,
+            behind[name],
+            due[name],
+            first=ordered.get(name),
+            blocked=ordered.get(name) in blocked,
+        )
         for name, n in selection.counts.items()
     }
+
+
+def _exhausted(reading: Snapshot, ids: Iterable[str | None]) -> frozenset[str]:
+    """Return those of these deliveries that are exhausted: nothing behind them is sent until they are not."""
+    named = reading.find_named([each for each in ids if each is not None])
+    if isinstance(named, str):
+        return frozenset()
+    found = reading.described(named.deliveries)
+    return frozenset(each.id for each in found if each.state is State.EXHAUSTED)
 
 
 def _with_in_flight(

@@ -1,5 +1,6 @@
 """`show`: an event or a delivery in full, whether the daemon runs or not."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from relayd.cli.terminal import print_json, print_lines
 from relayd.cli.text.event import event_lines
 from relayd.config.queue_place import queue_place
 from relayd.core.delivery import delivery_seq
+from relayd.queue.snapshot_values import EventDetail
 from relayd.views.deliveries import event_document
 
 
@@ -21,17 +23,27 @@ from relayd.views.deliveries import event_document
 Examples:
   relayd show evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1
   relayd show dlv_9f3a1c02_17 --json
+  relayd show --raw evt_1PqB2E > webhook.json
 """,
 )
 @click.argument("identifier", metavar="ID")
 @click.option(
     "--pretty", is_flag=True, help="Indent the body; by default it is printed as it was sent."
 )
+@click.option(
+    "--raw", is_flag=True, help="Print the body that an inbound webhook came with, byte by byte."
+)
 @market_option
 @json_option
 @config_option
 def show(
-    identifier: str, pretty: bool, market: str | None, as_json: bool, config_path: Path
+    *,
+    identifier: str,
+    pretty: bool,
+    raw: bool,
+    market: str | None,
+    as_json: bool,
+    config_path: Path,
 ) -> None:
     """Show an event in full: its body, its deliveries, and each of their attempts.
 
@@ -54,8 +66,23 @@ def show(
                     else "; if it is an object's id, `relayd explain` finds its events"
                 )
             )
+    if raw:
+        sys.stdout.buffer.write(_raw_body(event))
+        return
     in_flight = read_in_flight(queue, (each.delivery for each in event.deliveries))
     if as_json:
         print_json(event_document(event, in_flight))
     else:
         print_lines(event_lines(event, time.time(), in_flight, pretty=pretty))
+
+
+def _raw_body(event: EventDetail) -> bytes:
+    if event.webhook is None:
+        raise click.ClickException(f"{event.id} did not come by an inbound webhook")
+    if event.webhook.raw is None:
+        digest = event.webhook.raw_sha256.hex()
+        raise click.ClickException(
+            f"the raw body of {event.id} is not kept; it had {event.webhook.raw_bytes:,} bytes and the"
+            f" SHA-256 {digest}"
+        )
+    return event.webhook.raw

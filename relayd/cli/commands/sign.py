@@ -35,6 +35,8 @@ Examples:
   relayd sign event.json --secret-env WEBHOOK_SECRET --header X-Signature
   relayd sign event.json --secret-file ./secret \\
     | curl -H @- --data-binary @event.json http://127.0.0.1:8080/
+  relayd sign event.json --as stripe --secret-env STRIPE_SECRET
+  relayd sign event.json --as mailgun | curl --json @- http://127.0.0.1:8787/in/mailgun
 """,
 )
 @click.argument("body_file", type=click.File("rb"), default="-", metavar="[FILE]")
@@ -44,8 +46,18 @@ Examples:
     help="Which headers; standard: those of Standard Webhooks; header: that of --header, or of the"
     " subscription. Default: header with --header, else locallygrown.",
 )
+@click.option(
+    "--as",
+    "provider",
+    metavar="PROVIDER",
+    help="As a provider of inbound webhooks signs: stripe, mailgun or standard, or the name of an entry"
+    " of inbound:, whose secret it is then by default. Mailgun signs inside the body: the whole body"
+    " is printed.",
+)
 @click.option("--id", "message_id", metavar="ID", help="standard: webhook-id. Default: the body's.")
-@click.option("--timestamp", type=WholeNumber(0), help="standard: Unix seconds. Default: now.")
+@click.option(
+    "--timestamp", type=WholeNumber(0), help="standard, --as: Unix seconds. Default: now."
+)
 @json_option
 @secret_options
 def sign(
@@ -53,6 +65,7 @@ def sign(
     *,
     body_file: BinaryIO,
     scheme: str | None,
+    provider: str | None,
     message_id: str | None,
     timestamp: int | None,
     as_json: bool,
@@ -61,6 +74,22 @@ def sign(
 
     The bytes are signed as they are, including a line break at the end.
     """
+    moment = int(time.time()) if timestamp is None else timestamp
+    if provider is not None:
+        if scheme is not None or (key is not None and key.header is not None):
+            raise click.UsageError("--as says the scheme: leave out --scheme and --header.")
+        # Loaded here, with the providers' schemes, which few need.
+        from relayd.cli.provider_signature import signed_as  # noqa: PLC0415 - see above
+
+        # `secret_options` takes the option for itself.
+        config_path = click.get_current_context().params["config_path"]
+        body = file_bytes(body_file)
+        signed = signed_as(provider, key, body, config_path, message_id=message_id, now=moment)
+        if signed.body is not None:
+            click.echo(signed.body)
+            return
+        _print(signed.headers, as_json=as_json)
+        return
     named = needed(key)
     secret = named.secret
     body = file_bytes(body_file)
@@ -77,18 +106,21 @@ def sign(
     else:
         standard_needed(secret)
         name = message_id or id_in(body)
-        moment = int(time.time()) if timestamp is None else timestamp
         headers = {
             STANDARD_ID: name,
             STANDARD_TIMESTAMP: str(moment),
             STANDARD_SIGNATURE: sign_standard(body, name, moment, secret),
         }
+    _print(headers, as_json=as_json)
+    _warn(body)
+
+
+def _print(headers: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json({"headers": headers})
-    else:
-        for header, value in headers.items():
-            click.echo(f"{header}: {value}")
-    _warn(body)
+        return
+    for header, value in headers.items():
+        click.echo(f"{header}: {value}")
 
 
 def _warn(body: bytes) -> None:

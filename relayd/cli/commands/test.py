@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -19,20 +19,17 @@ from relayd.cli.options import (
     json_option,
 )
 from relayd.cli.queue_reader import reading_queue
-from relayd.cli.terminal import deliveries_in_words, print_json, sentence, wrapped
+from relayd.cli.terminal import print_json, sentence, wrapped
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.advice import next_step
 from relayd.core.hold import Hold
 from relayd.core.outcome import Failure
-from relayd.views.holds import HOLD_ADVICE
-from relayd.views.in_force import in_force_document
 from relayd.views.moments import clock_time
+from relayd.views.sample_result import moves_words
+from relayd.views.subscription_changes import tested_document
 
 TEST_TIMEOUT_S = 90.0  # the longest attempt, and the wait for a place in the rate limit
-
-
-_NOT_RUNNING: Final = "relayd is not running, so nothing was released."
 
 
 @click.command(
@@ -73,8 +70,7 @@ def test(subscription: str, event_type: str | None, as_json: bool, config_path: 
     # What was sent went by what is in force: another secret or URL on the disk was not tried.
     in_force = ask_in_force(queue, config_path)
     if as_json:
-        document = {key: value for key, value in sent.items() if key != "ok"}
-        print_json({**document, "in_force": in_force_document(in_force)})
+        print_json(tested_document(sent, in_force))
     else:
         print_sent(sent)
         note_in_force(in_force)
@@ -113,7 +109,10 @@ def print_sent(sent: Mapping[str, Any]) -> None:
             words = f"Not rendered: {sent['detail']}."
         click.echo(click.style(wrapped(words), fg="red"))
         step = next_step(
-            sent["status"], sent["failure"], sent["detail"] or "", sent["subscription"]
+            sent["status"],
+            sent.get("cause", sent["failure"]),  # a daemon from before an upgrade has no cause
+            sent["subscription"],
+            subject=sent.get("subject") or "",
         )
         if step is not None:
             click.echo(wrapped(f"Next: {sentence(step)}"))
@@ -127,32 +126,7 @@ def print_sent(sent: Mapping[str, Any]) -> None:
             )
     for line in sent["answer"].splitlines():
         click.echo(wrapped(line, "  | "))
-    click.echo(wrapped(_moves(sent)))
-
-
-def _moves(sent: Mapping[str, Any]) -> str:
-    """Return what a success released, or why nothing moves."""
-    name, number, waiting = sent["subscription"], sent["released"], sent["waiting"]
-    if sent["hold"] is not None:
-        advice = HOLD_ADVICE[Hold(sent["hold"])].format(name=name)
-        pending = "" if waiting is None else f", with {deliveries_in_words(waiting)} pending"
-        held = f"{name} is held{pending}: {advice}."
-        return held if waiting is not None else f"{_NOT_RUNNING} From its start on, {held}"
-    if waiting is None:
-        return _NOT_RUNNING
-    if not waiting:
-        return "Nothing is pending for it."
-    retries = "1 retry" if number == 1 else f"{number:,} retries"
-    if not sent["succeeded"]:
-        then = f"; nothing was released. `relayd retry {name}` attempts them all the same"
-    elif sent["held_until"] is not None:
-        until = clock_time(sent["held_until"])
-        then = f", held back until {until}: its endpoint answered 429 or 503 again"
-    elif number:
-        then = f": {retries} released, attempted now, in addition to the schedule"
-    else:
-        then = ", and due: they go out within the rate limit"
-    return f"{waiting:,} of its deliveries {'is' if waiting == 1 else 'are'} pending{then}."
+    click.echo(wrapped(moves_words(sent)))
 
 
 def send_by_itself(config_path: Path, name: str, event_type: str | None) -> dict[str, object]:

@@ -8,10 +8,18 @@ from relayd.cli.options import complete_event_types, json_option, optional_confi
 from relayd.cli.terminal import print_json, printable
 from relayd.cli.terminal import print_table as table_of
 from relayd.config.problem import ConfigError
-from relayd.core.catalogue import EVENT_TYPES, RELAYD_TYPES, description, sample, suggest
+from relayd.core.catalogue import (
+    EMAIL_TYPES,
+    EVENT_TYPES,
+    RELAYD_TYPES,
+    description,
+    sample,
+    suggest,
+)
 from relayd.core.json_text import JsonValue
 
 SAMPLE_ID = "evt_0b6e2a9b51e3f1a5ef1b77f0b3d3a9c1"
+_FROM = dict.fromkeys(RELAYD_TYPES, "relayd") | dict.fromkeys(EMAIL_TYPES, "inbound")
 SAMPLE_CREATED = 1_704_882_600
 
 
@@ -34,12 +42,19 @@ def types(event_type: str | None, as_json: bool, config_path: Path | None) -> No
     if event_type is not None:
         _show(event_type, as_json=as_json)
         return
-    own = _own_types(config_path)
+    own, prefixes = _own_types(config_path)
     if as_json:
-        print_json({"types": [*map(_document, (*EVENT_TYPES, *RELAYD_TYPES)), *map(_own, own)]})
+        print_json(
+            {
+                "types": [*map(_document, (*EVENT_TYPES, *RELAYD_TYPES)), *map(_own, own)],
+                "patterns": prefixes,
+            }
+        )
         return
     rows = [(each, description(each)) for each in (*EVENT_TYPES, *RELAYD_TYPES)]
-    table_of(("TYPE", "MEANING"), [*rows, *((each, "Your own: event_types:") for each in own)])
+    rows += [(each, "Your own: event_types:") for each in own]
+    rows += [(each, "All that inbound: takes and does not rename.") for each in prefixes]
+    table_of(("TYPE", "MEANING"), rows)
     click.echo()
     click.echo("`relayd types TYPE` shows a sample. The types relayd.* are relayd's own events,")
     click.echo('which "*" does not match.')
@@ -65,7 +80,7 @@ def _document(event_type: str) -> dict[str, JsonValue]:
     return {
         "type": event_type,
         "description": description(event_type),
-        "from": "relayd" if event_type in RELAYD_TYPES else "market",
+        "from": _FROM.get(event_type, "market"),
         "sample": _event(event_type),
     }
 
@@ -86,19 +101,21 @@ def _event(event_type: str) -> dict[str, JsonValue]:
     }
 
 
-def _own_types(config_path: Path | None) -> list[str]:
+def _own_types(config_path: Path | None) -> tuple[list[str], list[str]]:
+    """Return the types that the configuration declares, and the patterns of those that inbound: takes."""
     if config_path is None:
-        return []
+        return [], []
     # Loaded here: the configuration's parts take longer to load than the catalogue to print.
     from relayd.config.partial import read_places  # noqa: PLC0415 - see above
 
     try:
-        known = read_places(config_path).event_types
+        places = read_places(config_path)
     except ConfigError:
         click.echo(
             f"Note: {config_path} cannot be read (`relayd check` shows why); "
             "its own types are left out.",
             err=True,
         )
-        return []
-    return sorted(known - {*EVENT_TYPES, *RELAYD_TYPES})
+        return [], []
+    known = places.event_types - {*EVENT_TYPES, *RELAYD_TYPES}
+    return sorted(known), [f"{each}*" for each in places.type_prefixes]

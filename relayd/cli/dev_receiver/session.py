@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -24,7 +24,10 @@ class Script:
 
 
 class Session:
-    """Receives until the wanted number of requests has come. `answered_2xx` counts good answers."""
+    """Receives until the wanted number of requests has come. `answered_2xx` counts good answers.
+
+    `forward` passes on what is neither failed on purpose nor refused, and returns the answer.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class Session:
         script: Script,
         wanted: int | None,
         tell: Callable[[Received, Answer | None], None],
+        forward: Callable[[Request], Awaitable[Answer]] | None = None,
     ) -> None:
         self.requests = 0
         self.answered_2xx = 0
@@ -39,6 +43,7 @@ class Session:
         self._script = script
         self._wanted = wanted
         self._tell = tell
+        self._forward = forward
         self._done = trio.Event()
         self._received: dict[int, Received] = {}
 
@@ -66,7 +71,7 @@ class Session:
             return Answer(self._script.status, b"failing on purpose\n", headers)
         if came.refused:
             return Answer(401, b"the signature is wrong\n")
-        return Answer(200, b"ok\n")
+        return Answer(200, b"ok\n") if self._forward is None else await self._forward(request)
 
     def _fails(self, number: int) -> bool:
         # Drawn for each, so that 0.3 fails three of ten, in no pattern that a receiver could learn.

@@ -8,10 +8,12 @@ from relayd.cli.terminal import json_text, printable, wrapped
 from relayd.config.config import Config
 from relayd.config.values import format_duration, format_size
 from relayd.core.endpoint import Endpoint
+from relayd.core.inbound.entry import Inbound
 from relayd.core.order import OrderBy, longest_block_s
 from relayd.core.secret import SourcedSecret
 from relayd.core.smtp import Smtp
 from relayd.core.subscription import HeaderSignature, Subscription
+from relayd.core.web_access import Holder, Role, WebAccess
 from relayd.views.configuration import conditions_as_written, shown_url
 
 _LABEL = 11  # columns before the values
@@ -51,15 +53,50 @@ def _whole_lines(config: Config) -> Iterator[str]:
         if config.socket.market_id != config.market_id:
             own.append(f"market {config.socket.market_id}")
         yield _line("socket", ", ".join([*own, *_market_words(config.socket.markets)]))
+    if config.web is not None:
+        yield from _web_lines(config.web, config.market_id)
     kept = format_duration(config.queue.retention_s)
     size = config.queue.max_bytes
     most = "" if size is None else f", up to {format_size(size)} in all"
     yield _line("queue", f"{config.queue.path}, ended events are kept {kept}{most}")
     yield _line("log", f"{config.log.level} and above, format {config.log.format}")
+    for entry in config.inbound.values():
+        yield _line("inbound", _inbound_words(entry, config))
     if config.smtp is not None:
         yield _line("mail", _smtp_words(config.smtp))
     networks = ", ".join(map(str, config.allow_networks))
     yield _line("may dial", "public addresses" + (f", and {networks}" if networks else ""))
+
+
+def _inbound_words(entry: Inbound, config: Config) -> str:
+    words = [f"{entry.name}: {entry.provider} at {entry.path}"]
+    words += [f"secret {source_words(source)}" for source in dict.fromkeys(entry.secrets_from)]
+    if entry.market_id != config.market_id:
+        words.append(f"market {entry.market_id}")
+    if entry.networks:
+        words.append(f"from {', '.join(map(str, entry.networks))} only")
+    if entry.allow_test_mode:
+        words.append("test mode too")
+    return ", ".join(words)
+
+
+def _web_lines(web: WebAccess, market_id: str) -> Iterator[str]:
+    roles = {each.role for each in web.tokens.values()}
+    if web.open:
+        who = "everybody who reaches it may do everything"
+    else:
+        tokens = [
+            name
+            for role, name in ((Role.EVERYTHING, "token"), (Role.READ, "read_token"))
+            if role in roles
+        ]
+        who = " and ".join(tokens) or "no token for the dashboard and /metrics"
+    public = "" if web.public is None else f"; to others {web.public}, /v1/events and /in/ alone"
+    own_url = "" if web.base_url is None else f"; browsers reach it at {web.base_url}"
+    yield _line("http", f"{web.listen}: {who}{public}{own_url}")
+    for name, each in web.producers.items():
+        market = [] if each.market_id == market_id else [f"market {each.market_id}"]
+        yield _line("producer", ", ".join([name, *market, *_market_words(each.markets)]))
 
 
 def _market_words(markets: frozenset[str] | None) -> list[str]:
@@ -69,6 +106,7 @@ def _market_words(markets: frozenset[str] | None) -> list[str]:
 
 
 def _subscription_lines(config: Config) -> Iterator[str]:
+    feeds = set() if config.web is None else set(config.web.tokens.values())
     for subscription in config.subscriptions.values():
         endpoint = config.endpoints[subscription.url]
         state = "" if subscription.active else "  inactive: gets no new events, its backlog is held"
@@ -89,20 +127,20 @@ def _subscription_lines(config: Config) -> Iterator[str]:
             yield _line("format", f"{subscription.format}: one sentence about the event")
         if (template := subscription.template) is not None:
             yield _line("template", template.file)
-        if subscription.format == "mail":
-            continue
-        if subscription.secret is None:
-            yield _line("secret", "none: deliveries are not signed")
-            yield from _header_lines(subscription)
-            continue
+        if Holder(Role.FEED, subscription.name) in feeds:
+            yield _line("feed", "read with its feed_token")
+        if subscription.format != "mail":
+            yield from _signing_lines(subscription)
+
+
+def _signing_lines(subscription: Subscription) -> Iterator[str]:
+    if subscription.secret is None:
+        yield _line("secret", "none: deliveries are not signed")
+    else:
         yield _line("secret", secret_words(subscription.secret))
         if subscription.previous_secret is not None:
             yield _line("previous", secret_words(subscription.previous_secret))
         yield _line("signature", _signature(subscription))
-        yield from _header_lines(subscription)
-
-
-def _header_lines(subscription: Subscription) -> Iterator[str]:
     if subscription.headers:
         yield _line("headers", ", ".join(name for name, _ in subscription.headers))
 

@@ -39,6 +39,7 @@ def event_lines(
     if event.object_id is not None:
         yield wrapped(event.object_id, _INDENT, first="  object    ")
     yield f"  sequence  {event.sequence}"
+    yield from _webhook_lines(event)
     yield from unfaithful_lines(event)
     yield ""
     if event.body is None:
@@ -55,6 +56,17 @@ def event_lines(
     for each in event.deliveries:
         yield ""
         yield from _delivery_lines(each, now, in_flight, unfaithful_fields(event))
+
+
+def _webhook_lines(event: EventDetail) -> Iterator[str]:
+    if (webhook := event.webhook) is not None:
+        kept = (
+            f"`relayd show --raw {event.id}` prints it"
+            if webhook.raw is not None
+            else f"its SHA-256 is {webhook.raw_sha256.hex()}"
+        )
+        text = f"{printable(webhook.key)}, raw body of {webhook.raw_bytes:,} bytes; {kept}"
+        yield wrapped(text, _INDENT, first="  webhook   ")
 
 
 def unfaithful_lines(event: EventDetail) -> Iterator[str]:

@@ -39,7 +39,8 @@ def table_lines(events: Sequence[ListedEvent], now: float) -> Iterator[str]:
         yield _row(row, widths)
         if narrow:
             yield from packed(filter(None, (event.type, _object(event.object_id))), _INDENT)
-        yield from packed((event.id,), _INDENT)
+        inbound = event.source.startswith("inbound ")
+        yield from packed((event.id, f"from {event.source}") if inbound else (event.id,), _INDENT)
 
 
 def _object(object_id: str | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from relayd.cli.terminal import deliveries_in_words, printable, wrapped
+from relayd.cli.terminal import printable, wrapped
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
 from relayd.core.absence import Absence
@@ -19,6 +19,7 @@ from relayd.queue.overview_values import (
     SubscriptionStanding,
     Tally,
 )
+from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import HOLD_ADVICE, HOLD_STATES
 from relayd.views.in_force import Answer, in_force_words
 from relayd.views.moments import about, clock_time

@@ -8,7 +8,7 @@ from hashlib import sha256
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
-from relayd.queue.sqlite import order, totals
+from relayd.queue.sqlite import order, totals, webhooks
 from relayd.queue.sqlite.sequences import last_sequence
 from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
@@ -32,8 +32,9 @@ VALUES (?, ?, ?, '{State.PENDING}', 0, 0, ?, ?, ?, ?)"""  # noqa: S608 - a const
 
 _INSERT_REJECTED = """
 INSERT OR IGNORE INTO rejected
-  (source, rejected_at, code, reason, fingerprint, id, type, data, created, market_id, api_version)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+  (source, rejected_at, code, reason, fingerprint, webhook,
+  id, type, data, created, market_id, api_version)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
 WHERE NOT EXISTS (SELECT 1 FROM rejected_before WHERE fingerprint = ?5)"""
 
 # Retries may know of a release that was never written: the process died before.
@@ -91,19 +92,19 @@ def accept(
     ordered: list[tuple[object, ...]] = []
     taken: set[tuple[int, str]] = set()
     for new in news:
-        event = new.event
-        key = (event.id, event.market_id)
-        known = digests.get(key) or digests.get((event.id, UNKNOWN_MARKET))
-        if known is not None:
-            same = known == event.digest
-            results.append(Acceptance.DUPLICATE if same else Acceptance.CONFLICT)
+        found = _as_before(db, new, digests, now=now)
+        if found is not None:
+            results.append(found)
             continue
-        digests[key] = event.digest
+        event, webhook = new.event, new.webhook
+        digests[event.id, event.market_id] = event.digest
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
         numbers.sequence = sequence
         sequence += 1  # as `next_sequence` has it at the same time
+        if webhook is not None:
+            webhooks.keep(db, seq, webhook, now=now)
         events.append(
             (
                 seq,
@@ -144,6 +145,27 @@ def accept(
     return results
 
 
+def _as_before(
+    db: sqlite3.Connection,
+    new: NewEvent,
+    digests: Mapping[tuple[str, str], bytes],
+    *,
+    now: float,
+) -> Acceptance | None:
+    """Return what becomes of an event because of one before it; None where there is none."""
+    event, webhook = new.event, new.webhook
+    if webhook is not None and (found := webhooks.look_up(db, webhook, now=now)) is not None:
+        return found
+    known = digests.get((event.id, event.market_id)) or digests.get((event.id, UNKNOWN_MARKET))
+    if known is None:
+        return None
+    if known != event.digest:
+        return Acceptance.CONFLICT
+    if webhook is not None:
+        webhooks.keep_token(db, webhook, now=now)
+    return Acceptance.DUPLICATE
+
+
 def _placed(
     db: sqlite3.Connection,
     new: NewEvent,
@@ -172,10 +194,12 @@ def reject(
     """Keep rows that cannot be events, with the reason, for the operator to fix.
 
     Returns those that are new, with their numbers on the list. The others are on the list already, or were: a row stays in its
-    spool until it is deleted there, and may be read again after a crash.
+    spool until it is deleted there, and may be read again after a crash. A webhook's token is used up.
     """
     new = []
     for each in rejected:
+        if each.webhook is not None:
+            webhooks.keep_token(db, each.webhook, now=now)
         cursor = db.execute(_INSERT_REJECTED, _rejected_values(each, now))
         if cursor.rowcount > 0 and cursor.lastrowid is not None:
             new.append((cursor.lastrowid, each))
@@ -185,7 +209,15 @@ def reject(
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:
     row = rejected.row
     found = (row.id, row.type, row.data, row.created, row.market_id, row.api_version)
-    fingerprint = sha256(repr((rejected.source, row.seq)).encode())
+    rejection = rejected.rejection
+    kept = (rejected.source, now, rejection.code, rejection.reason, _fingerprint(rejected, found))
+    return (*kept, webhooks.rejected_text(rejected.webhook), *found)
+
+
+def _fingerprint(rejected: RejectedRow, found: Sequence[object]) -> bytes:
+    if rejected.webhook is not None:
+        return rejected.webhook.fingerprint
+    fingerprint = sha256(repr((rejected.source, rejected.row.seq)).encode())
     for value in found:
         # A value may have 16 MiB: `repr` would take four times that.
         if isinstance(value, bytes):
@@ -193,6 +225,4 @@ def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:
             fingerprint.update(value)
         else:
             fingerprint.update(f";{value!r}".encode())
-    rejection = rejected.rejection
-    kept = (rejected.source, now, rejection.code, rejection.reason, fingerprint.digest())
-    return (*kept, *found)
+    return fingerprint.digest()

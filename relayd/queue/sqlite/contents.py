@@ -26,12 +26,14 @@ _SPANS: Final = {
 }
 
 _EVENT_SAMPLE = """
-SELECT length(e.body) FROM json_each(:seqs) AS wanted
+SELECT coalesce(length(e.body), 0) + coalesce(
+  (SELECT length(b.body) FROM inbound_bodies b WHERE b.event_seq = e.seq), 0)
+FROM json_each(:seqs) AS wanted
 CROSS JOIN events e ON e.seq = wanted.value"""
 
 _ATTEMPT_SAMPLE = f"""
 SELECT coalesce((SELECT sum(coalesce(length(a.answer), 0) + coalesce(length(a.detail), 0)
-    + {_ATTEMPT_ROW_BYTES}) FROM attempts a WHERE a.delivery_seq = d.seq), 0)
+    + coalesce(length(a.cause), 0) + coalesce(length(a.subject), 0) + {_ATTEMPT_ROW_BYTES}) FROM attempts a WHERE a.delivery_seq = d.seq), 0)
 FROM json_each(:seqs) AS wanted CROSS JOIN deliveries d ON d.seq = wanted.value"""  # noqa: S608 - a constant of our own
 
 _REJECTED = f"""

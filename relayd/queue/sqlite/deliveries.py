@@ -7,6 +7,7 @@ from relayd.core.delivery import State, delivery_id, shown_state
 from relayd.core.hold import Hold
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.snapshot_values import ListedDelivery, Page, Place
+from relayd.queue.sqlite.earlier_causes import earlier_cause
 from relayd.queue.sqlite.effective_due import EFFECTIVE_DUE
 from relayd.queue.sqlite.query_plan import among_the_newest, query_for
 from relayd.queue.sqlite.read_only import Reading
@@ -39,7 +40,8 @@ SELECT d.seq, e.id, e.type, e.market_id, s.name, d.state, s.hold, d.attempts, e.
   CASE WHEN d.due_at IS NOT NULL AND d.behind IS NULL AND s.hold IS NULL THEN {EFFECTIVE_DUE} END,
   d.ended_at, a.started_at, a.status, a.failure, d.recovery_used, e.object_id, e.sequence, d.order_key,
   CASE WHEN d.behind THEN (SELECT max(o.seq) {_SAME_KEY} AND o.seq < d.seq) END,
-  CASE WHEN d.behind THEN (SELECT min(o.seq) {_SAME_KEY}) END
+  CASE WHEN d.behind THEN (SELECT min(o.seq) {_SAME_KEY}) END,
+  a.cause, CASE WHEN a.failure IS NOT NULL AND a.cause IS NULL THEN coalesce(a.detail, '') END
 FROM deliveries d
 CROSS JOIN events e ON e.seq = d.event_seq
 CROSS JOIN subscriptions s ON s.id = d.subscription_id
@@ -67,7 +69,9 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
         *rest,
     ) in reading.db.execute(_LOAD, (json.dumps(list(seqs)),)):
         due_at, ended_at, last_started_at, last_status, last_failure, recovery_used, *last = rest
-        object_id, sequence, order_key, behind, first = last
+        object_id, sequence, order_key, behind, first, last_cause, words = last
+        if words is not None:
+            last_cause, _ = earlier_cause(last_failure, words)
         held = None if hold is None else Hold(hold)
         state = shown_state(State(stored), held)
         found.append(
@@ -88,6 +92,7 @@ def load(reading: Reading, seqs: Sequence[int]) -> list[ListedDelivery]:
                 last_started_at=last_started_at,
                 last_status=last_status,
                 last_failure=last_failure,
+                last_cause=last_cause,
                 recovery_used=bool(recovery_used),
                 object_id=object_id,
                 sequence=sequence,

@@ -1,8 +1,11 @@
 """Finds one event or delivery by its id, with all that the queue knows of it."""
 
+from dataclasses import replace
+
 from relayd.core.delivery import delivery_seq
-from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail
+from relayd.queue.snapshot_values import Attempt, DeliveryDetail, EventDetail, KeptWebhook
 from relayd.queue.sqlite.deliveries import load
+from relayd.queue.sqlite.earlier_causes import earlier_cause
 from relayd.queue.sqlite.namesakes import find_event
 from relayd.queue.sqlite.read_only import Reading
 
@@ -54,6 +57,7 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
         body=body,
         sequence=sequence,
         object_id=object_id,
+        webhook=_webhook(reading, event_seq),
         deliveries=tuple(
             DeliveryDetail(delivery, _attempts(reading, delivery.seq))
             for delivery in reversed(load(reading, seqs))
@@ -61,11 +65,27 @@ def _event(reading: Reading, event_seq: int, seqs: list[int]) -> EventDetail | N
     )
 
 
+def _webhook(reading: Reading, event_seq: int) -> KeptWebhook | None:
+    row = reading.db.execute(
+        "SELECT e.key, e.raw_bytes, e.raw_sha256, b.headers, b.body FROM inbound_events e"
+        " LEFT JOIN inbound_bodies b ON b.event_seq = e.event_seq WHERE e.event_seq = ?",
+        (event_seq,),
+    ).fetchone()
+    return None if row is None else KeptWebhook(*row)
+
+
 def _attempts(reading: Reading, seq: int) -> tuple[Attempt, ...]:
     rows = reading.db.execute(
         "SELECT number, started_at, duration_s, status, failure, detail, coalesce(answer, x''),"
-        " extra"
+        " extra, cause, coalesce(subject, '')"
         " FROM attempts WHERE delivery_seq = ? ORDER BY number",
         (seq,),
     )
-    return tuple(Attempt(*row) for row in rows)
+    return tuple(_with_cause(Attempt(*row)) for row in rows)
+
+
+def _with_cause(attempt: Attempt) -> Attempt:
+    if attempt.failure is None or attempt.cause is not None:
+        return attempt
+    cause, subject = earlier_cause(attempt.failure, attempt.detail or "")
+    return replace(attempt, cause=cause, subject=subject)

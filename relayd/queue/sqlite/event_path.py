@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 import structlog
 
 from relayd.config.sections import REJECTED_BYTES
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.acceptance import Acceptance, NewEvent, Rejected, RejectedRow
 from relayd.core.advice import FAILURE_ADVICE
 from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import Health
@@ -22,7 +22,7 @@ from relayd.core.outcome import Failure
 from relayd.core.own_events import EXHAUSTED, HELD, Report, after_exhaustion, after_rejection
 from relayd.database import Database
 from relayd.queue.interface import QueueUnavailable
-from relayd.queue.sqlite import accept, claim, notices, record, subscriptions
+from relayd.queue.sqlite import accept, claim, notices, record, subscriptions, webhooks
 from relayd.queue.sqlite.group_commit import Group, Submission
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
@@ -119,24 +119,29 @@ class EventPath(OwnEventsPath):
 
     async def reject(
         self, rejected: Sequence[RejectedRow], *, most_bytes: int = REJECTED_BYTES
-    ) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events in the rejected list; return those that are new to it.
+    ) -> Rejected:
+        """Keep rows that cannot be events in the rejected list, but for webhooks with a used token.
 
         Of each source at most `most_bytes` are kept: beyond that its oldest are removed, before this
         returns, so that whoever brings too much waits for that.
         """
         now = self._clock()
 
-        def work(db: sqlite3.Connection) -> tuple[Sequence[RejectedRow], int]:
-            new = accept.reject(db, rejected, now=now)
+        def work(db: sqlite3.Connection) -> tuple[Rejected, int]:
+            refused: list[RejectedRow] = []
+            taken: list[RejectedRow] = []
+            for each in rejected:
+                used = each.webhook is not None and webhooks.has_used_token(db, each.webhook)
+                (refused if used else taken).append(each)
+            new = accept.reject(db, taken, now=now)
             told = notices.report(db, after_rejection(new, now), self._own_types, now=now)
-            return [row for _, row in new], told
+            return Rejected([row for _, row in new], refused), told
 
-        new, told = await self._write(work, grows=True)
+        found, told = await self._write(work, grows=True)
         self._filled(told)
-        for source in dict.fromkeys(each.source for each in new):
+        for source in dict.fromkeys(each.source for each in found.new):
             await self._keep_rejected_within(source, most_bytes)
-        return new
+        return found
 
     async def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
         rows = size = 0

@@ -1,74 +1,101 @@
-"""Counts failed attempts by cause and hour, of the deliveries that matter now.
+"""Counts failed attempts by hour, subscription and cause, in the transaction that records them.
 
-Attempts have no index by time, since each would pay for it when it is recorded. So it looks at the newest
-deliveries, and at older ones that are waiting for a retry or exhausted: a few thousand each.
+An attempt that succeeds costs nothing here. The hours of the last day are told apart; retention adds
+older ones to one row for each cause, so that the counts of all time never fall.
 """
 
-import itertools
-from dataclasses import replace
-from typing import Any
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
 
+from relayd.core.delivery import AttemptRecord
+from relayd.core.outcome import Failure
 from relayd.queue.overview_values import FailureCount, Failures
 from relayd.queue.sqlite.read_only import Reading
 
-MOST = 5_000
-"""Deliveries of each kind that are looked at: some 10 ms."""
+_HOUR_S = 3600
+_KEPT_S = 30 * 3600.0
+_EARLIER = 0
+"""Stands for the hours that are no longer told apart."""
 
-_NEWEST = "SELECT coalesce(max(seq), 0) FROM deliveries"
+_ADD = """
+INSERT INTO failure_counts
+  (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
+SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8 FROM subscriptions WHERE name = ?2
+ON CONFLICT DO UPDATE SET count = count + excluded.count, last_at = excluded.last_at,
+  delivery_seq = excluded.delivery_seq, detail = excluded.detail"""
 
-_RETRYING = """
-SELECT d.seq FROM deliveries d INDEXED BY deliveries_releasable
-WHERE d.state = 'retrying' AND d.seq <= :after LIMIT :most"""
+_KEEP_SUMS = f"""
+INSERT INTO failure_counts
+  (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
+SELECT {_EARLIER}, subscription_id, cause, status, sum(count), max(last_at), delivery_seq, ''
+FROM failure_counts WHERE since > {_EARLIER} AND since < :before GROUP BY 2, 3, 4
+ON CONFLICT DO UPDATE SET count = count + excluded.count"""  # noqa: S608 - a constant of our own
 
-_EXHAUSTED = """
-SELECT d.seq FROM deliveries d INDEXED BY deliveries_exhausted
-WHERE d.state = 'exhausted' AND d.ended_at >= :since AND d.seq <= :after LIMIT :most"""
+_FORGET = f"DELETE FROM failure_counts WHERE since > {_EARLIER} AND since < :before"  # noqa: S608 - a constant of our own
 
-_OLDEST = """
-SELECT e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event_seq
-WHERE d.seq > :after ORDER BY d.seq LIMIT 1"""
+_COUNTED_FROM = "SELECT failures_from FROM queue"
 
-# A column beside max() is that of the row which has it.
-_COUNT = """
-SELECT CAST(a.started_at / 3600 AS INTEGER) * 3600, s.name, a.failure, a.status, count(*),
-  max(a.started_at), a.delivery_seq, coalesce(a.detail, '')
-FROM attempts a JOIN deliveries d ON d.seq = a.delivery_seq
-JOIN subscriptions s ON s.id = d.subscription_id
-WHERE {which} AND a.failure IS NOT NULL AND a.started_at >= :since
-GROUP BY 1, s.id, a.failure, a.status"""
+_READ = """
+SELECT f.since, s.name, f.cause, nullif(f.status, 0), f.count, f.last_at, f.delivery_seq, f.detail
+FROM failure_counts f JOIN subscriptions s ON s.id = f.subscription_id
+WHERE f.since >= ? ORDER BY f.since, s.name, f.cause, f.status"""
 
-_COUNT_NEWEST = _COUNT.format(which="a.delivery_seq > :after")
-_COUNT_OLDER = _COUNT.format(
-    which=f"a.delivery_seq IN (SELECT seq FROM ({_RETRYING}) UNION SELECT seq FROM ({_EXHAUSTED}))"  # noqa: S608 - the texts above
-)
+_SUMS = """
+SELECT s.name, f.cause, f.status, sum(f.count)
+FROM failure_counts f JOIN subscriptions s ON s.id = f.subscription_id GROUP BY 1, 2, 3"""
+
+
+def count(db: sqlite3.Connection, records: Iterable[AttemptRecord]) -> None:
+    """Add the attempts that failed, inside the transaction that records them."""
+    failed = [each for each in records if each.outcome.failure is not None]
+    if not failed:
+        return
+    latest: dict[tuple[int, str, str, int], AttemptRecord] = {}
+    numbers: Counter[tuple[int, str, str, int]] = Counter()
+    for record in failed:
+        why = record.outcome.why
+        assert why is not None
+        hour = int(record.started_at) // _HOUR_S * _HOUR_S
+        key = (hour, record.delivery.subscription, why.value, record.outcome.status or 0)
+        latest[key] = record
+        numbers[key] += 1
+    db.executemany(
+        _ADD,
+        [
+            (*key, numbers[key], each.started_at, each.delivery.seq, each.outcome.detail)
+            for key, each in latest.items()
+        ],
+    )
+
+
+def count_defect(
+    db: sqlite3.Connection, subscription: str, seq: int, detail: str, *, now: float
+) -> None:
+    """Add an attempt of a delivery that could not be recorded otherwise, as `count` does."""
+    hour = int(now) // _HOUR_S * _HOUR_S
+    db.execute(_ADD, (hour, subscription, Failure.DEFECT, 0, 1, now, seq, detail))
+
+
+def forget(db: sqlite3.Connection, *, now: float) -> None:
+    """Tell older hours apart no longer; what they counted stays in the sums."""
+    for statement in (_KEEP_SUMS, _FORGET):
+        db.execute(statement, {"before": now - _KEPT_S})
 
 
 def read_failures(reading: Reading, *, since: float) -> Failures:
-    """Count the failed attempts that began at `since` (Unix seconds) or later."""
-    db = reading.db
-    [newest] = db.execute(_NEWEST).fetchone()
-    asked = {"since": since, "after": max(0, newest - MOST), "most": MOST}
-    rows = [*db.execute(_COUNT_NEWEST, asked), *db.execute(_COUNT_OLDER, asked)]
-    return Failures(_joined(rows), complete=_is_complete(reading, asked))
-
-
-def _joined(rows: list[tuple[Any, ...]]) -> tuple[FailureCount, ...]:
-    found: dict[tuple[int, str, str, int | None], FailureCount] = {}
-    for each in itertools.starmap(FailureCount, rows):
-        key = (each.since, each.subscription, each.failure, each.status)
-        other = found.get(key, each)
-        latest = max(each, other, key=lambda one: one.last_at)
-        count = each.count if other is each else each.count + other.count
-        found[key] = replace(latest, count=count)
-    return tuple(found[key] for key in sorted(found, key=lambda key: key[:3]))
-
-
-def _is_complete(reading: Reading, asked: dict[str, float]) -> bool:
-    """Return whether nothing older than the newest deliveries can have failed since, and ended well."""
-    if not asked["after"]:
-        return True
-    oldest = reading.db.execute(_OLDEST, asked).fetchone()
-    few = all(
-        len(reading.db.execute(sql, asked).fetchall()) < MOST for sql in (_RETRYING, _EXHAUSTED)
+    """Return the failed attempts of the hours from `since` (Unix seconds) on, by hour and cause."""
+    [counted_from] = reading.db.execute(_COUNTED_FROM).fetchone()
+    rows = reading.db.execute(_READ, (since,))
+    return Failures(
+        tuple(FailureCount(*row) for row in rows),
+        complete=counted_from is None or counted_from <= since,
     )
-    return few and oldest is not None and oldest[0] < asked["since"]
+
+
+def read_sums(db: sqlite3.Connection) -> dict[str, Counter[tuple[str, int]]]:
+    """Return all failed attempts ever counted, by subscription, and by cause and status (0: none)."""
+    found: dict[str, Counter[tuple[str, int]]] = {}
+    for name, cause, status, number in db.execute(_SUMS):
+        found.setdefault(name, Counter())[cause, status] = number
+    return found

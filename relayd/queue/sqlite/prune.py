@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from relayd.core.expiry import Expiry
-from relayd.queue.sqlite import statistics
+from relayd.queue.sqlite import failures, statistics, webhooks
 from relayd.queue.sqlite.clock_marks import mark_expired, mark_seen
 from relayd.queue.sqlite.feed_removals import remember_removal
 from relayd.queue.sqlite.rejected import forget_left, remove_rows
@@ -31,7 +31,8 @@ NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = e.seq
     WHERE o.subscription_id = d.subscription_id AND o.order_key = d.order_key AND o.seq > d.seq)))"""
 
 _CANDIDATES = f"""
-SELECT e.accepted_at, e.type, e.seq, coalesce(length(e.body), 0),
+SELECT e.accepted_at, e.type, e.seq, coalesce(length(e.body), 0)
+  + coalesce((SELECT length(b.body) FROM inbound_bodies b WHERE b.event_seq = e.seq), 0),
   (SELECT count(*) + coalesce(sum(d.attempts), 0) FROM deliveries d WHERE d.event_seq = e.seq)
 FROM events e INDEXED BY events_listed
 WHERE e.accepted_at < :ended AND e.accepted_at >= :accepted_at
@@ -52,6 +53,7 @@ _REMOVALS = (
     "DELETE FROM deliveries WHERE event_seq IN (SELECT value FROM json_each(:seqs))",
     """DELETE FROM events WHERE seq IN (SELECT value FROM json_each(:seqs))
   AND accepted_at < :known""",
+    *webhooks.REMOVALS,
 )
 
 # What stays of a younger one, its id above all. It is removed and put back, since SQLite frees no
@@ -143,4 +145,6 @@ def remember_expiry(db: sqlite3.Connection, now: float, expiry: Expiry, *, known
     mark_seen(db, now)
     mark_expired(db, expiry.stands_at)
     statistics.forget(db, now=expiry.horizon)
+    failures.forget(db, now=expiry.horizon)
     forget_left(db, known)
+    webhooks.forget_tokens(db, known)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from relayd.core.delivery import AttemptRecord, Change, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
-from relayd.queue.sqlite import order, statistics, totals
+from relayd.queue.sqlite import failures, order, statistics, totals
 from relayd.queue.sqlite.health import write_health
 from relayd.queue.sqlite.subscriptions import note_gone
 from relayd.queue.values import Recording
 
 _INSERT_ATTEMPT = """
 INSERT INTO attempts
-  (delivery_seq, number, started_at, duration_s, status, failure, detail, answer, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+  (delivery_seq, number, started_at, duration_s, status, failure, cause, subject, detail, answer,
+  extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # As `core.release.seen_after` has it.
 _SEEN = "CASE WHEN release_seen < -{newest} THEN release_seen ELSE {newest} END"
@@ -41,9 +42,9 @@ WHERE seq = ?4 AND state = '{State.RETRYING}' AND step = ?5"""  # noqa: S608 - c
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
 
 _QUARANTINE_ATTEMPT = f"""
-INSERT INTO attempts (delivery_seq, number, started_at, duration_s, failure, detail)
+INSERT INTO attempts (delivery_seq, number, started_at, duration_s, failure, cause, detail)
 SELECT d.seq, 1 + max(d.attempts, coalesce((SELECT max(number) FROM attempts
-    WHERE delivery_seq = d.seq), 0)), :now, 0.0, '{Failure.DEFECT}', :detail
+    WHERE delivery_seq = d.seq), 0)), :now, 0.0, '{Failure.DEFECT}', '{Failure.DEFECT}', :detail
 FROM deliveries d WHERE d.seq = :seq AND d.due_at IS NOT NULL"""  # noqa: S608 - a constant of our own
 
 _QUARANTINE = f"""
@@ -93,6 +94,7 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[lis
     ]
     statistics.count(db, counted)
     totals.count_attempts(db, [each for _, each in counted])
+    failures.count(db, records)
     health = {each.url: each.health() for each in recordings if each.health is not None}
     write_health(db, health)
     held = [
@@ -123,7 +125,9 @@ def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> 
     if not db.execute(_QUARANTINE, values).rowcount:
         return None
     order.leave(db, [seq])
-    return Quarantined(*db.execute(_QUARANTINED, values).fetchone())
+    found = Quarantined(*db.execute(_QUARANTINED, values).fetchone())
+    failures.count_defect(db, found.subscription, seq, detail, now=now)
+    return found
 
 
 def _count_attempt(db: sqlite3.Connection, record: AttemptRecord) -> bool:
@@ -140,6 +144,8 @@ def _attempt_values(record: AttemptRecord) -> tuple[object, ...]:
         outcome.duration_s,
         outcome.status,
         outcome.failure,
+        outcome.why,
+        outcome.subject or None,
         outcome.detail or None,
         outcome.answer or None,
         record.delivery.extra,

@@ -25,14 +25,16 @@ def is_rejected(db: sqlite3.Connection, seq: int) -> bool:
 def read_rejected(db: sqlite3.Connection, seq: int) -> RejectedInput | None:
     """Return one rejected row, or None where there is none."""
     row = db.execute(
-        "SELECT source, rejected_at, code, reason, fingerprint,"
+        "SELECT source, rejected_at, code, reason, fingerprint, webhook,"
         " id, type, data, created, market_id, api_version FROM rejected WHERE seq = ?",
         (seq,),
     ).fetchone()
     if row is None:
         return None
-    source, rejected_at, code, reason, fingerprint, *found = row
-    return RejectedInput(seq, source, rejected_at, code, reason, SpoolRow(seq, *found), fingerprint)
+    source, rejected_at, code, reason, fingerprint, webhook, *found = row
+    return RejectedInput(
+        seq, source, rejected_at, code, reason, SpoolRow(seq, *found), fingerprint, webhook
+    )
 
 
 def find_rejected(db: sqlite3.Connection, event_id: str) -> ListedInput | None:

@@ -91,6 +91,65 @@ CREATE TABLE feed_removals (
 
 _VERSION_6 = _VERSION_6_TOTALS + _VERSION_6_FEED
 
+_VERSION_7_INBOUND = """
+-- What an event that came by an inbound webhook was made of; the row goes with the event's.
+CREATE TABLE inbound_events (
+  event_seq  INTEGER PRIMARY KEY,
+  key        TEXT NOT NULL UNIQUE,     -- of the provider and its id, which alone tell a duplicate: see core.webhook
+  raw_bytes  INTEGER NOT NULL,
+  raw_sha256 BLOB NOT NULL
+) STRICT;
+-- The raw body and its headers, as long as the event has its own body; not of a large one.
+CREATE TABLE inbound_bodies (
+  event_seq INTEGER PRIMARY KEY,
+  headers   TEXT NOT NULL,             -- a JSON object
+  body      BLOB NOT NULL
+) STRICT;
+-- The tokens that came with signatures (Mailgun's), each with what it came with; with another one it is
+-- refused. Written with what it came with, or not at all.
+CREATE TABLE inbound_tokens (
+  token   TEXT PRIMARY KEY,            -- its SHA-256, with its provider's name
+  key     TEXT NOT NULL,               -- as in inbound_events, of an event or of rejected input
+  seen_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbound_tokens_seen ON inbound_tokens (seen_at);
+-- A JSON object where `data` is the raw body of a webhook: its headers, its key, its token.
+ALTER TABLE rejected ADD COLUMN webhook TEXT;
+"""
+
+_VERSION_7_CAUSES = """
+-- Why an attempt failed, and at what: see core/outcome.py. NULL where it succeeded; and where an older
+-- relayd recorded it, which had words alone: then see earlier_causes.
+ALTER TABLE attempts ADD COLUMN cause TEXT;
+ALTER TABLE attempts ADD COLUMN subject TEXT;
+-- Failed attempts by hour and cause: see failures. In an older queue they begin with the newest deliveries,
+-- and with some of those that are waiting or exhausted: to count all might take minutes.
+CREATE TABLE failure_counts (
+  since           INTEGER NOT NULL,    -- when the hour began; 0 for all that are no longer told apart
+  subscription_id INTEGER NOT NULL,
+  cause           TEXT NOT NULL,
+  status          INTEGER NOT NULL,    -- of the responses; 0 where there was none
+  count           INTEGER NOT NULL,
+  last_at         REAL NOT NULL,       -- when the last of them began
+  delivery_seq    INTEGER NOT NULL,    -- its delivery
+  detail          TEXT NOT NULL,       -- its words
+  PRIMARY KEY (since, subscription_id, cause, status)
+) STRICT, WITHOUT ROWID;
+INSERT INTO failure_counts (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
+  SELECT CAST(a.started_at / 3600 AS INTEGER) * 3600, d.subscription_id, a.failure, coalesce(a.status, 0),
+    count(*), max(a.started_at), a.delivery_seq, coalesce(a.detail, '')
+  FROM deliveries d CROSS JOIN attempts a ON a.delivery_seq = d.seq AND a.failure IS NOT NULL
+  WHERE d.seq IN (SELECT seq FROM (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 5000)
+    UNION SELECT seq FROM (SELECT seq FROM deliveries WHERE state = 'retrying' LIMIT 5000)
+    UNION SELECT seq FROM (SELECT seq FROM deliveries WHERE state = 'exhausted' LIMIT 5000))
+  GROUP BY 1, 2, 3, 4;
+-- When an older queue was brought to this: from then on, all are counted. NULL in a newer one.
+ALTER TABLE queue ADD COLUMN failures_from REAL;
+UPDATE queue SET failures_from = CAST(strftime('%s', 'now') AS REAL);
+"""
+
+_VERSION_7 = _VERSION_7_INBOUND + _VERSION_7_CAUSES
+
 MIGRATIONS: tuple[str, ...] = (
     VERSION_1,
     VERSION_2,
@@ -98,6 +157,7 @@ MIGRATIONS: tuple[str, ...] = (
     VERSION_4,
     _VERSION_5,
     _VERSION_6,
+    _VERSION_7,
 )
 """The script at index n makes version n + 1 of version n. Scripts that were released never change."""
 

@@ -12,6 +12,7 @@ from operator import itemgetter
 from relayd.core.delivery import AttemptRecord
 from relayd.core.durations import bound_ms
 from relayd.queue.overview_values import AttemptTotals, Totals
+from relayd.queue.sqlite import failures
 
 _ADD_ATTEMPTS = """
 INSERT INTO attempt_totals (subscription_id, state, within_ms, count, seconds)
@@ -46,6 +47,7 @@ def count_accepted(db: sqlite3.Connection, sources: Iterable[str]) -> None:
 def read_totals(db: sqlite3.Connection) -> Totals:
     """Return all of it."""
     attempts: dict[str, AttemptTotals] = {}
+    causes = failures.read_sums(db)
     # A subscription has some thirty rows, and there may be a thousand of them.
     for name, rows in groupby(db.execute(_ATTEMPTS), itemgetter(0)):
         states: dict[str, int] = {}
@@ -57,7 +59,9 @@ def read_totals(db: sqlite3.Connection) -> Totals:
             states[state] = states.get(state, 0) + count
             within[within_ms] = within.get(within_ms, 0) + count
             total += seconds
-        attempts[name] = AttemptTotals(Counter(states), Counter(within), total)
+        attempts[name] = AttemptTotals(
+            Counter(states), Counter(within), total, causes.get(name, Counter())
+        )
     return Totals(
         attempts,
         dict(db.execute("SELECT source, count FROM accepted_totals ORDER BY source")),

@@ -3,25 +3,21 @@
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
 
 from starlette.requests import Request
 
-from relayd.control import NoDaemonError, RefusedByDaemonError
 from relayd.core.absence import Absence
-from relayd.core.delivery import State
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import EventDetail, ListedDelivery
-from relayd.views.deliveries import InFlight, in_flight_places
+from relayd.views.deliveries import InFlight
 from relayd.views.in_force import not_in_force
 from relayd.views.waiting import Circumstances
 from relayd.web.dashboard.display import short
-from relayd.web.dashboard.site import TIMEOUT_S, Site, Standing
+from relayd.web.dashboard.site import Site, Standing
 from relayd.web.dashboard.wanted import endpoints_of
+from relayd.web.in_flight import ask_in_flight
 from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
-
-_WAITING: Final = frozenset({State.PENDING, State.RETRYING, State.HELD})
 
 
 class Looking:
@@ -36,14 +32,7 @@ class Looking:
         """Return what is in flight of a page's deliveries; None where nobody says."""
         if standing.live is None:
             return {} if standing.absence is Absence.NOT_RUNNING else None
-        seqs = [each.seq for each in deliveries if each.state in _WAITING]
-        if not seqs:
-            return {}
-        request = {"command": "in_flight", "deliveries": seqs}
-        try:
-            return in_flight_places(await self._site.daemon.ask(request, timeout_s=TIMEOUT_S))
-        except (NoDaemonError, RefusedByDaemonError, TimeoutError):
-            return None
+        return await ask_in_flight(self._site.daemon, deliveries)
 
     async def event(
         self, request: Request, standing: Standing, identifier: str, market: str | None

@@ -9,9 +9,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relayd.core.same_site import client_address, limited_as
+from relayd.core.same_site import limited_as
 from relayd.core.web_access import Role, WebAccess
-from relayd.web.access import holder_of
+from relayd.web.access import client_of, holder_of
 from relayd.web.dashboard.sessions import Sessions
 from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
@@ -70,10 +70,7 @@ def check_form(visitor: Visitor, given: object, *, acts: bool = True) -> None:
 
 def address_of(request: Request) -> str:
     """Return as what this client's logins are limited."""
-    access = in_force_of(request).access
-    peer = None if request.client is None else request.client.host
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-    return limited_as(client_address(peer or None, forwarded, access.trusted_proxies))
+    return limited_as(client_of(request))
 
 
 def cookie_of(request: Request) -> str:

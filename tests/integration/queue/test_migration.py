@@ -40,6 +40,7 @@ SCHEMAS = {
     4: "02e61be092f9cd6d",
     5: "5fa0a8a36a2ff7ab",
     6: "f9933e33772d7fe2",
+    7: "b72d2143a56d60f1",
 }
 """What each version's tables hash to. A new hash is a new version: add its script to `MIGRATIONS`,
 and its line here. A version that was released keeps its own."""
@@ -337,14 +338,30 @@ async def test_a_kill_between_two_steps_of_numbering_loses_nothing_and_repeats_n
     assert [row[0] for row in found] == OBJECT_IDS
 
 
+def columns_of(path: Path) -> dict[str, str]:
+    """Return the tables that a file has, with their columns, as one text."""
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        return {
+            name: ", ".join(row[1] for row in db.execute(f"PRAGMA table_info({name})"))
+            for (name,) in found
+        }
+
+
+def contents_of(path: Path, columns: dict[str, str]) -> dict[str, list[tuple[object, ...]]]:
+    """Return what these columns hold."""
+    return {name: rows_of(path, f"SELECT {those} FROM {name}") for name, those in columns.items()}
+
+
 async def test_a_queue_of_version_4_is_the_same_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     write_version(4, path)
     kept = ("events", "deliveries", "attempts", "endpoints", "rejected", "attempt_counts")
-    before = {name: rows_of(path, f"SELECT * FROM {name}") for name in kept}
+    columns = {name: columns_of(path)[name] for name in kept}
+    before = contents_of(path, columns)
     assert before["deliveries"]
     await opened_once(path)
-    assert {name: rows_of(path, f"SELECT * FROM {name}") for name in kept} == before
+    assert contents_of(path, columns) == before
     assert rows_of(path, "PRAGMA user_version") == [(VERSION,)]
     assert rows_of(path, "SELECT DISTINCT keeps_place FROM subscriptions") == [(0,)]
 
@@ -373,10 +390,11 @@ async def test_a_queue_of_version_5_is_the_same_afterwards_and_its_totals_are_wh
         "attempt_counts",
         "notices",
     )
-    before = {name: rows_of(path, f"SELECT * FROM {name}") for name in (*kept, "subscriptions")}
+    columns = {name: columns_of(path)[name] for name in (*kept, "subscriptions")}
+    before = contents_of(path, columns)
     assert before["deliveries"]
     await opened_once(path)
-    assert {name: rows_of(path, f"SELECT * FROM {name}") for name in before} == before
+    assert contents_of(path, columns) == before
     assert rows_of(path, "PRAGMA user_version") == [(VERSION,)]
     assert rows_of(path, "SELECT * FROM attempt_totals") == [
         (1, "delivered", 250, 2, 0.25),
@@ -408,6 +426,23 @@ def test_the_bounds_by_which_version_6_counted_are_those_of_today(tmp_path: Path
         migrate(db, 5, "tag")
     counted = Counter(bound_ms(each) for each in durations)
     assert set(rows_of(path, "SELECT within_ms, count FROM attempt_totals")) == set(counted.items())
+
+
+async def test_a_queue_of_version_6_is_the_same_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    write_version(6, path)
+    written = {"queue", "sqlite_sequence"}  # each start writes there
+    columns = {name: those for name, those in columns_of(path).items() if name not in written}
+    kept = contents_of(path, columns)
+    assert kept["deliveries"]
+    assert kept["feed_removals"]
+    await opened_once(path)
+    assert contents_of(path, columns) == kept
+    assert rows_of(path, "PRAGMA user_version") == [(VERSION,)]
+    fresh = tmp_path / "fresh.db"
+    await opened_once(fresh)
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(fresh)) as new:
+        assert schema_hash(old) == schema_hash(new)
 
 
 @pytest.mark.parametrize("steps", [*range(7), None])

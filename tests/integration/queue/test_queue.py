@@ -340,7 +340,7 @@ async def test_one_rejected_row_makes_one_event_however_often_it_is_resubmitted(
         assert len(ids(await queue.claim(want()))) == 1
         # It may still be in its spool, and is read again: it does not come back to the list.
         again = RejectedRow("spool market", row, REFUSED)
-        assert await queue.reject([again]) == []
+        assert (await queue.reject([again])).new == []
         assert await queue.resubmit(NewEvent(make_event("evt_9"), "spool market", ()), 2) is None
         # What is refused stays on the list.
         await accept(queue, "evt_3")

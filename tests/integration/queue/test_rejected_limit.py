@@ -48,7 +48,7 @@ async def test_a_source_that_brings_too_much_loses_its_own_oldest_and_nobody_els
         await queue.reject([bad(1, 90_000, "spool other")], most_bytes=100_000)
         for seq in range(1, 200):
             new = [bad(seq, 9_000 + seq, code="too_large" if seq % 2 else "invalid_type")]
-            assert await queue.reject(new, most_bytes=100_000) == new, "each is reported"
+            assert (await queue.reject(new, most_bytes=100_000)).new == new, "each is reported"
         assert kept(path) == list(range(9_190, 9_200)), "the newest stay"
         assert kept(path, "spool other") == [90_000]
         assert rows_of(path, "SELECT id FROM events") == [("evt_1",)]
@@ -129,7 +129,7 @@ async def test_a_full_disk_meanwhile_neither_loses_the_rows_nor_their_report(
         await queue.reject([bad(seq, 1_000_000) for seq in range(12)])
         monkeypatch.setattr("relayd.queue.sqlite.event_path.remove_oldest", step)
         with structlog.testing.capture_logs() as logs:
-            assert len(await queue.reject([bad(99, 1)], most_bytes=2_000_000)) == 1
+            assert len((await queue.reject([bad(99, 1)], most_bytes=2_000_000)).new) == 1
         assert [line["rows"] for line in logs] == steps
         monkeypatch.setattr("relayd.queue.sqlite.event_path.remove_oldest", remove_oldest)
         await queue.reject([bad(100, 1)], most_bytes=2_000_000)
@@ -202,8 +202,10 @@ async def test_a_row_that_was_removed_and_is_still_in_its_spool_is_rejected_agai
     async with opened(path) as queue:
         await queue.reject([bad(1, 1_000)], most_bytes=1_500)
         await queue.reject([bad(2, 1_000)], most_bytes=1_500)
-        assert await queue.reject([bad(1, 1_000)], most_bytes=1_500) != []
-        assert await queue.reject([bad(1, 1_000)], most_bytes=1_500) == [], "it is in the list"
+        assert (await queue.reject([bad(1, 1_000)], most_bytes=1_500)).new != []
+        assert (await queue.reject([bad(1, 1_000)], most_bytes=1_500)).new == [], (
+            "it is in the list"
+        )
         accepted = await queue.accept([NewEvent(make_event("evt_1"), "spool market", ())])
         assert accepted == [Acceptance.ACCEPTED]
 

@@ -15,6 +15,7 @@ from relayd.config.sections import SocketConfig
 from relayd.containment import contained
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.sources.socket import ProducersSocket, SocketKind
 from relayd.sources.source import Outbox, SourceError, SourceIntake, Surroundings
@@ -31,13 +32,16 @@ class Intake:
     def __init__(self) -> None:
         self.markets: list[str] = []
 
-    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
+        assert not webhooks
         await trio.lowlevel.checkpoint()
         assert source == "socket"
         self.markets += [event.market_id for event in events]
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         raise AssertionError(f"the socket answers what it rejects, {rejected} too")
 
 

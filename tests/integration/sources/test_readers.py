@@ -14,6 +14,7 @@ from faults.faulty_readers.liar import LIES
 from relayd.config.sections import SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.sources import reader_process
 from relayd.sources.pace import Pace
@@ -32,14 +33,18 @@ class Intake:
     rejected: list[RejectedRow] = field(default_factory=list)
     paths: tuple[str, ...] = ()
 
-    async def accept(self, events: Sequence[Event], _: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
+        del source, webhooks
         await trio.lowlevel.checkpoint()
         self.events += events
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         await trio.lowlevel.checkpoint()
         self.rejected += rejected
+        return ()
 
 
 def make(path: Path, count: int = 0) -> Path:

@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.quarantine import line_key
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueBroken, QueueUnavailable
 from relayd.sources.event_lines import LINE_BYTES, EventLines, Origin
@@ -35,7 +36,10 @@ class Intake:
     error: Exception | None = None
     paths: tuple[str, ...] = ()
 
-    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
+        assert not webhooks
         assert source == "socket"
         if self.error is not None:
             raise self.error
@@ -43,7 +47,7 @@ class Intake:
         await trio.lowlevel.checkpoint()
         return [self.result] * len(events)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         raise AssertionError(f"the socket answers what it rejects, {rejected} too")
 
     @property

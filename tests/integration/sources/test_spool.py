@@ -20,6 +20,7 @@ from relayd.config.sections import QueueConfig, SpoolConfig
 from relayd.core.acceptance import Acceptance, RejectedRow
 from relayd.core.event import Event
 from relayd.core.quarantine import NOTHING
+from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable
 from relayd.sources.pace import Pace
@@ -42,7 +43,10 @@ class Intake:
     errors: list[Exception] = field(default_factory=list)
     changed: trio.Condition = field(default_factory=trio.Condition)
 
-    async def accept(self, events: Sequence[Event], source: str) -> list[Acceptance]:
+    async def accept(
+        self, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> list[Acceptance]:
+        assert not webhooks
         if self.errors:
             raise self.errors.pop(0)
         assert source == "spool market"
@@ -60,10 +64,11 @@ class Intake:
             self.changed.notify_all()
         return results
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> None:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         self.rejected += rejected
         async with self.changed:
             self.changed.notify_all()
+        return ()
 
     async def wait_for(self, *, events: int = 0, rejected: int = 0) -> None:
         with trio.fail_after(30):

@@ -13,10 +13,10 @@ from receivers import LOOPBACK, open_receiver, unused_port
 from trio.testing import MockClock
 
 from relayd.core.addresses import Address
-from relayd.core.outcome import Failure
+from relayd.core.outcome import Cause, Failure
 from relayd.transport import dialer
 from relayd.transport.dialer import MAX_ADDRESSES, AddressGuard, Resolve
-from relayd.transport.errors import AttemptFailed
+from relayd.transport.errors import AttemptFailed, dial_failed, dials_failed
 
 THIS_MACHINE = [ip_network("127.0.0.0/8")]
 PUBLIC = "198.41.0.4"
@@ -279,27 +279,62 @@ async def test_a_refused_connection_names_the_address() -> None:
     with pytest.raises(AttemptFailed) as caught:
         await guard.connect(LOOPBACK, port, scheme="https")
 
-    assert caught.value.failure is Failure.CONNECT
-    assert caught.value.detail == f"nothing is listening at 127.0.0.1:{port} (connection refused)"
+    failed = caught.value
+    assert (failed.failure, failed.why) == (Failure.CONNECT, Cause.REFUSED)
+    assert failed.subject == f"127.0.0.1:{port}"
+    assert failed.detail == f"nothing is listening at 127.0.0.1:{port} (connection refused)"
+
+
+async def test_several_addresses_have_one_cause_where_all_have_the_same() -> None:
+    refused = [dial_failed(OSError(errno.ECONNREFUSED, ""), f"10.0.0.{n}:443") for n in range(5)]
+    failed = dials_failed(refused)
+    assert failed.why is Cause.REFUSED
+    assert failed.subject == "10.0.0.0:443 10.0.0.1:443 10.0.0.2:443"
+    away = dial_failed(OSError(errno.EHOSTUNREACH, ""), "[fd12::1]:443")
+    assert away.why is Cause.UNREACHABLE
+    failed = dials_failed([refused[0], away])
+    assert (failed.why, failed.subject) == (Failure.CONNECT, "10.0.0.0:443 [fd12::1]:443")
 
 
 @pytest.mark.parametrize(
-    ("error", "failure", "words"),
+    ("addresses", "scheme", "cause"),
+    [
+        (["10.0.0.5", "fd12::1"], "https", Cause.PRIVATE_ADDRESS),
+        (["10.0.0.5", "127.0.0.1"], "https", Cause.PRIVATE_ADDRESS),
+        (["10.0.0.5", "fd12::1", "10.0.0.6", "169.254.169.254"], "https", Cause.METADATA_ADDRESS),
+        (["8.8.8.8"], "http", Cause.PUBLIC_HTTP),
+        (["10.0.0.5", "8.8.8.8"], "http", Cause.PUBLIC_HTTP),
+    ],
+)
+async def test_a_refused_address_has_its_cause_and_is_the_subject(
+    addresses: list[str], scheme: str, cause: Cause
+) -> None:
+    guard = AddressGuard(resolve=resolver(addresses))
+    with pytest.raises(AttemptFailed) as caught:
+        await guard.addresses("shop.example", 443, scheme=scheme)
+    assert (caught.value.failure, caught.value.why) == (Failure.ADDRESS, cause)
+    assert caught.value.subject == " ".join(addresses[:3])
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "words"),
     [
         (socket.gaierror(socket.EAI_NONAME, "unknown"), Failure.NAME, "does not exist"),
         (socket.gaierror(socket.EAI_AGAIN, "Try again"), Failure.NAME, "resolved: Try again"),
         (UnicodeEncodeError("ascii", "ü", 0, 1, "no"), Failure.NAME, "not a valid host name"),
-        (OSError(errno.EMFILE, "Too many open files"), Failure.CONNECT, "no file descriptor"),
+        (OSError(errno.EMFILE, "Too many open files"), Cause.NO_SOCKET, "no file descriptor"),
     ],
 )
-async def test_a_failed_look_up_is_named(error: Exception, failure: Failure, words: str) -> None:
+async def test_a_failed_look_up_is_named(
+    error: Exception, why: Failure | Cause, words: str
+) -> None:
     async def resolve(host: str, port: int) -> list[Address]:
         await trio.lowlevel.checkpoint()
         raise error
 
     failed = await failure_of(AddressGuard(resolve=resolve), "lost.example")
 
-    assert failed.failure is failure
+    assert (failed.why, failed.subject) == (why, "lost.example")
     assert words in failed.detail
 
 
@@ -331,4 +366,5 @@ async def test_no_file_descriptor_left_is_a_failed_attempt_that_says_so() -> Non
 
     for caught in (alone, in_turn):
         assert caught.value.failure is Failure.CONNECT
+        assert caught.value.why is Cause.NO_SOCKET
         assert caught.value.detail == "no file descriptor was left for a connection"

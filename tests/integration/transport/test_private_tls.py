@@ -23,7 +23,7 @@ from relayd.config.exposure import Producers
 from relayd.config.tls_files import TlsReader
 from relayd.core.addresses import Address
 from relayd.core.endpoint import Endpoint, IpVersion
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import Cause, Failure, Outcome
 from relayd.core.tls import Tls
 from relayd.core.token_bucket import Rate
 from relayd.transport import tls_contexts
@@ -108,7 +108,8 @@ async def test_a_private_authority_is_trusted_where_it_is_named(
 ) -> None:
     server = receivers.server_tls(authority.issue_cert(NAME))
     failed = await outcome(transports, server, None)
-    assert failed.failure is Failure.TLS
+    assert (failed.failure, failed.why) == (Failure.TLS, Cause.CERTIFICATE_AUTHORITY)
+    assert failed.subject == "localhost"
     assert failed.detail == (
         "certificate comes from an authority that is not trusted here, or the receiver leaves out"
         " an intermediate certificate; to trust a private authority, name its certificate in"
@@ -133,8 +134,9 @@ async def test_the_name_is_verified_all_the_same(
 ) -> None:
     server = receivers.server_tls(authority.issue_cert("other.example"))
     failed = await outcome(transports, server, setting(authority_file(tmp_path, authority)))
-    assert (failed.failure, failed.detail) == (
+    assert (failed.failure, failed.why, failed.detail) == (
         Failure.TLS,
+        Cause.CERTIFICATE_NAME,
         "certificate is not for localhost, only for other.example",
     )
 
@@ -220,7 +222,9 @@ async def test_one_that_is_missing_or_refused_names_the_keys_to_set(
     server = wants_certificates(authority, clients, version)
     ca = authority_file(tmp_path, authority)
     failed = await outcome(transports, server, setting(ca))
-    assert failed.failure is Failure.TLS
+    # TLS 1.2 does not tell it from other trouble.
+    alert = version is ssl.TLSVersion.TLSv1_3
+    assert failed.why is (Cause.CLIENT_CERTIFICATE if alert else Failure.TLS)
     assert "asks for a client certificate" in failed.detail
     assert failed.detail.endswith(": name one in `tls: {certificate: FILE, key: FILE}`")
 
@@ -279,7 +283,7 @@ async def test_where_a_variable_names_what_has_gone_since_the_start_the_attempt_
     ):
         for _ in range(2):
             failed = await send(transport, receiver)
-            assert failed.failure is Failure.TLS
+            assert (failed.failure, failed.why) == (Failure.TLS, Cause.TLS_FILES)
             assert variable in failed.detail
             assert str(named) in failed.detail
         away.rename(named)

@@ -1,5 +1,6 @@
 """Mail over SMTP, with a real server and with servers that misbehave in every way known."""
 
+import re
 import ssl
 import threading
 from base64 import b64encode
@@ -14,7 +15,7 @@ import trustme
 from mail_server import PASSWORD, USER, Script, mail_server, scripted
 
 from relayd.core.endpoint import Endpoint
-from relayd.core.outcome import Failure, Outcome
+from relayd.core.outcome import MAIL_CAUSES, Cause, Failure, Outcome
 from relayd.core.secret import Secret, SourcedSecret
 from relayd.core.smtp import Smtp, SmtpTls
 from relayd.core.token_bucket import Rate
@@ -188,7 +189,8 @@ async def test_what_is_not_as_it_should_be(
     replies: Sequence[bytes], rest: bytes, failure: Failure, words: str
 ) -> None:
     outcome = await outcome_of(*replies, rest=rest)
-    assert outcome.failure is failure
+    assert (outcome.failure, outcome.cause) == (failure, MAIL_CAUSES[failure])
+    assert re.fullmatch(r"127\.0\.0\.1:\d+|localhost:\d+", outcome.subject)
     assert words in outcome.detail
     assert outcome.status is None
     assert len(outcome.detail) < 400
@@ -226,7 +228,8 @@ async def test_a_server_that_hangs(replies: Sequence[bytes], words: str) -> None
 
     async with scripted(script) as port:
         outcome = await sent(smtp(port), timeout_s=0.5)
-    assert outcome.failure is Failure.TIMEOUT
+    assert (outcome.failure, outcome.cause) == (Failure.TIMEOUT, Cause.MAIL_TIMEOUT)
+    assert outcome.subject
     assert outcome.detail.startswith(words)
 
 

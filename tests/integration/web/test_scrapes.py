@@ -17,6 +17,7 @@ from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.web_document import WebDocument
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.metrics import Metrics
+from relayd.web.webhook_counts import WebhookCounts
 
 ACCESS = WebAccess(Listen(host="127.0.0.1", port=1), open=True)
 
@@ -45,7 +46,7 @@ def asked(
 ) -> list[httpx.Response]:
     app = Starlette(routes=[Route("/metrics", metrics.answer)])
     app.state.in_force = Document()
-    app.state.is_public = False
+    app.state.may_be_open = True
 
     async def run() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app)
@@ -59,7 +60,7 @@ def test_without_daemon_and_queue_it_still_says_so(tmp_path: Path) -> None:
     async def once(client: httpx.AsyncClient) -> list[httpx.Response]:
         return [await client.get("/metrics")]
 
-    [found] = asked(Metrics(DaemonLink(tmp_path / "none"), Unreadable()), once)
+    [found] = asked(Metrics(DaemonLink(tmp_path / "none"), Unreadable(), WebhookCounts()), once)
     assert found.status_code == 200
     families = read_exposition(found.content)
     assert families["relayd_up"].samples["relayd_up", ""] == 0
@@ -75,7 +76,7 @@ def test_all_who_ask_within_a_second_get_one_answer(tmp_path: Path) -> None:
         each = [client.get("/metrics", headers=openmetrics if n % 2 else {}) for n in range(20)]
         return list(await asyncio.gather(*each))
 
-    found = asked(Metrics(DaemonLink(tmp_path / "none"), queue), many)
+    found = asked(Metrics(DaemonLink(tmp_path / "none"), queue, WebhookCounts()), many)
     assert [each.status_code for each in found] == [200] * 20
     assert queue.looks == 1
     for each in found[1::2]:
@@ -92,5 +93,5 @@ def test_one_that_goes_away_leaves_the_others_their_answer(tmp_path: Path, askin
         leaving.cancel()
         return list(await asyncio.gather(*staying))
 
-    found = asked(Metrics(DaemonLink(tmp_path / "none"), Unreadable()), some)
+    found = asked(Metrics(DaemonLink(tmp_path / "none"), Unreadable(), WebhookCounts()), some)
     assert [each.status_code for each in found] == [200] * asking

@@ -201,7 +201,10 @@ def test_pipelined_requests_are_answered_in_turn_and_are_not_held_in_memory() ->
     run(test)
 
 
-def test_a_large_body_is_not_held_by_the_server() -> None:
+def test_a_large_body_is_not_held_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Or a busy machine, on which it takes longer, resets the connection before the answer is read.
+    monkeypatch.setitem(LIMITS_S, Phase.BODY, 60.0)
+
     async def test(served: Served) -> None:
         before = memory()
         reader, writer = await served.connect()
@@ -233,6 +236,38 @@ def test_a_crowd_of_idle_connections_makes_room_for_one_more(
 
     run(test)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n" * 3,
+        b"POST /length HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\na",
+    ],
+    ids=["nobody reads", "slow bodies"],
+)
+def test_a_crowd_that_holds_all_places_makes_room_for_one_more(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    for phase in LIMITS_S:
+        monkeypatch.setitem(LIMITS_S, phase, 60.0)
+    monkeypatch.setattr(connection, "CONNECTIONS", 20)
+
+    async def test(served: Served) -> None:
+        crowd = []
+        for _ in range(30):
+            raw = socket.socket()
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect(("127.0.0.1", served.port))
+            raw.sendall(beginning)
+            crowd.append(raw)
+        await asyncio.sleep(0.5)
+        for _ in range(3):
+            assert (await served.ask()).endswith(b"here")
+        for raw in crowd:
+            raw.close()
+
+    run(test)
 
 
 def test_it_stops_while_clients_do_all_of_this() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from relayd.config.config import Config
 from relayd.config.http_models import HttpSection, ProducerSection
+from relayd.config.inbound_models import InboundSection, PlaceSection, SchemeSection
 from relayd.config.load import parse_config
 from relayd.config.models import (
     File,
@@ -65,6 +66,9 @@ def test_the_example_loads_as_it_is() -> None:
         (LogSection, section("log")),
         (HttpSection, EXAMPLE),
         (ProducerSection, EXAMPLE),
+        (InboundSection, EXAMPLE),
+        (SchemeSection, EXAMPLE),
+        (PlaceSection, EXAMPLE),
         (SmtpSection, section("smtp")),
         (DefaultsSection, section("defaults")),
         (SubscriptionSection, section("subscriptions")),
@@ -161,9 +165,9 @@ def test_the_schema_is_valid_and_takes_the_example() -> None:
         ("max_in_flight: 2", "max_in_flight: 0"),
         ("\n    ip: 4", "\n    ip: 5"),
         ("\n    tls: {}", "\n    tls: {cert: a}"),
-        ("encoding: hex", "encoding: base46"),
-        ("header: X-Hub-Signature-256", "header: X Sig"),
-        ('prefix: "sha256="', 'prefix: " a"'),
+        ("encoding: hex}", "encoding: base46}"),
+        ("{header: X-Hub-Signature-256", "{header: X Sig"),
+        ('prefix: "sha256=", ', 'prefix: " a", '),
         ("{header: X-Hub-Signature-256, ", "{"),
         ("url: https://partner.example/hooks/market", "url: {path: a}"),
         ("url: https://partner.example/hooks/market", "url: {file: a, env: B}"),

@@ -160,4 +160,18 @@ def test_it_crosses_to_the_daemon_and_a_change_is_named() -> None:
     feed = parse(
         f"http: {{listen: 127.0.0.1:8788, token: {TOKEN}}}", ", feed_token: f0123456789abcdef"
     )
-    assert difference(config, feed).lines() == ["http.listen changed", "feed_token changed"]
+    assert difference(config, feed).lines() == [
+        "subscription shop: feed_token changed",
+        "http.listen changed",
+    ]
+
+
+def test_a_first_section_changes_what_it_sets_alone() -> None:
+    none = parse("")
+    assert difference(none, parse("http: {listen: 127.0.0.1:8787}")).lines() == [
+        "http.listen changed"
+    ]
+    some = parse(f"http: {{listen: 127.0.0.1:8787, token: {TOKEN}, base_url: https://a.example}}")
+    lines = ["http.listen changed", "http.base_url changed", "http.token changed"]
+    assert sorted(difference(none, some).lines()) == sorted(lines)
+    assert difference(some, none).lines() == lines

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.config.added_subscription import wants_secret
-from relayd.core.advice import MAIL_ADVICE, next_step
+from relayd.core.advice import next_step
 from relayd.core.delivery import Delivery, State
 from relayd.core.mail import mail_about
-from relayd.core.outcome import Failure
+from relayd.core.outcome import MAIL_CAUSES, Cause
 from relayd.core.smtp import is_address
 
 HEADERS = {
@@ -90,9 +90,9 @@ def test_what_is_no_address(text: str) -> None:
     assert not is_address(text)
 
 
-@pytest.mark.parametrize("failure", list(MAIL_ADVICE))
-def test_what_to_do_is_about_the_mail_server(failure: Failure) -> None:
-    step = next_step(None, failure, "mail server a.example:25: no connection", "ops")
+@pytest.mark.parametrize("cause", list(MAIL_CAUSES.values()))
+def test_what_to_do_is_about_the_mail_server(cause: Cause) -> None:
+    step = next_step(None, cause, "ops", subject="a.example:25")
     assert step is not None
     assert "receiver" not in step
     assert "`url`" not in step

@@ -60,7 +60,7 @@ def test_sections_are_named_by_their_place(script: ModuleType) -> None:
     )
     assert (
         "It may be the value of http.token, http.read_token, http.producers.NAME.token, "
-        "smtp.password, "
+        "inbound.NAME.secret, smtp.password, "
         "defaults.headers.NAME, subscriptions.NAME.headers.NAME, subscriptions.NAME.url, "
         "subscriptions.NAME.secret, subscriptions.NAME.previous_secret, "
         "subscriptions.NAME.feed_token." in shown(script)

@@ -4,7 +4,8 @@ import ssl
 
 import pytest
 
-from relayd.transport.errors import tls_words
+from relayd.core.outcome import Failure
+from relayd.transport.errors import tls_failed
 
 
 @pytest.mark.parametrize(
@@ -24,4 +25,5 @@ def test_a_reason_without_a_name_is_found_in_openssls_words(text: str, words: st
     error = ssl.SSLError(1, text)
     # As OpenSSL's own errors have it for what Python has no name for.
     vars(error)["reason"] = None
-    assert tls_words(error, "shop.example") == words
+    failed = tls_failed(error, "shop.example")
+    assert (failed.detail, failed.why, failed.subject) == (words, Failure.TLS, "shop.example")

@@ -7,6 +7,7 @@ from prometheus_grammar import read_exposition
 from relayd.core.endpoint import Health
 from relayd.core.exposition import Metric, exposition
 from relayd.core.hold import Hold
+from relayd.core.outcome import Cause, Failure
 from relayd.queue.overview_values import (
     AttemptTotals,
     Contents,
@@ -30,7 +31,7 @@ LIVE = {
         {"name": "spool market", "waits_for": "the file", "waited_s": 3.0, "undeleted": 4},
         {"name": "socket", "waits_for": None, "waited_s": 0.0},
     ],
-    "queue": {"max_size_bytes": None, "reserve_in_use": False},
+    "queue": {"max_size_bytes": None, "reserve_in_use": False, "too_large": True},
 }
 IN_FORCE = {"reloading": False, "changed": [], "changed_count": 0, "refused": None}
 
@@ -48,8 +49,11 @@ def overview(*endpoints: EndpointStanding) -> Overview:
 
 
 def totals(*names: str) -> Totals:
+    causes = Counter({("status", 503): 2, ("status", 599): 1, ("status", 598): 1, ("no_tls", 0): 4})
     attempts = {
-        name: AttemptTotals(Counter(delivered=2, exhausted=1), Counter({5: 2, 0: 1}), 40.5)
+        name: AttemptTotals(
+            Counter(delivered=2, exhausted=1), Counter({5: 2, 0: 1}), 40.5, causes.copy()
+        )
         for name in names
     }
     return Totals(attempts, {"socket": 7}, {"spool market": 1})
@@ -87,9 +91,13 @@ def test_what_is_said_of_everything() -> None:
         "relayd_config_loaded": 1,
         "relayd_config_load_timestamp_seconds": NOW - 50,
         "relayd_disk_reserve_in_use": 0,
+        "relayd_queue_too_large": 1,
         'relayd_attempts_total{subscription="books",outcome="delivered"}': 2,
         'relayd_attempts_total{subscription="books",outcome="retrying"}': 0,
         'relayd_attempts_total{subscription="books",outcome="exhausted"}': 1,
+        'relayd_failed_attempts_total{subscription="books",cause="status_503"}': 2,
+        'relayd_failed_attempts_total{subscription="books",cause="status_5xx"}': 2,
+        'relayd_failed_attempts_total{subscription="books",cause="no_tls"}': 4,
         'relayd_attempt_duration_seconds_bucket{subscription="books",le="30.0"}': 2,
         'relayd_attempt_duration_seconds_bucket{subscription="books",le="+Inf"}': 3,
         'relayd_attempt_duration_seconds_sum{subscription="books"}': 40.5,
@@ -133,6 +141,17 @@ def test_without_a_daemon_or_a_queue_the_rest_is_there() -> None:
     assert found['relayd_source_up{source="socket"}'] == 1
 
 
+def test_a_receiver_that_answers_with_ever_another_status_makes_no_more_series() -> None:
+    causes = Counter({("status", status): 1 for status in range(100, 1_000)})
+    causes.update({(str(each), 0): 1 for each in (*Cause, *Failure)})
+    one = Totals({"books": AttemptTotals(causes=causes)}, {}, {})
+    found = series(metrics(MetricFacts(NOW, None, None, one, None, None)))
+    failed = {key: value for key, value in found.items() if "failed_attempts" in key}
+    assert len(failed) < 80
+    assert sum(failed.values()) == causes.total()
+    assert failed['relayd_failed_attempts_total{subscription="books",cause="status_9xx"}'] == 100
+
+
 def test_the_number_of_series_has_a_bound_and_no_counter_falls() -> None:
     names = [f"s{number}" for number in range(MOST_SERIES + 500)]
     many = overview(
@@ -145,7 +164,7 @@ def test_the_number_of_series_has_a_bound_and_no_counter_falls() -> None:
         )
     )
     found = series(metrics(MetricFacts(NOW, None, many, totals(*names), LIVE, IN_FORCE)))
-    assert len(found) < MOST_SERIES * 30
+    assert len(found) < MOST_SERIES * 33
     delivered = {key: value for key, value in found.items() if '"delivered"' in key}
     assert len(delivered) == MOST_SERIES + 1
     assert sum(delivered.values()) == 2 * len(names)

@@ -220,7 +220,12 @@ def test_match_of_an_event_that_nobody_wants(tmp_path: Path) -> None:
 def test_types_lists_the_catalogue_and_the_markets_own(config: Path) -> None:
     listed = document("types", config=config)["types"]
     assert [each["type"] for each in listed] == [*EVENT_TYPES, *RELAYD_TYPES, "basket.left"]
-    assert {each["from"] for each in listed} == {"market", "relayd", "configuration"}
+    assert {each["from"] for each in listed} == {
+        "market",
+        "relayd",
+        "inbound",
+        "configuration",
+    }
     assert list(listed[0]["sample"]) == [
         *("id", "type", "created", "data", "market_id", "api_version")
     ]
@@ -250,3 +255,73 @@ def test_types_goes_on_without_a_configuration_that_can_be_read(tmp_path: Path) 
 def test_an_unknown_type_is_suggested() -> None:
     result = run("types", "order.craeted")
     assert (result.exit_code, "did you mean order.created?" in result.stderr) == (1, True)
+
+
+def test_check_shows_who_may_do_what_over_http(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(
+        tmp_path,
+        {"shop": {"url": "https://shop.example/", "feed_token": "f0123456789abcdef"}},
+        http={
+            "listen": "127.0.0.1:8787",
+            "public": "[::1]:8788",
+            "token": "t0123456789abcdef",
+            "producers": {
+                "shop": {
+                    "token": "p0123456789abcdef",
+                    "market_id": "market_9",
+                    "markets": ["market_8"],
+                }
+            },
+        },
+    )
+    shown = run("check", config=config).stdout
+    assert (
+        "  http       127.0.0.1:8787: token; to others [::1]:8788, /v1/events and /in/ alone\n"
+        in shown
+    )
+    assert "  producer   shop, market market_9, also market_8\n" in shown
+    assert "  feed       read with its feed_token\n" in shown
+    found = document("check", config=config)["http"]
+    assert found == {
+        "listen": "127.0.0.1:8787",
+        "public": "[::1]:8788",
+        "base_url": None,
+        "trusted_proxies": [],
+        "open": False,
+        "token": True,
+        "read_token": False,
+        "producers": [{"name": "shop", "market_id": "market_9", "markets": ["market_8"]}],
+        "feeds": ["shop"],
+    }
+    assert "0123456789" not in shown + str(found)
+
+
+@pytest.mark.parametrize(
+    ("http", "words"),
+    [
+        ({"token": "none"}, "everybody who reaches it may do everything"),
+        (
+            {
+                "token": "t0123456789abcdef",
+                "read_token": "r0123456789abcdef",
+                "base_url": "https://m.example",
+            },
+            "token and read_token; browsers reach it at https://m.example",
+        ),
+        ({"public": "127.0.0.1:8788"}, "no token for the dashboard and /metrics; to others 127.0"),
+    ],
+)
+def test_check_shows_the_tokens_that_there_are(
+    tmp_path: Path, http: dict[str, str], words: str
+) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path, http={"listen": "127.0.0.1:8787", **http})
+    assert words in " ".join(run("check", config=config).stdout.split())
+
+
+def test_check_does_not_speak_of_http_without_it(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    config = write_config(tmp_path)
+    assert "  http " not in run("check", config=config).stdout
+    assert document("check", config=config)["http"] is None

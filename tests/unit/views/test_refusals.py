@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from listed_deliveries import RETRYING
 
-from relayd.cli.text.refusals import instead_of, refusal_line
 from relayd.core.delivery import ENDED, WAITING, State
 from relayd.core.hold import Hold
 from relayd.queue.snapshot_values import Place
+from relayd.views.refusals import instead_of, refusal_line
 
 BOOKS = replace(RETRYING, subscription="books")
 REPLAY, RESEND, RETRY = (

@@ -1,11 +1,14 @@
 """What `replay`, `retry` and `cancel` leave as it is, and the command that does what was meant instead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from relayd.cli.terminal import printable
-from relayd.core.delivery import State
+from relayd.core.delivery import BACKLOG, State
+from relayd.queue.delivery_filter import DeliveryFilter
+from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedDelivery
+from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import HOLD_ADVICE, HOLD_COMMANDS
 
 _REPLAY: Final = "relayd replay {id}"
@@ -27,6 +30,23 @@ _INSTEAD: Final[Mapping[tuple[str, State], tuple[str, str | None]]] = {
     ("cancel", State.DELIVERED): ("was delivered, which cannot be taken back", None),
 }
 """Why a delivery in a state is not touched, and the command to give instead."""
+
+_ATTEMPTS_NOW: Final = "`relayd retry SUBSCRIPTION` attempts what is pending now"
+
+OTHER_STATES: Final[Mapping[str, Mapping[State, str]]] = {
+    "replay": {
+        State.PENDING: _ATTEMPTS_NOW,
+        State.RETRYING: _ATTEMPTS_NOW,
+        State.HELD: "`relayd resume SUBSCRIPTION` ends a hold",
+    },
+    "cancel": {
+        State.EXHAUSTED: "no attempt follows an exhausted one; `relayd cancel ID` gives up one that"
+        " blocks others in their order",
+        State.CANCELLED: "it is cancelled already; `relayd replay` takes that back",
+        State.DELIVERED: "what was delivered cannot be taken back",
+    },
+}
+"""By command, the states that its `--state` does not take, and what to do instead."""
 
 
 def instead_of(command: str, delivery: ListedDelivery) -> str | None:
@@ -57,7 +77,7 @@ def refusal_line(command: str, delivery: ListedDelivery) -> str:
             (f"is {delivery.state.value}, which the options leave out: `{{instead}}`", None),
         )
         words = words.format(instead=instead_of(command, delivery))
-    return printable(f"{delivery.id} to {delivery.subscription} {words}.")
+    return f"{delivery.id} to {delivery.subscription} {words}."
 
 
 def refusal_document(command: str, delivery: ListedDelivery) -> dict[str, object]:
@@ -69,3 +89,40 @@ def refusal_document(command: str, delivery: ListedDelivery) -> dict[str, object
         "hold": delivery.hold,
         "instead": instead_of(command, delivery),
     }
+
+
+def other_ways(
+    reading: Snapshot, command: str, wanted: DeliveryFilter, names: Sequence[str]
+) -> list[str]:
+    """Return, for subscriptions of which nothing can be touched, which command may be meant."""
+    return [line for name in names for line in _other_ways(reading, command, wanted, name)]
+
+
+def _other_ways(
+    reading: Snapshot, command: str, wanted: DeliveryFilter, name: str
+) -> Iterator[str]:
+    def count(*states: State) -> int:
+        meant = replace(wanted, subscriptions=(name,), states=frozenset(states))
+        return len(reading.select(meant, None))
+
+    hold = reading.subscriptions[name].hold
+    if command == "replay" and (backlog := count(*BACKLOG)):
+        many = deliveries_in_words(backlog)
+        if hold is not None:
+            yield f"{name} has {many} held: {HOLD_ADVICE[hold].format(name=name)}."
+        else:
+            yield f"{name} has {many} pending: `relayd retry {name}` attempts them now."
+    if command != "cancel":
+        for state in (State.EXHAUSTED, State.CANCELLED):
+            if state not in wanted.states and (ended := count(state)):
+                many = f"{deliveries_in_words(ended)} {state.value}"
+                yield f"{name} has {many}: `relayd replay {name} --state {state.value}`."
+        delivered = replace(wanted, subscriptions=(name,), states=frozenset({State.DELIVERED}))
+        if (
+            State.DELIVERED not in wanted.states
+            and reading.list_deliveries(delivered, 1).deliveries
+        ):
+            yield (
+                f"To send again what {name} was delivered:"
+                f" `relayd replay {name} --state delivered --since TIME`."
+            )

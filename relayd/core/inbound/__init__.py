@@ -1,0 +1,1 @@
+"""Inbound webhooks: a provider's request is verified, and mapped to an event."""
