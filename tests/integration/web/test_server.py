@@ -235,6 +235,21 @@ def test_a_crowd_of_idle_connections_makes_room_for_one_more(
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_a_crowd_of_slow_bodies_makes_room_for_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS_S, Phase.BODY, 60.0)
+    monkeypatch.setattr(connection, "CONNECTIONS", 50)
+
+    async def test(served: Served) -> None:
+        for _ in range(50):
+            _, writer = await served.connect()
+            writer.write(b"POST /length HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\na")
+        await asyncio.sleep(0.3)
+        for _ in range(3):
+            assert (await served.ask()).endswith(b"here")
+
+    run(test)
+
+
 def test_it_stops_while_clients_do_all_of_this() -> None:
     for phase in LIMITS_S:
         LIMITS_S[phase] = 60.0
