@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 TREES   = RELAYD_TREES=$(or $(RELAYD_TREES),build/trees) packaging/in-trees
 
-.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb test-deb test-systemd test-pythons bench bench-quick bench-lock
+.PHONY: help demo test snippets snippets-lock faults lint format types check docs audit lock constraints audit-lock clean torture deb image test-deb test-systemd test-pythons bench bench-quick bench-lock
 .DEFAULT_GOAL := help
 
 help:  ## lists the targets
@@ -53,10 +53,13 @@ lock:  ## resolves the dependencies again (needs uv)
 	  pyproject.toml -o requirements-dev.lock
 	@$(MAKE) --no-print-directory constraints
 
-constraints:  ## writes constraints.txt, the lock's versions for `pip install -c constraints.txt .`
+constraints: .venv/ready  ## writes packaging/requirements.lock, and constraints.txt, the lock's versions for `pip install -c constraints.txt .`
 	@{ echo "# The versions that relayd is tested with, from requirements-dev.lock (make constraints):"; \
 	  echo "#     pip install -c constraints.txt ."; \
 	  sed -n '/^[a-z0-9]/s/ *\\$$//p' requirements-dev.lock; } > constraints.txt
+	@{ echo "# What relayd needs when it runs, with its extras, from requirements-dev.lock (make constraints):"; \
+	  $(BIN)/python packaging/runtime_requirements.py pyproject.toml requirements-dev.lock templates web; \
+	  } > packaging/requirements.lock
 
 audit: .venv/ready .venv-audit/ready  ## looks for known vulnerabilities in the lock, and writes the SBOM to dist/
 	@mkdir -p build
@@ -72,6 +75,10 @@ audit-lock:  ## resolves the audit's dependencies again (needs uv)
 
 deb: .venv/ready  ## makes the Debian package, in dist/
 	@packaging/build-deb
+
+image:  ## makes the container image relayd (with podman or docker)
+	@if command -v podman >/dev/null; then podman build --format docker -t relayd -f packaging/Containerfile .; \
+	else docker build -t relayd -f packaging/Containerfile .; fi
 
 test-deb: deb  ## installs and removes it in fresh Debian trees, and tries pipx there (as root)
 	@$(TREES) $(BIN)/python -m pytest tests/trees/test_deb.py tests/trees/test_pipx.py

@@ -16,6 +16,7 @@ from relayd.commands.subscription_files import SubscriptionFileCommands
 from relayd.config.config import Config
 from relayd.config_loader import ConfigLoader
 from relayd.control import CONNECTIONS, LINE_BYTES, ControlLines
+from relayd.core.operating_events import Refusals
 from relayd.crash_journal import AtWork
 from relayd.delivery.dispatch import Dispatch
 from relayd.intake import Intake
@@ -104,6 +105,7 @@ async def assemble(
         uptime=clock.age,
         reserve_in_use=partial(reserve_in_use, config.queue.path),
     )
+    refusals = Refusals()
     reload = Reload(
         config,
         queue=queue,
@@ -116,6 +118,7 @@ async def assemble(
         log=log,
         service=service,
         web_file=web_file,
+        refusals=refusals,
         changing=changing,
         stopping=stopping,
         clock=clock.now,
@@ -136,7 +139,7 @@ async def assemble(
         timekeeping=Timekeeping(clock, queue, dispatch),
         pruning=pruning,
         wal_watch=WalWatch(config.queue.path),
-        notices=Notices(queue, sources.standing, clock.now),
+        notices=Notices(queue, sources.standing, clock.now, refusals),
         control=_control(reload, commands, files, editing, renaming),
         watchdog=_watchdog(queue, dispatch, service),
         reload=reload,

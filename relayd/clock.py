@@ -148,7 +148,8 @@ class Timekeeping:
             self._certain |= self._clock.steadiness().seconds >= TRUSTED_S
             if step := self._clock.follow():
                 self._dispatch.move_times(step)
-                await move_endpoints(self._queue, step, self._clock.now())
+                known = self._dispatch.health_of
+                await move_endpoints(self._queue, step, self._clock.now(), known)
                 await self._move(step)
 
     async def _move(self, step: float) -> None:

@@ -1,5 +1,7 @@
 """Reports what takes time to report: sources that have waited for a minute, and what was counted for ten.
 
+Refused reloads are counted in memory, the rest in the queue.
+
 Looks every five seconds. Logged: `queue_unavailable` (warning) where the queue cannot take it; the next look
 tries again. The decisions are in `core.operating_events` and `core.notices`.
 """
@@ -11,7 +13,9 @@ import structlog
 import trio
 
 from relayd.core.operating_events import (
+    Refusals,
     Waits,
+    reload_refused,
     source_news,
     source_recovered,
     source_unavailable,
@@ -33,8 +37,10 @@ class Notices:
         queue: QueueWriter,
         standing: Callable[[], Mapping[str, SourceStanding]],
         clock: Callable[[], float],
+        refusals: Refusals,
     ) -> None:
         self._queue = queue
+        self._refusals = refusals
         self._standing = standing
         self._clock = clock
         self._waits: dict[str, Waits] = {}
@@ -46,10 +52,21 @@ class Notices:
         while True:
             try:
                 await self._look_at_sources()
+                await self._report_refusals()
                 await self._queue.report_due()
             except QueueUnavailable as error:
                 _log.warning("queue_unavailable", detail=str(error))
             await trio.sleep(LOOK_S)
+
+    async def _report_refusals(self) -> None:
+        refused = self._refusals.due(trio.current_time())
+        if refused is None:
+            return
+        try:
+            await self._queue.report([reload_refused(refused, self._clock())])
+        except BaseException:
+            self._refusals.put_back(refused)
+            raise
 
     async def _look_at_sources(self) -> None:
         now, standing = trio.current_time(), self._standing()

@@ -14,7 +14,7 @@ from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.containment import is_defect
 from relayd.core.matching import Matcher
-from relayd.core.operating_events import Refusals, reload_refused
+from relayd.core.operating_events import Refusals, Refused, reload_refused
 from relayd.core.own_events import wanted_types
 from relayd.core.parts import Parts
 from relayd.delivery.dispatch import Dispatch
@@ -65,6 +65,7 @@ class Reload:
         log: Log,
         service: Service,
         web_file: WebFile,
+        refusals: Refusals,
         changing: trio.Lock,
         stopping: trio.Event,
         clock: Callable[[], float],
@@ -83,7 +84,7 @@ class Reload:
         self._changing = changing
         self._stopping = stopping
         self._clock = clock
-        self._refusals = Refusals()
+        self._refusals = refusals
         self._runs = MergedCalls(self._run)
 
     async def run(self, _: Mapping[str, Any] | None = None) -> dict[str, object]:
@@ -126,13 +127,18 @@ class Reload:
         return {"ok": True, "changes": changes, **consequences.document(), "warnings": warnings}
 
     async def _report(self, code: str, problems: Sequence[str]) -> None:
-        """Make `relayd.reload.refused` durable, unless it was reported lately, or relayd is stopping."""
-        if self._stopping.is_set() or not self._refusals.is_news(problems, trio.current_time()):
+        """Make `relayd.reload.refused` durable, or count it; not while relayd is stopping."""
+        if self._stopping.is_set():
+            return
+        now = self._clock()
+        happened = Refused(code, tuple(problems), 1, now)
+        refused = self._refusals.refused(happened, trio.current_time())
+        if refused is None:
             return
         try:
-            await self._queue.report([reload_refused(code, problems, self._clock())])
+            await self._queue.report([reload_refused(refused, now)])
         except QueueError as error:
-            self._refusals.accepted()
+            self._refusals.put_back(refused)
             _log.warning("queue_unavailable", detail=str(error))
 
     def status(self) -> str:

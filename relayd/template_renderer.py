@@ -4,6 +4,9 @@ It is executed, not forked from the daemon, and confined before it is asked for 
 file. A rendering has its own process, which can open nothing at all, has bounded memory and time, and takes nobody with
 it when it ends.
 
+It sends one byte once it is ready, and one for each rendering that it has taken: where they stay away, it
+hangs or is stopped, and the daemon starts another one.
+
 For each rendering the daemon sends one byte with a descriptor, a socket of that rendering alone. On it
 come the lengths of the template's text and of the event's body, and these; back goes a kind, a length
 and as many bytes: the output, or why there is none. Where the socket ends without, the kernel ended the process.
@@ -27,9 +30,11 @@ from relayd.core.template import (
     MAX_OUTPUT_BYTES,
     MAX_TEMPLATE_BYTES,
     OUTPUT,
+    READY,
     RENDER_MB,
     RENDER_S,
     RESULT,
+    TAKEN,
 )
 from relayd.spool.confinement import UnconfinedError, confine, end_with_parent, name_process
 from relayd.template_sandbox import TemplateFaultError, current_line, rendered
@@ -75,6 +80,7 @@ def _load_all() -> None:
 
 def _serve(control: socket.socket, memory: int) -> None:
     own = os.getpid()
+    _tell(control, READY)
     while True:
         try:
             raw, descriptors, *_ = socket.recv_fds(control, 1, 1)
@@ -91,9 +97,15 @@ def _serve(control: socket.socket, memory: int) -> None:
                         _answer(
                             job, FAULT, f"no process could be started: {error.strerror}".encode()
                         )
-                    continue
+                    pid = -1
                 if pid == 0:
                     os._exit(_render(job, control, own, memory))
+            _tell(control, TAKEN)
+
+
+def _tell(control: socket.socket, what: bytes) -> None:
+    with suppress(OSError):  # the daemon reads what there is before it hands over the next one
+        control.send(what, socket.MSG_DONTWAIT)
 
 
 def _render(job: socket.socket, control: socket.socket, parent: int, memory: int) -> int:

@@ -599,10 +599,14 @@ class MemoryWriter(MemoryQueue):
                 row.scheduled_at += step
                 row.due_at = None if row.due_at is None else row.due_at + step
 
-    async def shift_endpoints(self, step: float, now: float) -> None:
-        self.healths = {url: moved_health(each, step) for url, each in self.healths.items()}
+    async def shift_endpoints(
+        self, step: float, now: float, known: Callable[[str], Health | None]
+    ) -> None:
+        self.healths = {
+            url: known(url) or moved_health(each, step) for url, each in self.healths.items()
+        }
         for each in self.subscriptions.values():
-            if each.released_at is not None:
+            if each.released_at is not None and is_from_before(each.released_at, step, now):
                 each.released_at += step
         self.seen_at = now
 

@@ -39,7 +39,6 @@ async def serving(
     ports = unused_port(), unused_port()
     config = write_config(
         folder,
-        spools=None,
         http={
             "listen": f"127.0.0.1:{ports[0]}",
             "public": f"127.0.0.1:{ports[1]}",
@@ -48,7 +47,7 @@ async def serving(
             "producers": {"shop": {"token": SHOP, "market_id": "market_9"}},
             **http,
         },
-        **(file or {}),
+        **{"spools": None, **(file or {})},
     )
     async with (
         running(config) as relayd,

@@ -1,8 +1,9 @@
 """Which deliveries a command is about: options for their state, type and time, and their checks."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -41,8 +42,33 @@ def patterns(
     return given
 
 
-def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
-    """Give a command the options that `deliveries` has, with these states to choose from."""
+class _State(click.Choice[str]):
+    """A state among those that a command takes; for others, `hints` names the command that takes them."""
+
+    def __init__(self, states: Sequence[str], hints: Mapping[State, str]) -> None:
+        super().__init__(states)
+        self._hints = hints
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        """See `click.Choice`."""
+        for state, hint in self._hints.items():
+            if value == state:
+                self.fail(f"{value!r} is not for this command: {hint}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def filter_options(
+    states: Iterable[State], hints: Mapping[State, str] = MappingProxyType({})
+) -> Callable[[Decorated], Decorated]:
+    """Give a command the options that `deliveries` has, with these states to choose from.
+
+    `hints` says of other states which command is for them.
+    """
     options = (
         click.option(
             "--subscription",
@@ -53,7 +79,7 @@ def filter_options(states: Iterable[State]) -> Callable[[Decorated], Decorated]:
         ),
         click.option(
             "--state",
-            type=click.Choice([state.value for state in states]),
+            type=_State([state.value for state in states], hints),
             multiple=True,
             help="Only in this state (repeatable).",
         ),

@@ -98,6 +98,12 @@ def _remember(ctx: click.Context, _: click.Parameter, given: Path | None) -> Non
         ctx.meta[_GIVEN] = given
 
 
+_CONFIG_HELP: Final = (
+    "The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is root's), then"
+    " /etc/relayd/config.yaml."
+)
+
+
 def config_option(command: Decorated) -> Decorated:
     """Give a command `--config FILE`, as `config_path: Path`; the file may not be there."""
     return click.option(
@@ -106,9 +112,24 @@ def config_option(command: Decorated) -> Decorated:
         type=_TYPE,
         metavar="FILE",
         callback=_config,
-        help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is "
-        "root's), then /etc/relayd/config.yaml.",
+        help=_CONFIG_HELP,
     )(command)
+
+
+def config_option_unless(name: str) -> Callable[[Decorated], Decorated]:
+    """Give a command `--config FILE`, as `config_path`, which is None where the eager option `name` is given.
+
+    Then it need not be there, nor be readable.
+    """
+
+    def unless(ctx: click.Context, param: click.Parameter, given: Path | None) -> Path | None:
+        if given is None and ctx.params.get(name) is not None:
+            return None
+        return _config(ctx, param, given)
+
+    return click.option(
+        "--config", "config_path", type=_TYPE, metavar="FILE", callback=unless, help=_CONFIG_HELP
+    )
 
 
 def config_argument(command: Decorated) -> Decorated:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -48,9 +49,11 @@ class Wanted:
 
 
 def selection_options(
-    states: Sequence[State],
+    states: Sequence[State], hints: Mapping[State, str] = MappingProxyType({})
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that say which deliveries it is about, in `states`.
+
+    `hints` says of other states which command is for them.
 
     It is called with a `Wanted`, and with its other options by name. It ends where neither a target
     nor a filter says what is meant.
@@ -88,7 +91,7 @@ def selection_options(
             yes_option,
             dry_run_option,
             market_option,
-            filter_options(states),
+            filter_options(states, hints),
             _targets_argument,
         ):
             decorated = option(decorated)

@@ -35,7 +35,7 @@ from relayd.queue.interface import QueueWriter
 
 _log = structlog.get_logger()
 
-_NOT_KEYS: Final = frozenset({"command", "subscription"})
+_NOT_KEYS: Final = frozenset({"command", "subscription", "check"})
 
 Reloading = Callable[[], Awaitable[dict[str, object]]]
 
@@ -68,6 +68,7 @@ class SubscriptionFileCommands:
         A refusal leaves no file. Its code is `invalid` where the request's keys are at fault: then
         `details` has each problem with its `key`. `exists`: there is one of that name. `no_include`:
         the configuration includes no file of a new name. `configuration`: what is wrong is elsewhere.
+        With `check`, it is judged, and nothing is changed: answers with the `yaml`.
         """
         name = text_of(request, "subscription")
         if not is_name(name):
@@ -82,13 +83,13 @@ class SubscriptionFileCommands:
         except NotWritableError as error:
             raise RefusedError("invalid", f"a value {error}") from None
         async with self.turn:
-            answer = await self._add(file)
+            answer = await self._add(file, check=request.get("check") is True)
         if answer.get("ok", True):
-            answer |= {} if made is None else {"secret": made}
+            answer |= {} if made is None or request.get("check") else {"secret": made}
             answer["yaml"] = added(name, shown_keys(keys)).raw.decode()
         return answer
 
-    async def _add(self, file: Added) -> Answer:
+    async def _add(self, file: Added, *, check: bool) -> Answer:
         try:
             known = self._in_force()
             judged = await self._loader.load(known.path, known, added=file)
@@ -97,6 +98,8 @@ class SubscriptionFileCommands:
         except NotReadError as error:
             raise RefusedError("failed", str(error)) from None
         path = judged.included[file.name]
+        if check:
+            return {"subscription": file.name}
         with trio.CancelScope(shield=True):
             try:
                 await trio.to_thread.run_sync(write_new, path, file.raw)

@@ -1,5 +1,8 @@
-"""When the web process closes a connection: the limits of each phase that it can be in."""
+"""When the web process closes a connection: the limits of each phase that it can be in, and who makes room."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -23,10 +26,42 @@ body behind a proxy or on the machine's own network, and each connection takes a
 largest page of the feed, 8 MiB, is sent in 120 s at 0.6 Mbit/s."""
 
 CONNECTIONS: Final = 512
-"""All connections together. One more takes the place of the one that has been idle the longest."""
+"""At each address. One more takes a place of the client that has the most: see `makes_room`."""
+
+_GOES: Final = (Phase.HEAD, Phase.BODY, Phase.SENDING, Phase.ANSWER)
+"""What goes first: what is idle, then what waits for its client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A connection's client, as `limited_as` has its address, its phase, and since when it is in that."""
+
+    client: str
+    phase: Phase
+    since: float
 
 
 def has_expired(phase: Phase, age_s: float) -> bool:
     """Return whether a connection that has been in a phase for `age_s` seconds is closed."""
     limit_s = LIMITS_S.get(phase)
     return limit_s is not None and age_s >= limit_s
+
+
+def makes_room(places: Sequence[Place], client: str) -> int | None:
+    """Return which of the places one more connection of `client` takes; None where it gets none.
+
+    It is one of the client that has the most, so that no client keeps another one out: idle ones go
+    first, then those that wait for their client, the longest first. An answer that relayd works on never
+    makes room for its own client.
+    """
+    counts = Counter(each.client for each in places)
+    counts[client] += 1
+    most = max(counts.values())
+    can = [index for index, each in enumerate(places) if counts[each.client] == most]
+    first = min(
+        can, key=lambda index: (_GOES.index(places[index].phase), places[index].since), default=None
+    )
+    if first is None:
+        return None
+    goes = places[first]
+    return None if goes.phase is Phase.ANSWER and goes.client == client else first

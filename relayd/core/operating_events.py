@@ -1,8 +1,8 @@
 """relayd's own events of its sources and reloads: what they say, and when there is something to say."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from relayd.core.json_text import JsonValue
@@ -16,7 +16,7 @@ STEADY_S: Final = 60.0
 """A source is reported after it has waited for so long, and again once it has not for so long."""
 
 REPEAT_S: Final = 600.0
-"""A reload that is refused again for the same reasons is reported again after so long."""
+"""So far apart are two events of refused reloads, for whatever reasons."""
 
 MOST_REASONS: Final = 10
 
@@ -47,16 +47,37 @@ def source_recovered(source: str, since: float, now: float) -> OwnEvent:
     return OwnEvent(SOURCE_RECOVERED, int(now), {"object": thing})
 
 
-def reload_refused(code: str, reasons: Sequence[str], now: float) -> OwnEvent:
-    """Return what there is to say of a reload that was refused: the first reasons, and how many there are."""
-    shown = [without_paths(each) for each in reasons[:MOST_REASONS]]
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Reloads that were refused: how many, since when (in Unix seconds), and why the last one was."""
+
+    code: str
+    reasons: tuple[str, ...]
+    refusals: int
+    since: float
+
+    def after(self, earlier: "Refused | None") -> "Refused":
+        """Return these together with earlier ones."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            refusals=self.refusals + earlier.refusals,
+            since=min(self.since, earlier.since),
+        )
+
+
+def reload_refused(refused: Refused, now: float) -> OwnEvent:
+    """Return what there is to say of refused reloads: the last one's first reasons, and how many there are."""
+    shown = [without_paths(each) for each in refused.reasons[:MOST_REASONS]]
     thing: dict[str, JsonValue] = {
-        "code": code,
+        "code": refused.code,
         "reason": shown[0] if shown else "",
         "reasons": [*shown],
-        "count": len(reasons),
-        "since": int(now),
-        "next": "relayd check" if code == "configuration" else "relayd reload",
+        "count": len(refused.reasons),
+        "refusals": refused.refusals,
+        "since": int(min(refused.since, now)),
+        "next": "relayd check" if refused.code == "configuration" else "relayd reload",
     }
     return OwnEvent(REFUSED, int(now), {"object": thing})
 
@@ -80,22 +101,44 @@ def without_paths(text: str) -> str:
 
 @dataclass(slots=True)
 class Refusals:
-    """Which refused reloads are news: another one for the same reasons is not, for `REPEAT_S`."""
+    """When refused reloads are reported: the first at once, and then at most one event in `REPEAT_S`.
 
-    reasons: tuple[str, ...] | None = None
-    reported_at: float = 0.0
+    What is refused meanwhile is counted. Once that time is over it is reported, unless the file is
+    refused for the reasons that were reported, or has been accepted. `now` is of a clock that is never set.
+    """
 
-    def is_news(self, reasons: Sequence[str], now: float) -> bool:
-        """Tell whether a refusal at `now` is to be reported; `now` is of a clock that is never set."""
-        same = self.reasons == tuple(reasons)
-        if same and now < self.reported_at + REPEAT_S:
-            return False
-        self.reasons, self.reported_at = tuple(reasons), now
-        return True
+    pending: Refused | None = None
+    reported: tuple[str, ...] | None = None
+    """For which reasons the last one was refused that was reported."""
+    reported_at: float | None = None
+
+    def refused(self, refused: Refused, now: float) -> Refused | None:
+        """Note a refused reload, and return what is to be reported at once, if anything."""
+        self.pending = refused.after(self.pending)
+        return self._take(now)
+
+    def due(self, now: float) -> Refused | None:
+        """Return what was counted and is to be reported by now, if anything."""
+        if self.pending is None or self.pending.reasons == self.reported:
+            return None
+        return self._take(now)
+
+    def _take(self, now: float) -> Refused | None:
+        if self.reported_at is not None and now < self.reported_at + REPEAT_S:
+            return None
+        taken, self.pending = self.pending, None
+        if taken is not None:
+            self.reported, self.reported_at = taken.reasons, now
+        return taken
+
+    def put_back(self, taken: Refused) -> None:
+        """Count what could not be reported after all: it is due."""
+        self.pending = taken if self.pending is None else self.pending.after(taken)
+        self.reported = self.reported_at = None
 
     def accepted(self) -> None:
-        """Note that a reload was accepted: whatever is refused next is news."""
-        self.reasons = None
+        """Note that a reload was accepted: what was refused before it is no longer worth an event."""
+        self.pending = self.reported = None
 
 
 @dataclass(frozen=True, slots=True)

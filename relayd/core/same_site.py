@@ -34,7 +34,10 @@ def is_own_origin(headers: Mapping[str, str], access: WebAccess) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         return False
     if access.base_url is not None and _origin_of(access.base_url) == origin.lower():

@@ -198,6 +198,7 @@ SAMPLES: Mapping[str, dict[str, JsonValue]] = MappingProxyType(
                 "reason": "config.yaml:12:5: subscriptions.bookkeeping.urls: unknown key (url?)",
                 "reasons": ["config.yaml:12:5: subscriptions.bookkeeping.urls: unknown key (url?)"],
                 "count": 1,
+                "refusals": 1,
                 "since": 1640995200,
                 "next": "relayd check",
             }

@@ -216,8 +216,10 @@ def _held(facts: _Facts) -> Sentence:
 
 
 def _refused(facts: _Facts) -> Sentence:
+    times = facts.number("refusals")
+    often = f" {times} times since {facts.time('since')}" if times > 1 else ""
     return Sentence(
-        "The configuration was not reloaded",
+        f"The configuration was not reloaded{often}",
         f"{facts.reason('reason')}. The one in force stays; `relayd check` says what is wrong,"
         " `relayd reload` tries again",
     )

@@ -23,6 +23,8 @@ RESULT: Final = struct.Struct("=BI")
 OUTPUT: Final = 1
 FAULT: Final = 2
 MAX_FAULT_BYTES: Final = 1000
+READY: Final = b"r"
+TAKEN: Final = b"t"
 
 _JSON_NAMES: Final = (".json", ".json.j2", ".json.jinja")
 

@@ -70,7 +70,7 @@ class Dispatch:
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
         self._in_flight = InFlight()
-        self._kept_back = ""
+        self.kept_back = ""
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
         self.templates = TemplateProcess()
@@ -129,7 +129,7 @@ class Dispatch:
             # As they are by now: a receiver may have answered 410 meanwhile.
             holds = self._queue.holds
             here = wanted[url]
-            here.pop(self._kept_back, None)
+            here.pop(self.kept_back, None)
             subscriptions = {name: each for name, each in here.items() if holds.get(name) is None}
             current = self._running.get(url)
             if current is None or current.task.ended:
@@ -150,7 +150,7 @@ class Dispatch:
 
     def keep_back(self, subscription: str) -> None:
         """Start no attempt for this one until another one is named here, and `apply` comes after that."""
-        self._kept_back = subscription
+        self.kept_back = subscription
         self.leave([subscription])
 
     def outdate(self, subscriptions: Iterable[str]) -> None:
@@ -164,8 +164,7 @@ class Dispatch:
 
     def note(self, subscription: str, at: float) -> None:
         """Say that something is due for a subscription at `at`, in Unix seconds, or NOW."""
-        running = self._running.get(self._urls.get(subscription, ""))
-        if running is not None:
+        if (running := self._running.get(self._urls.get(subscription, ""))) is not None:
             running.task.note(subscription, at)
 
     def wake_all(self) -> None:
@@ -174,10 +173,14 @@ class Dispatch:
 
     def move_times(self, step: float) -> None:
         """Move the endpoints' times by a step of the clock, in seconds."""
-        for url, health in self._health.items():
-            self._health[url] = moved_health(health, step)
+        self._health = {url: moved_health(each, step) for url, each in self._health.items()}
         for running in self._running.values():
             running.task.endpoint_health.move_times(step)
+
+    def health_of(self, url: str) -> Health | None:
+        """Return what is known here of an endpoint, None where nothing is. Another thread may ask."""
+        running = self._running.get(url)
+        return self._health.get(url) if running is None else running.task.health
 
     def standing(self) -> dict[str, Standing]:
         """Return how each endpoint stands now, by URL."""
@@ -231,8 +234,7 @@ class Dispatch:
     def release(self, subscriptions: Iterable[str]) -> None:
         """Attempt what was released for these subscriptions, which the queue knows of already."""
         for name in subscriptions:
-            running = self._running.get(self._urls.get(name, ""))
-            if running is not None:
+            if (running := self._running.get(self._urls.get(name, ""))) is not None:
                 running.task.release(name)
 
     def held_until(self, url: str) -> float | None:
@@ -254,15 +256,13 @@ class Dispatch:
         networks: Sequence[Network],
         part: str,
     ) -> None:
-        if (before := self._running.get(endpoint.url)) is not None:
-            self._health[endpoint.url] = before.task.health
         transport = self._make_transport(endpoint, networks)
         task = EndpointTask(
             endpoint,
             subscriptions,
             queue=self._queue,
             transport=transport,
-            health=self._health.get(endpoint.url, Health()),
+            health=self.health_of(endpoint.url) or Health(),
             in_flight=self._in_flight,
             note_elsewhere=self.note,
             at_work=self._at_work,

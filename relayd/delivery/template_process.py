@@ -1,12 +1,14 @@
 """Renders templates in a process beside the daemon, which is started when it is first needed.
 
 One rendering of a template's file runs at a time, and a few of all; others wait in their own attempt's
-time. The process is started again when it has ended. Logged: `template_process_exited` (warning).
+time. The process is started again when it has ended, and replaced when it takes no rendering: it hangs, or is
+stopped. Logged: `template_process_exited`, `template_process_stuck` (warnings).
 """
 
 import os
 import socket
 import subprocess
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import PurePath
@@ -23,9 +25,11 @@ from relayd.core.template import (
     MAX_FAULT_BYTES,
     MAX_OUTPUT_BYTES,
     OUTPUT,
+    READY,
     RENDER_MB,
     RENDER_S,
     RESULT,
+    TAKEN,
     Template,
 )
 from relayd.program_files import EXIT_CHANGED, changed_in_words
@@ -34,6 +38,10 @@ _log = structlog.get_logger()
 
 _AT_ONCE: Final = 4
 _END_S: Final = 1.0
+START_S: Final = 30.0
+TAKE_S: Final = 5.0
+"""How long it may take to be ready, and then to take a rendering, which costs it a fork. It has a low priority."""
+_LOOK_S: Final = 0.5
 _MOST_BYTES: Final = RESULT.size + MAX_OUTPUT_BYTES
 _ENVIRONMENT: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD")
 """All that the process gets to know of the environment, in which there may be secrets."""
@@ -51,6 +59,10 @@ class TemplateProcess:
         self._control: socket.socket | None = None
         self._status = 0
         """With which the last one ended."""
+        self._started_at = 0.0
+        self._ready_at: float | None = None
+        self._not_taken: deque[float] = deque()
+        """When each rendering was handed over that the process has not taken yet."""
         self._together = trio.CapacityLimiter(_AT_ONCE)
         self._of_file: dict[str, trio.Lock] = {}
 
@@ -73,7 +85,9 @@ class TemplateProcess:
     def start(self) -> None:
         """Start the process where none runs. Raises `OSError`."""
         if self._runs():
-            return
+            if not self._hangs():
+                return
+            self._kill_stuck()
         if self._process is not None:
             self.close()
             _log.warning("template_process_exited", status=self._status)
@@ -89,7 +103,12 @@ class TemplateProcess:
             except BaseException:
                 ours.close()
                 raise
+        ours.setblocking(
+            False
+        )  # `send_fds` passes no flags on: a full buffer would hold up the daemon
         self._control = ours
+        self._started_at, self._ready_at = trio.current_time(), None
+        self._not_taken.clear()
 
     def close(self) -> None:
         """End the process, and what it renders with it."""
@@ -114,7 +133,7 @@ class TemplateProcess:
                 # Where the whole process was ended, that says nothing about this template.
                 if answer or (self._process is process and self._runs()):
                     return _output(template, answer)
-        if not self._runs():
+        if self._process is not None and not self._runs():
             self.close()
         raise TemplateFailedError(
             changed_in_words()
@@ -154,32 +173,63 @@ class TemplateProcess:
                     return b""
             text = template.text.encode()
             answer = bytearray()
-            with suppress(trio.BrokenResourceError):
-                await job.send_all(JOB.pack(len(text), len(body)) + text + body)
-                while len(answer) <= _MOST_BYTES and (part := await job.receive_some()):
-                    answer += part
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, self._process)
+                with suppress(trio.BrokenResourceError):
+                    await job.send_all(JOB.pack(len(text), len(body)) + text + body)
+                    while len(answer) <= _MOST_BYTES and (part := await job.receive_some()):
+                        answer += part
+                nursery.cancel_scope.cancel()
             return bytes(answer)
+
+    async def _watch(self, process: "subprocess.Popen[bytes] | None") -> None:
+        """Kill a process that hangs, which ends all renderings that it has not finished."""
+        while self._process is process:
+            await trio.sleep(_LOOK_S)
+            if self._process is process and self._runs() and self._hangs():
+                self._kill_stuck()
+
+    def _hangs(self) -> bool:
+        """Tell whether the process takes no rendering. Whoever asked for it may be gone by now."""
+        now = trio.current_time()
+        if self._ready_at is None:
+            return now - self._started_at > START_S
+        return bool(self._not_taken) and now - max(self._ready_at, self._not_taken[0]) > TAKE_S
+
+    def _kill_stuck(self) -> None:
+        _log.warning("template_process_stuck", pid=self._process and self._process.pid)
+        self.close()
 
     def _hand_over(self, job: socket.socket) -> bool:
         if self._control is None:
             return False
         try:
-            socket.send_fds(self._control, [b"r"], [job.fileno()], socket.MSG_DONTWAIT)
+            socket.send_fds(self._control, [b"r"], [job.fileno()])
         except OSError:
+            if self._runs():  # its socket is full of renderings that it has not taken
+                self._kill_stuck()
             return False
+        self._not_taken.append(trio.current_time())
         return True
 
     def _runs(self) -> bool:
+        """Tell whether the process runs, and note what it has said meanwhile."""
         if self._process is None or self._control is None or self._process.poll() is not None:
             return False
         try:
-            # It says nothing: what can be read is that it has closed its end, as it does when it is ended.
-            self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            while said := self._control.recv(1):
+                self._note(said)
         except BlockingIOError:
             return True
         except OSError:
             pass
-        return False
+        return False  # it has closed its end, as it does when it is ended
+
+    def _note(self, said: bytes) -> None:
+        if said == READY:
+            self._ready_at = trio.current_time()
+        elif said == TAKEN and self._not_taken:
+            self._not_taken.popleft()
 
 
 def _output(template: Template, answer: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 import trio
 
+from relayd.core.endpoint import Health
 from relayd.queue.delivery_queue import STORAGE_RETRY_S
 from relayd.queue.interface import QueueUnavailable, QueueWriter
 
@@ -22,12 +23,18 @@ STEP_ROWS: Final = 2_000
 PAUSE_S: Final = 0.005
 
 
-async def move_endpoints(queue: QueueWriter, step: float, now: float) -> None:
+async def move_endpoints(
+    queue: QueueWriter,
+    step: float,
+    now: float,
+    known: Callable[[str], Health | None] = lambda _: None,
+) -> None:
     """Move the endpoints' times by a step of the clock, after which it is `now`.
 
-    The queue remembers `now` as the time when the clock was last looked at. Raises `QueueBroken`.
+    `known` is as `QueueWriter.shift_endpoints` has it. The queue remembers `now` as the time when the clock
+    was last looked at. Raises `QueueBroken`.
     """
-    await _patiently(partial(queue.shift_endpoints, step, now))
+    await _patiently(partial(queue.shift_endpoints, step, now, known))
 
 
 async def move_retries(queue: QueueWriter, step: float, now: float, *, certain: bool = True) -> int:

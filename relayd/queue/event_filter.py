@@ -10,6 +10,8 @@ class EventFilter:
     `types` are patterns of event types. An event was accepted at `since` or later, and before
     `until` (Unix seconds), is about the object with the id `object_id`, is of `market`, and, with
     `unmatched`, went to no subscription. `before` is an event's number: only older ones are listed.
+
+    `most` events are looked at, where no index helps; None looks at all.
     """
 
     types: tuple[str, ...] = ()
@@ -19,3 +21,4 @@ class EventFilter:
     market: str | None = None
     unmatched: bool = False
     before: int | None = None
+    most: int | None = None

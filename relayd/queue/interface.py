@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from relayd.queue.delivery_queue import DeliveryQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -227,5 +227,12 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def shift_retries(self, retries: Retries, step: float) -> None:
         """Move these retries' times, of those that did not change since they were found."""
 
-    async def shift_endpoints(self, step: float, now: float) -> None:
-        """Move the endpoints' times, and remember that the clock was looked at `now`."""
+    async def shift_endpoints(
+        self, step: float, now: float, known: Callable[[str], Health | None]
+    ) -> None:
+        """Move the endpoints' times, and remember that the clock was looked at `now`.
+
+        `known` returns the health, by URL, of those of which more is known than the queue has, with its
+        times moved already: an attempt may have written it since. It is asked when this is written, by
+        whichever thread writes.
+        """

@@ -101,10 +101,20 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """The events of one page, newest first, and whether there are older ones that match."""
+    """The events of one page, newest first, and whether there are older ones that match.
+
+    `looked_to` is the oldest that was looked at, where `EventFilter.most` left older ones out: then `more` is
+    true, since they may match.
+    """
 
     events: tuple[ListedEvent, ...]
     more: bool
+    looked_to: ListedEvent | None = None
+
+    @property
+    def last(self) -> ListedEvent | None:
+        """The event before which the next page begins; None where there is none."""
+        return self.looked_to or (self.events[-1] if self.more else None)
 
 
 @dataclass(frozen=True, slots=True)

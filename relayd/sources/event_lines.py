@@ -162,9 +162,11 @@ class EventLines:
     def _read(self, line: bytes, origin: Origin, now: int) -> Event | Rejection:
         if (key := line_key(line)) in self._at_work.poison:
             return POISON
-        return self._at_work.call(
-            key, event_from_line, line, origin.defaults, new_id=origin.id or new_event_id(), now=now
+        new_id = origin.id or new_event_id()
+        read = self._at_work.call(
+            key, event_from_line, line, origin.defaults, new_id=new_id, now=now
         )
+        return _of_one_id(read, origin)
 
     async def _read_in_slices(
         self, line: bytes, origin: Origin, now: int, uid: int
@@ -174,7 +176,7 @@ class EventLines:
         reading = event_from_line_in_slices(
             line, origin.defaults, new_id=origin.id or new_event_id(), now=now
         )
-        return await self._at_work.drive(key, self._in_turns(reading, uid))
+        return _of_one_id(await self._at_work.drive(key, self._in_turns(reading, uid)), origin)
 
     async def _in_turns(self, reading: Parts[Event | Rejection], uid: int) -> Event | Rejection:
         clock = self._time.clock
@@ -197,6 +199,13 @@ def _rejected(origin: Origin, rejection: Rejection, raw: bytes) -> RejectedRow:
     provider_id = None if origin.webhook is None else origin.webhook.key.encode()
     row = SpoolRow(0, provider_id, None, raw, None, origin.defaults.market_id.encode(), None)
     return RejectedRow(origin.source, row, rejection, origin.webhook)
+
+
+def _of_one_id(read: Event | Rejection, origin: Origin) -> Event | Rejection:
+    """Return what was read; a rejection where the event names another id than its origin does."""
+    if isinstance(read, Event) and origin.id and read.id != origin.id:
+        return Rejection("two_ids", "Idempotency-Key and the event's id differ; send one of them")
+    return read
 
 
 def _answer(event: Event, acceptance: Acceptance) -> dict[str, object]:

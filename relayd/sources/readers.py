@@ -197,10 +197,9 @@ class Readers:
             return False
         control = socket.socket(fileno=os.dup(self._control.fileno()))
         with control, suppress(OSError):
-            # It takes messages at once; a full buffer means that it has stopped.
-            socket.send_fds(
-                control, [json.dumps(message).encode()], descriptors, socket.MSG_DONTWAIT
-            )
+            # It takes messages at once; a full buffer means that it has stopped. The descriptor is
+            # trio's, which does not block.
+            socket.send_fds(control, [json.dumps(message).encode()], descriptors)
             return True
         return False
 

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,9 @@ class Reader:
         self._follow(settings.paths)
         self._number = 0
         self._unanswered: dict[int, list[Row]] = {}
-        """The rows of each frame that was not answered yet, in its order."""
+        """The rows of each frame of events that was not answered yet, in its order."""
+        self._rejected: dict[int, list[int]] = {}
+        """The keys of each frame of rejected rows that was not answered yet. A row may be large."""
         self._folder: tuple[int, ...] | None = None
         self._unconfined: str | None = None
         self._waits_for: str | None = None
@@ -115,6 +118,7 @@ class Reader:
                 self._guest.close()
             # Answers to what was handed over before count no more: it comes again.
             self._unanswered = {number: [] for number in self._unanswered}
+            self._rejected = {number: [] for number in self._rejected}
             self._pause(_RETRY_S)
 
     def _read_file(self) -> None:
@@ -143,7 +147,7 @@ class Reader:
             undeleted = self._guest.undeleted
             self._guest.tend(stirred=stirred)
             pause_s: float | None = None
-            if len(self._unanswered) < (_WINDOW if more else 1):
+            if len(self._unanswered) + len(self._rejected) < (_WINDOW if more else 1):
                 look = self._guest.look(stirred=stirred)
                 more = look.more
                 self._waits_for = self._guest.waits_for or _left_there(look.oversized)
@@ -151,6 +155,7 @@ class Reader:
                     version, pauses, stirred = look.version, iter(()), False
                     self._tell()
                     self._hand_over(look.rows)
+                    del look  # its rows may be large, and the next ones are read soon
                     self._listen(0)
                     continue
                 pause_s = next(pauses, None)
@@ -218,16 +223,16 @@ class Reader:
         self._send(self._frames.take(self._number, self._generation))
 
     def _reject(self, rejected: Sequence[tuple[Row, Rejection]]) -> None:
-        rows = iter(row for row, _ in rejected)
+        keys = iter([row.key for row, _ in rejected])
         found = (FoundRow(row.columns, why) for row, why in rejected)
         for text, blob, count in rejected_frames(found):
             self._number += 1
-            self._unanswered[self._number] = [next(rows) for _ in range(count)]
+            self._rejected[self._number] = list(islice(keys, count))
             self._send(frame(Kind.REJECTED, self._number, text, blob))
 
     def _answered(self, number: int, refused: dict[int, Rejection]) -> None:
         rows = self._unanswered.pop(number, [])
-        confirmed: list[int] = []
+        confirmed = self._rejected.pop(number, [])
         rejected: list[tuple[Row, Rejection]] = []
         for place, row in enumerate(rows):
             if place in refused:

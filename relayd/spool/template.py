@@ -23,12 +23,16 @@ import socket
 import sys
 from typing import Any, Final
 
+from relayd.malloc import return_large_blocks
 from relayd.spool.confinement import end_with_parent, name_process
 from relayd.spool.reader_main import read_spool
 
 MESSAGE_BYTES: Final = 4096
 _DEAF_TO: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 """Signals to the whole group of processes, as at a terminal or from systemd: the daemon decides."""
+
+_LARGE_BYTES: Final = 2 * 1024 * 1024
+"""Larger than any value of a row that can be an event."""
 
 
 def main(daemon_pid: int, descriptor: int) -> None:
@@ -37,6 +41,7 @@ def main(daemon_pid: int, descriptor: int) -> None:
     name_process("relayd-template")
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
+    return_large_blocks(_LARGE_BYTES)
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=descriptor) as control:

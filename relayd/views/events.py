@@ -8,7 +8,7 @@ def event_page_document(page: EventPage) -> dict[str, object]:
     """Return a page of events; `older_before` is what `--before` takes for the next page."""
     return {
         "events": [_event_document(each) for each in page.events],
-        "older_before": page.events[-1].id if page.more else None,
+        "older_before": None if page.last is None else page.last.id,
     }
 
 

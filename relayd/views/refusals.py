@@ -31,6 +31,23 @@ _INSTEAD: Final[Mapping[tuple[str, State], tuple[str, str | None]]] = {
 }
 """Why a delivery in a state is not touched, and the command to give instead."""
 
+_ATTEMPTS_NOW: Final = "`relayd retry SUBSCRIPTION` attempts what is pending now"
+
+OTHER_STATES: Final[Mapping[str, Mapping[State, str]]] = {
+    "replay": {
+        State.PENDING: _ATTEMPTS_NOW,
+        State.RETRYING: _ATTEMPTS_NOW,
+        State.HELD: "`relayd resume SUBSCRIPTION` ends a hold",
+    },
+    "cancel": {
+        State.EXHAUSTED: "no attempt follows an exhausted one; `relayd cancel ID` gives up one that"
+        " blocks others in their order",
+        State.CANCELLED: "it is cancelled already; `relayd replay` takes that back",
+        State.DELIVERED: "what was delivered cannot be taken back",
+    },
+}
+"""By command, the states that its `--state` does not take, and what to do instead."""
+
 
 def instead_of(command: str, delivery: ListedDelivery) -> str | None:
     """Return the command that does to a delivery what was meant; None where there is none."""

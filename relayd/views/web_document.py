@@ -1,21 +1,23 @@
 """What the web process is given of the configuration in force, as the document `QUEUE.web`.
 
-It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests. The secrets
-of `inbound:` are in it, since the web process verifies with them.
+It holds no signing secret, no header's value, no SMTP login and no URL's path. Tokens are in it as
+digests. The secrets of `inbound:` are in it, since the web process verifies with them.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any, Final
 
 from relayd import __version__
 from relayd.config.config import Config
+from relayd.config.values import parse_rate
 from relayd.core.endpoint import endpoint_name
 from relayd.core.inbound.entry import Inbound
 from relayd.core.matching import ConditionErrors, Selection, compile_where
 from relayd.core.parts import Parts
+from relayd.core.token_bucket import Rate
 from relayd.core.web_access import Holder, Role, WebAccess, WebProducer, parse_listen
 from relayd.views.configuration import markets_document, settings_document, subscription_document
 from relayd.views.inbound import read_inbound, secrets_document
@@ -27,11 +29,14 @@ FORMAT: Final = 1
 def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
     """Return the document, which is JSON; `config` has `http:`. `loaded_at` is in Unix seconds."""
     assert config.web is not None
+    settings = settings_document(config)
+    if isinstance(settings["smtp"], dict):
+        del settings["smtp"]["user"]
     head: dict[str, object] = {
         "format": FORMAT,
         "version": __version__,
         "loaded_at": loaded_at,
-        **settings_document(config),
+        **settings,
         "event_types": sorted(config.event_types),
         "http": _access_document(config.web),
         "inbound_secrets": secrets_document(config.inbound),
@@ -69,15 +74,32 @@ def _access_document(access: WebAccess) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class WebDocument:
-    """The document as the web process has it: `settings` is all of it, as JSON, without secrets.
+class WebSubscription:
+    """What is asked of one subscription beside showing it: what it wants, and its endpoint's limits."""
 
-    `inbound` has the entries by name.
+    selection: Selection
+    active: bool
+    rate: Rate
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebDocument:
+    """The document as the web process has it.
+
+    `settings` is all of it, as JSON, without secrets. `subscriptions` and `inbound` are by their names, in the
+    configuration's order.
     """
 
     access: WebAccess
     settings: Mapping[str, Any]
+    subscriptions: Mapping[str, WebSubscription] = field(default_factory=dict)
     inbound: Mapping[str, Inbound] = field(default_factory=dict)
+
+    def closed(self) -> "WebDocument":
+        """Return the same with nobody who may do anything."""
+        access = replace(self.access, open=False, tokens={}, producers={})
+        return replace(self, access=access, inbound={})
 
 
 class OtherFormatError(Exception):
@@ -85,27 +107,52 @@ class OtherFormatError(Exception):
 
 
 def read_web_document(raw: bytes) -> WebDocument:
-    """Read what `web_document` wrote. Raises `OtherFormatError`."""
+    """Read what `web_document` wrote, whole: what is wrong is found here, and not when it is asked for.
+
+    Raises `OtherFormatError`.
+    """
     try:
         settings = json.loads(raw)
         if settings["format"] != FORMAT:
             raise OtherFormatError(f"relayd {settings['version']} wrote it; restart both processes")
+        access = _access(settings["http"])
+        subscriptions = {each["name"]: _subscription(each) for each in settings["subscriptions"]}
+        _check_names(access, subscriptions)
         secrets = settings.pop("inbound_secrets", {})
         entries = read_inbound(settings.get("inbound", []), secrets)
-        return WebDocument(_access(settings["http"]), settings, entries)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return WebDocument(access, settings, subscriptions, entries)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ConditionErrors,
+        RecursionError,
+    ) as error:
         raise OtherFormatError("it is damaged; `relayd reload` writes it again") from error
 
 
-def selection_of(document: WebDocument, name: str) -> Selection:
-    """Return which events a subscription wants. Raises `OtherFormatError`, also where there is none."""
-    for each in document.settings["subscriptions"]:
-        if each["name"] == name:
-            try:
-                return Selection(tuple(each["events"]), compile_where(each["where"]))
-            except ConditionErrors as error:
-                raise OtherFormatError(f"subscription {name}: {error}") from error
-    raise OtherFormatError(f"there is no subscription {name}")
+def _subscription(each: Mapping[str, Any]) -> WebSubscription:
+    rate = parse_rate(each["rate_limit"])
+    if rate is None:
+        raise ValueError(each["rate_limit"])
+    return WebSubscription(
+        Selection(tuple(each["events"]), compile_where(each["where"])),
+        bool(each["active"]),
+        rate,
+        int(each["max_in_flight"]),
+    )
+
+
+def _check_names(access: WebAccess, subscriptions: Mapping[str, object]) -> None:
+    """Raise KeyError for a token of a subscription or a producer that there is not."""
+    named: Mapping[Role, Mapping[str, object]] = {
+        Role.FEED: subscriptions,
+        Role.PRODUCER: access.producers,
+    }
+    for holder in access.tokens.values():
+        if holder.role in named:
+            named[holder.role][holder.name]
 
 
 def _access(http: Mapping[str, Any]) -> WebAccess:

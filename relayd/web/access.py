@@ -16,7 +16,7 @@ _EVERYBODY: Final = Holder(Role.EVERYTHING)
 def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None."""
     access = in_force_of(request).access
-    if access.open and not request.app.state.is_public and foreign(request) is None:
+    if access.open and request.app.state.may_be_open and foreign(request) is None:
         return _EVERYBODY
     given = request.headers.get("authorization", "")
     if not given.lower().startswith(_BEARER):

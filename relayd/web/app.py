@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from relayd.web.defects import Contained
+from relayd.web.framing import Framing
 from relayd.web.in_force import InForce
 from relayd.web.operation import Operation, routes_of
 from relayd.web.own_host import OwnHost
@@ -32,12 +34,17 @@ def make_app(
         routes=[*routes_of(served), inbound, *dashboard],
         exception_handlers={ProblemError: _answer_problem, HTTPException: _answer_none},
         # At `public` nobody may do anything without a token or a signature, whatever a browser sends.
-        middleware=[] if public else [Middleware(OwnHost)],
+        middleware=[
+            Middleware(Contained),
+            Middleware(Framing),
+            *([] if public else [Middleware(OwnHost)]),
+        ],
     )
     # A path has one spelling: a redirect would go to whatever `Host` says.
     app.router.redirect_slashes = False
     app.state.in_force = in_force
-    app.state.is_public = public
+    # By the address that is listened at, which may be another than that of the configuration in force.
+    app.state.may_be_open = not public and in_force.document.access.listen.is_private
     return app
 
 

@@ -2,6 +2,7 @@
 
 uvicorn closes what is idle after an answer. It has no limit for a slow head or body, for a client
 that does not read, or for the number of connections. One task looks at all connections each second.
+What uvicorn logs of clients' mistakes is dropped: see `defects`.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ from collections.abc import Iterable
 from typing import Final
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from relayd.core.connection_limits import CONNECTIONS, Phase, has_expired
+from relayd.core.connection_limits import CONNECTIONS, Phase, Place, has_expired, makes_room
+from relayd.core.same_site import limited_as
 
 LOOK_S: Final = 1.0
 
@@ -25,25 +27,36 @@ class Connection(H11Protocol):
 
     phase = Phase.HEAD
     since = 0.0
+    limited_as = ""
+    """Whose connection it is, when there are too many: a client's address, or that of its proxy."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take a connection in; where there are too many, another one makes room.
-
-        That is the longest idle one, else the one whose body has taken the longest: of a client that sends
-        at its line's rate it has taken milliseconds, whoever else is slow.
-        """
+        """Take a connection in; where there are too many, one makes room."""
         super().connection_made(transport)
         self.since = self.loop.time()
+        self.limited_as = "unix" if self.client is None else limited_as(self.client[0])
         if len(self.connections) > CONNECTIONS:
             others = [each for each in open_connections(self.connections) if each is not self]
-            idle = [each for each in others if each.phase is Phase.HEAD]
-            slow = idle or [each for each in others if each.phase is Phase.BODY]
-            min(slow, key=lambda each: each.since, default=self).cut_off()
+            places = [Place(each.limited_as, each.phase, each.since) for each in others]
+            index = makes_room(places, self.limited_as)
+            (self if index is None else others[index]).cut_off()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in. A head that comes byte by byte stays in its phase, whatever it sends."""
         super().data_received(data)
         self.look()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, where no answer was begun; it is not logged, since anybody can send it."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.cut_off()
+            return
+        super().send_400_response(msg)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # Its body is not HTTP any more. That request has its answer, and its handler sends no other.
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""

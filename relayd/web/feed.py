@@ -31,7 +31,7 @@ from relayd.core.matching import Matcher
 from relayd.core.web_access import Holder, Role
 from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
-from relayd.views.web_document import OtherFormatError, WebDocument, selection_of
+from relayd.views.web_document import WebDocument
 from relayd.web.access import holder_of
 from relayd.web.feed_news import News
 from relayd.web.feed_request import FeedRequest, read_request
@@ -141,13 +141,7 @@ class Feed:
             self._matched = document
             self._matchers.clear()
         if name not in self._matchers:
-            try:
-                selection = selection_of(document, name)
-            except OtherFormatError as error:
-                raise ProblemError(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error)
-                ) from error
-            self._matchers[name] = matcher_of(name, selection)
+            self._matchers[name] = matcher_of(name, document.subscriptions[name].selection)
         return self._matchers[name]
 
     async def _read(

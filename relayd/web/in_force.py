@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,15 @@ _log = structlog.get_logger()
 
 LOOK_S: Final = 1.0
 
+_Identity = tuple[int, int, int]
+
 
 class NotInForceError(Exception):
     """There is nothing to serve by; says why, and what to do."""
+
+
+class _GoneError(NotInForceError):
+    """The file is not there: the daemon has removed it, since its configuration has no `http:` any more."""
 
 
 class InForce:
@@ -24,16 +31,18 @@ class InForce:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
-        self.document = self._read()
+        self._seen: _Identity | None = None
+        self._trouble = ""
+        self._looking = asyncio.Lock()
+        self.document, self._seen = self._read()
 
-    def _read(self) -> WebDocument:
+    def _read(self) -> tuple[WebDocument, _Identity]:
         try:
             with self._path.open("rb") as file:
-                self._seen = _identity(os.fstat(file.fileno()))
-                return read_web_document(file.read())
+                seen = _identity(os.fstat(file.fileno()))
+                return read_web_document(file.read()), seen
         except FileNotFoundError:
-            raise NotInForceError(
+            raise _GoneError(
                 f"there is no {self._path}: relayd writes it when it starts, or reloads, with `http:`"
                 " in its configuration"
             ) from None
@@ -47,33 +56,44 @@ class InForce:
             raise NotInForceError(f"{self._path}: {error}") from error
 
     async def follow(self) -> None:
-        """Read the file again whenever it is another one, until cancelled.
-
-        Where it is gone or cannot be read, what was read last stays.
-        """
+        """Read the file again whenever it is another one, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self.look()
+            await self.look()
 
-    def look(self) -> None:
-        """Read the file again if it is another one by now."""
-        try:
-            if _identity(self._path.stat()) == self._seen:
+    async def look(self) -> None:
+        """Read the file again if it is another one.
+
+        Where it is gone, nobody has a token any more. Where it cannot be read, what was read last stays.
+        """
+        async with self._looking:  # one at a time, or the older file might be what stays
+            before = self.document
+            try:
+                # In a thread: with thousands of subscriptions it takes long.
+                found = await asyncio.to_thread(self._read_if_changed)
+            except NotInForceError as error:
+                if isinstance(error, _GoneError):
+                    self.document, self._seen = before.closed(), None
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    _log.warning("web_file_not_read", detail=self._trouble)
                 return
-        except OSError:
-            return
-        before = self.document.access
-        try:
-            self.document = self._read()
-        except NotInForceError as error:
-            _log.warning("web_file_not_read", detail=str(error))
-            return
-        after = self.document.access
-        _log.info("web_file_read", tokens=len(after.tokens))
-        if (before.listen, before.public) != (after.listen, after.public):
-            _log.warning(
-                "web_restart_needed", detail="http.listen or http.public changed: restart it"
-            )
+            self._trouble = ""
+            if found is None:
+                return
+            self.document, self._seen = found
+            after = self.document.access
+            _log.info("web_file_read", tokens=len(after.tokens))
+            if (before.access.listen, before.access.public) != (after.listen, after.public):
+                _log.warning(
+                    "web_restart_needed", detail="http.listen or http.public changed: restart it"
+                )
+
+    def _read_if_changed(self) -> tuple[WebDocument, _Identity] | None:
+        with suppress(OSError):
+            if _identity(self._path.stat()) == self._seen:
+                return None
+        return self._read()
 
 
 def in_force_of(request: Request) -> WebDocument:
@@ -82,5 +102,11 @@ def in_force_of(request: Request) -> WebDocument:
     return in_force.document
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int]:
+async def look_again(request: Request) -> None:
+    """Know what the daemon has just put in force."""
+    in_force: InForce = request.app.state.in_force
+    await in_force.look()
+
+
+def _identity(found: os.stat_result) -> _Identity:
     return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -15,6 +16,7 @@ from relayd.web.app import make_app
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.routes import dashboard_routes
+from relayd.web.defects import kept_running, libraries_quiet, log_of_loop
 from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
@@ -23,6 +25,7 @@ from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
+from relayd.web.reading_gaps import ReadingGaps
 from relayd.web.server import serve
 from relayd.web.webhook_counts import WebhookCounts
 from relayd.web.webhooks_in import WebhooksIn
@@ -35,10 +38,13 @@ def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) 
 
     Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
-    asyncio.run(_run(queue, reader, ready))
+    gaps = ReadingGaps(reader, Path(f"{queue.path}-wal"))
+    with libraries_quiet():
+        asyncio.run(_run(queue, gaps, ready))
 
 
 async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
+    asyncio.get_running_loop().set_exception_handler(log_of_loop)
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
@@ -68,7 +74,10 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         )
         ready()
 
-    following = [asyncio.create_task(each.follow()) for each in (in_force, news)]
+    following = [
+        asyncio.create_task(kept_running("configuration", in_force.follow)),
+        asyncio.create_task(kept_running("news", news.follow)),
+    ]
     try:
         await serve(served, started, news.stop)
     finally:

@@ -22,16 +22,14 @@ from relayd.views.metrics import MetricFacts, metrics
 from relayd.web.access import reads
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.in_force import in_force_of
+from relayd.web.kept import SHARE
 from relayd.web.problem import ProblemError
 from relayd.web.webhook_counts import WebhookCounts
 
 _log = structlog.get_logger()
 
 KEPT_S: Final = 1.0
-"""How long a scrape holds for those who ask next, at least."""
-
-SHARE: Final = 4
-"""It holds so many times as long as it took: whoever scrapes without end gets a fifth of a core at most."""
+"""How long a scrape holds for those who ask next, at least: see `web.kept`."""
 
 SNAPSHOT_S: Final = 2.0
 TIMEOUT_S: Final = 2.0

@@ -40,6 +40,7 @@ class Content:
     media: Mapping[str, Schema]
     headers: Mapping[str, str] | None = None
     """What the headers of an answer say, by name."""
+    example: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from relayd.web.connection import Connection, close_expired, open_connections
+from relayd.web.defects import kept_running
 
 GRACE_S: Final = 5
 """How long answers in progress may go on after SIGTERM."""
@@ -80,7 +82,10 @@ async def serve(
         loop.add_signal_handler(number, stop)
     async with asyncio.TaskGroup() as tasks:
         closing = [
-            tasks.create_task(close_expired(server.server_state.connections)) for server in servers
+            tasks.create_task(
+                kept_running("connections", partial(close_expired, server.server_state.connections))
+            )
+            for server in servers
         ]
         serving = [
             tasks.create_task(server.serve([each]))

@@ -18,7 +18,12 @@ from relayd.core.delivery import Delivery, decide
 from relayd.core.endpoint import Health
 from relayd.core.event import Rejection, SpoolRow
 from relayd.core.feed import Entitlement, FeedCursor, FeedGapError, FeedWish
-from relayd.core.operating_events import reload_refused, source_recovered, source_unavailable
+from relayd.core.operating_events import (
+    Refused,
+    reload_refused,
+    source_recovered,
+    source_unavailable,
+)
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import after_attempt
 from relayd.queue.values import Cursor, Declared, Horizon, Recording, Want
@@ -154,7 +159,7 @@ class Driver:
         now = self.under_test.now
         retries = await self.queue.looks.retries_before_step(seconds, now, certain=certain)
         await self.queue.shift_retries(retries, seconds)
-        await self.queue.shift_endpoints(seconds, now)
+        await self.queue.shift_endpoints(seconds, now, lambda _: None)
         return dict(zip(retries.seqs, retries.scheduled, strict=True))
 
     async def prune(self, retention: float) -> object:
@@ -178,7 +183,13 @@ class Driver:
         return await self.queue.resubmit(new, rejected)
 
     async def refuse_reload(self) -> None:
-        await self.queue.report([reload_refused("failed", ["no"], self.under_test.now)])
+        await self.queue.report(
+            [
+                reload_refused(
+                    Refused("failed", ("no",), 1, self.under_test.now), self.under_test.now
+                )
+            ]
+        )
 
     async def outage(self, source: str, begins: bool) -> object:
         now = self.under_test.now

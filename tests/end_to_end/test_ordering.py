@@ -71,6 +71,13 @@ async def test_what_is_behind_an_exhausted_one_waits_across_a_kill_until_the_ope
             listed = await command("deliveries", "--object", "order_1", config=config)
             assert f"behind {blocker}" in listed
             assert max(map(len, listed.splitlines())) <= 80
+            retried = " ".join((await command("retry", third, config=config)).split())
+            assert (
+                f"comes after {blocker}, which is exhausted: `relayd replay {blocker}`" in retried
+            )
+            assert f"`relayd cancel {blocker}` gives it up" in retried
+            retried = " ".join((await command("retry", "books", config=config)).split())
+            assert "1 exhausted delivery holds some of them: `relayd replay books`" in retried
             await command("resume", "books", config=config)  # it releases nothing that is behind
             assert len(receiver.requests) == 3
             await command(end, blocker, "--yes", config=config)

@@ -3,8 +3,11 @@
 import hashlib
 import hmac
 import json
+import os
+import signal
 from pathlib import Path
 
+import trio
 import yaml
 from operating import asked, emit, logged
 from processes import SECRET, command, make_spool, running, write_config
@@ -92,6 +95,34 @@ async def test_what_the_template_does_is_its_own_affair(tmp_path: Path) -> None:
             failed = await relayd.logged("attempt_failed", subscription="loop")
             assert "takes more than 1 s" in str(failed["detail"])
     assert [each.body for each in service.requests] == [b"evt_1"]
+
+
+async def test_a_template_process_that_was_stopped_costs_no_attempt(tmp_path: Path) -> None:
+    make_spool(tmp_path / "spool.db")
+    (tmp_path / "good.j2").write_text("{{ id }}")
+    async with open_receiver() as service:
+        config = write_config(tmp_path, {"good": {"url": service.url, "template": "good.j2"}})
+        async with running(config) as relayd:
+            await emit(config, "evt_1")
+            await logged(relayd, "attempt_succeeded", event_id="evt_1")
+            stopped = renderer_of(relayd.pid)
+            os.kill(stopped, signal.SIGSTOP)
+            await emit(config, "evt_2")
+            with trio.fail_after(30):
+                await relayd.logged("attempt_succeeded", event_id="evt_2")
+            [stuck] = relayd.events("template_process_stuck")
+            assert stuck["pid"] == stopped
+            assert not relayd.events("attempt_failed")
+    assert [each.body for each in service.requests] == [b"evt_1", b"evt_2"]
+
+
+def renderer_of(pid: int) -> int:
+    """Return the number of a daemon's process that renders templates."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    [found] = [
+        each for each in children if Path(f"/proc/{each}/comm").read_text() == "relayd-render\n"
+    ]
+    return found
 
 
 async def test_the_page_s_templates_render(tmp_path: Path) -> None:

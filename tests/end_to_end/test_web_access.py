@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
+import trio
 from inbound_requests import INBOUND
 from processes import command, running, web_running, write_config
 from receivers import unused_port
@@ -35,23 +37,81 @@ PRIVATE: Mapping[str, tuple[int, ...]] = {
     "GET /readyz": (200, 200, 200, 200, 200, 200),
     "GET /metrics": (401, 401, 401, 401, 200, 200),
     "GET /": (303, 303, 303, 303, 200, 200),
+    "GET /add": (303, 303, 303, 303, 403, 200),
+    "POST /add": (303, 303, 303, 303, 403, 403),
     "GET /v1/events": (401, 401, 403, 200, 403, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
     "POST /in/stripe": (401,) * 6,
 }
 """What each of `WHO` is answered at `listen`."""
 
+LOOKS = (401, 401, 403, 403, 200, 200)
+ACTS = (401, 401, 403, 403, 403, 200)
+API: Mapping[str, tuple[int, ...]] = {
+    "GET /v1/events/ID": LOOKS,
+    "GET /v1/deliveries": LOOKS,
+    "GET /v1/deliveries/ID": LOOKS,
+    "POST /v1/deliveries/ID/retry": ACTS,
+    "POST /v1/deliveries/ID/cancel": ACTS,
+    "POST /v1/deliveries/ID/replay": ACTS,
+    "GET /v1/subscriptions": LOOKS,
+    "GET /v1/subscriptions/NAME": LOOKS,
+    "POST /v1/subscriptions/NAME/pause": ACTS,
+    "POST /v1/subscriptions/NAME/resume": ACTS,
+    "POST /v1/subscriptions/NAME/test": ACTS,
+    "PUT /v1/subscriptions/NAME": ACTS,
+    "DELETE /v1/subscriptions/NAME": ACTS,
+    "GET /v1/openapi.json": LOOKS,
+}
+"""The same of the API, in this order, where there is what is asked for."""
+
 PUBLIC: Mapping[str, tuple[int, ...]] = {
     "GET /healthz": (404,) * 6,
     "GET /readyz": (404,) * 6,
     "GET /metrics": (404,) * 6,
     "GET /": (404,) * 6,
+    "GET /add": (404,) * 6,
+    "POST /add": (404,) * 6,
     "GET /v1/events": PRIVATE["GET /v1/events"],
     "POST /v1/events": PRIVATE["POST /v1/events"],
     "POST /in/stripe": PRIVATE["POST /in/stripe"],
+    **dict.fromkeys(API, (404,) * 6),
 }
-PAGES = ("GET /deliveries", "GET /events", "GET /problems", "GET /configuration")
+PAGES = (
+    "GET /deliveries",
+    "GET /events",
+    "GET /problems",
+    "GET /configuration",
+    "GET /rejected",
+    "GET /subscriptions/books",
+)
 """The dashboard's others, which are answered as `GET /` is."""
+
+ASKING = (
+    "GET /act/retry?subscription=books",
+    "GET /act/replay?subscription=books",
+    "GET /act/cancel?subscription=books",
+    "GET /subscriptions/books/pause",
+    "GET /subscriptions/books/resume",
+    "GET /subscriptions/books/test",
+    "GET /rejected/resubmit",
+)
+"""Those that ask before something is changed, which are answered as `GET /add` is."""
+
+ACTING = (
+    "POST /act/retry",
+    "POST /act/replay",
+    "POST /act/cancel",
+    "POST /subscriptions/books/edit",
+    "POST /subscriptions/books/remove",
+    "POST /subscriptions/books/pause",
+    "POST /subscriptions/books/resume",
+    "POST /subscriptions/books/test",
+    "POST /rejected/resubmit",
+    "POST /rejected/1",
+    "POST /rejected/1/drop",
+)
+"""Those that change it, which are answered as `POST /add` is: none of them without its page's key."""
 
 
 async def asked(
@@ -75,7 +135,18 @@ async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -
         for path in PAGES:
             found = [(await asked(web.private, path, each)).status_code for each in WHO.values()]
             assert tuple(found) == PRIVATE["GET /"], path
-        for path in (*PAGES, "GET /login", "POST /login", "GET /static/relayd.css"):
+        for paths, like in ((ASKING, "GET /add"), (ACTING, "POST /add")):
+            for path in paths:
+                found = [(await asked(web.private, path, t)).status_code for t in WHO.values()]
+                assert tuple(found) == PRIVATE[like], path
+        for path in (
+            *PAGES,
+            *ASKING,
+            *ACTING,
+            "GET /login",
+            "POST /login",
+            "GET /static/relayd.css",
+        ):
             assert (await asked(web.public, path, TOKEN)).status_code == 404, path
         for path in ("GET /healthz", "GET /readyz"):
             reasons = [
@@ -89,6 +160,47 @@ async def test_each_token_reaches_what_it_may_and_nothing_else(tmp_path: Path) -
         assert (
             await asked(web.private, "GET /", None, Cookie=f"relayd={TOKEN}")
         ).status_code == 303
+
+
+async def test_each_token_reaches_what_it_may_of_the_api(tmp_path: Path) -> None:
+    (tmp_path / "subscriptions.d").mkdir()
+    file = {"include": "subscriptions.d/*.yaml", "subscriptions": FEEDS}
+    put: Any = {"json": {"url": "https://shop.example/", "events": ["user.*"]}}
+    async with serving(tmp_path, file=file) as web:
+        await web.private.post("/v1/events", json={**EVENT, "id": "e"}, headers=with_token(TOKEN))
+        page: Any = {"deliveries": [{}]}
+        with trio.fail_after(60):
+            while page["deliveries"][0].get("state") != "retrying":
+                page = (await asked(web.private, "GET /v1/deliveries", READ)).json()
+        [delivery] = page["deliveries"]
+        await web.private.put(
+            "/v1/subscriptions/shop", **put, headers=with_token(TOKEN), timeout=60
+        )
+        for path, expected in API.items():
+            method, name = path.split(" ")
+            one = delivery["id"] if "/deliveries/" in name else "e"
+            # What was sent to nobody takes long; what the configuration has cannot be replaced.
+            name = name.replace("ID", one).replace("NAME", "shop")
+            more = put if method == "PUT" else {}
+            found = [
+                await web.private.request(
+                    method, name, headers=with_token(each), timeout=60, **more
+                )
+                for each in WHO.values()
+            ]
+            assert tuple(each.status_code for each in found) == expected, path
+            for each in found[:4]:
+                assert each.headers["content-type"] == "application/problem+json"
+            # Neither a page of another site nor another name gets there, whatever its token.
+            rebound = {"Host": "attacker.example", **with_token(TOKEN)}
+            assert (await web.private.request(method, name, headers=rebound)).status_code == 421
+            if method != "GET":
+                foreign = {"Origin": "https://attacker.example", **with_token(TOKEN)}
+                refused = await web.private.request(method, name, headers=foreign)
+                assert (refused.status_code, refused.json()["code"]) == (403, "wrong_origin")
+            assert (
+                await web.public.request(method, name, headers=with_token(TOKEN))
+            ).status_code == 404
 
 
 OWN = ("127.0.0.1", "[::1]:8787", "localhost:9", "relay.example", "RELAY.example:443")
@@ -156,6 +268,6 @@ def test_the_table_in_security_is_this_one() -> None:
     text = SECURITY.read_text().partition("## The web process")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(.+?)` \|(.+)\|$", text, re.MULTILINE)
     found = {path: tuple(int(cell) for cell in cells.split("|")) for path, cells in rows}
-    assert found == PRIVATE
+    assert found == {**PRIVATE, **API}
     [head] = re.findall(r"^\| path \|(.+)\|$", text, re.MULTILINE)
     assert [cell.strip(" `") for cell in head.split("|")] == list(WHO)

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
 
 from relayd.core.template import Template
+from relayd.delivery import template_process
 from relayd.delivery.template_process import TemplateFailedError, TemplateProcess
 from relayd.template_sandbox import _environment
 
@@ -121,6 +123,89 @@ async def test_nobody_is_blamed_when_the_whole_process_is_killed(process: Templa
         os.kill(pid, signal.SIGKILL)
     assert made == [b"evt_1"] * 3
     assert process.children() != [pid]
+
+
+async def test_one_that_is_stopped_is_replaced(
+    process: TemplateProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_process, "TAKE_S", 1.5)
+    made: list[bytes] = []
+
+    async def render(name: str) -> None:
+        made.append(await process.render(template("{{ id }}", name), BODY))
+
+    await process.render(template("{{ id }}"), BODY)
+    (stopped,) = process.children()
+    os.kill(stopped, signal.SIGSTOP)
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            for number in range(7):  # more than at once
+                nursery.start_soon(render, f"{number}.j2")
+    assert made == [b"evt_1"] * 7
+    assert process.children() != [stopped]
+    assert [(each["event"], each["pid"]) for each in logs] == [("template_process_stuck", stopped)]
+
+
+async def test_one_that_is_stopped_is_replaced_though_each_attempt_gives_up_sooner(
+    process: TemplateProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_process, "TAKE_S", 1.5)
+    await process.render(template("{{ id }}"), BODY)
+    (stopped,) = process.children()
+    os.kill(stopped, signal.SIGSTOP)
+    made = b""
+    with trio.fail_after(20):
+        while not made:
+            with trio.move_on_after(0.7):
+                made = await process.render(template("{{ id }}"), BODY)
+    assert made == b"evt_1"
+    assert process.children() != [stopped]
+
+
+async def test_one_that_is_stopped_before_it_is_ready_is_replaced(
+    process: TemplateProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_process, "START_S", 5.0)
+    process.start_early()
+    (stopped,) = process.children()
+    os.kill(stopped, signal.SIGSTOP)
+    assert await process.render(template("{{ id }}"), BODY) == b"evt_1"
+    assert process.children() != [stopped]
+
+
+async def test_one_that_goes_on_in_time_is_kept(process: TemplateProcess) -> None:
+    await process.render(template("{{ id }}"), BODY)
+    (pid,) = process.children()
+    os.kill(pid, signal.SIGSTOP)
+    with trio.move_on_after(0.3):
+        await process.render(template("{{ id }}"), BODY)
+    os.kill(pid, signal.SIGCONT)
+    for _ in range(3):
+        assert await process.render(template("{{ id }}"), BODY) == b"evt_1"
+    assert process.children() == [pid]
+
+
+async def test_a_long_rendering_is_no_reason_to_replace_it(
+    process: TemplateProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_process, "TAKE_S", 0.6)
+    await process.render(template("{{ id }}"), BODY)
+    (pid,) = process.children()
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    assert "takes more than 1 s" in await failure(process, endless)
+    assert process.children() == [pid]
+
+
+async def test_more_renderings_than_its_socket_holds(process: TemplateProcess) -> None:
+    await process.render(template("{{ id }}"), BODY)
+    (stopped,) = process.children()
+    os.kill(stopped, signal.SIGSTOP)
+
+    with trio.fail_after(20):
+        while process.children() == [stopped]:
+            with trio.move_on_after(0.002):
+                await process.render(template("{{ id }}"), BODY)
+    assert await process.render(template("{{ id }}"), BODY) == b"evt_1"
 
 
 async def test_signals_to_the_group_do_not_end_it(process: TemplateProcess) -> None:

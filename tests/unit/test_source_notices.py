@@ -10,6 +10,7 @@ from memory_writer import MemoryWriter
 from trio.testing import MockClock
 
 from relayd.core.catalogue import RELAYD_TYPES
+from relayd.core.operating_events import Refusals, Refused
 from relayd.core.own_events import OwnEvent
 from relayd.notices import Notices
 from relayd.queue.interface import QueueUnavailable
@@ -25,6 +26,7 @@ class Bench:
         self.began = trio.current_time()
         self.queue = MemoryWriter(clock=self.now)
         self.queue.own_types = frozenset(RELAYD_TYPES)
+        self.refusals = Refusals()
         self.waits: dict[str, str | None] = {"spool market": None, "socket": None}
 
     def now(self) -> float:
@@ -36,7 +38,7 @@ class Bench:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Notices(self.queue, self.standing, self.now).run)
+            nursery.start_soon(Notices(self.queue, self.standing, self.now, self.refusals).run)
             yield
             nursery.cancel_scope.cancel()
 
@@ -138,3 +140,34 @@ async def test_a_queue_that_is_unavailable_is_asked_again(
             patch.undo()
             await trio.sleep(10)
     assert [kind for kind, _ in bench.told()] == ["relayd.source.unavailable"]
+
+
+async def test_refused_reloads_that_were_counted_are_reported(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+
+    async def unavailable(*_: object) -> None:
+        raise QueueUnavailable(Path("queue.db"), "it is locked")
+
+    async with bench.running():
+        await trio.sleep(1)
+        for number in range(50):
+            refused = Refused("configuration", (f"reason {number % 2}",), 1, bench.now())
+            found = bench.refusals.refused(refused, trio.current_time())
+            assert (found is not None) == (number == 0)
+            await trio.sleep(2)
+        await trio.sleep(490)
+        assert bench.told() == []
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.queue, "report", unavailable)
+            await trio.sleep(30)
+        await trio.sleep(10)
+        [(kind, thing)] = bench.told()
+        assert kind == "relayd.reload.refused"
+        assert isinstance(thing, dict)
+        assert (thing["reason"], thing["refusals"]) == ("reason 1", 49)
+        assert thing["since"] == int(START + 3)
+        await trio.sleep(5_000)
+        assert len(bench.told()) == 1

@@ -18,6 +18,7 @@ from relayd.config.queue_place import queue_place
 from relayd.core.delivery import BACKLOG
 from relayd.views.counts import deliveries_in_words
 from relayd.views.delivery_changes import cancelled_document
+from relayd.views.refusals import OTHER_STATES
 
 
 @click.command(
@@ -29,7 +30,7 @@ Examples:
   relayd cancel bookkeeping --type 'inventory.*' --until 2d --dry-run
 """,
 )
-@selection_options(BACKLOG)
+@selection_options(BACKLOG, OTHER_STATES["cancel"])
 def cancel(wanted: Wanted) -> None:
     """Cancel pending deliveries: no further attempt is made. `replay` reverts it.
 

@@ -23,7 +23,7 @@ from relayd.queue.selection import REPLAYABLE
 from relayd.views.counts import deliveries_in_words
 from relayd.views.delivery_changes import replayed_document
 from relayd.views.holds import HOLD_ADVICE
-from relayd.views.refusals import other_ways
+from relayd.views.refusals import OTHER_STATES, other_ways
 
 
 @click.command(
@@ -43,7 +43,7 @@ Examples:
         "Also create the deliveries that a subscription did not get because it was new or inactive."
     ),
 )
-@selection_options((*REPLAYABLE, State.DELIVERED))
+@selection_options((*REPLAYABLE, State.DELIVERED), OTHER_STATES["replay"])
 def replay(wanted: Wanted, *, backfill: bool) -> None:
     """Resend deliveries that ended without success, each with its full retry schedule.
 

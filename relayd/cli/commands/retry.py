@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -144,10 +144,13 @@ def _backlogs(
     """Return what is retried of each subscription, in the order of their names in the queue."""
     if selection.named is None:
         overview = reading.overview(now=time.time())
-        behind = {
-            each.name: each.behind for place in overview.endpoints for each in place.subscriptions
+        standing = {each.name: each for place in overview.endpoints for each in place.subscriptions}
+        return {
+            name: Backlog(n, standing[name].behind, blocking=standing[name].blocking)
+            if name in standing
+            else Backlog(n)
+            for name, n in selection.counts.items()
         }
-        return {name: Backlog(n, behind.get(name, 0)) for name, n in selection.counts.items()}
     ordered = {
         each.subscription: each.place.first
         for each in looked_at
@@ -163,10 +166,26 @@ def _backlogs(
         for each in looked_at
         if each.state is State.PENDING and (each.place is None or each.place.behind is None)
     )
+    blocked = _exhausted(reading, ordered.values())
     return {
-        name: Backlog(n, behind[name], due[name], first=ordered.get(name))
+        name: Backlog(
+            n,
+            behind[name],
+            due[name],
+            first=ordered.get(name),
+            blocked=ordered.get(name) in blocked,
+        )
         for name, n in selection.counts.items()
     }
+
+
+def _exhausted(reading: Snapshot, ids: Iterable[str | None]) -> frozenset[str]:
+    """Return those of these deliveries that are exhausted: nothing behind them is sent until they are not."""
+    named = reading.find_named([each for each in ids if each is not None])
+    if isinstance(named, str):
+        return frozenset()
+    found = reading.described(named.deliveries)
+    return frozenset(each.id for each in found if each.state is State.EXHAUSTED)
 
 
 def _with_in_flight(

@@ -144,12 +144,18 @@ def conditions_on_events(
     if wanted.object_id is not None:
         conditions.append("e.object_id = :object_id")
         parameters["object_id"] = wanted.object_id
-    # A pattern is an exact type, or ends in `.*`: GLOB reads both as core.matching does. `*` is
-    # every type here, since nothing is sent by asking.
+    # A pattern is an exact type, or ends in `.*`, as core.matching reads it. `*` is every type here, since
+    # nothing is sent by asking. Comparing takes half as long as GLOB.
     if wanted.types and "*" not in wanted.types:
-        globs = [f"e.type GLOB :type{index}" for index in range(len(wanted.types))]
-        conditions.append(f"({' OR '.join(globs)})")
-        parameters |= {f"type{index}": pattern for index, pattern in enumerate(wanted.types)}
+        of_types = []
+        for index, pattern in enumerate(wanted.types):
+            parameters[f"type{index}"] = pattern.removesuffix("*")
+            if pattern.endswith(".*"):
+                of_types.append(f"(e.type >= :type{index} AND e.type < :end{index})")
+                parameters[f"end{index}"] = f"{pattern[:-2]}/"  # what follows `.`
+            else:
+                of_types.append(f"e.type = :type{index}")
+        conditions.append(f"({' OR '.join(of_types)})")
     return conditions, parameters
 
 

@@ -1,10 +1,11 @@
 """The queue in a SQLite file: what the configuration, the operator and time change in it."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from relayd.core.acceptance import Acceptance, NewEvent, refusal
+from relayd.core.endpoint import Health
 from relayd.core.expiry import Expiry
 from relayd.database import Work
 from relayd.queue.sqlite import accept, operate, prune, shift_times, subscriptions
@@ -168,6 +169,8 @@ class Queue(EventPath):
         """Move these retries' times, of those that did not change since they were found."""
         await self._write(lambda db: shift_times.shift_retries(db, retries, step))
 
-    async def shift_endpoints(self, step: float, now: float) -> None:
+    async def shift_endpoints(
+        self, step: float, now: float, known: Callable[[str], Health | None]
+    ) -> None:
         """Move the endpoints' times, and remember that the clock was looked at `now`."""
-        await self._write(lambda db: shift_times.shift_endpoints(db, step, now))
+        await self._write(lambda db: shift_times.shift_endpoints(db, step, now, known))

@@ -5,8 +5,10 @@ A row that changed since it was found has its new time from the new clock, and i
 
 import sqlite3
 from array import array
+from collections.abc import Callable
 
 from relayd.core.clock_step import is_from_before, moved_health
+from relayd.core.endpoint import Health
 from relayd.queue.sqlite.clock_marks import mark_seen
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.values import Retries
@@ -19,7 +21,8 @@ _MOVE = """
 UPDATE deliveries SET due_at = due_at + ?, scheduled_at = scheduled_at + ?
 WHERE seq = ? AND state = 'retrying' AND scheduled_at = ?"""
 
-_MOVE_SUBSCRIPTIONS = "UPDATE subscriptions SET released_at = released_at + ?"
+_RELEASED = "SELECT id, released_at FROM subscriptions WHERE released_at IS NOT NULL"
+_MOVE_RELEASED = "UPDATE subscriptions SET released_at = released_at + ? WHERE id = ?"
 
 _NEWEST = """
 SELECT max(moment) FROM (
@@ -65,9 +68,16 @@ def shift_retries(db: sqlite3.Connection, retries: Retries, step: float) -> None
     db.executemany(_MOVE, ((step, step, seq, moment) for seq, moment in rows))
 
 
-def shift_endpoints(db: sqlite3.Connection, step: float, now: float) -> None:
-    """Move the endpoints' times, and remember that the clock was looked at `now`."""
-    known = read_health(db)
-    write_health(db, {url: moved_health(each, step) for url, each in known.items()})
-    db.execute(_MOVE_SUBSCRIPTIONS, (step,))
+def shift_endpoints(
+    db: sqlite3.Connection, step: float, now: float, known: Callable[[str], Health | None]
+) -> None:
+    """Move the endpoints' times, and remember that the clock was looked at `now`.
+
+    Of an endpoint that `known` has, write that: since the step, an attempt may have written it already.
+    """
+    written = read_health(db)
+    write_health(db, {url: known(url) or moved_health(each, step) for url, each in written.items()})
+    released = db.execute(_RELEASED).fetchall()
+    moving = [(step, number) for number, at in released if is_from_before(at, step, now)]
+    db.executemany(_MOVE_RELEASED, moving)
     mark_seen(db, now)

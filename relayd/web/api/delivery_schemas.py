@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from relayd.web.api.schema_parts import (
+    CAUSE,
     COUNT,
     FAILURE,
     HOLD,
     NUMBER,
     STATE,
+    SUBJECT,
     TEXT,
     WORDS,
+    YES_OR_NO,
     Schema,
     by_name,
     document,
@@ -41,6 +44,7 @@ _DELIVERY: Final[Mapping[str, Schema]] = {
     **moment("last_attempt_at", "When its last attempt started."),
     "last_status": or_null({"type": "integer"}),
     "last_failure": FAILURE,
+    "last_cause": CAUSE,
     "order_key": {"type": ["string", "number", "null"], "description": "Its value of order_by."},
     "behind": or_null({**TEXT, "description": "The delivery before it in its order."}),
     "behind_first": or_null({**TEXT, "description": "The first one in its order."}),
@@ -66,6 +70,8 @@ DELIVERY_SCHEMAS: Final[Mapping[str, Schema]] = {
             "duration_ms": NUMBER,
             "status": or_null({"type": "integer"}),
             "failure": FAILURE,
+            "cause": CAUSE,
+            "subject": SUBJECT,
             "detail": or_null(TEXT),
             "answer": {**TEXT, "description": "The beginning of the response's body."},
             "extra": or_null({**TEXT, "description": "Why it was made beside the schedule."}),
@@ -90,7 +96,19 @@ DELIVERY_SCHEMAS: Final[Mapping[str, Schema]] = {
                 **WORDS,
                 "description": "Fields that not every receiver carries unchanged.",
             },
+            "webhook": ref("Webhook"),
             "deliveries": list_of(ref("DeliveryWithHistory")),
+        },
+        "webhook",
+    ),
+    "Webhook": document(
+        "What an inbound event was made of.",
+        {
+            "key": {**TEXT, "description": "What decides whether it came before."},
+            "headers": {"type": ["object", "null"]},
+            "raw_bytes": COUNT,
+            "raw_sha256": TEXT,
+            "raw_kept": YES_OR_NO,
         },
     ),
     "Untouched": document(

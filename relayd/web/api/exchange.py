@@ -7,7 +7,7 @@ from relayd.core.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from relayd.web.api.answers import TO_LOOK, answered
 from relayd.web.api.paths import PATTERN
 from relayd.web.api.schema_parts import ref
-from relayd.web.events_in import MOST_BYTES, MOST_EVENTS, NDJSON, EventsIn
+from relayd.web.events_in import KEY_PATTERN, MOST_BYTES, MOST_EVENTS, NDJSON, EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_request import LIMIT, MOST_TYPES, MOST_WAIT_S
 from relayd.web.feed_request import MOST_EVENTS as MOST_FED
@@ -15,8 +15,12 @@ from relayd.web.health import Health
 from relayd.web.metrics import Metrics
 from relayd.web.operation import JSON, Content, Operation, Parameter
 
+CURSOR_PATTERN: Final = r"^[0-9a-z]{1,32}\.[0-9]{1,16}\.[0-9]{1,16}$"
+
 FEED_QUERY: Final = (
-    Parameter("after", "The `next` of the page before.", {"type": "string"}),
+    Parameter(
+        "after", "The `next` of the page before.", {"type": "string", "pattern": CURSOR_PATTERN}
+    ),
     Parameter(
         "limit",
         "How many events at most.",
@@ -25,7 +29,7 @@ FEED_QUERY: Final = (
     Parameter("type", f"Only of these event types, up to {MOST_TYPES}.", PATTERN, many=True),
     Parameter(
         "wait",
-        "So many seconds for the first new event, if there is none now.",
+        "Seconds to wait for the first new event, if there is none now.",
         {"type": "integer", "minimum": 0, "maximum": MOST_WAIT_S, "default": 0},
     ),
 )
@@ -59,12 +63,14 @@ def event_operations(events: EventsIn, feed: Feed) -> list[Operation]:
                 Parameter(
                     "Idempotency-Key",
                     "The event's id, for one event.",
-                    {"type": "string", "pattern": "^[A-Za-z0-9_:-]{1,128}$"},
+                    {"type": "string", "pattern": KEY_PATTERN},
                     "header",
                 ),
             ),
             body=Content(
-                "The event, or events.", {JSON: ref("GivenEvent"), NDJSON: {"type": "string"}}
+                "The event, or events.",
+                {JSON: ref("GivenEvent"), NDJSON: {"type": "string"}},
+                example={"type": "order.created", "data": {"object": {"id": "order_456"}}},
             ),
             public=True,
         ),

@@ -131,6 +131,8 @@ def _content(content: Content) -> dict[str, Any]:
     found: dict[str, Any] = {"description": content.says}
     if content.media:
         found["content"] = {media: {"schema": schema} for media, schema in content.media.items()}
+    if content.example is not None:
+        found["content"][JSON]["example"] = content.example
     if content.headers:
         found["headers"] = {
             name: {"description": says, "schema": {"type": "string"}}

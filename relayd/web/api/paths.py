@@ -27,6 +27,11 @@ PATTERN: Final = {
     "pattern": r"^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?)$",
 }
 """Of event types: see `core.patterns`."""
+TYPE: Final = {
+    "type": "string",
+    "pattern": r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$",
+    "maxLength": 128,
+}
 _TIME: Final = {
     "type": "string",
     "pattern": MOMENT_PATTERN,
@@ -37,7 +42,7 @@ DELIVERY_FILTER: Final = (
     Parameter("subscription", "Only of these.", {"type": "string"}, many=True),
     Parameter("state", "Only in these.", {"enum": list(map(str, State))}, many=True),
     Parameter("type", "Only of these event types.", PATTERN, many=True),
-    Parameter("since", "Accepted since: so long ago, or a time.", _TIME),
+    Parameter("since", "Accepted since then: an age, or a time.", _TIME),
     Parameter("until", "Accepted before.", _TIME),
     Parameter(
         "object",
@@ -207,7 +212,11 @@ def _subscription_operations(service: Service, subscriptions: Subscriptions) -> 
                     "header",
                 ),
             ),
-            body=Content("The keys of a subscription.", {JSON: ref("SubscriptionSection")}),
+            body=Content(
+                "The keys of a subscription.",
+                {JSON: ref("SubscriptionSection")},
+                example={"url": "https://shop.example/hooks", "events": ["order.*"]},
+            ),
         ),
         Operation(
             "DELETE",
@@ -257,7 +266,7 @@ def _subscription_operations(service: Service, subscriptions: Subscriptions) -> 
                 Parameter(
                     "type",
                     "The event's type; the first that it wants without it.",
-                    {"type": "string", "minLength": 1, "maxLength": 128},
+                    TYPE,
                 ),
             ),
         ),

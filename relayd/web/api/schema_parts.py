@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from relayd.core.delivery import State
 from relayd.core.hold import Hold
-from relayd.core.outcome import Failure
+from relayd.core.outcome import Cause, Failure
 
 Schema = Mapping[str, Any]
 
@@ -57,5 +57,13 @@ NUMBER: Final[Schema] = {"type": "number"}
 YES_OR_NO: Final[Schema] = {"type": "boolean"}
 STATE: Final[Schema] = {"type": "string", "enum": list(map(str, State))}
 HOLD: Final[Schema] = {"enum": [*map(str, Hold), None], "description": "Why it is held."}
-FAILURE: Final[Schema] = {"enum": [*map(str, Failure), None], "description": "Why it failed."}
+FAILURE: Final[Schema] = {"enum": [*map(str, Failure), None], "description": "How it failed."}
+CAUSE: Final[Schema] = {
+    "enum": [*map(str, Cause), *map(str, Failure), None],
+    "description": "Why it failed: the failure itself where no more is known.",
+}
+SUBJECT: Final[Schema] = {
+    "type": ["string", "null"],
+    "description": "The host, the address and port, or the addresses that this is about.",
+}
 WORDS: Final[Schema] = list_of(TEXT)

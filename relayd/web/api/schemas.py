@@ -6,25 +6,38 @@ Documents may get more keys: a program leaves alone those that it does not know.
 from collections.abc import Mapping
 from typing import Final
 
+from relayd.core.event_fields import MAX_CREATED
 from relayd.web.api.delivery_schemas import DELIVERY_SCHEMAS
 from relayd.web.api.schema_parts import TEXT, WORDS, YES_OR_NO, Schema, document, list_of
 from relayd.web.api.subscription_schemas import SUBSCRIPTION_SCHEMAS
 
+_LABEL: Final[Schema] = {
+    "type": ["string", "null"],
+    "pattern": r"^[^\x00-\x1f\x7f-\x9f]{1,256}$",
+}
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     **DELIVERY_SCHEMAS,
     **SUBSCRIPTION_SCHEMAS,
-    "GivenEvent": document(
-        "An event as a producer hands it over.",
-        {
-            "id": {"type": "string", "pattern": "^[A-Za-z0-9_:-]{1,128}$"},
-            "type": {"type": "string"},
-            "data": {"type": "object"},
-            "created": {"type": "integer"},
-            "market_id": {"type": "string"},
-            "api_version": {"type": "string"},
-        },
-        *("id", "created", "market_id", "api_version"),
-    ),
+    "GivenEvent": {
+        **document(
+            "An event as a producer hands it over.",
+            {
+                "type": {
+                    "type": "string",
+                    "pattern": r"^(?!relayd\.)[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$",
+                    "maxLength": 128,
+                },
+                "data": {"type": "object"},
+                "id": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9_:-]{1,128}$"},
+                "created": {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_CREATED},
+                "market_id": _LABEL,
+                "api_version": _LABEL,
+            },
+            *("id", "created", "market_id", "api_version"),
+        ),
+        "additionalProperties": False,
+    },
     "Accepted": document(
         "An event is durable.",
         {"id": TEXT, "duplicate": {**YES_OR_NO, "description": "It was accepted before."}},

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from relayd.web.api.schema_parts import (
+    CAUSE,
     COUNT,
     FAILURE,
     HOLD,
     NUMBER,
+    SUBJECT,
     TEXT,
     WORDS,
     YES_OR_NO,
@@ -118,6 +120,8 @@ SUBSCRIPTION_SCHEMAS: Final[Mapping[str, Schema]] = {
             "succeeded": YES_OR_NO,
             "status": or_null({"type": "integer"}),
             "failure": FAILURE,
+            "cause": CAUSE,
+            "subject": SUBJECT,
             "detail": or_null(TEXT),
             "duration_ms": NUMBER,
             "answer": TEXT,

@@ -20,7 +20,7 @@ from relayd.views.subscriptions import subscriptions_document
 from relayd.web.api.refusals import no_answer, not_done
 from relayd.web.api.service import Answer, Service
 from relayd.web.body import Bodies
-from relayd.web.in_force import in_force_of
+from relayd.web.in_force import in_force_of, look_again
 from relayd.web.operation import JSON
 from relayd.web.problem import ProblemError
 from relayd.web.query import check_names, text
@@ -87,6 +87,7 @@ class Subscriptions:
                 if refused.code != "exists" or only_new:
                     raise not_done(refused) from refused
                 answer, created = await self._replace(asked, refused), False
+        await look_again(request)
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
         headers = {"Location": f"/v1/subscriptions/{asked['subscription']}"} if created else None
         return Answer(added_document(answer, in_force=True), status, headers)
@@ -112,6 +113,7 @@ class Subscriptions:
         check_names(request.query_params, (), ())
         with self._service.long_request():
             answer = await self._service.ask(_command("remove", request), timeout_s=RELOAD_S)
+        await look_again(request)
         return Answer(removed_document(answer, in_force=True))
 
     async def pause(self, request: Request) -> Answer:

@@ -38,7 +38,7 @@ class EventPages:
             return snapshot.list_events(wanted, filters.LIMIT), problems
 
         page, problems = await self._site.look(look)
-        last = page.events[-1] if page.more else None
+        last = page.last
         return await self._site.render(
             visitor,
             "events.html",
@@ -50,6 +50,7 @@ class EventPages:
                 "became": list(map(became_of, page.events)),
                 "types": in_force_of(request).settings["event_types"],
                 **event_page_document(page),
+                "looked_to": page.looked_to,
                 "older_before": None if last is None else f"{last.id}@{last.market_id}",
             },
         )

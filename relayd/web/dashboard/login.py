@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
 import structlog
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -32,10 +32,10 @@ MOST_BYTES: Final = 64 * 1024
 """Of a form."""
 
 
-async def form_of(request: Request, bodies: Bodies) -> Mapping[str, str]:
+async def form_of(request: Request, bodies: Bodies, most_bytes: int = MOST_BYTES) -> QueryParams:
     """Return a form's fields. Raises `ProblemError`."""
-    async with bodies.whole(request, MOST_BYTES, address_of(request)) as raw:
-        return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
+    async with bodies.whole(request, most_bytes, address_of(request)) as raw:
+        return QueryParams(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
 
 
 class Login:

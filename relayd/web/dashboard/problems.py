@@ -28,22 +28,12 @@ class ProblemsPage:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._look = site.kept_look(_look)
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show what failed in the last 24 hours."""
         standing = await self._site.standing()
-        now = time.time()
-        first = (int(now) // 3600 - HOURS + 1) * 3600
-
-        def look(snapshot: Snapshot) -> tuple[str, Failures, Overview, Sequence[ListedInput]]:
-            return (
-                snapshot.tag,
-                snapshot.failures(since=first),
-                snapshot.overview(now=now),
-                snapshot.list_rejected(limit=MOST),
-            )
-
-        tag, failures, overview, rejected = await self._site.look(look)
+        first, tag, failures, overview, rejected = await self._look()
         counts = failures.counts
         wanted = request.query_params.get("endpoint", "")
         names = sorted({endpoint_name(each.url) for each in overview.endpoints})
@@ -66,6 +56,18 @@ class ProblemsPage:
                 "rejected_count": overview.queue.rejected,
             },
         )
+
+
+def _look(snapshot: Snapshot) -> tuple[int, str, Failures, Overview, Sequence[ListedInput]]:
+    now = time.time()
+    first = (int(now) // 3600 - HOURS + 1) * 3600
+    return (
+        first,
+        snapshot.tag,
+        snapshot.failures(since=first),
+        snapshot.overview(now=now),
+        snapshot.list_rejected(limit=MOST),
+    )
 
 
 def cause_of(each: FailureCount) -> str:

@@ -1,6 +1,5 @@
 """What all pages have in common: who may see them, their frame, and the headers that keep them safe."""
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +25,9 @@ from relayd.views.in_force import Answer
 from relayd.views.status import Live
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.display import FILTERS
+from relayd.web.dashboard.shares import Sent, Shares
 from relayd.web.dashboard.visitor import Visitor, Visitors
+from relayd.web.kept import Kept
 from relayd.web.problem import ProblemError
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ HERE: Final = Path(__file__).parent
 SNAPSHOT_S: Final = 2.0
 TIMEOUT_S: Final = 2.0
 KEPT_S: Final = 1.0
-"""How long what the daemon said holds: ten tabs ask it no more often than one."""
+"""How long what the daemon said holds, and what takes long to read: ten tabs ask no more often than one."""
 
 AT_ONCE: Final = 2
 """Pages that are made at a time; others wait for their turn."""
@@ -52,7 +53,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response | Sent]]
 Page = Callable[[Request, Visitor], Awaitable[Response]]
 
 
@@ -85,9 +86,9 @@ class Site:
         self.visitors = Visitors()
         self._queue = queue
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        self._asking = asyncio.Lock()
-        self._kept: Standing | None = None
-        self._until = 0.0
+        self._shares = Shares()
+        self._standing = Kept[Standing](KEPT_S, share=0)  # a wait costs nothing
+        self._kept: list[Kept[Any]] = [self._standing]
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -105,12 +106,16 @@ class Site:
     def page(self, handler: Page) -> Handler:
         """Return what answers a path with a page, for those who may look; others go to the login."""
 
-        async def answer(request: Request) -> Response:
+        async def answer(request: Request) -> Response | Sent:
             try:
                 visitor = self.visitors.who(request)
                 if visitor is None:
                     return safe(_to_login(request))
-                return safe(await handler(request, visitor))
+                with self._shares.page_of(visitor.role):
+                    response = safe(await handler(request, visitor))
+                if request.method == "POST":
+                    self.forget()
+                return self._shares.sent(response, visitor.role)
             except ProblemError as problem:
                 return self.problem(problem)
             except QueueUnreadableError as error:
@@ -123,12 +128,12 @@ class Site:
 
     async def standing(self) -> Standing:
         """Return what the daemon says, asked at most once a second."""
-        async with self._asking:
-            loop = asyncio.get_running_loop()
-            if self._kept is None or loop.time() >= self._until:
-                self._kept = await self._ask()
-                self._until = loop.time() + KEPT_S
-            return self._kept
+        return await self._standing.get(self._ask)
+
+    def forget(self) -> None:
+        """Look and ask again for the next page: something was changed."""
+        for each in self._kept:
+            each.forget()
 
     async def _ask(self) -> Standing:
         try:
@@ -145,7 +150,19 @@ class Site:
 
     async def look(self, look: Callable[[Snapshot], T]) -> T:
         """Return what `look` finds in a snapshot of the queue. Raises `QueueUnreadableError`."""
+        async with self._shares.turn():
+            return await self._look(look)
 
+    def kept_look(self, look: Callable[[Snapshot], T]) -> Callable[[], Awaitable[T]]:
+        """Return what gets what `look` finds, or found for another page not long ago.
+
+        It takes nobody's turn: who looks does so for all.
+        """
+        kept = Kept[T](KEPT_S)
+        self._kept.append(kept)
+        return partial(kept.get, partial(self._look, look))
+
+    async def _look(self, look: Callable[[Snapshot], T]) -> T:
         def read() -> T:
             with self._queue.snapshot(limit_s=SNAPSHOT_S) as snapshot:
                 return look(snapshot)
@@ -165,7 +182,9 @@ class Site:
             self._templates.get_template(name).render,
             {"visitor": visitor, "down": standing.down, "now": time.time(), **values},
         )
-        return HTMLResponse(await run_sync(render, limiter=self._limiter), status)
+        async with self._shares.turn():
+            text = await run_sync(render, limiter=self._limiter)
+        return HTMLResponse(text, status)
 
     def problem(self, problem: ProblemError) -> Response:
         """Return the page that says why there is no other."""

@@ -157,6 +157,37 @@ async def test_endpoints_that_are_not_held_stay_so(tmp_path: Path) -> None:
         assert (await queue.health())[URL].held_until == 0.0
 
 
+async def test_what_an_attempt_has_written_since_a_step_is_not_moved_again(tmp_path: Path) -> None:
+    other = "https://other.example/hook"
+    async with opened(tmp_path / "queue.db") as queue:
+        before = Health(failures=1, failed_since=NOW, held_until=NOW + 60)
+        for url in (URL, other):
+            await queue.record_health(url, lambda: before, ())
+        written = Health(failures=2, failed_since=NOW + HOUR, held_until=NOW + HOUR + 60)
+        await queue.record_health(URL, lambda: written, ())
+        await move_endpoints(queue, HOUR, NOW + HOUR, {URL: written}.get)
+        found = await queue.health()
+        assert found[URL] == written
+        assert found[other].held_until == NOW + HOUR + 60
+
+
+@pytest.mark.parametrize(("after_step_s", "moves"), [(-10.0, True), (0.5, False)])
+async def test_a_release_that_came_after_a_step_is_not_moved(
+    tmp_path: Path, after_step_s: float, moves: bool
+) -> None:
+    released_at = NOW + after_step_s
+    async with opened(tmp_path / "queue.db") as queue:
+        await inside(
+            queue,
+            lambda db, *_: db.execute("UPDATE subscriptions SET released_at = ?", (released_at,)),
+        )
+        await move_endpoints(queue, -HOUR, NOW)
+        found = await seen(
+            queue, lambda db: db.execute("SELECT released_at FROM subscriptions").fetchone()
+        )
+    assert found == (released_at - HOUR if moves else released_at,)
+
+
 class Steady:
     """A clock that says one moment, however late it is asked."""
 

@@ -1,10 +1,12 @@
 """Many programs that hand over at once: what each may take of the web process, and all together."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -141,3 +143,30 @@ def test_one_source_does_not_take_all_places(tmp_path: Path) -> None:
         await asyncio.wait({again})
 
     asyncio.run(run())
+
+
+def test_a_daemon_that_goes_away_is_an_answer_and_no_defect(tmp_path: Path) -> None:
+    """It closes while it is being sent to: the task that reads its answers failed, too."""
+    unheard: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.transport.abort()
+
+        path = tmp_path / "intake"
+        server = await asyncio.start_unix_server(close, str(path))
+        async with server:
+            intake = IntakeLink(path)
+            for _ in range(5):
+                with pytest.raises(ProblemError) as refused:
+                    await intake.hand_over(Head("http:a", "m", None), [b"x" * MIB] * 4)
+                assert refused.value.status == 503
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    gc.collect()
+    assert unheard == []

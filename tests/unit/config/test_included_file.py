@@ -2,6 +2,7 @@
 
 import errno
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from relayd.config import included_file
 from relayd.config.included_file import (
+    ChangedMeanwhileError,
     locked_folder,
+    put_again,
     put_back,
+    put_in_place,
     read_whole,
     remove,
     set_aside,
@@ -128,3 +132,23 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
         pass
     with locked_folder(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_file_takes_the_place_of_another_and_gives_it_back(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    path = tmp_path / "a.yaml"
+    write_new(path, b"first")
+    with pytest.raises(ChangedMeanwhileError):
+        put_in_place(path, b"second", sha256(b"other").digest())
+    assert names(tmp_path) == ["a.yaml"]
+    aside = put_in_place(path, b"second", sha256(b"first").digest())
+    assert aside.name.startswith("."), "it is not included"
+    assert (read_whole(path), read_whole(aside)) == (b"second", b"first")
+    assert path.stat().st_mode & 0o7777 == aside.stat().st_mode & 0o7777 == 0o600
+    put_again(aside, path)
+    assert read_whole(path) == b"first"
+    assert names(tmp_path) == ["a.yaml"]

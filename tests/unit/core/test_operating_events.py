@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from relayd.core.operating_events import (
     STEADY_S,
     Refusals,
+    Refused,
     Waits,
     reload_refused,
     source_news,
@@ -69,22 +70,87 @@ def test_they_take_turns_and_a_minute_each(looks: list[tuple[float, bool]]) -> N
     assert all(earlier + STEADY_S <= later for earlier, later in pairwise([0.0, *times]))
 
 
+def refused(*reasons: str, at: float = 0.0) -> Refused:
+    return Refused("configuration", reasons, 1, at)
+
+
 def test_the_same_refusal_is_news_once_in_ten_minutes() -> None:
     refusals = Refusals()
-    assert refusals.is_news(["a"], 0.0)
-    assert not refusals.is_news(["a"], 599.0)
-    assert refusals.is_news(["b"], 599.5)
-    assert not refusals.is_news(["b"], 700.0)
-    assert refusals.is_news(["b"], 1_199.5)
+    assert refusals.refused(refused("a"), 0.0) == refused("a")
+    assert refusals.refused(refused("a", at=599.0), 599.0) is None
+    assert refusals.due(700.0) is None, "that it is refused for this reason is known"
+    again = refusals.refused(refused("a", at=1_000.0), 1_000.0)
+    assert again == Refused("configuration", ("a",), 2, 599.0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 200.0), st.sampled_from(["a", "b", "good", "look"])), max_size=60
+    )
+)
+def test_refusals_are_reported_at_most_once_in_ten_minutes_and_none_is_lost(
+    happenings: list[tuple[float, str]],
+) -> None:
+    refusals = Refusals()
+    now, reported, open_since_accepted = 0.0, list[tuple[float, Refused]](), 0
+    for pause, what in happenings:
+        now += pause
+        found = None
+        if what == "good":
+            refusals.accepted()
+            open_since_accepted = 0
+        elif what == "look":
+            found = refusals.due(now)
+        else:
+            open_since_accepted += 1
+            found = refusals.refused(refused(what, at=now), now)
+        if found is not None:
+            assert found.refusals == open_since_accepted
+            open_since_accepted = 0
+            reported.append((now, found))
+    assert all(later - earlier >= 600.0 for (earlier, _), (later, _) in pairwise(reported))
+    last = refusals.due(now + 600.0)
+    if open_since_accepted and last is None:
+        assert reported[-1][1].reasons == refusals.reported, "the reasons in force were reported"
+
+
+def test_another_reason_is_reported_once_the_time_is_over() -> None:
+    refusals = Refusals()
+    assert refusals.refused(refused("a"), 0.0)
+    for moment in range(1, 100):
+        assert not refusals.refused(refused("ab"[moment % 2], at=moment), float(moment))
+    assert refusals.due(599.0) is None
+    assert refusals.due(600.0) == Refused("configuration", ("b",), 99, 1.0)
+    assert refusals.due(5_000.0) is None
+
+
+def test_what_was_accepted_meanwhile_is_not_reported_and_makes_no_event_sooner() -> None:
+    refusals = Refusals()
+    assert refusals.refused(refused("a"), 0.0)
+    assert not refusals.refused(refused("b"), 1.0)
     refusals.accepted()
-    assert refusals.is_news(["b"], 1_200.0)
+    assert refusals.due(700.0) is None
+    refusals = Refusals()
+    for moment in range(0, 600, 2):
+        found = refusals.refused(refused("a"), float(moment))
+        assert (found is not None) == (moment == 0)
+        refusals.accepted()
+
+
+def test_what_could_not_be_reported_is_due() -> None:
+    refusals = Refusals()
+    taken = refusals.refused(refused("a", at=1.0), 1.0)
+    assert taken is not None
+    assert refusals.refused(refused("b", at=2.0), 2.0) is None
+    refusals.put_back(taken)
+    assert refusals.due(3.0) == Refused("configuration", ("b",), 2, 1.0)
 
 
 def test_reasons_are_bounded_in_number_and_length() -> None:
     reasons = [f"{number} " + "x" * 10_000 for number in range(100)]
-    thing = reload_refused("configuration", reasons, 5.5).data["object"]
+    thing = reload_refused(refused(*reasons, at=3.0), 5.5).data["object"]
     assert isinstance(thing, dict)
-    assert thing["count"] == 100
+    assert (thing["count"], thing["refusals"], thing["since"]) == (100, 1, 3)
     shown = thing["reasons"]
     assert isinstance(shown, list)
     assert [len(str(each)) for each in shown] == [300] * 10

@@ -11,7 +11,12 @@ from relayd.core.endpoint import Endpoint, Health
 from relayd.core.event import EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import own_event
 from relayd.core.matching import Selection
-from relayd.core.operating_events import reload_refused, source_recovered, source_unavailable
+from relayd.core.operating_events import (
+    Refused,
+    reload_refused,
+    source_recovered,
+    source_unavailable,
+)
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.own_events import (
     Counted,
@@ -123,6 +128,10 @@ def test_what_is_exhausted_is_sent_again_after_the_repair(outcome: Outcome, then
     assert isinstance(thing, dict)
     assert thing["next"] == then
     assert [*thing][-1] == "next"
+    # `rename` gives what was counted to another name, in its words too.
+    renamed = replace(told, subject="shop").event(12.5).data["object"]
+    assert isinstance(renamed, dict)
+    assert renamed["next"] == then.replace("books", "shop")
 
 
 @pytest.mark.parametrize("kind", ["order.created", "relayd.endpoint.failing"])
@@ -190,7 +199,7 @@ def test_what_is_told_has_the_shape_of_the_catalogues_samples() -> None:
         *after_rejection([(1, _rejected())], 5.0),
         source_unavailable("spool market", "it is missing", 1.0, 5.0),
         source_recovered("spool market", 1.0, 5.0),
-        reload_refused("configuration", ["no"], 5.0),
+        reload_refused(Refused("configuration", ("no",), 1, 5.0), 5.0),
     ]
     told = [each.event(20.0) if isinstance(each, Counted) else each for each in reports]
     assert {each.type for each in told} == set(RELAYD_TYPES)

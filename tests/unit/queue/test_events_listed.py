@@ -15,6 +15,7 @@ from relayd.database import sqlite_loop
 from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.queue.event_filter import EventFilter
 from relayd.queue.snapshot import Snapshot
+from relayd.queue.sqlite import events
 from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.reader import SQLiteReader
 from relayd.queue.values import Horizon
@@ -46,6 +47,9 @@ def listed(reading: Snapshot, wanted: EventFilter, limit: int = 100) -> list[str
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
+        (EventFilter(types=("order.*",)), [3, 2, 0]),
+        (EventFilter(types=("user.create",)), []),
+        (EventFilter(types=("use.*",)), []),
         (EventFilter(), [5, 4, 3, 2, 1, 0]),
         (EventFilter(types=("user.*",)), [5, 4]),
         (EventFilter(types=("payment.failed", "user.created")), [5, 4, 1]),
@@ -78,9 +82,47 @@ def test_a_page_says_whether_there_are_older_ones_and_leads_to_them(reading: Sna
     assert reading.event_number("evt_9") is None
 
 
+def test_a_bounded_look_says_how_far_it_looked_and_the_next_page_goes_on_from_there(
+    reading: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_NEWEST", 1)
+    found: list[str] = []
+    before, looked_to = None, []
+    while True:
+        wanted = EventFilter(market="market_123", unmatched=True, before=before, most=2)
+        page = reading.list_events(wanted, 100)
+        found += [each.id for each in page.events]
+        if page.last is None:
+            break
+        assert page.more
+        looked_to.append(page.last.id)
+        assert event_page_document(page)["older_before"] == page.last.id
+        before = reading.event_number(page.last.id)
+    assert looked_to == ["evt_4", "evt_2"]
+    assert found == ["evt_5", "evt_4"]
+
+
+def test_a_bounded_look_is_for_what_no_index_helps_with(reading: Snapshot) -> None:
+    page = reading.list_events(EventFilter(object_id="order_456", most=1), 100)
+    assert [each.id for each in page.events] == ["evt_3", "evt_2", "evt_1", "evt_0"]
+    assert not page.more
+
+
+@pytest.mark.parametrize("newest", [1, 2, 5_000])
+def test_where_it_looks_first_changes_nothing(
+    reading: Snapshot, monkeypatch: pytest.MonkeyPatch, newest: int
+) -> None:
+    monkeypatch.setattr(events, "_NEWEST", newest)
+    for wanted in (EventFilter(), EventFilter(types=("order.*",)), EventFilter(since=START + 90)):
+        whole = reading.list_events(wanted, 100)
+        page = reading.list_events(wanted, 2)
+        assert page.events == whole.events[:2]
+        assert page.more is (len(whole.events) > 2)
+
+
 def test_an_event_says_what_became_of_its_deliveries(reading: Snapshot) -> None:
-    events = reading.list_events(EventFilter(), 100).events
-    assert {each.id: became_of(each) for each in events} == {
+    found = reading.list_events(EventFilter(), 100).events
+    assert {each.id: became_of(each) for each in found} == {
         "evt_5": "matched no subscription",
         "evt_4": "matched no subscription",
         "evt_3": "1 pending, 1 delivered",
@@ -88,7 +130,7 @@ def test_an_event_says_what_became_of_its_deliveries(reading: Snapshot) -> None:
         "evt_1": "1 retrying",
         "evt_0": "1 delivered",
     }
-    assert all(newer.sequence > older.sequence for newer, older in pairwise(events))
+    assert all(newer.sequence > older.sequence for newer, older in pairwise(found))
 
 
 def test_the_document_of_an_event(reading: Snapshot) -> None:

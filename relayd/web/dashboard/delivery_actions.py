@@ -1,0 +1,286 @@
+"""Retry, replay and cancel: of one delivery, one event, or all that a filter finds."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relayd.batched_change import CHANGE_TIMEOUT_S, Change
+from relayd.core.delivery import BACKLOG, State
+from relayd.core.hold import Hold
+from relayd.queue.selection import REPLAYABLE, Selection, select_for
+from relayd.queue.snapshot import Snapshot
+from relayd.queue.snapshot_values import Named, SeveralMarketsError
+from relayd.views.counts import deliveries_in_words
+from relayd.views.holds import HOLD_ADVICE
+from relayd.views.refusals import other_ways, refusal_line
+from relayd.web.dashboard import filters
+from relayd.web.dashboard.acting import Acting, Done, NotDoneError, Question
+from relayd.web.dashboard.site import Page
+from relayd.web.dashboard.visitor import Visitor
+
+MOST_IDS: Final = 100
+MOST_AT_ONCE: Final = 20_000
+"""Rows that one click changes. The rest is asked about again: a request must end some time."""
+
+COMMANDS: Final = ("retry", "replay", "cancel")
+
+_SAID: Final = 10
+_FIELDS: Final = ("subscription", "state", "type", "object", "since", "until", "market")
+_STATES: Final[Mapping[str, Sequence[State]]] = {
+    "retry": BACKLOG,
+    "replay": (*REPLAYABLE, State.DELIVERED),
+    "cancel": BACKLOG,
+}
+_VERBS: Final = {"retry": "Retry", "replay": "Replay", "cancel": "Cancel"}
+_FOLLOWS: Final[Mapping[str, Sequence[str]]] = {
+    "retry": (
+        "Each gets an attempt now, beside its schedule and within the rate limit.",
+        "If that fails, the schedule stays as it was.",
+        "What a receiver's 429 or 503 held back is lifted. A pause, a 410 and an order stay.",
+    ),
+    "replay": (
+        "Each is sent again with its whole retry schedule, within the rate limit, with the same ids.",
+    ),
+    "cancel": (
+        "No further attempt is made. A replay takes that back.",
+        "One that is in flight is still delivered if its attempt succeeds.",
+    ),
+}
+_DELIVERED: Final = "The receiver accepted them before, and gets them again. One that remembers the events' ids skips them."
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a question is about: ids, or a filter, as its fields say. `asked_at` is in Unix seconds."""
+
+    command: str
+    query: QueryParams
+    ids: tuple[str, ...]
+    asked_at: float
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """Its fields, which name the same again."""
+        found = [("id", each) for each in self.ids]
+        return found + [
+            (name, value) for name in _FIELDS if (value := self.query.get(name, "").strip())
+        ]
+
+    @property
+    def back(self) -> str:
+        """The page where it was asked, as far as that is known."""
+        if len(self.ids) == 1:
+            return f"/find?{urlencode({'id': self.ids[0]})}"
+        return f"/deliveries?{urlencode(self.fields)}"
+
+    @property
+    def whole_of(self) -> str | None:
+        """The subscription whose whole backlog is meant, if it is."""
+        return self.fields[0][1] if [name for name, _ in self.fields] == ["subscription"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    selection: Selection
+    ways: Sequence[str]
+    holds: Mapping[str, Hold]
+
+
+class DeliveryActions:
+    """Answers `/act/retry`, `/act/replay` and `/act/cancel`."""
+
+    def __init__(self, acting: Acting) -> None:
+        self._acting = acting
+
+    def ask(self, command: str) -> Page:
+        """Return the page that says how many there are, and what follows."""
+
+        async def ask(request: Request, visitor: Visitor) -> Response:
+            asked = _asked(command, request.query_params, time.time())
+            return await self._question(visitor, asked, await self._find(asked))
+
+        return ask
+
+    def act(self, command: str) -> Page:
+        """Return what does it, and asks again where there are more by now than was said."""
+
+        async def act(request: Request, visitor: Visitor) -> Response:
+            return await self._act(command, request, visitor)
+
+        return act
+
+    async def _act(self, command: str, request: Request, visitor: Visitor) -> Response:
+        form = await self._acting.form(request, visitor)
+        try:
+            said, asked_at = int(form.get("count", "")), float(form.get("asked_at", ""))
+        except ValueError:
+            said, asked_at = 0, math.inf
+        if not 0 < asked_at <= time.time():  # nor where it is not a number
+            raise NotDoneError(["This form is not whole."], HTTPStatus.BAD_REQUEST)
+        asked = _asked(command, form, asked_at)
+        found = await self._find(asked)
+        if len(found.selection.seqs) > said:
+            return await self._question(visitor, asked, found, more=True)
+        return await self._acting.done(visitor, await self._done(asked, found.selection))
+
+    async def _find(self, asked: _Asked) -> _Found:
+        given, wrong = filters.read(asked.query)
+        if not asked.ids and not {name for name, _ in asked.fields} - {"market"}:
+            wrong = ["Choose which: filter the list of deliveries first."]
+
+        def look(snapshot: Snapshot) -> _Found:
+            wanted, problems = given.deliveries(snapshot)
+            if wrong or problems or wanted is None:
+                # A field that means nothing would let all deliveries through.
+                raise NotDoneError([*wrong, *problems], HTTPStatus.BAD_REQUEST)
+            if wanted.states - set(_STATES[asked.command]):
+                states = ", ".join(map(str, _STATES[asked.command]))
+                raise NotDoneError(
+                    [f"{_VERBS[asked.command]} is for deliveries that are {states}."]
+                )
+            # What comes in after the question was asked is not meant by its answer.
+            until = min(asked.asked_at, wanted.until or asked.asked_at)
+            named = None if not asked.ids else _named(snapshot, asked.ids, given.market)
+            selection = select_for(
+                asked.command, snapshot, replace(wanted, until=until, before=None), named
+            )
+            ways: list[str] = []
+            if not selection.seqs and named is None:
+                ways = other_ways(snapshot, asked.command, wanted, wanted.subscriptions)
+            holds = {
+                name: hold
+                for name in selection.counts
+                if (hold := snapshot.subscriptions[name].hold) is not None
+            }
+            return _Found(selection, ways, holds)
+
+        return await self._acting.site.look(look)
+
+    async def _question(
+        self, visitor: Visitor, asked: _Asked, found: _Found, *, more: bool = False
+    ) -> Response:
+        selection, command = found.selection, asked.command
+        total = len(selection.seqs)
+        left = [refusal_line(command, each) for each in selection.others[:_SAID]]
+        if len(selection.others) > _SAID:
+            left.append(
+                f"{deliveries_in_words(len(selection.others) - _SAID)} more stay as they are."
+            )
+        if not total:
+            nothing = Question(
+                f"There is nothing to {command}", asked.back, left=[*left, *found.ways]
+            )
+            return await self._acting.question(visitor, nothing)
+        delivered = asked.query.get("state") == State.DELIVERED
+        follows = [*_FOLLOWS[command], *([_DELIVERED] if delivered else [])]
+        if more:
+            follows.insert(0, "There are more by now than the question said.")
+        if total > MOST_AT_ONCE and asked.whole_of is None:
+            follows.append(
+                f"One click does the oldest {MOST_AT_ONCE:,}; then it asks about the rest."
+            )
+        if command != "cancel":
+            follows += [
+                f"{name} is held: {HOLD_ADVICE[hold].format(name=name)}."
+                for name, hold in found.holds.items()
+            ]
+        question = Question(
+            title=f"{_VERBS[command]} {deliveries_in_words(total)}?",
+            back=asked.back,
+            action=f"/act/{command}",
+            button=f"{_VERBS[command]} {deliveries_in_words(total)}",
+            sentences=follows,
+            counts=selection.counts,
+            what=f"to {command}",
+            left=left,
+            fields=[*asked.fields, ("count", str(total)), ("asked_at", repr(asked.asked_at))],
+            danger=command == "cancel",
+        )
+        return await self._acting.question(visitor, question)
+
+    async def _done(self, asked: _Asked, selection: Selection) -> Done:
+        command = asked.command
+        change = Change(
+            command,
+            "deliveries",
+            selection.seqs[:MOST_AT_ONCE],
+            delivered=asked.query.get("state") == State.DELIVERED,
+        )
+        done = 0
+        links = [(asked.back, "Back"), ("/", "Overview")]
+        name = asked.whole_of
+        try:
+            if command == "retry" and name is not None and selection.seqs:
+                request: dict[str, object] = {"command": "retry", "subscription": name}
+                change.take(await self._acting.ask(request))
+                done = len(selection.seqs)
+            else:
+                for count, request in change.requests():
+                    change.take(await self._acting.ask(request, timeout_s=CHANGE_TIMEOUT_S))
+                    done += count
+        except NotDoneError as error:
+            if not done:
+                raise
+            how_far = f"{done:,} of {len(selection.seqs):,} were done before that."
+            return Done("Not all was done", [*error.reasons, how_far], "bad", links=links)
+        sentences = list(_sentences(change))
+        if (rest := len(selection.seqs) - done) > 0:
+            sentences.append(f"{deliveries_in_words(rest)} are left.")
+            again = f"/act/{command}?{urlencode(asked.fields)}"
+            links.insert(0, (again, f"{_VERBS[command]} the rest"))
+        return Done(_title(command, change.changed), sentences, links=links, here="/deliveries")
+
+
+def _title(command: str, count: int) -> str:
+    many = deliveries_in_words(count)
+    if command == "cancel":
+        return f"{many} cancelled"
+    if command == "replay":
+        return f"{many} due again"
+    return f"{count:,} {'retry' if count == 1 else 'retries'} released"
+
+
+def _sentences(change: Change) -> list[str]:
+    found = []
+    if change.command == "retry":
+        found.append("What was due already is sent within the rate limit, as before.")
+        if change.lifted:
+            names = ", ".join(sorted(change.lifted))
+            found.append(f"{names}: the endpoint was held back (429 or 503); that is lifted.")
+    elif change.command == "replay" and change.changed:
+        found.append("They go out within the rate limit.")
+    elif change.in_flight:
+        found.append(
+            f"{change.in_flight:,} of them were in flight: each is delivered if its attempt succeeds."
+        )
+    for name, hold in change.held.items():
+        found.append(f"{name} is held: {HOLD_ADVICE[Hold(hold)].format(name=name)}.")
+    return found
+
+
+def _asked(command: str, query: QueryParams, asked_at: float) -> _Asked:
+    ids = [each for text in query.getlist("id") if (each := text.strip()[: filters.MOST])]
+    if len(ids) > MOST_IDS:
+        raise NotDoneError([f"Name at most {MOST_IDS} ids at a time."], HTTPStatus.BAD_REQUEST)
+    return _Asked(command, query, tuple(dict.fromkeys(ids)), asked_at)
+
+
+def _named(snapshot: Snapshot, ids: Sequence[str], market: str) -> Named:
+    try:
+        found = snapshot.find_named(ids, market or None)
+    except SeveralMarketsError as several:
+        markets = ", ".join(each.market_id or "unknown" for each in several.events)
+        raise NotDoneError(
+            [f"Several markets used the id {several.identifier}: {markets}. Open one of them."]
+        ) from None
+    if isinstance(found, str):
+        raise NotDoneError([f"Nothing in the queue has the id {found}."], HTTPStatus.NOT_FOUND)
+    return found
