@@ -301,6 +301,8 @@ async def test_prometheus_scrapes_it_and_answers_the_dashboard_s_queries(tmp_pat
 
 SOMETIMES = {
     "Success A",
+    "Webhooks A",
+    "Webhooks by entry A",
     "Failed attempts by cause A",
     "Failed attempts by subscription A",
     "Response time, p50 and p95 C",
