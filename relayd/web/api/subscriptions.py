@@ -72,7 +72,7 @@ class Subscriptions:
     async def put(self, request: Request) -> Answer:
         """Add a subscription as a file, or replace the file that was added, and reload."""
         check_names(request.query_params, (), ())
-        only_new = request.headers.get("if-none-match", "").strip() == "*"
+        only_new = _is_for_new(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             raise ProblemError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", f"send a subscription as {JSON}"
@@ -84,8 +84,10 @@ class Subscriptions:
             try:
                 answer, created = await self._ask({**asked, "command": "add"}), True
             except RefusedByDaemonError as refused:
-                if refused.code != "exists" or only_new:
+                if refused.code != "exists":
                     raise not_done(refused) from refused
+                if only_new:
+                    raise _failed_precondition("exists", str(refused)) from refused
                 answer, created = await self._replace(asked, refused), False
         await look_again(request)
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
@@ -144,6 +146,21 @@ class Subscriptions:
             return await self._service.daemon.ask({"command": "in_force"}, timeout_s=QUICK_S)
         except (NoDaemonError, RefusedByDaemonError, TimeoutError):
             return None
+
+
+def _is_for_new(request: Request) -> bool:
+    """Return whether nothing is to be replaced. Raises `ProblemError` for a condition that cannot be checked."""
+    given = request.headers.get("if-none-match")
+    if "if-match" in request.headers or (given is not None and given.strip() != "*"):
+        # Whoever sends it counts on it: a change must not be lost since it was ignored.
+        raise _failed_precondition(
+            "precondition", "documents have no ETag here; the one condition is If-None-Match: *"
+        )
+    return given is not None
+
+
+def _failed_precondition(code: str, detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.PRECONDITION_FAILED, code, detail)
 
 
 def _command(name: str, request: Request) -> dict[str, object]:
