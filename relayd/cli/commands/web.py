@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.command_error import CommandError
-from relayd.cli.options import config_option_without
+from relayd.cli.options import config_option_unless
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.log import Log
@@ -28,10 +28,10 @@ Examples:
     "queue_path",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    is_eager=True,  # before --config, which it replaces
+    is_eager=True,  # it makes up for the configuration
     help="The queue's file, where the configuration cannot be read.",
 )
-@config_option_without("queue_path")
+@config_option_unless("queue_path")
 def web(queue_path: Path | None, config_path: Path | None) -> None:
     """Serve the web process of a running daemon: health, and all else over HTTP.
 

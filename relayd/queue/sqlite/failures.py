@@ -48,12 +48,14 @@ FROM failure_counts f JOIN subscriptions s ON s.id = f.subscription_id GROUP BY 
 
 def count(db: sqlite3.Connection, records: Iterable[AttemptRecord]) -> None:
     """Add the attempts that failed, inside the transaction that records them."""
+    failed = [each for each in records if each.outcome.failure is not None]
+    if not failed:
+        return
     latest: dict[tuple[int, str, str, int], AttemptRecord] = {}
     numbers: Counter[tuple[int, str, str, int]] = Counter()
-    for record in records:
+    for record in failed:
         why = record.outcome.why
-        if why is None:
-            continue
+        assert why is not None
         hour = int(record.started_at) // _HOUR_S * _HOUR_S
         key = (hour, record.delivery.subscription, why.value, record.outcome.status or 0)
         latest[key] = record
