@@ -242,8 +242,12 @@ async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
             for (name, labels), value in family.samples.items()
         }
         attempts = {
-            labels: value for (name, labels), value in values.items() if "attempts_" in name
+            labels: value
+            for (name, labels), value in values.items()
+            if name == "relayd_attempts_total"
         }
+        failed = 'subscription="books",cause="status_500"'
+        assert values["relayd_failed_attempts_total", failed] == 1
         assert attempts == {
             'subscription="books",outcome="delivered"': 1,
             'subscription="books",outcome="retrying"': 1,
