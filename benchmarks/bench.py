@@ -38,6 +38,7 @@ class Plan:
     payloads: tuple[int, ...]
     payload_bytes: int
     ended: tuple[int, ...]
+    browsed: int
 
 
 FULL = Plan(
@@ -64,6 +65,7 @@ FULL = Plan(
     payloads=(300, 3_000, 30_000, 300_000, 1_048_576),
     payload_bytes=100_000_000,
     ended=(10_000, 100_000, 1_000_000, 10_000_000),
+    browsed=1_000_000,
 )
 
 QUICK = Plan(
@@ -90,6 +92,7 @@ QUICK = Plan(
     payloads=(300, 30_000, 1_048_576),
     payload_bytes=30_000_000,
     ended=(10_000, 300_000),
+    browsed=100_000,
 )
 
 

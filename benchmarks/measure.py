@@ -19,6 +19,7 @@ from benchmarks.report.results import Results, write_json
 from benchmarks.report.table import markdown, section_table, targets_table
 from benchmarks.scenarios import (
     backlog,
+    browsing,
     contest,
     drain,
     ended,
@@ -33,6 +34,7 @@ SCENARIOS: Mapping[str, Callable[[Bench], Section]] = {
     "contest": contest.run,
     "latency": latency.run,
     "isolation": isolation.run,
+    "browsing": browsing.run,
     "drain": drain.run,
     "backlog": backlog.run,
     "endpoints": endpoints.run,

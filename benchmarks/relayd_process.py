@@ -35,6 +35,7 @@ class Relayd:
         *,
         level: str = "info",
         defaults: Mapping[str, object] = FAST,
+        http: Mapping[str, object] | None = None,
     ) -> None:
         self.spool = folder / "spool.db"
         self.queue = folder / "queue.db"
@@ -42,7 +43,7 @@ class Relayd:
             spool.make_spool(self.spool)
         config = folder / "config.yaml"
         # JSON is YAML.
-        config.write_text(json.dumps(_file(subscriptions, level, defaults), indent=1))
+        config.write_text(json.dumps(_file(subscriptions, level, defaults, http), indent=1))
         config.chmod(0o600)
         self.spawned_at = time.time()
         self.program = Program(
@@ -97,9 +98,13 @@ class Relayd:
 
 
 def _file(
-    subscriptions: Subscriptions, level: str, defaults: Mapping[str, object]
+    subscriptions: Subscriptions,
+    level: str,
+    defaults: Mapping[str, object],
+    http: Mapping[str, object] | None,
 ) -> dict[str, object]:
     return {
+        **({} if http is None else {"http": http}),
         "market_id": "market_123",
         "spools": {"market": {"path": "spool.db"}},
         "socket": {"path": "relayd.sock"},

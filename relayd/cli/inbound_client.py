@@ -1,59 +1,87 @@
-"""Sends a request to an entry of `inbound:`, as its provider would."""
+"""Sends requests to an entry of `inbound:`, as its provider would."""
 
 import json
+from types import TracebackType
+from typing import Final, Self
 
 import httpx
 
 from relayd.core.inbound.entry import Inbound
 from relayd.core.inbound.sample_request import SampleRequest
-from relayd.core.web_access import WebAccess
+from relayd.core.web_access import Listen, WebAccess
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S: Final = 30.0
 
 
 class NotTakenError(Exception):
     """The request was not answered 200; says why."""
 
 
-def send(
-    request: SampleRequest, url: str | None, entry: Inbound, web: WebAccess | None
-) -> tuple[str | None, bool]:
-    """Send a request to `url`, or to where the web process listens.
+class InboundClient:
+    """Sends to `url`, or to where the web process listens. Raises `NotTakenError` where it does nowhere."""
 
-    Returns the event's id, where the answer says it, and whether it was accepted before. Raises `NotTakenError`.
-    """
-    transport = None
-    if url is None:
-        if web is None:
-            raise NotTakenError("the configuration has no `http:`, and so no web process")
-        transport = httpx.HTTPTransport(uds=web.listen.path) if web.listen.path else None
-        url = (
-            f"http://{'localhost' if web.listen.path else _reachable(str(web.listen))}{entry.path}"
-        )
-    # No proxy of the environment's: what is sent is signed, and meant for this host alone.
-    with httpx.Client(transport=transport, trust_env=False, timeout=_TIMEOUT_S) as client:
+    def __init__(self, url: str | None, entry: Inbound, web: WebAccess | None) -> None:
+        transport = None
+        if url is None:
+            if web is None:
+                raise NotTakenError("the configuration has no `http:`, and so no web process")
+            transport = httpx.HTTPTransport(uds=web.listen.path) if web.listen.path else None
+            url = f"http://{_host(web.listen)}{entry.path}"
+        self._url = url
+        # No proxy of the environment's: what is sent is signed, and meant for this host alone.
+        self._client = httpx.Client(transport=transport, trust_env=False, timeout=_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def send(self, request: SampleRequest) -> tuple[str | None, bool]:
+        """Return the event's id, where the answer says it, and whether it was accepted before.
+
+        Raises `NotTakenError`.
+        """
         try:
-            response = client.post(url, content=request.body, headers=list(request.headers))
-        except httpx.TransportError as error:
-            raise NotTakenError(f"{url}: {error}; is `relayd web` running there?") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise NotTakenError(f"{url}: {error}") from error
+            response = self._client.post(
+                self._url, content=request.body, headers=list(request.headers)
+            )
+        except httpx.ConnectError as error:
+            raise NotTakenError(f"{self._url}: {error}; is `relayd web` running there?") from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise NotTakenError(f"{self._url}: {error}") from error
+        answer = _answer(response)
+        if response.status_code != httpx.codes.OK:
+            detail = answer.get("detail") or answer.get("title") or "no reason was given"
+            raise NotTakenError(
+                f"{self._url} answered {response.status_code}: {json.dumps(detail)[1:-1]};"
+                " the log of `relayd web` has the reason"
+            )
+        if answer.get("rejected"):
+            raise NotTakenError(
+                "its signature is right, and it cannot be an event: `relayd rejected list` has it"
+            )
+        taken = answer.get("id")
+        return taken if isinstance(taken, str) else None, bool(answer.get("duplicate"))
+
+
+def _answer(response: httpx.Response) -> dict[str, object]:
     try:
         found = response.json()
-    except (ValueError, UnicodeDecodeError):
-        found = {}
-    answer = found if isinstance(found, dict) else {}
-    if response.status_code != httpx.codes.OK:
-        detail = answer.get("detail") or answer.get("title") or "no reason was given"
-        raise NotTakenError(f"{url} answered {response.status_code}: {json.dumps(detail)[1:-1]}")
-    if answer.get("rejected"):
-        raise NotTakenError(
-            "its signature is right, and it cannot be an event: `relayd rejected list` has it"
-        )
-    taken = answer.get("id")
-    return taken if isinstance(taken, str) else None, bool(answer.get("duplicate"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _reachable(listen: str) -> str:
-    """Return an address at which a program on this machine reaches what listens at all of them."""
-    return listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+def _host(listen: Listen) -> str:
+    """Return where a program on this machine reaches what listens there."""
+    if listen.path:
+        return "localhost"
+    # What listens at every address is reached at loopback.
+    text = str(listen)
+    return text.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")

@@ -20,6 +20,8 @@ PLACES: Final = (Path("config.yaml"), Path("/etc/relayd/config.yaml"))
 
 _GIVEN: Final = "relayd.config"
 _ARGUMENT: Final = "relayd.config argument"
+_CONFIG_HELP: Final = """The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it
+is root's), then /etc/relayd/config.yaml."""
 _TYPE: Final = click.Path(path_type=Path, readable=False)  # who may not read it is told better
 
 
@@ -98,17 +100,25 @@ def _remember(ctx: click.Context, _: click.Parameter, given: Path | None) -> Non
         ctx.meta[_GIVEN] = given
 
 
+def _config_option(callback: Callable[..., Path | None]) -> Callable[[Decorated], Decorated]:
+    name, kind = "config_path", _TYPE
+    return click.option(
+        "--config", name, type=kind, metavar="FILE", callback=callback, help=_CONFIG_HELP
+    )
+
+
 def config_option(command: Decorated) -> Decorated:
     """Give a command `--config FILE`, as `config_path: Path`; the file may not be there."""
-    return click.option(
-        "--config",
-        "config_path",
-        type=_TYPE,
-        metavar="FILE",
-        callback=_config,
-        help="The configuration. Default: $RELAYD_CONFIG, ./config.yaml (as root only if it is "
-        "root's), then /etc/relayd/config.yaml.",
-    )(command)
+    return _config_option(_config)(command)
+
+
+def config_option_unless(name: str) -> Callable[[Decorated], Decorated]:
+    """Give a command the same; `config_path` is None where the eager option `name` makes up for it."""
+
+    def unless(ctx: click.Context, param: click.Parameter, given: Path | None) -> Path | None:
+        return _config(ctx, param, given) if given or ctx.params.get(name) is None else None
+
+    return _config_option(unless)
 
 
 def config_argument(command: Decorated) -> Decorated:

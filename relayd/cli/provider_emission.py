@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from relayd.cli.inbound_client import NotTakenError, send
+from relayd.cli.inbound_client import InboundClient, NotTakenError
 from relayd.cli.inbound_entries import loaded_entry
 from relayd.cli.producer_client import HandedOver
 from relayd.core.inbound.entry import Provider
@@ -44,16 +44,17 @@ def emit_as(
         if not isinstance(found, dict) or "object" not in found:
             raise click.ClickException('the data has no `object`, as in {"object": {"id": "x"}}')
         thing = found["object"]
-    for _ in range(count):
-        given = event_id or _ID_PREFIX.get(entry.provider, "") + secrets.token_hex(12)
-        request = sample_request(
-            entry,
-            Sample(event_type, given, created, thing),
-            now=int(time.time()),
-            token=secrets.token_hex(_TOKEN_BYTES),
-        )
-        try:
-            taken, duplicate = send(request, url, entry, config.web)
-        except NotTakenError as error:
-            raise click.ClickException(str(error)) from error
-        yield HandedOver(taken or given, duplicate=duplicate)
+    try:
+        with InboundClient(url, entry, config.web) as client:
+            for _ in range(count):
+                given = event_id or _ID_PREFIX.get(entry.provider, "") + secrets.token_hex(12)
+                request = sample_request(
+                    entry,
+                    Sample(event_type, given, created, thing),
+                    now=int(time.time()),
+                    token=secrets.token_hex(_TOKEN_BYTES),
+                )
+                taken, duplicate = client.send(request)
+                yield HandedOver(taken or given, duplicate=duplicate)
+    except NotTakenError as error:
+        raise click.ClickException(str(error)) from error

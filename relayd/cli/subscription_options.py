@@ -9,6 +9,12 @@ from typing import Any, Final
 import click
 
 _OPTIONS: Final = {"subscription": "NAME", "secret": "--secret-file"}
+_EXAMPLES: Final = {
+    "--timeout": "--timeout 10s",
+    "--rate-limit": "--rate-limit 100/min",
+    "--retry": "--retry 2m,10m,1h",
+}
+_PLACE: Final = re.compile(r"retry\[([0-9]+)\]")
 
 
 def keys_of(
@@ -23,9 +29,15 @@ def keys_of(
 ) -> dict[str, object]:
     """Return the subscription's keys in the configuration.
 
-    Raises `click.UsageError` for a condition that is not one.
+    Raises `click.UsageError` for a condition that is not one, and for no waits at all.
     """
     waits = None if retry is None else [] if retry.strip() in {"none", "[]"} else _listed([retry])
+    if waits == [] and retry is not None and retry.strip() not in {"none", "[]"}:
+        # As from a shell's variable that is not set: without retries a failed attempt is the last one.
+        raise click.UsageError(
+            f"--retry {retry!r}: there is no wait in it, for example {_EXAMPLES['--retry']}; `--retry none` for"
+            " no retries."
+        )
     secret = None if secret_file is None else {"file": os.path.abspath(secret_file)}  # noqa: PTH100 - keeps `..`
     keys = {
         "url": url,
@@ -49,7 +61,11 @@ def in_options(detail: Mapping[str, Any]) -> str:
     head = re.split(r"[.\[]", key)[0]
     option = _OPTIONS.get(head, f"--{head.replace('_', '-')}")
     within = key.removeprefix(head).lstrip(".") if head == "where" else ""
-    return f"{option}: {f'{within}: ' if within else ''}{detail['message']}{hint}"
+    if (nth := _PLACE.match(key)) is not None:
+        within = f"wait {int(nth[1]) + 1}"
+    shape = option in _EXAMPLES and detail["message"].startswith("must be")
+    example = f"; for example {_EXAMPLES[option]}" if shape else ""
+    return f"{option}: {f'{within}: ' if within else ''}{detail['message']}{hint}{example}"
 
 
 def _listed(given: Sequence[str]) -> list[str]:

@@ -101,6 +101,7 @@ class Commands:
             # By the clock as it is set now.
             "started_at": self._clock() - uptime_s,
             "uptime_s": uptime_s,
+            "kept_back": self._dispatch.kept_back or None,
             "endpoints": {
                 url: {
                     "tokens": standing.tokens,

@@ -16,7 +16,7 @@ from relayd.config.config import Config
 from relayd.config.problem import ConfigError
 from relayd.config_loader import ConfigLoader, NotReadError
 from relayd.delivery.dispatch import Dispatch
-from relayd.queue.interface import QueueWriter
+from relayd.queue.interface import QueueUnavailable, QueueWriter
 from relayd.queue.values import HandoverStep
 
 _log = structlog.get_logger()
@@ -49,6 +49,16 @@ class _Total:
         self.in_flight += step.in_flight
 
 
+def _so_far(total: _Total, new: str) -> str:
+    """Return what was done before a refusal, and how to go on; nothing where nothing was."""
+    if not total.moved:
+        return ""
+    return (
+        f". {total.moved:,} deliveries were handed over to {new} before that, {total.waiting:,} of them"
+        " pending, and stay there; `relayd rename` hands over the rest when it is run again"
+    )
+
+
 class RenameCommand:
     """Gives what one subscription left behind to another, one pair at a time.
 
@@ -79,7 +89,7 @@ class RenameCommand:
 
         Answers with the `changes` of that reload, how many deliveries were `moved`, `waiting` of them and
         `released`, how many were `kept` or are still `in_flight`, and the hold of `new`. Where the
-        reload is refused, its answer is this one. `new` must be in the file, and `old` not.
+        reload is refused, its answer is this one. What is refused or fails half way says what was moved. `new` must be in the file, and `old` not.
         """
         old, new = text_of(request, "old"), text_of(request, "new")
         async with self._turn:
@@ -133,7 +143,16 @@ class RenameCommand:
             total.kept = total.in_flight = 0
             after, end = 0, None
             while end is None or after < end:
-                step = await self._step(old, new, after)
+                try:
+                    step = await self._step(old, new, after)
+                except RefusedError as refused:
+                    raise RefusedError(refused.code, f"{refused}{_so_far(total, new)}") from None
+                except QueueUnavailable as error:
+                    raise RefusedError(
+                        "unavailable",
+                        f"relayd cannot write to its queue now ({error.reason}); try again later"
+                        f"{_so_far(total, new)}",
+                    ) from None
                 total.add(step)
                 # What is accepted meanwhile is not `old`'s.
                 after, end = step.through, step.last if end is None else end

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relayd.config.build_http import build_access
-from relayd.config.build_inbound import build_inbound, type_prefixes
+from relayd.config.build_inbound import build_inbound, type_prefixes, warn_of_unselected
 from relayd.config.build_secrets import SecretBuilder
 from relayd.config.build_smtp import build_smtp
 from relayd.config.build_subscriptions import SubscriptionBuilder
@@ -92,6 +92,7 @@ def build_config(
         )
     web = build_access(file, directory, secrets, findings)
     _warn_of_networks(file, builder.endpoints, findings)
+    warn_of_unselected(inbound, builder.subscriptions.values(), findings)
     _warn_of_readers(builder.subscriptions, smtp, inbound, findings)
     return Config(
         path=path,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Final
 
@@ -13,6 +13,7 @@ from relayd.config.models import File
 from relayd.config.problem import KeyPath
 from relayd.config.values import parse_duration
 from relayd.core.catalogue import suggest
+from relayd.core.inbound import mailgun, stripe
 from relayd.core.inbound.entry import (
     NAMED_BY_ENTRY,
     HmacScheme,
@@ -21,14 +22,17 @@ from relayd.core.inbound.entry import (
     Provider,
     default_tolerance_s,
 )
-from relayd.core.patterns import OWN_PREFIX
+from relayd.core.patterns import OWN_PREFIX, pattern_matches
 from relayd.core.secret import STANDARD_PREFIX, SourcedSecret
+from relayd.core.subscription import Subscription
 
 LONGEST_NAME: Final = 63
 """An event's id may be the name, `-` and a SHA-256: 128 characters."""
 
 MAILGUN_RETRIES_S: Final = 8.5 * 3600
 """How long Mailgun tries again: 8 h 5 min by the longer one of the two series that are documented."""
+
+_OF_PROVIDER: Final = {Provider.STRIPE: stripe.TYPES, Provider.MAILGUN: mailgun.TYPES}
 
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _KNOWN: Final = ("body", "timestamp", "id", "url")
@@ -53,6 +57,28 @@ def build_inbound(
 def type_prefixes(entries: Mapping[str, Inbound]) -> tuple[str, ...]:
     """Return what known types may begin with, beside those that are known by name."""
     return tuple(dict.fromkeys(each.prefix for each in entries.values()))
+
+
+def warn_of_unselected(
+    entries: Mapping[str, Inbound], subscriptions: Iterable[Subscription], findings: Findings
+) -> None:
+    """Warn of entries whose events go nowhere. Without any subscription, that has been said."""
+    if findings.errors:
+        return  # a subscription may be missing
+    patterns = {pattern for each in subscriptions for pattern in each.selection.events}
+    for entry in entries.values() if patterns else ():
+        types = {*entry.types.values(), *_OF_PROVIDER.get(entry.provider, {}).values()}
+        if not any(
+            pattern == "*"
+            or pattern.startswith(entry.prefix)
+            or any(pattern_matches(pattern, each) for each in types)
+            for pattern in patterns
+        ):
+            findings.warning(
+                ("inbound", entry.name),
+                "no subscription selects its events: they are kept, and go nowhere",
+                f"write events: [{entry.prefix}*] in one",
+            )
 
 
 def _seconds(duration: str | None) -> float:

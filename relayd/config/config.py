@@ -41,7 +41,7 @@ class Config:
     event_types: frozenset[str] = field(repr=False)
     # Header values may be secrets.
     subscriptions: Mapping[str, Subscription] = field(repr=False)
-    endpoints: Mapping[str, Endpoint]
+    endpoints: Mapping[str, Endpoint] = field(repr=False)  # by URL, whose path may be a secret
     warnings: tuple[Problem, ...] = field(compare=False, repr=False)
     smtp: Smtp | None = None
     inbound: Mapping[str, Inbound] = field(default_factory=lambda: MappingProxyType({}))

@@ -22,6 +22,7 @@ from pydantic_core.core_schema import no_info_after_validator_function
 from relayd.config.included import pattern_problem
 from relayd.config.values import (
     DURATION_PATTERN,
+    MAX_RATE_LIMIT,
     NAME_PATTERN,
     NAME_RULE,
     RATE_PATTERN,
@@ -109,7 +110,10 @@ def _duration(shortest_s: float, longest_s: float) -> Check:
 
 def _check_rate(text: str) -> str:
     if parse_rate(text) is None:
-        raise wrong_value("must be a whole number and a period", "as 100/min, 5/s, 1000/h or 500/d")
+        raise wrong_value(
+            f"must be a whole number, from 1 to {MAX_RATE_LIMIT:,}, and a period",
+            "as 100/min, 5/s, 1000/h or 500/d",
+        )
     return text
 
 

@@ -47,6 +47,9 @@ _SUBJECTS: Final[Mapping[str, str]] = MappingProxyType(
     {EXHAUSTED: "subscription", REJECTED: "source"}
 )
 
+_ITS_NAME: Final = "{subscription}"
+"""Stands in what is counted for the subscription's name, which `rename` may change meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnEvent:
@@ -64,7 +67,7 @@ class Counted:
     `type` is that of the own event, `subject` the subscription or the source. `since` is when the first of
     these happened, in Unix seconds, `ids` are those of the first `MOST_IDS`: the deliveries', or their numbers on
     the rejected list. `details` are the fields that only the latest one has; there
-    `next` is what to repair, where that is known.
+    `next` is what to repair, where that is known, with `_ITS_NAME` for the subscription's name.
     """
 
     type: str
@@ -77,7 +80,7 @@ class Counted:
     def event(self, now: float) -> OwnEvent:
         """Return the own event that reports all of these at `now`, in Unix seconds."""
         details = dict(self.details)
-        repair = details.pop("next", None)
+        repair = str(details.pop("next", "")).replace(_ITS_NAME, self.subject)
         if self.type == EXHAUSTED:
             command = f"relayd replay {shlex.quote(self.subject)}"
         else:
@@ -89,7 +92,7 @@ class Counted:
             # The clock may have been set back meanwhile.
             "since": int(min(self.since, now)),
             "ids": list(self.ids),
-            "next": command if repair is None else _after_repair(str(repair), command),
+            "next": _after_repair(repair, command) if repair else command,
         }
         return OwnEvent(self.type, int(now), {"object": thing})
 
@@ -155,7 +158,9 @@ def after_attempt(
             subscription=delivery.subscription,
             attempts=delivery.attempts + 1,
             last_failure=record.outcome.detail,
-            repair=next_step(outcome.status, why, name, subject=outcome.subject, exhausted=True),
+            repair=next_step(
+                outcome.status, why, _ITS_NAME, subject=outcome.subject, exhausted=True
+            ),
         )
     return told
 

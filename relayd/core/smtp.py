@@ -37,7 +37,7 @@ class Smtp:
     port: int
     tls: SmtpTls
     sender: str
-    user: str | None = None
+    user: str | None = field(default=None, repr=False)
     password: SourcedSecret | None = field(default=None, repr=False)
 
     @property

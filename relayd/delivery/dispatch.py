@@ -70,7 +70,7 @@ class Dispatch:
         self._running: dict[str, _Running] = {}
         self._urls: dict[str, str] = {}
         self._in_flight = InFlight()
-        self._kept_back = ""
+        self.kept_back = ""
         self._tasks: trio.Nursery | None = None
         self._limits = TimeLimits()
         self.templates = TemplateProcess()
@@ -129,7 +129,7 @@ class Dispatch:
             # As they are by now: a receiver may have answered 410 meanwhile.
             holds = self._queue.holds
             here = wanted[url]
-            here.pop(self._kept_back, None)
+            here.pop(self.kept_back, None)
             subscriptions = {name: each for name, each in here.items() if holds.get(name) is None}
             current = self._running.get(url)
             if current is None or current.task.ended:
@@ -150,7 +150,7 @@ class Dispatch:
 
     def keep_back(self, subscription: str) -> None:
         """Start no attempt for this one until another one is named here, and `apply` comes after that."""
-        self._kept_back = subscription
+        self.kept_back = subscription
         self.leave([subscription])
 
     def outdate(self, subscriptions: Iterable[str]) -> None:

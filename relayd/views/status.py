@@ -97,6 +97,8 @@ def status_document(
             "config": live["config"],
             **moment_fields("started_at", live["started_at"]),
             "uptime_s": round(live["uptime_s"], 1),
+            # A subscription whose attempts wait until `rename` has handed its backlog over to it.
+            "kept_back": live.get("kept_back"),
         },
         "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
         "sources": None if live is None else live["sources"],

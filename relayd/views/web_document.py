@@ -1,7 +1,7 @@
 """What the web process is given of the configuration in force, as the document `QUEUE.web`.
 
-It holds no signing secret, no header's value and no URL's path. Tokens are in it as digests. The secrets
-of `inbound:` are in it, since the web process verifies with them.
+It holds no signing secret, no header's value, no SMTP login and no URL's path. Tokens are in it as
+digests. The secrets of `inbound:` are in it, since the web process verifies with them.
 """
 
 import json
@@ -29,11 +29,14 @@ FORMAT: Final = 1
 def web_document(config: Config, *, loaded_at: float) -> Parts[bytes]:
     """Return the document, which is JSON; `config` has `http:`. `loaded_at` is in Unix seconds."""
     assert config.web is not None
+    settings = settings_document(config)
+    if isinstance(settings["smtp"], dict):
+        del settings["smtp"]["user"]
     head: dict[str, object] = {
         "format": FORMAT,
         "version": __version__,
         "loaded_at": loaded_at,
-        **settings_document(config),
+        **settings,
         "event_types": sorted(config.event_types),
         "http": _access_document(config.web),
         "inbound_secrets": secrets_document(config.inbound),

@@ -123,6 +123,8 @@ class IntakeLink:
                 return await answers
             finally:
                 answers.cancel()
+                if answers.done() and not answers.cancelled():
+                    answers.exception()  # it is known: nobody else asks for it
         finally:
             writer.close()
 

@@ -59,7 +59,7 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         *probe_operations(Health(daemon), Metrics(daemon, reader, counts)),
     ]
     operations.append(OpenApi(service, operations).operation())
-    dashboard = dashboard_routes(daemon, reader, bodies)
+    dashboard = dashboard_routes(daemon, reader, bodies, counts)
     private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:

@@ -348,3 +348,29 @@ async def test_what_is_wrong_is_said_beside_its_field_and_leaves_no_file(tmp_pat
         found = await web.private.get("/subscriptions/books/edit")
         assert found.status_code == 409
         assert "config.yaml" in found.text
+
+
+async def test_tests_that_wait_leave_the_way_to_the_daemon_to_probes(tmp_path: Path) -> None:
+    switch = Switch(200)
+    switch.release = trio.Event()
+    async with (
+        open_receiver(switch) as receiver,
+        site(tmp_path, receiver.url, timeout="60s") as web,
+    ):
+        fields = fields_of(await web.private.get("/subscriptions/books/test"))
+        answers: list[int] = []
+
+        async def send() -> None:
+            found = await web.private.post("/subscriptions/books/test", data=fields)
+            answers.append(found.status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(send)
+            await trio.sleep(3)
+            assert not answers
+            for path in ("/healthz", "/", "/subscriptions/books"):
+                with trio.fail_after(20):
+                    assert (await web.private.get(path)).status_code == 200, path
+            switch.release.set()
+        assert answers == [200] * 10

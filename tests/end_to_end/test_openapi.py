@@ -15,8 +15,8 @@ from receivers import answer, open_receiver
 from web_process import EVENT, READ, TOKEN, Web, serving, with_token
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
-MOST_S = 100
-"""On a machine with something else to do. Alone it takes half a minute."""
+MOST_S = 240
+"""On a machine with much else to do. Alone it takes some 15 s."""
 
 
 def file_with(url: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def test_every_document_has_the_keys_of_its_schema_and_no_other(tmp_path: 
         assert described - seen == {("GET", "/metrics")}, "every other one was asked"
 
 
-@pytest.mark.timeout(2 * MOST_S)
+@pytest.mark.timeout(MOST_S + 60)
 async def test_schemathesis_finds_nothing_that_the_document_does_not_say(tmp_path: Path) -> None:
     (tmp_path / "subscriptions.d").mkdir()
     async with (
@@ -139,7 +139,7 @@ async def test_schemathesis_finds_nothing_that_the_document_does_not_say(tmp_pat
                     *("--config-file", str(SETTINGS), "run"),
                     f"{str(web.private.base_url).rstrip('/')}/v1/openapi.json",
                     *("--header", f"Authorization: Bearer {TOKEN}"),
-                    *("--phases", "examples,coverage,fuzzing", "--max-examples", "2"),
+                    *("--phases", "examples,coverage,fuzzing", "--max-examples", "1"),
                     *("--checks", "all", "--max-response-time", "60", "--workers", "2"),
                     *("--seed", "1", "--no-shrink", "--generation-database", "none"),
                     *("--request-timeout", "60", "--no-color"),

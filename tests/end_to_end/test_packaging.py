@@ -124,7 +124,13 @@ def test_the_package_takes_the_locked_versions_of_what_runs() -> None:
         timeout=60,
     ).stdout
     packed_names = set(re.findall(r"^([a-z0-9-]+)==", packed, re.MULTILINE))
-    assert packed_names - names == {"jinja2", "markupsafe", "starlette", "uvicorn"}
+    assert packed_names - names == {
+        "jinja2",
+        "markupsafe",
+        "python-multipart",
+        "starlette",
+        "uvicorn",
+    }
     dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
     direct = {re.split(r"[^a-z0-9-]", each.lower())[0] for each in dependencies}
     assert names >= direct

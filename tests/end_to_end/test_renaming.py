@@ -204,6 +204,9 @@ async def test_what_comes_for_the_new_name_waits_for_what_the_old_one_has_in_the
             await logged(relayd, "event_accepted", event_id="evt_3", subscriptions=["shop"])
             await trio.sleep(0.5)
             assert receiver.acts_begun == 1
+            assert (await asked("status", config=config))["daemon"]["kept_back"] == "shop"
+            text = " ".join((await command("status", config=config)).split())
+            assert "kept back by `relayd rename`" in text
             switch.release.set()
             await logged(relayd, "subscription_renamed")
             switch.status = 200

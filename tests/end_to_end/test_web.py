@@ -301,6 +301,8 @@ async def test_prometheus_scrapes_it_and_answers_the_dashboard_s_queries(tmp_pat
 
 SOMETIMES = {
     "Success A",
+    "Webhooks A",
+    "Webhooks by entry A",
     "Failed attempts by cause A",
     "Failed attempts by subscription A",
     "Response time, p50 and p95 C",
@@ -358,3 +360,13 @@ async def answered(client: httpx.AsyncClient, query: str, *, starting: bool = Fa
         return []
     assert found.status_code == 200, found.text
     return found.json()["data"]["result"]
+
+
+async def test_where_its_queue_is_named_it_needs_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unit makes /etc/relayd inaccessible."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RELAYD_CONFIG", raising=False)
+    said = await command("web", "--queue", str(tmp_path / "queue.db"), status=1)
+    assert f"there is no {tmp_path / 'queue.db.web'}" in said

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from relayd.cli.command_error import CommandError
-from relayd.cli.options import config_option
+from relayd.cli.options import config_option_unless
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.log import Log
@@ -28,10 +28,11 @@ Examples:
     "queue_path",
     type=click.Path(path_type=Path),
     metavar="PATH",
+    is_eager=True,  # it makes up for the configuration
     help="The queue's file, where the configuration cannot be read.",
 )
-@config_option
-def web(queue_path: Path | None, config_path: Path) -> None:
+@config_option_unless("queue_path")
+def web(queue_path: Path | None, config_path: Path | None) -> None:
     """Serve the web process of a running daemon: health, and all else over HTTP.
 
     Where it listens, and whom it lets in, is `http:` in the configuration, which the daemon reads.
@@ -47,9 +48,11 @@ def web(queue_path: Path | None, config_path: Path) -> None:
             f'the web process needs {error.name}; install it by: pip install "relayd[web]"',
             code="extra_missing",
         ) from error
-    queue = (
-        queue_place(config_path) if queue_path is None else QueueConfig(queue_path.absolute(), 0.0)
-    )
+    if queue_path is not None:
+        queue = QueueConfig(queue_path.absolute(), 0.0)
+    else:
+        assert config_path is not None
+        queue = queue_place(config_path)
     service = Service()
     with (
         open(os.devnull, "w") as nowhere,  # noqa: PTH123 - not a path of ours

@@ -1,7 +1,7 @@
 """How everything stands, for people."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -24,6 +24,11 @@ from relayd.views.holds import HOLD_ADVICE, HOLD_STATES
 from relayd.views.in_force import Answer, in_force_words
 from relayd.views.moments import about, clock_time
 from relayd.views.status import Live, bucket_of, endpoint_state, facts_of
+
+_KEPT_BACK: Final = (
+    "kept back by `relayd rename`, which hands an older name's backlog over to it in its order: no attempt"
+    " starts before the older name's attempts in flight have ended, for 75 s at most"
+)
 
 
 def status_lines(
@@ -87,6 +92,8 @@ def _endpoint_lines(
         )
     for each in endpoint.subscriptions:
         yield wrapped(_waiting_words(each, now), "      ", first="  ")
+        if live is not None and live.get("kept_back") == each.name:
+            yield click.style(wrapped(_KEPT_BACK, "      ", first="    "), fg="yellow")
         for advice in _advice(each):
             yield click.style(wrapped(advice, "      ", first="    "), fg="yellow")
     bucket = bucket_of(endpoint, live)

@@ -13,6 +13,7 @@ from relayd.web.api.schema_parts import (
     SUBJECT,
     TEXT,
     WORDS,
+    YES_OR_NO,
     Schema,
     by_name,
     document,
@@ -95,7 +96,19 @@ DELIVERY_SCHEMAS: Final[Mapping[str, Schema]] = {
                 **WORDS,
                 "description": "Fields that not every receiver carries unchanged.",
             },
+            "webhook": ref("Webhook"),
             "deliveries": list_of(ref("DeliveryWithHistory")),
+        },
+        "webhook",
+    ),
+    "Webhook": document(
+        "What an inbound event was made of.",
+        {
+            "key": {**TEXT, "description": "What decides whether it came before."},
+            "headers": {"type": ["object", "null"]},
+            "raw_bytes": COUNT,
+            "raw_sha256": TEXT,
+            "raw_kept": YES_OR_NO,
         },
     ),
     "Untouched": document(

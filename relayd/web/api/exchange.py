@@ -29,7 +29,7 @@ FEED_QUERY: Final = (
     Parameter("type", f"Only of these event types, up to {MOST_TYPES}.", PATTERN, many=True),
     Parameter(
         "wait",
-        "So many seconds for the first new event, if there is none now.",
+        "Seconds to wait for the first new event, if there is none now.",
         {"type": "integer", "minimum": 0, "maximum": MOST_WAIT_S, "default": 0},
     ),
 )

@@ -42,7 +42,7 @@ DELIVERY_FILTER: Final = (
     Parameter("subscription", "Only of these.", {"type": "string"}, many=True),
     Parameter("state", "Only in these.", {"enum": list(map(str, State))}, many=True),
     Parameter("type", "Only of these event types.", PATTERN, many=True),
-    Parameter("since", "Accepted since: so long ago, or a time.", _TIME),
+    Parameter("since", "Accepted since then: an age, or a time.", _TIME),
     Parameter("until", "Accepted before.", _TIME),
     Parameter(
         "object",
@@ -199,6 +199,7 @@ def _subscription_operations(service: Service, subscriptions: Subscriptions) -> 
             },
             {
                 **TO_ACT,
+                412: "There is one of this name, and `If-None-Match: *` was sent; or `If-Match` was.",
                 413: "Larger than a subscription may be.",
                 415: f"Not {JSON}.",
                 422: "A key is wrong: see `details`.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+import anyio
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,10 @@ from relayd.web.problem import ProblemError
 TIMEOUT_S: Final = 30.0
 RELOAD_TIMEOUT_S: Final = 240.0
 """More than the daemon gives the reading of the configuration: it says what came of it."""
+
+
+AT_ONCE: Final = 3
+"""Of what is done. A test or a reload may take minutes, and the way to the daemon is also that of probes and pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Acting:
     def __init__(self, site: Site, bodies: Bodies) -> None:
         self.site = site
         self._bodies = bodies
+        self._places = anyio.CapacityLimiter(AT_ONCE)
 
     def page(self, handler: Page) -> Handler:
         """Return what answers a path for those who may act, and says to others that they may only look."""
@@ -104,7 +110,8 @@ class Acting:
     ) -> dict[str, Any]:
         """Return the daemon's answer that it was done. Raises `NotDoneError`."""
         try:
-            return await self.site.daemon.ask(request, timeout_s=timeout_s)
+            async with self._places:
+                return await self.site.daemon.ask(request, timeout_s=timeout_s)
         except RefusedByDaemonError as refused:
             raise NotDoneError(
                 [_sentence(each) for each in refused.problems], answer=refused.answer

@@ -1,20 +1,19 @@
 """The overview: is all well? The sentence of `status`, and each subscription as it stands."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from relayd.config.values import format_size
-from relayd.queue.overview_values import Hour, Overview
-from relayd.queue.snapshot import Snapshot
 from relayd.views.in_force import in_force_words
 from relayd.views.status import status_document
 from relayd.web.dashboard.site import Site
-from relayd.web.dashboard.subscription_rows import subscription_rows
+from relayd.web.dashboard.subscription_rows import Everything, subscription_rows
 from relayd.web.dashboard.visitor import Visitor
+from relayd.web.in_force import in_force_of
+from relayd.web.webhook_counts import WebhookCounts
 
 MOST: Final = 100
 """Subscriptions on the page at first, worst first."""
@@ -25,23 +24,26 @@ _ORDER: Final = {"failing": 0, "gone": 1, "waiting": 2, "paused": 3, "removed": 
 class OverviewPage:
     """Answers `/`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(
+        self, site: Site, look: Callable[[], Awaitable[Everything]], webhooks: WebhookCounts
+    ) -> None:
         self._site = site
-        self._look = site.kept_look(_look)
+        self._look = look
+        self._webhooks = webhooks
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show how everything stands."""
         standing = await self._site.standing()
-        now, overview, hours = await self._look()
+        found = await self._look()
         status: Any = status_document(
-            overview,
+            found.overview,
             standing.live,
             "",
-            now,
+            found.now,
             absence=standing.absence,
             in_force=standing.in_force,
         )
-        rows = sorted(subscription_rows(overview, status, hours, now), key=_urgency)
+        rows = sorted(subscription_rows(found, status), key=_urgency)
         shown = rows if request.query_params.get("all") else rows[:MOST]
         return await self._site.render(
             visitor,
@@ -56,13 +58,18 @@ class OverviewPage:
                 "rows": shown,
                 "more": len(rows) - len(shown),
                 "sources": status["sources"] or [],
+                "inbound": self._inbound(request),
             },
         )
 
-
-def _look(snapshot: Snapshot) -> tuple[float, Overview, Mapping[str, Sequence[Hour]]]:
-    now = time.time()
-    return now, snapshot.overview(now=now, since=now - 86_400), snapshot.hours(now=now)
+    def _inbound(self, request: Request) -> list[dict[str, Any]]:
+        """Return what became of the webhooks of each entry since the web process started."""
+        entries = in_force_of(request).inbound
+        counts = self._webhooks.of(entries)
+        return [
+            {"name": name, "provider": entry.provider.value, "counts": counts[name]}
+            for name, entry in entries.items()
+        ]
 
 
 def _mood(concerns: Sequence[Mapping[str, Any]]) -> str:

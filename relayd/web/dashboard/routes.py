@@ -20,19 +20,24 @@ from relayd.web.dashboard.static_files import StaticFiles
 from relayd.web.dashboard.subscription import SubscriptionPage
 from relayd.web.dashboard.subscription_actions import SubscriptionActions
 from relayd.web.dashboard.subscription_editing import SubscriptionEditing
+from relayd.web.dashboard.subscription_rows import look_at_everything
+from relayd.web.webhook_counts import WebhookCounts
 
 
-def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> list[Route]:
+def dashboard_routes(
+    daemon: DaemonLink, queue: QueueReader, bodies: Bodies, webhooks: WebhookCounts
+) -> list[Route]:
     """Return them, with all that answers them."""
     site = Site(daemon, queue)
     login = Login(site, bodies)
     looking = Looking(site)
     deliveries, events = DeliveryPages(site, looking), EventPages(site, looking)
-    acting = Acting(site, bodies)
+    acting, everything = Acting(site, bodies), site.kept_look(look_at_everything)
+    subscriptions = SubscriptionActions(acting, everything)
     return [
-        *_acting_routes(acting, RejectedPages(site, acting)),
-        Route("/subscriptions/{name}", site.page(SubscriptionPage(site).show)),
-        Route("/", site.page(OverviewPage(site).show)),
+        *_acting_routes(acting, subscriptions, RejectedPages(site, acting)),
+        Route("/subscriptions/{name}", site.page(SubscriptionPage(site, everything).show)),
+        Route("/", site.page(OverviewPage(site, everything, webhooks).show)),
         Route("/deliveries", site.page(deliveries.list)),
         Route("/deliveries/{id}", site.page(deliveries.show)),
         Route("/events", site.page(events.list)),
@@ -48,10 +53,11 @@ def dashboard_routes(daemon: DaemonLink, queue: QueueReader, bodies: Bodies) -> 
     ]
 
 
-def _acting_routes(acting: Acting, rejected: RejectedPages) -> list[Route]:
+def _acting_routes(
+    acting: Acting, subscriptions: SubscriptionActions, rejected: RejectedPages
+) -> list[Route]:
     """Return those that change something: a GET asks, a POST acts."""
-    deliveries, subscriptions = DeliveryActions(acting), SubscriptionActions(acting)
-    editing = SubscriptionEditing(acting)
+    deliveries, editing = DeliveryActions(acting), SubscriptionEditing(acting)
     of_one = "/subscriptions/{name}"
     both: list[tuple[str, Page, Page]] = [
         *((f"/act/{each}", deliveries.ask(each), deliveries.act(each)) for each in COMMANDS),

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +12,7 @@ from relayd.core.web_access import digest
 IDLE_S: Final = 12 * 3600.0
 LONGEST_S: Final = 7 * 24 * 3600.0
 MOST: Final = 1_000
-"""Sessions at a time; one more ends the one that was used the longest ago."""
+"""Sessions at a time; one more ends the one that was used the longest ago, of the token that has the most."""
 
 
 @dataclass(slots=True)
@@ -41,8 +41,11 @@ class Sessions:
         key = secrets.token_urlsafe(32)
         now = self._clock()
         self._sessions[digest(key)] = Session(token_digest, secrets.token_urlsafe(32), now, now)
-        while len(self._sessions) > MOST:
-            self._sessions.popitem(last=False)
+        if len(self._sessions) > MOST:
+            # Whoever logs in without end ends their own sessions, and nobody else's.
+            [(most, _)] = Counter(each.token for each in self._sessions.values()).most_common(1)
+            oldest = next(name for name, each in self._sessions.items() if each.token == most)
+            del self._sessions[oldest]
         return key
 
     def find(self, key: str) -> Session | None:

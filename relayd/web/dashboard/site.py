@@ -114,8 +114,7 @@ class Site:
                 with self._shares.page_of(visitor.role):
                     response = safe(await handler(request, visitor))
                 if request.method == "POST":
-                    for each in self._kept:
-                        each.forget()
+                    self.forget()
                 return self._shares.sent(response, visitor.role)
             except ProblemError as problem:
                 return self.problem(problem)
@@ -132,8 +131,9 @@ class Site:
         return await self._standing.get(self._ask)
 
     def forget(self) -> None:
-        """Ask the daemon again for the next page: something was changed."""
-        self._until = 0.0
+        """Look and ask again for the next page: something was changed."""
+        for each in self._kept:
+            each.forget()
 
     async def _ask(self) -> Standing:
         try:

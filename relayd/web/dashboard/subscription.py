@@ -1,18 +1,15 @@
 """The page of one subscription: how it stands, what it is, and what can be done with it."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relayd.queue.overview_values import Hour, Overview
-from relayd.queue.snapshot import Snapshot
 from relayd.views.status import status_document
 from relayd.web.dashboard.acting import no_subscription
 from relayd.web.dashboard.site import Site
-from relayd.web.dashboard.subscription_rows import subscription_rows
+from relayd.web.dashboard.subscription_rows import Everything, subscription_rows
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
@@ -21,23 +18,24 @@ from relayd.web.problem import ProblemError
 class SubscriptionPage:
     """Answers `/subscriptions/NAME`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, look: Callable[[], Awaitable[Everything]]) -> None:
         self._site = site
+        self._look = look
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show it. One that was removed from the configuration is shown as long as the queue knows it."""
         name = request.path_params["name"]
         standing = await self._site.standing()
-        now = time.time()
-
-        def look(snapshot: Snapshot) -> tuple[Overview, Mapping[str, Sequence[Hour]]]:
-            return snapshot.overview(now=now, since=now - 86_400), snapshot.hours(now=now)
-
-        overview, hours = await self._site.look(look)
+        found = await self._look()
         status: Any = status_document(
-            overview, standing.live, "", now, absence=standing.absence, in_force=standing.in_force
+            found.overview,
+            standing.live,
+            "",
+            found.now,
+            absence=standing.absence,
+            in_force=standing.in_force,
         )
-        rows = subscription_rows(overview, status, hours, now)
+        rows = subscription_rows(found, status)
         row = next((each for each in rows if each["name"] == name), None)
         settings = in_force_of(request).settings
         known = [each for each in settings["subscriptions"] if each["name"] == name]

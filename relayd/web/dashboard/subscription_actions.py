@@ -1,6 +1,6 @@
 """Pause, resume and test a subscription, and remove one that was added: a question first."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -8,14 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relayd.core.advice import next_step
-from relayd.core.delivery import BACKLOG
 from relayd.core.outcome import Failure
-from relayd.queue.delivery_filter import DeliveryFilter
 from relayd.views.counts import deliveries_in_words
 from relayd.views.hold_changes import paused_words, resumed_words
 from relayd.views.moments import clock_time
 from relayd.views.sample_result import moves_words
 from relayd.web.dashboard.acting import RELOAD_TIMEOUT_S, Acting, Done, Question, no_subscription
+from relayd.web.dashboard.subscription_rows import Everything
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.in_force import in_force_of
 
@@ -26,8 +25,9 @@ TEST_TIMEOUT_S: Final = 90.0
 class SubscriptionActions:
     """Answers `/subscriptions/NAME/pause`, `…/resume`, `…/test` and `…/remove`."""
 
-    def __init__(self, acting: Acting) -> None:
+    def __init__(self, acting: Acting, look: Callable[[], Awaitable[Everything]]) -> None:
         self._acting = acting
+        self._look = look
 
     async def ask_pause(self, request: Request, visitor: Visitor) -> Response:
         """Ask whether to hold its deliveries."""
@@ -88,8 +88,8 @@ class SubscriptionActions:
                 [
                     "It is sent now, past the queue, signed as deliveries are.",
                     "It is neither retried nor recorded; its id begins with `evt_test_`.",
-                    "If the receiver accepts it, each pending retry gets an attempt now.",
-                    f"A hold by 429 or 503 ends then, too. {deliveries_in_words(waiting)} pending.",
+                    "If the receiver accepts it, each pending retry gets an attempt now, and a hold by 429 ends.",
+                    f"It has {deliveries_in_words(waiting)} pending.",
                 ],
                 types=in_force_of(request).settings["event_types"],
             ),
@@ -152,12 +152,10 @@ class SubscriptionActions:
     async def _waiting(self, request: Request) -> tuple[str, int]:
         """Return a subscription's name, and its backlog. Raises `NotDoneError` where there is none."""
         name = request.path_params["name"]
-        known = await self._acting.site.look(lambda snapshot: name in snapshot.subscriptions)
-        if not known:
+        waiting = (await self._look()).waiting(name)
+        if waiting is None:
             raise no_subscription(name)
-        wanted = DeliveryFilter(subscriptions=(name,), states=frozenset(BACKLOG))
-        count = await self._acting.site.look(lambda found: len(found.select(wanted, None)))
-        return name, count
+        return name, waiting
 
     async def _done(
         self, visitor: Visitor, name: str, title: str, sentences: list[str]

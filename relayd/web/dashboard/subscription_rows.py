@@ -1,23 +1,44 @@
 """Each subscription as it stands, of the document of `status` and the last day's attempts."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from relayd.queue.overview_values import Hour, Overview
+from relayd.queue.snapshot import Snapshot
 from relayd.views.holds import HOLD_STATES
 from relayd.web.dashboard.charts import spark
 
 
-def subscription_rows(
-    overview: Overview,
-    status: Mapping[str, Any],
-    hours: Mapping[str, Sequence[Hour]],
-    now: float,
-) -> Iterator[dict[str, Any]]:
-    """Yield a row for each; `hours` are by endpoint."""
-    for endpoint, document in zip(overview.endpoints, status["endpoints"], strict=True):
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """What a look at all subscriptions finds, at `now`, in Unix seconds; `hours` are by endpoint."""
+
+    now: float
+    overview: Overview
+    hours: Mapping[str, Sequence[Hour]]
+
+    def waiting(self, name: str) -> int | None:
+        """Return the backlog of a subscription; None where the queue knows none of that name."""
+        for endpoint in self.overview.endpoints:
+            for each in endpoint.subscriptions:
+                if each.name == name:
+                    return each.waiting
+        return None
+
+
+def look_at_everything(snapshot: Snapshot) -> Everything:
+    """Look. With many subscriptions it takes long."""
+    now = time.time()
+    return Everything(now, snapshot.overview(now=now, since=now - 86_400), snapshot.hours(now=now))
+
+
+def subscription_rows(found: Everything, status: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each, with what the document of `status` says."""
+    for endpoint, document in zip(found.overview.endpoints, status["endpoints"], strict=True):
         day = document["last_day"]
-        drawn = spark(hours.get(endpoint.url, ()), now)
+        drawn = spark(found.hours.get(endpoint.url, ()), found.now)
         for standing, each in zip(endpoint.subscriptions, document["subscriptions"], strict=True):
             state = each["hold"] or document["state"]
             if state == "healthy" and not day["attempts"] and not document["failures"]:

@@ -1,14 +1,16 @@
 """Many programs that hand over at once: what each may take of the web process, and all together."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, Bodies
+from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, WEBHOOK_BYTES, Bodies
 from relayd.web.intake_link import AT_ONCE_EACH, Head, IntakeLink
 from relayd.web.problem import ProblemError
 
@@ -70,6 +72,32 @@ def test_bodies_are_bounded_for_each_and_for_all() -> None:
     asyncio.run(run())
 
 
+def test_webhooks_of_anybody_leave_room_for_those_who_have_a_token() -> None:
+    async def run() -> None:
+        bodies = Bodies()
+        webhooks = bodies.of_webhooks()
+        until = asyncio.Event()
+        crowd = [
+            asyncio.create_task(read(webhooks, f"192.0.2.{number}", 2 * MIB, until))
+            for number in range(40)
+        ]
+        producers = [
+            asyncio.create_task(read(bodies, f"http:{number}", 8 * MIB, until))
+            for number in range(6)
+        ]
+        for _ in range(400):
+            await asyncio.sleep(0)
+        until.set()
+        assert await asyncio.gather(*producers) == [0] * 6
+        found = await asyncio.gather(*crowd)
+        assert found.count(0) == WEBHOOK_BYTES // (2 * MIB)
+        # All of it was given back.
+        many = [read(bodies, str(n % 8), 8 * MIB, until) for n in range(BODY_BYTES // (8 * MIB))]
+        assert await asyncio.gather(*many) == [0] * len(many)
+
+    asyncio.run(run())
+
+
 def test_a_body_that_is_too_large_is_not_kept() -> None:
     async def run() -> None:
         bodies = Bodies()
@@ -115,3 +143,30 @@ def test_one_source_does_not_take_all_places(tmp_path: Path) -> None:
         await asyncio.wait({again})
 
     asyncio.run(run())
+
+
+def test_a_daemon_that_goes_away_is_an_answer_and_no_defect(tmp_path: Path) -> None:
+    """It closes while it is being sent to: the task that reads its answers failed, too."""
+    unheard: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.transport.abort()
+
+        path = tmp_path / "intake"
+        server = await asyncio.start_unix_server(close, str(path))
+        async with server:
+            intake = IntakeLink(path)
+            for _ in range(5):
+                with pytest.raises(ProblemError) as refused:
+                    await intake.hand_over(Head("http:a", "m", None), [b"x" * MIB] * 4)
+                assert refused.value.status == 503
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    gc.collect()
+    assert unheard == []

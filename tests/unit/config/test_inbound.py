@@ -289,6 +289,28 @@ def test_a_tolerance_under_which_mailguns_retries_are_refused_is_doubtful() -> N
 
 
 @pytest.mark.parametrize(
+    ("events", "warned"),
+    [
+        ("[order.created]", ["stripe", "shop"]),
+        ("[payment.failed]", ["shop"]),
+        ("['stripe.charge.*']", ["shop"]),
+        ("[order.created, 'payment.*', 'shop.*']", []),
+        ('"*"', []),
+        ("[order.completed]", ["stripe"]),
+    ],
+)
+def test_an_entry_whose_events_go_nowhere_is_doubtful(events: str, warned: list[str]) -> None:
+    inbound = f"""\
+inbound:
+  stripe: {{provider: stripe, secret: {STRIPE}}}
+  shop: {{provider: standard, secret: {STRIPE}, types: {{done: order.completed}}}}
+"""
+    warnings = parse(inbound, events=events).warnings
+    assert [each.key for each in warnings] == [f"inbound.{name}" for name in warned]
+    assert all("no subscription selects its events" in each.message for each in warnings)
+
+
+@pytest.mark.parametrize(
     ("events", "known"),
     [
         ("[stripe.charge.succeeded, 'stripe.*', 'stripe.charge.*']", True),

@@ -384,7 +384,7 @@ def test_everything_wrong_is_told_in_one_go() -> None:
         ]),
         ("queue:", "defaults: {timeout: 99ms, rate_limit: 100/m, max_in_flight: 1001}\nqueue:", [
             "4:21: defaults.timeout: must be between 100ms and 1m",
-            ("4:39: defaults.rate_limit: must be a whole number and a period"
+            ("4:39: defaults.rate_limit: must be a whole number, from 1 to 1,000,000, and a period"
             " (as 100/min, 5/s, 1000/h or 500/d)"),
             "4:61: defaults.max_in_flight: must be 1000 or less",
         ]),

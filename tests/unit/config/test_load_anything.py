@@ -23,6 +23,13 @@ spools:
 socket: {path: relayd.sock, mode: "0660"}
 queue: {path: queue.db, retention: 30d}
 log: {level: info, format: auto}
+http: {listen: 127.0.0.1:8787, token: none}
+inbound:
+  stripe: {provider: stripe, secret: [hunter2-hunter2-hunter2, {env: HOME}], types: {a: own}}
+  git:
+    provider: hmac
+    secret: hunter2-hunter2-hunter2
+    scheme: {header: X-A, signed: "{timestamp}{body}", timestamp: X-B, type: [{path: a}]}
 allow_networks: [127.0.0.0/8, "::1/128"]
 event_types: [own]
 defaults: {timeout: 10s, rate_limit: 100/min, retry: [2m, 10m], headers: {A: b}}

@@ -1,11 +1,14 @@
 """Times as people write them on a command line."""
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import from_regex
 
-from relayd.config.moments import parse_moment, parse_seconds
+from relayd.config.moments import MOMENT_PATTERN, parse_moment, parse_seconds
 
 NOW = 1_640_995_200.0  # 2022-01-01T00:00:00Z
 
@@ -71,3 +74,31 @@ def test_moments(text: str, moment: float | None) -> None:
 )
 def test_seconds_are_given_as_such_or_as_a_moment(text: str, seconds: int | None) -> None:
     assert parse_seconds(text, NOW) == seconds
+
+
+@given(from_regex(MOMENT_PATTERN, fullmatch=True))
+def test_what_matches_the_pattern_is_a_moment(text: str) -> None:
+    assert parse_moment(text, 1_800_000_000.0) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2h",
+        "1h30m",
+        "today",
+        "1764219000",
+        "2028-02-29",
+        "2026-01-31T14:00",
+        "2026-12-31T23:59:59.123+05:30",
+    ],
+)
+def test_the_pattern_has_each_form(text: str) -> None:
+    assert re.fullmatch(MOMENT_PATTERN, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026-02-29", "2026-13-01", "30", "2h ", "2h\n", "٢h", "2026-04-31"]
+)
+def test_the_pattern_has_nothing_else(text: str) -> None:
+    assert not re.fullmatch(MOMENT_PATTERN, text)

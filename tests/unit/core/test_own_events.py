@@ -128,6 +128,10 @@ def test_what_is_exhausted_is_sent_again_after_the_repair(outcome: Outcome, then
     assert isinstance(thing, dict)
     assert thing["next"] == then
     assert [*thing][-1] == "next"
+    # `rename` gives what was counted to another name, in its words too.
+    renamed = replace(told, subject="shop").event(12.5).data["object"]
+    assert isinstance(renamed, dict)
+    assert renamed["next"] == then.replace("books", "shop")
 
 
 @pytest.mark.parametrize("kind", ["order.created", "relayd.endpoint.failing"])

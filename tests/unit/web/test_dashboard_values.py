@@ -51,6 +51,17 @@ def test_sessions_are_bounded_and_end_by_logging_out() -> None:
     assert sessions.find(keys[-1]) is None
 
 
+def test_who_logs_in_without_end_ends_nobody_elses_session() -> None:
+    sessions = Sessions()
+    operator = sessions.begin("the operator's")
+    first = sessions.begin("a reader's")
+    for _ in range(MOST):
+        last = sessions.begin("a reader's")
+    assert sessions.find(operator) is not None
+    assert sessions.find(first) is None
+    assert sessions.find(last) is not None
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
