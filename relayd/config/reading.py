@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from relayd.permissions import user_name
 
@@ -59,6 +60,9 @@ _SETTLED_NS = 100_000_000
 
 _reads: ContextVar[dict[str, FileRead] | None] = ContextVar("reads", default=None)
 
+_ATTEMPTS: Final = 5
+"""How often a file is read that is written to while it is read."""
+
 
 @contextmanager
 def recorded_reads() -> Iterator[dict[str, FileRead]]:
@@ -102,18 +106,27 @@ def read_file(path: Path, most: int) -> FileContent | Unreadable:
     except ValueError:
         return Unreadable("is not a valid path")
     try:
+        return _content(path, descriptor, most)
+    except OSError as error:
+        return Unreadable(f"cannot be read: {error.strerror}")
+    finally:
+        os.close(descriptor)
+
+
+def _content(path: Path, descriptor: int, most: int) -> FileContent | Unreadable:
+    for _ in range(_ATTEMPTS):
         status = os.fstat(descriptor)
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             return Unreadable("is a directory" if stat.S_ISDIR(mode) else "is not a file")
         raw = _up_to(descriptor, most + 1)
-        # With what the file was before it was read: a change meanwhile is then seen later.
-        _note(path, most, status, raw)
-        return FileContent(raw, stat.S_IMODE(mode), status.st_gid, status.st_uid)
-    except OSError as error:
-        return Unreadable(f"cannot be read: {error.strerror}")
-    finally:
-        os.close(descriptor)
+        # Otherwise it may be a part of the old content with a part of the new one.
+        if file_stamp(os.fstat(descriptor)) == file_stamp(status):
+            # With what the file was before it was read: a change meanwhile is then seen later.
+            _note(path, most, status, raw)
+            return FileContent(raw, stat.S_IMODE(mode), status.st_gid, status.st_uid)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return Unreadable("is being written to all the time; try again once it is complete")
 
 
 def _up_to(descriptor: int, size: int) -> bytes:

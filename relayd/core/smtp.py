@@ -12,7 +12,7 @@ SmtpTls = Literal["starttls", "implicit", "none"]
 MAILTO: Final = "mailto:"
 
 MAIL_SERVER: Final = "mail server"
-"""Stands in the words of each failure of mail: no host name has a space."""
+"""How it is named in the words of a failure."""
 
 DEFAULT_PORTS: Final[dict[SmtpTls, int]] = {"starttls": 587, "implicit": 465, "none": 25}
 

@@ -107,6 +107,31 @@ async def test_without_a_daemon_and_into_a_closed_pipe(tmp_path: Path) -> None:
         assert follower.process.stderr is not None
         with trio.fail_after(10):
             assert await follower.process.wait() == 0
-            assert await follower.process.stderr.receive_some() == b""
+            said = await follower.process.stderr.receive_some()
+            assert said == b"relayd is not running: nothing is attempted before it runs.\n"
     refused = await command("deliveries", "--follow", "--before", "x", config=config, status=2)
     assert "--before cannot be used with it" in refused
+
+
+async def test_a_pause_is_said_where_nothing_is_printed(tmp_path: Path) -> None:
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config):
+            await command("pause", "books", config=config)
+            await emit(config, "evt_0")
+            async with following(config, "books", "--json") as follower:
+                assert (await follower.document())["state"] == "held"
+                assert follower.process.stderr is not None
+                with trio.fail_after(20):
+                    said = await follower.process.stderr.receive_some()
+                text = " ".join(said.decode().split())
+                assert text == (
+                    "books: nothing is attempted; it is paused; `relayd resume books` releases its deliveries."
+                )
+                await command("resume", "books", config=config)
+                assert (await follower.document())["state"] == "delivered"
+                # A pause that begins while it follows is said, too, once the last one is seen to be over.
+                await trio.sleep(5)
+                await command("pause", "books", config=config)
+                with trio.fail_after(30):
+                    assert b"is paused" in await follower.process.stderr.receive_some()

@@ -174,7 +174,8 @@ async def test_while_the_daemon_is_down_it_is_answered_503_and_then_sent_again(
         assert (found.status_code, found.headers["Retry-After"]) == (503, "5")
         assert trio.current_time() - began >= 4.5, "a restart is waited for"
         async with running(web.config):
-            assert (await send(web.public, "stripe", made)).status_code == 200
+            again = await send(web.public, "stripe", stripe_post(stripe_event(id="evt_late")))
+            assert again.status_code == 200, again.text
 
 
 async def test_only_the_networks_of_an_entry_may_send_behind_a_proxy_too(tmp_path: Path) -> None:
@@ -199,9 +200,12 @@ async def test_a_flood_of_bad_signatures_holds_up_its_sender_alone(tmp_path: Pat
         async def one() -> None:
             found.append((await send(web.public, "stripe", bad, **attacker)).status_code)
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(100):
-                nursery.start_soon(one)
+        # However slow the machine is: 30 are looked at, and 5 more a second.
+        with trio.fail_after(90):
+            while 429 not in found:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(40):
+                        nursery.start_soon(one)
         assert set(found) == {401, 429}
         good = stripe_post(stripe_event())
         other = {"X-Forwarded-For": "198.51.100.7"}

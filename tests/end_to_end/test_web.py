@@ -10,12 +10,15 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from click.testing import CliRunner
 from grafana_queries import queries
 from operating import asked
 from processes import command, running, write_config
 from prometheus_grammar import Family, read_exposition
 from receivers import answer, open_receiver, unused_port
 from web_process import EVENT, READ, SHOP, TOKEN, Web, serving, with_token
+
+from relayd.cli import cli, options
 
 
 async def post(
@@ -56,6 +59,17 @@ async def test_it_says_whether_relayd_is_well_and_why_not_to_those_who_may_read(
         for other in (SHOP, "nobody's"):
             found = await web.private.get("/readyz", headers=with_token(other))
             assert found.json() == {"ok": False}
+
+
+def test_with_its_queue_named_it_looks_for_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its unit starts it, which takes /etc/relayd from it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "PLACES", (Path("config.yaml"), tmp_path / "nowhere.yaml"))
+    said = CliRunner().invoke(cli, ["web", "--queue", "queue.db"])
+    assert f"there is no {tmp_path}/queue.db.web" in said.output
+    assert "there is no configuration" in CliRunner().invoke(cli, ["web"]).output
 
 
 async def subscribe(web: Web, url: str) -> None:
@@ -301,6 +315,8 @@ async def test_prometheus_scrapes_it_and_answers_the_dashboard_s_queries(tmp_pat
 
 SOMETIMES = {
     "Success A",
+    "Webhooks A",
+    "Webhooks by entry A",
     "Failed attempts by cause A",
     "Failed attempts by subscription A",
     "Response time, p50 and p95 C",

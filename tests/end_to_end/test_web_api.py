@@ -152,8 +152,11 @@ async def test_a_subscription_is_added_replaced_tested_held_and_removed(tmp_path
             assert secret.startswith("whsec_")
             # At once: another request does not wait until the change is seen.
             assert (await ask(web, "GET /v1/subscriptions/shop"))["events"] == ["order.created"]
-            exists = await ask(web, put, 409, json=keys, headers={"If-None-Match": "*"})
+            exists = await ask(web, put, 412, json=keys, headers={"If-None-Match": "*"})
             assert exists["code"] == "exists"
+            # A condition is never ignored.
+            await ask(web, put, 412, json=keys, headers={"If-Match": "*"})
+            await ask(web, put, 400, json=keys, headers={"If-None-Match": '"a"'})
             changed = await ask(web, put, json={**keys, "timeout": "5s", "active": True})
             assert changed["secret"] is None
             file = Path(changed["file"])

@@ -357,6 +357,59 @@ def test_it_stops_and_starts(system: Tree) -> None:
     active(system)
 
 
+ASK = """
+import sys, urllib.error, urllib.request
+path, token, *body = sys.argv[1:]
+request = urllib.request.Request(f"http://127.0.0.1:8787{path}", *map(str.encode, body))
+if token:
+    request.add_header("Authorization", f"Bearer {token}")
+try:
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        print(answer.status, answer.read(1_000_000).decode())
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+"""
+
+
+def test_the_web_process_serves_beside_it(system: Tree) -> None:
+    unit = "relayd-web.service"
+    system.install_web()
+    # Without `http:` there is nothing to serve: that is no failure.
+    assert shown(system, "ActiveState", unit) == "inactive"
+    assert shown(system, "Result", unit) == "success"
+    assert system.run("systemd-analyze", "verify", "--man=no", unit) == ""
+    token = "t" * 40
+    system.write("/etc/relayd/secrets/web", token, 0o400)
+    system.run("chown", "relayd", "/etc/relayd/secrets/web")
+    http = "http: {listen: 127.0.0.1:8787, token: {file: /etc/relayd/secrets/web}}"
+    system.run("sh", "-c", f"echo '{http}' >> {CONFIG}")
+    system.run("systemctl", "reload", "relayd.service")
+    system.run("systemctl", "start", unit)
+    assert system.python(ASK, "/healthz", "") == '200 {"ok":true}\n'
+    event = '{"id": "evt_web", "type": "order.created", "data": {}}'
+    assert system.python(ASK, "/v1/events", token, event) == '202 {"id":"evt_web"}\n'
+    delivered(system, "evt_web")
+    assert "relayd_up 1" in system.python(ASK, "/metrics", token)
+    assert system.python(ASK, "/", token).startswith("200 ")
+    # What it may not see: the configuration and its secrets, and what producers hand over.
+    inside = ("nsenter", "--target", shown(system, "MainPID", unit), "--mount", "--")
+    for path in ("/etc/relayd", "/var/lib/relayd/spool"):
+        assert system.run(*inside, "stat", "--format=%a", path).strip() == "0", path
+    # It goes on without the daemon, and says so; and it comes back when it is killed.
+    system.run("systemctl", "stop", "relayd.socket", "relayd.service")
+    until(
+        lambda: system.python(ASK, "/healthz", "") == '503 {"ok":false}\n', "the news of the stop"
+    )
+    system.run("systemctl", "start", "relayd.socket", "relayd.service")
+    pid = shown(system, "MainPID", unit)
+    system.run("systemctl", "kill", "--signal=KILL", unit)
+    until(lambda: shown(system, "MainPID", unit) not in {"0", pid}, "another web process")
+    until(lambda: shown(system, "ActiveState", unit) == "active", "an active web process")
+    assert system.python(ASK, "/readyz", "") == '200 {"ok":true}\n'
+    system.run("apt-get", "purge", "-y", "relayd-web")
+    assert shown(system, "ActiveState") == "active"
+
+
 def test_an_upgrade_restarts_it_and_a_removal_stops_it(system: Tree) -> None:
     pid = shown(system, "MainPID")
     system.install()

@@ -2,17 +2,27 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import click
 
+from relayd.cli.daemon_client import absence_of
 from relayd.cli.filters import filter_options, known, object_option
 from relayd.cli.in_flight import read_in_flight
 from relayd.cli.options import WholeNumber, complete_subscriptions, config_option, json_option
 from relayd.cli.queue_reader import readable, reading_queue
-from relayd.cli.terminal import pause, print_json, print_json_line, print_lines, printable, width
+from relayd.cli.terminal import (
+    pause,
+    print_json,
+    print_json_line,
+    print_lines,
+    printable,
+    width,
+    wrapped,
+)
 from relayd.cli.text.deliveries import ChangeLines, table_lines
+from relayd.cli.text.standstill import standstill_lines
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
 from relayd.core.delivery import State, delivery_seq
@@ -25,6 +35,7 @@ from relayd.views.deliveries import delivery_document, page_document
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 50
 LOOK_EVERY_S = 0.25
+EXPLAIN_EVERY_S = 2.0
 
 
 @click.command(
@@ -74,8 +85,8 @@ def deliveries(
     """List deliveries, newest first, each with its next attempt or its last result.
 
     With --follow, print each change from now on, one a line (two on a terminal that is too narrow; with
-    --json an object a line): time, state, subscription, type, id, attempts and last result. A subscription may be named without
-    --subscription.
+    --json an object a line): time, state, subscription, type, id, attempts and last result. Why nothing is attempted (a
+    pause, say) is printed on standard error. A subscription may be named without --subscription.
     """
     for name in names:
         _hint(name)
@@ -123,6 +134,26 @@ def _hint(name: str) -> None:
         raise click.UsageError(f"{shown!r} is a state: use --state {shown}.")
 
 
+class _Standstill:
+    """Says on standard error why nothing may be printed: each reason once, as long as it lasts."""
+
+    def __init__(self, queue: QueueConfig) -> None:
+        self._queue = queue
+        self._said: list[str] = []
+        self._due_at = float("-inf")
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due_at
+
+    def explain(self, reading: Snapshot, followed: Collection[str]) -> None:
+        reasons = list(standstill_lines(reading.subscriptions, followed, absence_of(self._queue)))
+        for reason in reasons:
+            if reason not in self._said:
+                click.echo(wrapped(reason), err=True)
+        self._said = reasons
+        self._due_at = time.monotonic() + EXPLAIN_EVERY_S
+
+
 def _follow(
     queue: QueueConfig,
     wanted_of: Callable[[Snapshot], DeliveryFilter],
@@ -140,13 +171,18 @@ def _follow(
             else:
                 print_lines(lines.lines(each, time.time()))
 
+    standstill = _Standstill(queue)
     try:
         with readable(queue), SQLiteReader(queue.path).changes() as following:
             with following.snapshot() as reading:
                 wanted = wanted_of(reading)
                 if first:
                     tell(reversed(reading.list_deliveries(wanted, first).deliveries))
+                    sys.stdout.flush()
             while True:
+                if standstill.is_due():
+                    with following.snapshot() as reading:
+                        standstill.explain(reading, wanted.subscriptions)
                 look = following.look()
                 if look.missed:
                     click.echo(f"{look.missed:,} changes before these were missed.", err=True)

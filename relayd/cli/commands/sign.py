@@ -36,7 +36,8 @@ Examples:
   relayd sign event.json --secret-file ./secret \\
     | curl -H @- --data-binary @event.json http://127.0.0.1:8080/
   relayd sign event.json --as stripe --secret-env STRIPE_SECRET
-  relayd sign event.json --as mailgun | curl --json @- http://127.0.0.1:8787/in/mailgun
+  relayd sign event.json --as mailgun \\
+    | curl --json @- http://127.0.0.1:8787/in/mailgun
 """,
 )
 @click.argument("body_file", type=click.File("rb"), default="-", metavar="[FILE]")

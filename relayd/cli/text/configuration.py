@@ -91,7 +91,7 @@ def _web_lines(web: WebAccess, market_id: str) -> Iterator[str]:
             if role in roles
         ]
         who = " and ".join(tokens) or "no token for the dashboard and /metrics"
-    public = "" if web.public is None else f"; to others {web.public}, /v1/events and /in/ alone"
+    public = "" if web.public is None else f"; to others {web.public}, /v1/events and /in/"
     own_url = "" if web.base_url is None else f"; browsers reach it at {web.base_url}"
     yield _line("http", f"{web.listen}: {who}{public}{own_url}")
     for name, each in web.producers.items():

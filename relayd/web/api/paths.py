@@ -199,6 +199,7 @@ def _subscription_operations(service: Service, subscriptions: Subscriptions) -> 
             },
             {
                 **TO_ACT,
+                412: "There is one of this name, and `If-None-Match: *` was sent; or `If-Match` was.",
                 413: "Larger than a subscription may be.",
                 415: f"Not {JSON}.",
                 422: "A key is wrong: see `details`.",

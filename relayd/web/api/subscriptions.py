@@ -23,7 +23,7 @@ from relayd.web.body import Bodies
 from relayd.web.in_force import in_force_of, look_again
 from relayd.web.operation import JSON
 from relayd.web.problem import ProblemError
-from relayd.web.query import check_names, text
+from relayd.web.query import check_names, refused, text
 
 MOST_BYTES: Final = 256 * 1024
 """Of a subscription."""
@@ -72,7 +72,7 @@ class Subscriptions:
     async def put(self, request: Request) -> Answer:
         """Add a subscription as a file, or replace the file that was added, and reload."""
         check_names(request.query_params, (), ())
-        only_new = request.headers.get("if-none-match", "").strip() == "*"
+        only_new = _is_for_new(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             raise ProblemError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", f"send a subscription as {JSON}"
@@ -83,10 +83,12 @@ class Subscriptions:
         with self._service.long_request():
             try:
                 answer, created = await self._ask({**asked, "command": "add"}), True
-            except RefusedByDaemonError as refused:
-                if refused.code != "exists" or only_new:
-                    raise not_done(refused) from refused
-                answer, created = await self._replace(asked, refused), False
+            except RefusedByDaemonError as error:
+                if error.code != "exists":
+                    raise not_done(error) from error
+                if only_new:
+                    raise _failed_precondition("exists", str(error)) from error
+                answer, created = await self._replace(asked, error), False
         await look_again(request)
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
         headers = {"Location": f"/v1/subscriptions/{asked['subscription']}"} if created else None
@@ -97,9 +99,9 @@ class Subscriptions:
     ) -> dict[str, Any]:
         try:
             return await self._ask({**asked, "command": "edit", "whole": True})
-        except RefusedByDaemonError as refused:
+        except RefusedByDaemonError as error:
             # Something else has the name, as a file that is not in force.
-            raise not_done(exists if refused.code == "unknown" else refused) from refused
+            raise not_done(exists if error.code == "unknown" else error) from error
 
     async def _ask(self, request: Mapping[str, object]) -> dict[str, Any]:
         """Return the daemon's answer. Raises `RefusedByDaemonError`, and `ProblemError` for none."""
@@ -144,6 +146,21 @@ class Subscriptions:
             return await self._service.daemon.ask({"command": "in_force"}, timeout_s=QUICK_S)
         except (NoDaemonError, RefusedByDaemonError, TimeoutError):
             return None
+
+
+def _is_for_new(request: Request) -> bool:
+    """Return whether nothing is to be replaced. Raises `ProblemError` for a condition that cannot be checked."""
+    # Whoever sends one counts on it: a change must not be lost since it was ignored.
+    if "if-match" in request.headers:
+        raise _failed_precondition("precondition", "If-Match is not known: documents have no ETag")
+    given = request.headers.get("if-none-match")
+    if given is not None and given.strip() != "*":
+        raise refused("If-None-Match is `*`, or is left out: documents have no ETag")
+    return given is not None
+
+
+def _failed_precondition(code: str, detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.PRECONDITION_FAILED, code, detail)
 
 
 def _command(name: str, request: Request) -> dict[str, object]:

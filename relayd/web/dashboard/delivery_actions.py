@@ -1,7 +1,5 @@
 """Retry, replay and cancel: of one delivery, one event, or all that a filter finds."""
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -17,7 +15,7 @@ from relayd.core.delivery import BACKLOG, State
 from relayd.core.hold import Hold
 from relayd.queue.selection import REPLAYABLE, Selection, select_for
 from relayd.queue.snapshot import Snapshot
-from relayd.queue.snapshot_values import Named, SeveralMarketsError
+from relayd.queue.snapshot_values import Named, QueueUnreadableError, SeveralMarketsError
 from relayd.views.counts import deliveries_in_words
 from relayd.views.holds import HOLD_ADVICE
 from relayd.views.refusals import other_ways, refusal_line
@@ -33,6 +31,7 @@ MOST_AT_ONCE: Final = 20_000
 COMMANDS: Final = ("retry", "replay", "cancel")
 
 _SAID: Final = 10
+_LARGEST: Final = 2**63 - 1
 _FIELDS: Final = ("subscription", "state", "type", "object", "since", "until", "market")
 _STATES: Final[Mapping[str, Sequence[State]]] = {
     "retry": BACKLOG,
@@ -59,12 +58,16 @@ _DELIVERED: Final = "The receiver accepted them before, and gets them again. One
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a question is about: ids, or a filter, as its fields say. `asked_at` is in Unix seconds."""
+    """What a question is about: ids, or a filter, as its fields say.
+
+    `newest` is the number of the newest delivery that there was when it was asked: what has come in since
+    is not meant by its answer. None where it is asked now.
+    """
 
     command: str
     query: QueryParams
     ids: tuple[str, ...]
-    asked_at: float
+    newest: int | None
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -73,6 +76,11 @@ class _Asked:
         return found + [
             (name, value) for name in _FIELDS if (value := self.query.get(name, "").strip())
         ]
+
+    @property
+    def before(self) -> int | None:
+        """The number that those which are meant are below."""
+        return None if self.newest is None else self.newest + 1
 
     @property
     def back(self) -> str:
@@ -104,7 +112,7 @@ class DeliveryActions:
         """Return the page that says how many there are, and what follows."""
 
         async def ask(request: Request, visitor: Visitor) -> Response:
-            asked = _asked(command, request.query_params, time.time())
+            asked = _asked(command, request.query_params, None)
             return await self._question(visitor, asked, await self._find(asked))
 
         return ask
@@ -120,12 +128,12 @@ class DeliveryActions:
     async def _act(self, command: str, request: Request, visitor: Visitor) -> Response:
         form = await self._acting.form(request, visitor)
         try:
-            said, asked_at = int(form.get("count", "")), float(form.get("asked_at", ""))
+            said, newest = int(form.get("count", "")), int(form.get("newest", ""))
         except ValueError:
-            said, asked_at = 0, math.inf
-        if not 0 < asked_at <= time.time():  # nor where it is not a number
+            said, newest = 0, 0
+        if not 0 < newest < _LARGEST:
             raise NotDoneError(["This form is not whole."], HTTPStatus.BAD_REQUEST)
-        asked = _asked(command, form, asked_at)
+        asked = _asked(command, form, newest)
         found = await self._find(asked)
         if len(found.selection.seqs) > said:
             return await self._question(visitor, asked, found, more=True)
@@ -146,11 +154,9 @@ class DeliveryActions:
                 raise NotDoneError(
                     [f"{_VERBS[asked.command]} is for deliveries that are {states}."]
                 )
-            # What comes in after the question was asked is not meant by its answer.
-            until = min(asked.asked_at, wanted.until or asked.asked_at)
             named = None if not asked.ids else _named(snapshot, asked.ids, given.market)
             selection = select_for(
-                asked.command, snapshot, replace(wanted, until=until, before=None), named
+                asked.command, snapshot, replace(wanted, before=asked.before), named
             )
             ways: list[str] = []
             if not selection.seqs and named is None:
@@ -162,7 +168,13 @@ class DeliveryActions:
             }
             return _Found(selection, ways, holds)
 
-        return await self._acting.site.look(look)
+        try:
+            return await self._acting.site.look(look)
+        except QueueUnreadableError as error:
+            hint = (
+                "Where there are too many to count, choose one subscription, a state, or less time."
+            )
+            raise NotDoneError([f"{error}.", hint], HTTPStatus.SERVICE_UNAVAILABLE) from error
 
     async def _question(
         self, visitor: Visitor, asked: _Asked, found: _Found, *, more: bool = False
@@ -201,7 +213,7 @@ class DeliveryActions:
             counts=selection.counts,
             what=f"to {command}",
             left=left,
-            fields=[*asked.fields, ("count", str(total)), ("asked_at", repr(asked.asked_at))],
+            fields=[*asked.fields, ("count", str(total)), ("newest", str(selection.seqs[-1]))],
             danger=command == "cancel",
         )
         return await self._acting.question(visitor, question)
@@ -266,11 +278,11 @@ def _sentences(change: Change) -> list[str]:
     return found
 
 
-def _asked(command: str, query: QueryParams, asked_at: float) -> _Asked:
+def _asked(command: str, query: QueryParams, newest: int | None) -> _Asked:
     ids = [each for text in query.getlist("id") if (each := text.strip()[: filters.MOST])]
     if len(ids) > MOST_IDS:
         raise NotDoneError([f"Name at most {MOST_IDS} ids at a time."], HTTPStatus.BAD_REQUEST)
-    return _Asked(command, query, tuple(dict.fromkeys(ids)), asked_at)
+    return _Asked(command, query, tuple(dict.fromkeys(ids)), newest)
 
 
 def _named(snapshot: Snapshot, ids: Sequence[str], market: str) -> Named:

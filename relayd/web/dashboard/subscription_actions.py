@@ -88,8 +88,8 @@ class SubscriptionActions:
                 [
                     "It is sent now, past the queue, signed as deliveries are.",
                     "It is neither retried nor recorded; its id begins with `evt_test_`.",
-                    "If the receiver accepts it, each pending retry gets an attempt now.",
-                    f"A hold by 429 or 503 ends then, too. {deliveries_in_words(waiting)} pending.",
+                    "If the receiver accepts it, each pending retry gets an attempt now, and a hold by 429 ends.",
+                    f"It has {deliveries_in_words(waiting)} pending.",
                 ],
                 types=in_force_of(request).settings["event_types"],
             ),

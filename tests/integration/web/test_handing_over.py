@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, Bodies
+from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, WEBHOOK_BYTES, Bodies
 from relayd.web.intake_link import AT_ONCE_EACH, Head, IntakeLink
 from relayd.web.problem import ProblemError
 
@@ -68,6 +68,32 @@ def test_bodies_are_bounded_for_each_and_for_all() -> None:
         assert await reads(names) == [0] * len(names)
         assert 429 in await reads([*names, "one more"])
         assert await reads(names) == [0] * len(names)
+
+    asyncio.run(run())
+
+
+def test_webhooks_of_anybody_leave_room_for_those_who_have_a_token() -> None:
+    async def run() -> None:
+        bodies = Bodies()
+        webhooks = bodies.of_webhooks()
+        until = asyncio.Event()
+        crowd = [
+            asyncio.create_task(read(webhooks, f"192.0.2.{number}", 2 * MIB, until))
+            for number in range(40)
+        ]
+        producers = [
+            asyncio.create_task(read(bodies, f"http:{number}", 8 * MIB, until))
+            for number in range(6)
+        ]
+        for _ in range(400):
+            await asyncio.sleep(0)
+        until.set()
+        assert await asyncio.gather(*producers) == [0] * 6
+        found = await asyncio.gather(*crowd)
+        assert found.count(0) == WEBHOOK_BYTES // (2 * MIB)
+        # All of it was given back.
+        many = [read(bodies, str(n % 8), 8 * MIB, until) for n in range(BODY_BYTES // (8 * MIB))]
+        assert await asyncio.gather(*many) == [0] * len(many)
 
     asyncio.run(run())
 

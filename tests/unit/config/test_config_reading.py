@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.config.reading import FileContent, Unreadable, read_file
+from relayd.config.in_force import FileChange, changed_files
+from relayd.config.reading import FileContent, Unreadable, read_file, recorded_reads
 
 
 def test_a_file_is_read_to_one_byte_past_the_limit(tmp_path: Path) -> None:
@@ -63,3 +64,62 @@ def test_a_file_with_nothing_to_read_yet_is_unreadable(
     monkeypatch.setattr(os, "read", not_yet)
     found = read_file(tmp_path / "a", 10)
     assert found == Unreadable("cannot be read: Resource temporarily unavailable")
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"old" * 500_000)
+    parts = 0
+    read = os.read
+
+    def meanwhile(descriptor: int, size: int) -> bytes:
+        nonlocal parts
+        part = read(descriptor, size)
+        parts += 1
+        if parts == 1:
+            path.write_bytes(b"new!" * 400_000)
+        return part
+
+    monkeypatch.setattr(os, "read", meanwhile)
+    content = read_file(path, 2_000_000)
+    assert isinstance(content, FileContent)
+    assert content.raw == b"new!" * 400_000
+
+
+def test_a_file_that_never_stands_still_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"x")
+    read = os.read
+
+    def meanwhile(descriptor: int, size: int) -> bytes:
+        part = read(descriptor, size)
+        if not part:
+            with path.open("ab") as file:
+                file.write(b"x")
+        return part
+
+    monkeypatch.setattr(os, "read", meanwhile)
+    found = read_file(path, 2_000_000)
+    assert isinstance(found, Unreadable)
+    assert "is being written to" in found.reason
+
+
+def test_a_thousand_secrets_of_which_one_changes_meanwhile(tmp_path: Path) -> None:
+    paths = [tmp_path / f"secret_{number}" for number in range(1_000)]
+    for each in paths:
+        each.write_text("first-0123456789")
+    with recorded_reads() as found:
+        for number, each in enumerate(paths):
+            if number == 500:
+                for changed in (paths[100], paths[900]):
+                    changed.write_text("second-0123456789")
+            content = read_file(each, 100)
+            assert isinstance(content, FileContent)
+            text = content.raw.decode()
+            assert text == ("second" if number == 900 else "first") + "-0123456789"
+    changes = changed_files(list(found.values()))
+    assert [(each.path, each.change) for each in changes] == [(str(paths[100]), FileChange.CHANGED)]
