@@ -242,7 +242,9 @@ async def test_a_scrape_says_what_happened_and_its_counters_survive_restarts(
             for (name, labels), value in family.samples.items()
         }
         attempts = {
-            labels: value for (name, labels), value in values.items() if name == "relayd_attempts_total"
+            labels: value
+            for (name, labels), value in values.items()
+            if name == "relayd_attempts_total"
         }
         assert attempts == {
             'subscription="books",outcome="delivered"': 1,
