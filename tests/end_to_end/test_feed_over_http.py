@@ -45,7 +45,7 @@ class Served:
             content="\n".join(map(json.dumps, events)),
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"},
         )
-        assert all(json.loads(line)["ok"] for line in found.text.splitlines()), found.text
+        assert all(json.loads(line)["ok"] for line in found.text.splitlines())
 
 
 def order(number: int, total: int = 1, kind: str = "order.created") -> dict[str, Any]:
@@ -127,7 +127,7 @@ async def test_each_token_reads_its_own_and_no_other_does(tmp_path: Path) -> Non
     "query",
     ["after=", "after=x", "after=ab.1.2.3", "after=a.1.1&after=a.1.1", "limit=0", "limit=1001",
      "limit=x", "limit=-1", "wait=51", "wait=1e3", "afer=ab.1.2", "type=Order", "type=order.*.x",
-     "after=%00", "limit=%EF%BC%91", "type=" + "&type=".join(["a"] * 101)],
+     "after=%00", "limit=%EF%BC%91", "&".join(f"type=a{n}" for n in range(101))],
 )  # fmt: skip
 async def test_what_cannot_be_meant_is_refused(query: str, served: Served) -> None:
     found = await served.get(query=query)

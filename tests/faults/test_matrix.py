@@ -11,7 +11,7 @@ MATRIX = PAGE.partition("## The matrix")[2].partition("## What these found")[0]
 NAMED = re.compile(r"`((?:unit|integration|end_to_end|faults|torture)/[\w/]+\.py)(?:::(\w+))?`")
 ROW = re.compile(r"^\| (\d+[a-c]?)(★?) \|.*\|$", re.MULTILINE)
 
-FAULTS = {*map(str, (*range(1, 20), *range(21, 80))), "79a", "79b", "79c"}
+FAULTS = {*map(str, (*range(1, 20), *range(21, 81))), "79a", "79b", "79c"}
 STARRED = {
     *map(str, (1, 2, 3, 10, 14, 21, 22, 23, 33, 37, 42, 49, 50, 51, 54, 55, 56, 59, 62, 63, 65)),
     "79a",

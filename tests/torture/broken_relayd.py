@@ -29,6 +29,7 @@ from relayd.core.endpoint import Endpoint
 from relayd.core.event import Event
 from relayd.core.outcome import Outcome
 from relayd.core.token_bucket import Rate
+from relayd.core.webhook import Webhook
 from relayd.delivery.attempt import Attempt
 from relayd.delivery.due_deliveries import DueDeliveries
 from relayd.delivery.endpoint_task import EndpointTask
@@ -72,9 +73,11 @@ def _mark_first(self: EndpointTask, *args: Any, **kwargs: Any) -> None:
 
 
 def _early(kind: str) -> Any:
-    async def accept(self: Intake, events: Sequence[Event], source: str) -> Sequence[Acceptance]:
+    async def accept(
+        self: Intake, events: Sequence[Event], source: str, webhooks: Sequence[Webhook] = ()
+    ) -> Sequence[Acceptance]:
         if not source.startswith(kind) or WINDOW.exists():
-            return await _accept(self, events, source)
+            return await _accept(self, events, source, webhooks)
         [producer] = {each.id.split("_")[1] for each in events}
         if not held:
             held.append(producer)
@@ -84,7 +87,7 @@ def _early(kind: str) -> Any:
             # A producer that goes on has had its answer, and a spool that is read on has lost its
             # rows.
             WINDOW.touch()
-        return await _accept(self, events, source)
+        return await _accept(self, events, source, webhooks)
 
     return accept
 
@@ -137,7 +140,9 @@ def _start_whatever_is_claimed() -> None:
 def _forget_who_resubmitted() -> None:
     intake: Any = Intake
 
-    async def resubmit(self: Intake, event: Event, source: str, rejected: int) -> Acceptance:
+    async def resubmit(
+        self: Intake, event: Event, source: str, rejected: int, _webhook: object = None
+    ) -> Acceptance:
         await trio.sleep(CLAIM_S)
         [result] = await self.accept([event], source)
         await self._queue.drop_rejected([rejected])

@@ -553,7 +553,9 @@ async def test_no_whole_answer_within_the_timeout_fails(
 ) -> None:
     async with open_receiver(act) as receiver, open_transport(receiver) as transport:
         outcome = await send(transport, receiver, body=body, timeout_s=10.0)
-        assert outcome == Outcome(outcome.duration_s, failure=Failure.TIMEOUT, detail=detail)
+        assert outcome == Outcome(
+            outcome.duration_s, failure=Failure.TIMEOUT, detail=detail, subject="127.0.0.1"
+        )
         assert outcome.duration_s == pytest.approx(10.0)
         assert transport.close_idle(trio.current_time()) == 0
 
