@@ -204,7 +204,7 @@ def _missing(request: Request) -> ProblemError:
 def _changes(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
     """Return the fields that are not as they were shown. A browser sends each line's end as CR LF."""
     shown = columns_of(found)
-    changes = {}
+    changes: dict[str, str] = {}
     for name in _CHANGED:
         before = "" if shown[name] is None else str(shown[name])
         given = form.get(name)
