@@ -15,7 +15,7 @@ from relayd.commands.subscription_file_refusals import (
     changed_meanwhile,
     refused_answer,
 )
-from relayd.commands.subscription_files import as_it_was, with_problem
+from relayd.commands.subscription_files import as_it_was, masked_yaml, with_problem
 from relayd.config.added_subscription import (
     Added,
     NotWritableError,
@@ -62,7 +62,7 @@ class SubscriptionEditCommand:
         """Change `subscription`; the request's other keys are those of the configuration.
 
         A key that is given replaces the file's, null removes it, and others stay. With `whole`, others
-        are removed, but for `secret`. With `rotate` a new secret is made, and the old one stays beside it
+        are removed, but for `secret`, and null is a value that no key may have, as by `add`. With `rotate` a new secret is made, and the old one stays beside it
         as `previous_secret`. A secret that was made is returned, as by `add`, which also has the codes of
         refusals; `not_added`: the file is one that `add` did not write. Answers as `reload` does, with the
         `file` and its `yaml`, in which secrets are masked. A refusal leaves the file as it was.
@@ -78,22 +78,21 @@ class SubscriptionEditCommand:
                 keys, digest = await self._loader.written_keys(path, name)
             except NotReadError as error:
                 raise RefusedError("failed", str(error)) from None
-            if request.get("check"):
-                return {
-                    "subscription": name,
-                    "file": str(path),
-                    "keys": shown_keys(keys),
-                    "yaml": masked_yaml(name, keys),
-                }
-            keys, made = _changed(keys, request)
+            made: str | None = None
+            if not request.get("check"):
+                keys, made = _changed(keys, request)
             try:
+                # Of much text it takes long.
                 file = await trio.to_thread.run_sync(added, name, keys, path)
+                yaml = await trio.to_thread.run_sync(masked_yaml, name, keys)
             except NotWritableError as error:
                 raise RefusedError("invalid", f"a value {error}") from None
+            if request.get("check"):
+                shown = {"keys": shown_keys(keys), "yaml": yaml}
+                return {"subscription": name, "file": str(path), **shown}
             answer = await self._edit(file, path, digest)
         if answer.get("ok", True):
-            answer |= {} if made is None else {"secret": made}
-            answer["yaml"] = masked_yaml(name, keys)
+            answer |= {"yaml": yaml} if made is None else {"yaml": yaml, "secret": made}
         return answer
 
     async def _edit(self, file: Added, path: Path, digest: bytes) -> Answer:
@@ -134,17 +133,12 @@ class SubscriptionEditCommand:
         return read is not None and read.digest == sha256(raw).digest()
 
 
-def masked_yaml(name: str, keys: Mapping[str, object]) -> str:
-    """Return a subscription's file with what is secret masked."""
-    return added(name, shown_keys(keys)).raw.decode()
-
-
 def _changed(keys: Mapping[str, object], request: Request) -> tuple[dict[str, Any], str | None]:
     """Return a file's keys with what a request changes, and the secret that was made, if one was."""
     whole = request.get("whole") is True
     found: dict[str, Any] = {k: v for k, v in keys.items() if not whole or k == "secret"}
     for key, value in request.items():
-        if key not in _NOT_KEYS and value is not None:
+        if key not in _NOT_KEYS and (value is not None or whole):
             found[key] = value
         elif key not in _NOT_KEYS:
             found.pop(key, None)

@@ -32,11 +32,12 @@ def written_keys(path: Path, name: str) -> bytes:
     if faults:
         return _problem(f"{path}: {faults[0].message}")
     found = document.root.data
+    keys = None
     match found:
         case {"subscriptions": {**section}, **others} if set(section) == {name} and not others:
             keys = section[name]
-        case _:
-            return _problem(f"{path} holds something else than the subscription {name}")
+    if not isinstance(keys, dict):
+        return _problem(f"{path} holds something else than the subscription {name}")
     return json.dumps({"keys": keys, "digest": sha256(raw).hexdigest()}).encode()
 
 

@@ -5,6 +5,7 @@ Loads nothing that only reading the configuration needs: the daemon writes such 
 
 import base64
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -111,6 +112,8 @@ def _flow(value: object, depth: int) -> str:
         return f"[{', '.join(_flow(each, depth + 1) for each in value)}]"
     if isinstance(value, str):
         return _scalar(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotWritableError("is a number that is too large")  # it would be read as text
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
     raise NotWritableError("is neither text, a number, true, false, a list nor a mapping")

@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -64,7 +64,8 @@ def write_new(path: Path, raw: bytes) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             raise
-        os.fsync(folder)
+        with _undone_by(lambda: os.unlink(path.name, dir_fd=folder)):
+            os.fsync(folder)
 
 
 def read_whole(path: Path) -> bytes:
@@ -81,7 +82,8 @@ def set_aside(path: Path) -> Path:
         aside = _dotted()
         os.utime(path.name, dir_fd=folder)  # what is old is removed
         os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        with _undone_by(lambda: _move(aside, path.name, folder)):
+            os.fsync(folder)
     return path.parent / aside
 
 
@@ -104,7 +106,8 @@ def put_in_place(path: Path, raw: bytes, digest: bytes) -> Path:
                 with suppress(FileNotFoundError):
                     os.unlink(each, dir_fd=folder)
             raise
-        os.fsync(folder)
+        with _undone_by(lambda: os.rename(aside, path.name, src_dir_fd=folder, dst_dir_fd=folder)):
+            os.fsync(folder)
     return path.parent / aside
 
 
@@ -138,6 +141,17 @@ def _folder(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _undone_by(undo: Callable[[], None]) -> Iterator[None]:
+    """Undo what has happened already where it cannot be made durable: whoever asked hears that nothing has."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            undo()
+        raise
 
 
 def _write(name: str, raw: bytes, folder: int) -> None:

@@ -56,16 +56,16 @@ def select_for(
 
 def _with_blocking(selection: Selection) -> Selection:
     """Add those that are named by id, exhausted, and hold others in their order."""
-    blocking = [
-        each
-        for each in selection.others
-        if each.state is State.EXHAUSTED and each.place is not None
-    ]
+    blocking = list(filter(_blocks, selection.others))
     counts = Counter(selection.counts)
     counts.update(each.subscription for each in blocking)
     return replace(
         selection,
         seqs=sorted([*selection.seqs, *(each.seq for each in blocking)]),
         counts=counts,
-        others=[each for each in selection.others if each not in blocking],
+        others=[each for each in selection.others if not _blocks(each)],
     )
+
+
+def _blocks(delivery: ListedDelivery) -> bool:
+    return delivery.state is State.EXHAUSTED and delivery.place is not None

@@ -12,6 +12,10 @@ from relayd.control import connected
 REQUESTS: Final = 8
 """At a time. More wait here: the control socket's places are for operators as well."""
 
+PROBES: Final = frozenset({"status", "in_force"})
+"""What probes, pages and scrapes ask. It never waits behind the others, which may take minutes."""
+PROBING: Final = 4
+
 
 class DaemonLink:
     """Asks the daemon that listens at `path`."""
@@ -19,6 +23,7 @@ class DaemonLink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._limiter = anyio.CapacityLimiter(REQUESTS)
+        self._probing = anyio.CapacityLimiter(PROBING)
 
     async def ask(self, request: Mapping[str, object], *, timeout_s: float) -> dict[str, Any]:
         """Return the daemon's answer that it was done.
@@ -31,4 +36,5 @@ class DaemonLink:
             with connected(self._path) as daemon:
                 return daemon.ask(request, timeout_s=timeout_s)
 
-        return await run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
+        limiter = self._probing if request["command"] in PROBES else self._limiter
+        return await run_sync(ask, limiter=limiter, abandon_on_cancel=True)

@@ -127,6 +127,7 @@ async def test_what_is_not_whole_changes_nothing(tmp_path: Path) -> None:
             "/act/cancel?state=unheard",
             "/act/cancel?subscription=nobody",
             "/act/cancel?type=%3F&subscription=books",
+            "/act/cancel?subscription=books&market=market_123",
             "/act/cancel?state=delivered&subscription=books",
             "/act/retry?id=evt_nothing",
         ):
@@ -141,6 +142,12 @@ async def test_what_is_not_whole_changes_nothing(tmp_path: Path) -> None:
         for value in ("nan", "0", "-1", "x", str(2**63), "9" * 5000):
             found = await web.private.post("/act/cancel", data={**good, "newest": value})
             assert found.status_code == 400, value
+        for number in ("9" * 5000, "9" * 19, "0", "x", "1x"):
+            assert (await web.private.get(f"/rejected/{number}")).status_code == 404, number
+            dropped = await web.private.post(f"/rejected/{number}/drop", data=good)
+            assert dropped.status_code == 404, number
+        found = await web.private.post("/act/cancel", content=b"a&" * 25_000)
+        assert found.status_code == 400, "too many fields"
         assert await states(web) == ["retrying"]
 
 
@@ -215,7 +222,7 @@ async def test_rejected_input_is_fixed_and_resubmitted(tmp_path: Path) -> None:
     spool = tmp_path / "spool" / "spool.db"
     with sqlite3.connect(spool) as db:
         db.executescript(SPOOL_TABLE.format(table="relayd_spool"))
-        rows = [("Order Created", "</textarea><script>alert(1)</script>"), ("order.nothing", "1")]
+        rows = [("order.created ", "</textarea><script>alert(1)</script>"), ("order.nothing", "1")]
         for kind, name in rows:
             db.execute(
                 "INSERT INTO relayd_spool (type, data) VALUES (?, ?)",
@@ -372,5 +379,9 @@ async def test_tests_that_wait_leave_the_way_to_the_daemon_to_probes(tmp_path: P
             for path in ("/healthz", "/", "/subscriptions/books"):
                 with trio.fail_after(20):
                     assert (await web.private.get(path)).status_code == 200, path
+            # And to what is done at once.
+            with trio.fail_after(20):
+                paused = await web.private.post("/subscriptions/books/pause", data=fields)
+                assert title_of(paused) == "books is paused"
             switch.release.set()
         assert answers == [200] * 10

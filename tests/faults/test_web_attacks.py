@@ -60,6 +60,9 @@ NONSENSE = {
     "a bad Origin": [
         b"POST /login HTTP/1.1\r\nOrigin: http://[::1\r\nContent-Length: 0\r\n" + _NAMED + b"\r\n"
     ],
+    "a number that Python does not read": [
+        b"GET /rejected/" + b"9" * 5000 + b" HTTP/1.1\r\nConnection: close\r\n" + _NAMED + b"\r\n"
+    ],
     "a flood of headers": [b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 50_000 + b"\r\n"],
     "two requests' lengths": [
         b"POST /login HTTP/1.1\r\nContent-Length: 5\r\n" + _CHUNKED + _NAMED + b"\r\n0\r\n\r\n"

@@ -7,7 +7,8 @@ for each token. Logs `api_without_queue` when the queue cannot be read, with a r
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -161,10 +162,18 @@ class _Answered:
         request = Request(scope, receive)
         holder = _allowed(request, acts=self._acts)
         with self._service.one_of_all(holder):
-            answer = await self._answer(request)
-            body = await self._service.run(lambda: _json(answer.document))
+            head, body = await self._made(request)
             with self._service.in_memory(holder, len(body)):
-                await _send(send, answer, body)
+                await _send(send, head, body)
+
+    async def _made(self, request: Request) -> tuple[Answer, bytes]:
+        """Return an answer without its document, and its body.
+
+        The document takes several times as much memory, and must not be there as long as the client reads.
+        """
+        answer = await self._answer(request)
+        body = await self._service.run(partial(_json, answer.document))
+        return replace(answer, document=b""), body
 
 
 def _allowed(request: Request, *, acts: bool) -> Holder:
@@ -189,16 +198,16 @@ def _json(document: Mapping[str, Any] | bytes) -> bytes:
     return document if isinstance(document, bytes) else json.dumps(document).encode()
 
 
-async def _send(send: Send, answer: Answer, body: bytes) -> None:
+async def _send(send: Send, head: Answer, body: bytes) -> None:
     """Send an answer in parts: a client that does not read has little of it in the socket's buffer."""
     headers = {
         "content-type": JSON,
         "content-length": str(len(body)),
         "cache-control": "no-store",
-        **{name.lower(): value for name, value in (answer.headers or {}).items()},
+        **{name.lower(): value for name, value in (head.headers or {}).items()},
     }
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.start", "status": head.status, "headers": raw})
     for start in range(0, len(body), _CHUNK_BYTES):
         part = body[start : start + _CHUNK_BYTES]
         await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -23,8 +23,9 @@ RELOAD_TIMEOUT_S: Final = 240.0
 """More than the daemon gives the reading of the configuration: it says what came of it."""
 
 
-AT_ONCE: Final = 3
-"""Of what is done. A test or a reload may take minutes, and the way to the daemon is also that of probes and pages."""
+AT_ONCE: Final = 2
+"""Of what is done in a transaction, and again of what waits for a receiver or a reload, which may take minutes: a
+pause does not wait behind these. The way to the daemon is also that of probes and pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Acting:
     def __init__(self, site: Site, bodies: Bodies) -> None:
         self.site = site
         self._bodies = bodies
-        self._places = anyio.CapacityLimiter(AT_ONCE)
+        self._quick = anyio.CapacityLimiter(AT_ONCE)
+        self._long = anyio.CapacityLimiter(AT_ONCE)
 
     def page(self, handler: Page) -> Handler:
         """Return what answers a path for those who may act, and says to others that they may only look."""
@@ -106,11 +108,14 @@ class Acting:
         return form
 
     async def ask(
-        self, request: Mapping[str, object], *, timeout_s: float = TIMEOUT_S
+        self, request: Mapping[str, object], *, timeout_s: float = TIMEOUT_S, long: bool = False
     ) -> dict[str, Any]:
-        """Return the daemon's answer that it was done. Raises `NotDoneError`."""
+        """Return the daemon's answer that it was done. Raises `NotDoneError`.
+
+        It is `long` where it waits for a receiver, or for the configuration to be read.
+        """
         try:
-            async with self._places:
+            async with self._long if long else self._quick:
                 return await self.site.daemon.ask(request, timeout_s=timeout_s)
         except RefusedByDaemonError as refused:
             raise NotDoneError(
@@ -132,7 +137,7 @@ class Acting:
     async def reloaded(self, request: Request, command: Mapping[str, object]) -> dict[str, Any]:
         """Return the answer to a command that reloads; what is in force then is known here, too."""
         try:
-            return await self.ask(command, timeout_s=RELOAD_TIMEOUT_S)
+            return await self.ask(command, timeout_s=RELOAD_TIMEOUT_S, long=True)
         finally:
             await look_again(request)
 

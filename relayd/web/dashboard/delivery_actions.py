@@ -91,8 +91,9 @@ class _Asked:
 
     @property
     def whole_of(self) -> str | None:
-        """The subscription whose whole backlog is meant, if it is."""
-        return self.fields[0][1] if [name for name, _ in self.fields] == ["subscription"] else None
+        """The subscription whose whole backlog is released by one command, if it is."""
+        names = [name for name, _ in self.fields]
+        return self.fields[0][1] if self.command == "retry" and names == ["subscription"] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class DeliveryActions:
         given, wrong = filters.read(asked.query)
         if not asked.ids and not {name for name, _ in asked.fields} - {"market"}:
             wrong = ["Choose which: filter the list of deliveries first."]
+        elif not asked.ids and given.market:
+            wrong = ["A market is that of an id: leave it out, or name an event."]
 
         def look(snapshot: Snapshot) -> _Found:
             wanted, problems = given.deliveries(snapshot)
@@ -230,7 +233,7 @@ class DeliveryActions:
         links = [(asked.back, "Back"), ("/", "Overview")]
         name = asked.whole_of
         try:
-            if command == "retry" and name is not None and selection.seqs:
+            if name is not None and selection.seqs:
                 request: dict[str, object] = {"command": "retry", "subscription": name}
                 change.take(await self._acting.ask(request))
                 done = len(selection.seqs)

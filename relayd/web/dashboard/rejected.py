@@ -11,6 +11,7 @@ from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import RejectedInput
 from relayd.views.rejected import columns_of, listed_document, rejected_document, removed_document
 from relayd.web.dashboard.acting import Acting, Done, NotDoneError, Question
+from relayd.web.dashboard.display import short
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.problem import ProblemError
@@ -27,6 +28,13 @@ MOST_DATA: Final = 256 * 1024
 FORM_BYTES: Final = 4 * 1024 * 1024
 
 _CHANGED: Final = ("type", "id", "created", "data")
+
+_MOST_DIGITS: Final = 18
+"""Of a row's number, which has 63 bits."""
+
+_NOBODY: Final = "nobody"
+_ENDS: Final = frozenset({_NOBODY, "unavailable", "busy"})
+"""Refusals that are not about one row: nobody answered, the queue cannot be written, too many ask."""
 
 
 class RejectedPages:
@@ -109,22 +117,23 @@ class RejectedPages:
     async def resubmit_all(self, request: Request, visitor: Visitor) -> Response:
         """Resubmit them, oldest first."""
         form = await self._acting.form(request, visitor)
-        newest = form.get("newest", "")
-        if not newest.isascii() or not newest.isdigit():
+        newest = _number(form.get("newest", ""))
+        if newest is None:
             raise NotDoneError(["This form is not whole."], HTTPStatus.BAD_REQUEST)
         # What was rejected after the question is not meant.
-        numbers = [each for each in await self._numbers() if each <= int(newest)]
+        numbers = [each for each in await self._numbers() if each <= newest]
         accepted, refused = 0, []
         for number in numbers:
             try:
                 await self._acting.ask({"command": "resubmit", "rejected": number, "changes": {}})
                 accepted += 1
             except NotDoneError as error:
-                if not error.answer:
+                if error.answer.get("code", _NOBODY) in _ENDS:
                     refused.append(" ".join(error.reasons))
-                    break  # nobody answers
+                    break  # as the next one would be
                 refused.append(f"{number}: {' '.join(error.reasons)}")
-        stay = [f"{_rows(len(refused))} still rejected:", *refused[:10]] if refused else []
+        left = len(numbers) - accepted
+        stay = [f"{_rows(left)} still rejected:", *refused[:10]] if refused else []
         done = Done(
             f"{_rows(accepted)} accepted",
             stay,
@@ -150,7 +159,9 @@ class RejectedPages:
     async def drop(self, request: Request, visitor: Visitor) -> Response:
         """Drop it."""
         await self._acting.form(request, visitor)
-        number = request.path_params["number"]
+        number = _number(request.path_params["number"])
+        if number is None:
+            raise _missing(request)
         answer = await self._acting.ask({"command": "drop", "rejected": [number]})
         title = f"{number} dropped" if answer["changed"] else f"{number} was gone already"
         links = (("/rejected", "Rejected input"),)
@@ -165,28 +176,46 @@ class RejectedPages:
         return (await self._site.look(look))[::-1][:MOST_AT_ONCE]
 
     async def _found(self, request: Request) -> RejectedInput:
-        number = request.path_params["number"]
+        number = _number(request.path_params["number"])
         found = None
-        if 0 < number < 2**63:
+        if number is not None:
             found = await self._site.look(lambda snapshot: snapshot.rejected(number))
         if found is None:
-            raise ProblemError(
-                HTTPStatus.NOT_FOUND,
-                "not_found",
-                f"There is no rejected input {number}: it was resubmitted or dropped.",
-            )
+            raise _missing(request)
         return found
+
+
+def _number(text: str) -> int | None:
+    """Return a row's number; None where the text is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        return None
+    return int(text) or None
+
+
+def _missing(request: Request) -> ProblemError:
+    number = short(request.path_params["number"])
+    return ProblemError(
+        HTTPStatus.NOT_FOUND,
+        "not_found",
+        f"There is no rejected input {number}: it was resubmitted or dropped.",
+    )
 
 
 def _changes(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
     """Return the fields that are not as they were shown. A browser sends each line's end as CR LF."""
     shown = columns_of(found)
-    changes = {}
+    changes: dict[str, str] = {}
     for name in _CHANGED:
         before = "" if shown[name] is None else str(shown[name])
         given = form.get(name)
-        if given is not None and _lines(given) != _lines(before):
-            changes[name] = _lines(given) if name == "data" else given.strip()
+        if given is None:
+            continue
+        if name == "data":
+            if _lines(given) != _lines(before):
+                changes[name] = _lines(given)
+        # A space too many may be what is wrong with it.
+        elif given != before:
+            changes[name] = given.strip()
     return changes
 
 

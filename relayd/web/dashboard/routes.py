@@ -68,14 +68,15 @@ def _acting_routes(
         (f"{of_one}/test", subscriptions.ask_test, subscriptions.test),
         (f"{of_one}/remove", subscriptions.ask_remove, subscriptions.remove),
         ("/rejected/resubmit", rejected.ask_all, rejected.resubmit_all),
-        ("/rejected/{number:int}/drop", rejected.ask_drop, rejected.drop),
+        ("/rejected/{number}/drop", rejected.ask_drop, rejected.drop),
     ]
-    routes = [
-        Route("/rejected", acting.site.page(rejected.show_all)),
-        Route("/rejected/{number:int}", acting.site.page(rejected.show)),
-        Route("/rejected/{number:int}", acting.page(rejected.resubmit), methods=["POST"]),
-    ]
+    routes = [Route("/rejected", acting.site.page(rejected.show_all))]
     for path, ask, act in both:
         routes.append(Route(path, acting.page(ask)))
         routes.append(Route(path, acting.page(act), methods=["POST"]))
-    return routes
+    return [
+        *routes,
+        # After `/rejected/resubmit`. Not `number:int`, which raises for more digits than Python reads.
+        Route("/rejected/{number}", acting.site.page(rejected.show)),
+        Route("/rejected/{number}", acting.page(rejected.resubmit), methods=["POST"]),
+    ]

@@ -101,14 +101,16 @@ class SubscriptionActions:
         name = request.path_params["name"]
         chosen = form.get("type", "").strip() or None
         command = {"command": "test", "subscription": name, "type": chosen}
-        sent = await self._acting.ask(command, timeout_s=TEST_TIMEOUT_S)
+        sent = await self._acting.ask(command, timeout_s=TEST_TIMEOUT_S, long=True)
         return await self._acting.done(visitor, test_result(name, sent))
 
     async def ask_remove(self, request: Request, visitor: Visitor) -> Response:
         """Ask whether to remove its file."""
         name = request.path_params["name"]
         found = await self._acting.ask(
-            {"command": "remove", "subscription": name, "check": True}, timeout_s=RELOAD_TIMEOUT_S
+            {"command": "remove", "subscription": name, "check": True},
+            timeout_s=RELOAD_TIMEOUT_S,
+            long=True,
         )
         follows = [f"The file `{found['file']}` is removed, with its secret if that is in it."]
         follows.append("Its history is kept. Other changes on disk come into force, too.")

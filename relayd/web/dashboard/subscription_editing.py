@@ -60,7 +60,9 @@ class SubscriptionEditing:
         """Return what else the daemon would find wrong, so that all of it is said at once."""
         named = {"subscription": "webhook"} if "name" in wrong else {}
         try:
-            await self._acting.ask({**command, **named, "check": True}, timeout_s=CHECK_TIMEOUT_S)
+            await self._acting.ask(
+                {**command, **named, "check": True}, timeout_s=CHECK_TIMEOUT_S, long=True
+            )
         except NotDoneError as error:
             found = errors_of(error.answer.get("details") or ())
             return {field: words for field, words in found.items() if field}
@@ -98,7 +100,7 @@ class SubscriptionEditing:
 
     async def _found(self, name: str) -> Mapping[str, Any]:
         command = {"command": "edit", "subscription": name, "check": True}
-        return await self._acting.ask(command)
+        return await self._acting.ask(command, long=True)
 
     async def _form(
         self,

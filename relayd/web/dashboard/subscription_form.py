@@ -104,24 +104,27 @@ def keys_of(given: Given) -> tuple[dict[str, Any], dict[str, list[str]]]:
 
 
 def given_of(name: str, keys: Mapping[str, Any], known: Iterable[str]) -> Given:
-    """Return the form of a subscription with these keys, whose URL and secret are not shown."""
-    written = keys.get("events", ())
-    events = [written] if isinstance(written, str) else [str(each) for each in written]
+    """Return the form of a subscription with these keys, whose URL and secret are not shown.
+
+    What is not of the right kind, as a person may have written it, is left empty.
+    """
+    written = keys.get("events")
+    events = [written] if isinstance(written, str) else _list(written)
     listed = {"*"}
     for group in groups_of(known):
         listed |= {group.pattern, *(name for name, _ in group.types)}
-    where = keys.get("where") or {}
-    retry = keys.get("retry")
+    where, retry = keys.get("where"), keys.get("retry")
+    conditions = where.items() if isinstance(where, dict) else ()
     return Given(
         name=name,
         events=tuple(each for each in events if each in listed),
         others=", ".join(each for each in events if each not in listed),
         where="\n".join(
-            f"{path}: {json.dumps(test, ensure_ascii=False)}" for path, test in where.items()
+            f"{path}: {json.dumps(test, ensure_ascii=False)}" for path, test in conditions
         ),
         active=keys.get("active", True) is not False,
         timeout=str(keys.get("timeout") or ""),
-        retry="" if retry is None else ", ".join(map(str, retry)) or "none",
+        retry="none" if retry == [] else ", ".join(_list(retry)),
         rate_limit=str(keys.get("rate_limit") or ""),
         signing="keep",
     )
@@ -156,6 +159,10 @@ def groups_of(known: Iterable[str]) -> list[Group]:
         words = description(each) if each in catalogue else ""
         groups.setdefault(each.partition(".")[0], []).append((each, words))
     return [Group(f"{word}.*", types) for word, types in groups.items()]
+
+
+def _list(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def _listed(text: str) -> list[str]:

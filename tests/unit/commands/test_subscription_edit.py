@@ -82,6 +82,26 @@ async def test_what_is_given_is_changed_and_nothing_secret_is_answered(daemon: D
     assert [each.name for each in daemon.file.parent.iterdir()] == ["shop.yaml"]
 
 
+async def test_as_a_whole_null_is_refused_and_makes_no_secret(daemon: Daemon) -> None:
+    whole = {"subscription": "shop", "url": KEYS["url"], "events": ["*"], "whole": True}
+    for key in ("secret", "timeout"):
+        answer = await daemon.command.edit({**whole, key: None})
+        assert answer["code"] == "invalid"
+        assert [each["key"] for each in cast("list[dict[str, str]]", answer["details"])] == [key]
+        assert daemon.keys == KEYS
+    answer = await daemon.command.edit(whole)
+    assert "secret" not in answer, "it stays"
+    assert daemon.keys == {name: each for name, each in KEYS.items() if name != "headers"}
+
+
+async def test_what_is_wrong_with_a_value_is_said_and_is_no_defect(daemon: Daemon) -> None:
+    answer = await daemon.command.edit({"subscription": "shop", "url": "https://[x/a-path"})
+    assert answer["code"] == "invalid"
+    with pytest.raises(RefusedError, match="too large"):
+        await daemon.command.edit({"subscription": "shop", "where": {"data.a": {"gte": 1e999}}})
+    assert daemon.keys == KEYS
+
+
 async def test_a_reload_that_is_refused_brings_the_file_back(daemon: Daemon) -> None:
     daemon.answer = {"ok": False, "code": "configuration", "problems": ["elsewhere"]}
     answer = await daemon.command.edit({"subscription": "shop", "timeout": "5s"})

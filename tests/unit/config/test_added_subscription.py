@@ -1,5 +1,6 @@
 """The file that `relayd add` writes: it says what was given, whatever that was, and carries its marker."""
 
+import math
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_what_cannot_be_in_a_file_is_refused() -> None:
     deep: object = 1
     for _ in range(100):
         deep = [deep]
-    for value in (deep, "\ud83d", object()):
+    for value in (deep, "\ud83d", object(), math.inf, [{"gte": math.nan}]):
         with pytest.raises(NotWritableError):
             added("shop", {"url": value})
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,34 @@ def test_the_file_and_then_its_name_are_made_durable(
     monkeypatch.setattr(os, "link", linked)
     write_new(tmp_path / "a.yaml", b"text")
     assert calls == ["file", "name", "folder"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: write_new(path.with_name("b.yaml"), b"second"),
+        lambda path: put_in_place(path, b"second", sha256(b"first").digest()),
+        set_aside,
+    ],
+    ids=["write", "replace", "set aside"],
+)
+def test_what_cannot_be_made_durable_has_not_happened(
+    tmp_path: Path, change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.yaml"
+    write_new(path, b"first")
+    fsync = os.fsync
+
+    def failing_for_folders(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing_for_folders)
+    with pytest.raises(OSError, match="Input/output error"):
+        change(path)
+    assert names(tmp_path) == ["a.yaml"]
+    assert path.read_bytes() == b"first"
 
 
 def test_one_that_is_set_aside_comes_back_or_goes(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """How much of the API is under way at a time, for all and for one token; and what becomes of refusals."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from pathlib import Path
@@ -17,7 +19,7 @@ from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.web.api import service as under_test
 from relayd.web.api.refusals import no_answer, not_done
-from relayd.web.api.service import REQUESTS_EACH, SENT_BYTES_EACH, Answer, Service
+from relayd.web.api.service import REQUESTS_EACH, SENT_BYTES_EACH, SNAPSHOTS, Answer, Service
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.problem import ProblemError
 
@@ -87,6 +89,44 @@ def test_one_token_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> 
         again = Asked(monkeypatch, READ)
         await app(dict(SCOPE), again.receive, again.send)
         assert again.sent[0]["status"] == 200, "the places were given back"
+
+    asyncio.run(run())
+
+
+class Document(dict[str, Any]):
+    """A document that can be watched."""
+
+
+def test_a_document_is_not_kept_for_as_long_as_a_client_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        documents: list[weakref.ref[Document]] = []
+
+        async def answers(_: Request) -> Answer:
+            document = Document(a="b")
+            documents.append(weakref.ref(document))
+            return Answer(document, HTTPStatus.CREATED, {"Location": "/here"})
+
+        app = service().looks(answers)
+        asked = Asked(monkeypatch, READ)
+        reads = asyncio.Event()
+
+        async def waits(message: Any) -> None:
+            asked.waiting += 1
+            await reads.wait()
+            await asked.send(message)
+
+        tasks = [asyncio.ensure_future(app(dict(SCOPE), asked.receive, waits)) for _ in range(12)]
+        await asyncio.wait_for(asked.began(12), 10)
+        gc.collect()
+        # An idle thread has what it worked on last.
+        assert sum(each() is not None for each in documents) <= SNAPSHOTS
+        reads.set()
+        await asyncio.gather(*tasks)
+        heads = [each for each in asked.sent if each["type"] == "http.response.start"]
+        assert [each["status"] for each in heads] == [201] * 12
+        assert all((b"location", b"/here") in each["headers"] for each in heads)
 
     asyncio.run(run())
 

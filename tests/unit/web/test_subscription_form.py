@@ -38,6 +38,13 @@ def test_what_a_file_has_comes_back_as_it_was() -> None:
     assert keys == {**KEYS, "url": None}
 
 
+def test_what_a_person_wrote_wrongly_is_left_empty() -> None:
+    keys = {"events": 5, "where": ["a"], "retry": "2m", "timeout": 10, "active": None}
+    given = given_of("shop", keys, [])
+    assert (given.events, given.others, given.where, given.retry) == ((), "", "", "")
+    assert given_of("shop", {"events": {"a": 1}, "retry": None}, []).events == ()
+
+
 @pytest.mark.parametrize(
     ("retry", "waits"), [("none", []), ("[]", None), ("", None), ("1m", ["1m"])]
 )
