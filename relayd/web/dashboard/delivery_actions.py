@@ -234,8 +234,7 @@ class DeliveryActions:
         name = asked.whole_of
         try:
             if name is not None and selection.seqs:
-                request: dict[str, object] = {"command": "retry", "subscription": name}
-                change.take(await self._acting.ask(request))
+                change.take(await self._acting.ask({"command": "retry", "subscription": name}))
                 done = len(selection.seqs)
             else:
                 for count, request in change.requests():
