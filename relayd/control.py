@@ -8,7 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,6 +165,11 @@ class DaemonConnection:
         line, _, rest = received.partition(b"\n")
         self._received = rest
         return bytes(line)
+
+    def hang_up(self) -> None:
+        """End a question that another thread waits for: it is answered that relayd ended. May be called by any thread."""
+        with suppress(OSError):  # it is closed, or not connected any more
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""

@@ -6,22 +6,19 @@ from starlette.requests import Request
 
 from relayd.core.same_site import client_address
 from relayd.core.web_access import Holder, Role
+from relayd.web.bearer import token_holder
 from relayd.web.in_force import in_force_of
 from relayd.web.own_host import foreign
 
-_BEARER: Final = "bearer "
 _EVERYBODY: Final = Holder(Role.EVERYTHING)
 
 
 def holder_of(request: Request) -> Holder | None:
-    """Return whose token the request has, or None."""
+    """Return whose token the request has, or None; with `token: none`, everybody may do everything."""
     access = in_force_of(request).access
     if access.open and request.app.state.may_be_open and foreign(request) is None:
         return _EVERYBODY
-    given = request.headers.get("authorization", "")
-    if not given.lower().startswith(_BEARER):
-        return None
-    return access.holder(given[len(_BEARER) :].strip())
+    return token_holder(request)
 
 
 def client_of(request: Request) -> str:

@@ -1,5 +1,6 @@
 """The web process's way to the daemon: one request of the control socket, in a thread."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from relayd.control import connected
+from relayd.control import DaemonConnection, connected
 
 REQUESTS: Final = 8
 """At a time. More wait here: the control socket's places are for operators as well."""
@@ -31,10 +32,18 @@ class DaemonLink:
         Raises `NoDaemonError`, `RefusedByDaemonError`, or `TimeoutError`. Where it is cancelled, the
         request may still be done.
         """
+        asking: list[DaemonConnection] = []
 
         def ask() -> dict[str, Any]:
             with connected(self._path) as daemon:
+                asking.append(daemon)
                 return daemon.ask(request, timeout_s=timeout_s)
 
         limiter = self._probing if request["command"] in PROBES else self._limiter
-        return await run_sync(ask, limiter=limiter, abandon_on_cancel=True)
+        try:
+            return await run_sync(ask, limiter=limiter, abandon_on_cancel=True)
+        except asyncio.CancelledError:
+            # The end of the process waits for its threads, and this one may wait for minutes.
+            for each in asking:
+                each.hang_up()
+            raise

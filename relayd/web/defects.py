@@ -3,11 +3,14 @@
 uvicorn and asyncio would write what they have to say to stderr, with a traceback for each request of a
 client that sends nonsense: they are silenced. What is relayd's own fault comes by here.
 
-Logs `web_defect`: a request, a task or a callback ended with an unexpected exception.
+Logs `web_defect`: a request, a task or a callback ended with an unexpected exception. Logs `web_out_of_files`,
+once a minute at most: no file descriptor was left for a connection.
 """
 
 import asyncio
+import errno
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -21,7 +24,9 @@ from relayd.web.problem import ProblemError
 _log = structlog.get_logger()
 
 PAUSE_S: Final = 1.0
+OUT_OF_FILES_S: Final = 60.0
 _LOUD: Final = ("uvicorn.error", "asyncio")
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 async def kept_running(part: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -81,9 +86,24 @@ def libraries_quiet() -> Iterator[None]:
             each.disabled = disabled
 
 
-def log_of_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody waits for: an exception in a callback, or in a task whose result is never asked for."""
-    error = context.get("exception")
-    if isinstance(error, ConnectionError):
-        return  # a client that is gone
-    _log.error("web_defect", part="loop", detail=str(context.get("message", "")), exc_info=error)
+class LogOfLoop:
+    """Logs what nobody waits for: an exception in a callback, or in a task whose result is never asked for."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_at = clock()
+
+    def __call__(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log one, as the loop's exception handler."""
+        error = context.get("exception")
+        if isinstance(error, ConnectionError):
+            return  # a client that is gone
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+            # asyncio tries to accept two thousand connections, and reports each that it cannot.
+            if self._clock() >= self._next_at:
+                self._next_at = self._clock() + OUT_OF_FILES_S
+                _log.error("web_out_of_files", detail=error.strerror)
+            return
+        _log.error(
+            "web_defect", part="loop", detail=str(context.get("message", "")), exc_info=error
+        )

@@ -19,17 +19,21 @@ class Kept(Generic[T]):
         self._looking = asyncio.Lock()
         self._found: tuple[T] | None = None
         self._until = 0.0
+        self._changes = 0
 
     async def get(self, look: Callable[[], Awaitable[T]]) -> T:
         """Return what `look` finds, or found not long ago. What it raises is kept for nobody."""
         async with self._looking:
             loop = asyncio.get_running_loop()
             if self._found is None or loop.time() >= self._until:
-                began = loop.time()
+                began, changes = loop.time(), self._changes
                 self._found = (await look(),)
-                self._until = loop.time() + max(self._least_s, self._share * (loop.time() - began))
+                if changes == self._changes:  # or it may have looked before that
+                    took_s = loop.time() - began
+                    self._until = loop.time() + max(self._least_s, self._share * took_s)
             return self._found[0]
 
     def forget(self) -> None:
-        """Look again for who asks next: something was changed."""
+        """Look again for who asks next, also where a look is under way: something was changed."""
+        self._changes += 1
         self._until = 0.0

@@ -1,8 +1,11 @@
 """The web process from its start to its end."""
 
 import asyncio
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -16,7 +19,7 @@ from relayd.web.app import make_app
 from relayd.web.body import Bodies
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.routes import dashboard_routes
-from relayd.web.defects import kept_running, libraries_quiet, log_of_loop
+from relayd.web.defects import LogOfLoop, kept_running, libraries_quiet
 from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
@@ -32,19 +35,24 @@ from relayd.web.webhooks_in import WebhooksIn
 
 _log = structlog.get_logger()
 
+FILES: Final = 4_096
+"""File descriptors that it takes where it may: a shell and many containers begin with 1,024, and each
+connection has one. The unit gives it as many."""
+
 
 def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT. `reader` reads the queue. `ready` is called once requests are answered.
 
     Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
+    _take_files()
     gaps = ReadingGaps(reader, Path(f"{queue.path}-wal"))
     with libraries_quiet():
         asyncio.run(_run(queue, gaps, ready))
 
 
 async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
-    asyncio.get_running_loop().set_exception_handler(log_of_loop)
+    asyncio.get_running_loop().set_exception_handler(LogOfLoop())
     in_force = InForce(queue.web_path)
     access = in_force.document.access
     daemon = DaemonLink(queue.control_path)
@@ -84,3 +92,11 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         for task in following:
             task.cancel()
     _log.info("web_stopped")
+
+
+def _take_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError):  # a system call filter may forbid it: then it has what it has
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

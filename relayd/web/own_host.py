@@ -1,4 +1,9 @@
-"""Refuses what a page of another site has a browser send: see `core.same_site`."""
+"""Refuses what a page of another site has a browser send: see `core.same_site`.
+
+By DNS rebinding such a page uses what a browser, or this machine, may do without being asked: a session, and
+`token: none`. It knows no token. So whoever sends one may ask by any name: Prometheus in a network of
+containers has another than this process knows.
+"""
 
 from http import HTTPStatus
 from typing import Final
@@ -7,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relayd.core.same_site import is_own_host, is_own_origin
+from relayd.web.bearer import token_holder
 from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
@@ -18,7 +24,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class OwnHost:
-    """An application that answers those alone who ask for it by its own name."""
+    """An application that answers those alone who ask for it by its own name, or with a token."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,19 +33,25 @@ class OwnHost:
         """Answer a problem, or let the request pass."""
         problem = None
         if scope["type"] == "http" and scope["path"] not in FOR_ANY:
-            problem = foreign(Request(scope))
+            request = Request(scope)
+            has_token = token_holder(request) is not None
+            problem = _wrong_origin(request) if has_token else foreign(request)
         await (self._app if problem is None else problem.response())(scope, receive, send)
 
 
 def foreign(request: Request) -> ProblemError | None:
-    """Return why a request is not for this process, or None."""
-    access = in_force_of(request).access
-    if not is_own_host(request.headers.get("host", ""), access):
+    """Return why a request may be that of another site's page, or None."""
+    if not is_own_host(request.headers.get("host", ""), in_force_of(request).access):
         return ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST,
             "wrong_host",
-            "ask by address, as localhost, or by the host of http.base_url",
+            "ask by address, as localhost or by the host of http.base_url, or send a token that is in force",
         )
+    return _wrong_origin(request)
+
+
+def _wrong_origin(request: Request) -> ProblemError | None:
+    access = in_force_of(request).access
     if request.method not in _SAFE and not is_own_origin(request.headers, access):
         return ProblemError(
             HTTPStatus.FORBIDDEN, "wrong_origin", "a page of another site sent this request"

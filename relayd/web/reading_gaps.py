@@ -60,7 +60,9 @@ class ReadingGaps:
             if self._reading and not self._ending and self._is_due():
                 self._ending = True
             if not self._changed.wait_for(lambda: not self._ending, LONGEST_S):
-                self._ending = False  # whoever reads so long keeps nobody else from it
+                # Whoever reads so long keeps nobody else from it: the next gap is as far off as after one.
+                self._ending = False
+                self._gap_until = self._clock()
                 self._changed.notify_all()
             while (left_s := self._gap_until - self._clock()) > 0:
                 self._changed.wait(left_s)

@@ -139,8 +139,9 @@ async def test_a_token_that_a_reload_takes_away_ends_its_sessions(tmp_path: Path
 
 async def test_another_sites_page_gets_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as site:
+        await site.log_in(TOKEN)
         for path in (*PAGES, "/login"):
-            found = await site.page(path, Host="evil.example")
+            found = await site.browser.get(path, headers={"Host": "evil.example"})
             assert found.status_code == 421, path
         for headers in (
             {"Origin": "https://evil.example"},

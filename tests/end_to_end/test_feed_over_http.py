@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,3 +314,43 @@ async def test_the_programs_of_the_page_keep_their_cursor(name: str, served: Ser
     await printed(runs, ["evt_200", "evt_201"])
     (folder / "feed-cursor").write_text("0badc0de.1.0")
     await printed(runs, [*(f"evt_{number}" for number in range(150)), "evt_200", "evt_201"])
+
+
+async def test_the_program_of_the_page_goes_on_after_a_restart_behind_a_proxy(
+    tmp_path: Path,
+) -> None:
+    """It is answered by the proxy, then by half an answer, and by nothing."""
+    page = b'{"events":[{"id":"evt_1","type":"order.created"}],"next":"q.1.0","more":false}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page)
+    answers = [
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 14\r\n\r\n<html>a</html>",
+        head + page[:20],
+        b"",
+        head + page,
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}",
+    ]
+    asked: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            asked.append((await stream.receive_some()).split(b" ")[1])
+            await stream.send_all(answers[len(asked) - 1])
+
+    script = tmp_path / "feed_reader.py"
+    script.write_text(snippets()[script.name].replace("time.sleep(5)", "time.sleep(0)"))
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with trio.fail_after(30):
+            ended = await trio.run_process(
+                [sys.executable, str(script)],
+                cwd=tmp_path,
+                env={"RELAYD_URL": f"http://127.0.0.1:{port}", "RELAYD_TOKEN": MAIL},
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+        nursery.cancel_scope.cancel()
+    assert ended.stdout == b"evt_1 order.created\n"
+    assert ended.stderr == b"the feed answered 401: {}\n"
+    assert [b"after=q.1.0" in each for each in asked] == [False] * 4 + [True]

@@ -191,9 +191,11 @@ async def test_each_token_reaches_what_it_may_of_the_api(tmp_path: Path) -> None
             assert tuple(each.status_code for each in found) == expected, path
             for each in found[:4]:
                 assert each.headers["content-type"] == "application/problem+json"
-            # Neither a page of another site nor another name gets there, whatever its token.
-            rebound = {"Host": "attacker.example", **with_token(TOKEN)}
-            assert (await web.private.request(method, name, headers=rebound)).status_code == 421
+            # By another name nobody gets there without a token, and a page of another site not even with one.
+            for without in (None, STRANGER):
+                rebound = {"Host": "attacker.example", **with_token(without)}
+                refused = await web.private.request(method, name, headers=rebound)
+                assert (refused.status_code, refused.json()["code"]) == (421, "wrong_host")
             if method != "GET":
                 foreign = {"Origin": "https://attacker.example", **with_token(TOKEN)}
                 refused = await web.private.request(method, name, headers=foreign)
@@ -219,21 +221,51 @@ async def test_it_answers_to_its_own_names(tmp_path: Path) -> None:
     async with serving(tmp_path, base_url="https://relay.example") as web:
         for host in (*OWN, *OTHERS):
             own = host in OWN
-            found = await asked(web.private, "GET /metrics", READ, Host=host)
-            assert found.status_code == (200 if own else 421), host
-            if not own:
-                assert found.json()["code"] == "wrong_host"
-                assert found.headers["content-type"] == "application/problem+json"
-            posted = await asked(web.private, "POST /v1/events", TOKEN, Host=host)
-            assert posted.status_code == (202 if own else 421), host
+            for token in (None, STRANGER):
+                found = await asked(web.private, "GET /metrics", token, Host=host)
+                assert found.status_code == (401 if own else 421), host
+                if not own:
+                    assert found.json()["code"] == "wrong_host"
+                    assert found.headers["content-type"] == "application/problem+json"
             # A probe asks by whatever name it has; at `public` nobody may do anything without a token.
             assert (await asked(web.private, "GET /healthz", None, Host=host)).status_code == 200
             assert (await asked(web.public, "POST /v1/events", SHOP, Host=host)).status_code == 202
 
 
+async def test_by_another_name_a_token_may_what_it_may_and_a_session_nothing(
+    tmp_path: Path,
+) -> None:
+    file = {"subscriptions": FEEDS, "inbound": INBOUND}
+    async with serving(tmp_path, file=file, base_url="https://relay.example") as web:
+        for path, own in PRIVATE.items():
+            with_none = 200 if path in {"GET /healthz", "GET /readyz"} else 421
+            for (who, token), status in zip(WHO.items(), own, strict=True):
+                expected = with_none if who in {"no token", "wrong token"} else status
+                for host in ("relayd-web:8787", OTHERS[-1]):
+                    found = await asked(web.private, path, token, Host=host)
+                    assert found.status_code == expected, (path, who, host)
+        rebound = {"Host": "attacker.example"}
+        web.private.cookies.clear()
+        assert (
+            await web.private.post("/login", data={"token": TOKEN}, headers=rebound)
+        ).status_code == 421
+        assert (await web.private.post("/login", data={"token": TOKEN})).status_code == 303
+        assert (await web.private.get("/")).status_code == 200
+        assert (await web.private.get("/", headers=rebound)).status_code == 421
+        # A page of another site that knows a token is refused by its Origin, as at any name.
+        foreign = {"Origin": "https://elsewhere.example", **rebound, **with_token(SHOP)}
+        refused = await web.private.post("/v1/events", json=EVENT, headers=foreign)
+        assert (refused.status_code, refused.json()["code"]) == (403, "wrong_origin")
+
+
 async def test_without_tokens_no_page_of_another_site_reaches_it(tmp_path: Path) -> None:
     port = unused_port()
-    http = {"listen": f"127.0.0.1:{port}", "token": "none", "base_url": "https://relay.example"}
+    http = {
+        "listen": f"127.0.0.1:{port}",
+        "token": "none",
+        "base_url": "https://relay.example",
+        "producers": {"shop": {"token": SHOP}},
+    }
     config = write_config(tmp_path, spools=None, http=http)
     own = f"http://127.0.0.1:{port}"
     origins = {
@@ -258,10 +290,14 @@ async def test_without_tokens_no_page_of_another_site_reaches_it(tmp_path: Path)
         rebound = {"Host": "attacker.example"}
         assert (await asked(client, "GET /metrics", None)).status_code == 200
         assert (await asked(client, "GET /metrics", None, **rebound)).status_code == 421
+        # Whoever has a token may by another name what it may, and not what everybody may here.
+        assert (await asked(client, "GET /metrics", SHOP, **rebound)).status_code == 401
+        assert (await asked(client, "GET /", SHOP, **rebound)).status_code == 303
+        assert (await asked(client, "POST /v1/events", SHOP, **rebound)).status_code == 202
         assert "reasons" in (await asked(client, "GET /readyz", None)).json()
         assert "reasons" not in (await asked(client, "GET /readyz", None, **rebound)).json()
         accepted = json.loads(await command("events", "--json", config=config))["events"]
-    assert len(accepted) == 4, "what was refused was not accepted"
+    assert len(accepted) == 5, "what was refused was not accepted"
 
 
 def test_the_table_in_security_is_this_one() -> None:

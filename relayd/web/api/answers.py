@@ -16,7 +16,7 @@ TO_LOOK: Final[Mapping[int, str]] = {
     400: "The query cannot be meant.",
     401: "No token, or a wrong one.",
     403: "This token may not do that, or a page of another site asks.",
-    421: "Asked by a name that is not the web process's own.",
+    421: "Asked without a valid token, by a name that is not the web process's own.",
     429: "Too many requests at a time.",
     503: "The queue cannot be read, or relayd does not answer.",
 }

@@ -137,6 +137,30 @@ def test_what_is_kept_is_looked_for_once_and_holds_as_long_as_it_took(
     asyncio.run(test())
 
 
+def test_what_was_looked_for_before_a_change_is_not_kept_after_it() -> None:
+    async def test() -> None:
+        found = Kept[str](60.0)
+        state = "before"
+        goes_on = asyncio.Event()
+
+        async def look() -> str:
+            seen = state
+            await goes_on.wait()
+            return seen
+
+        first = asyncio.create_task(found.get(look))
+        await asyncio.sleep(0)
+        state = "after"
+        found.forget()
+        second = asyncio.create_task(found.get(look))  # it waits for the first one
+        goes_on.set()
+        assert await first == "before"
+        assert await second == "after"
+        assert await found.get(look) == "after"
+
+    run(test)
+
+
 def test_a_look_that_fails_is_kept_for_nobody() -> None:
     async def test() -> None:
         found = Kept[int](60.0)
