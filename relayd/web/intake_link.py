@@ -16,7 +16,8 @@ TIMEOUT_S: Final = 20.0
 
 AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 32
-"""Requests that hand over at a time, of all and of one source. The next is answered 429."""
+"""Requests that hand over at a time, of all and of one source. The next is answered 429. Inbound webhooks
+have as many places of their own: neither they nor producers keep the others out."""
 
 PATIENCE_S: Final = 5.0
 """How long a provider waits at most while the daemon is restarted. Providers give up after some 10 s."""
@@ -54,6 +55,7 @@ class IntakeLink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._under_way = Budget(AT_ONCE, AT_ONCE_EACH)
+        self._webhooks_under_way = Budget(AT_ONCE, AT_ONCE_EACH)
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def hand_over(self, head: Head, events: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -93,13 +95,13 @@ class IntakeLink:
         try:
             async with asyncio.timeout(PATIENCE_S), waiting:
                 while True:
-                    if self._under_way.take(source, 1):
+                    if self._webhooks_under_way.take(source, 1):
                         try:
                             [last] = await self._exchange(b"", [line])
                         except (OSError, EOFError, ValueError):
                             pass  # it is not there, or went away
                         finally:
-                            self._under_way.give_back(source, 1)
+                            self._webhooks_under_way.give_back(source, 1)
                         if last is not None and last.get("code") not in _PASSING:
                             return last
                     await asyncio.sleep(AGAIN_S)
