@@ -10,6 +10,14 @@ from relayd.config.load import load_config
 from relayd.core.inbound.entry import Inbound
 
 
+def check_id(text: str | None) -> None:
+    """End the command where an id may not be in a header."""
+    if text is not None and not (text and text.isascii() and text.isprintable()):
+        raise click.UsageError(
+            "--id: with --as, write printable ASCII; some providers have it in a header."
+        )
+
+
 def loaded_entry(name: str, config_path: Path | None) -> tuple[Config, Inbound]:
     """Return the configuration, and its entry of this name, or the only one of this provider.
 

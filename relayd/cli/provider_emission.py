@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from relayd.cli.inbound_client import InboundClient, NotTakenError
-from relayd.cli.inbound_entries import loaded_entry
+from relayd.cli.inbound_entries import check_id, loaded_entry
 from relayd.cli.producer_client import HandedOver
+from relayd.core.event_fields import NotAnEventError, checked_created
 from relayd.core.inbound.entry import Provider
 from relayd.core.inbound.sample_request import Sample, sample_request
 
@@ -34,6 +35,11 @@ def emit_as(
     `data` is the text of what relayd's event would have as its data. Ends the command where one is
     not taken.
     """
+    check_id(event_id)
+    try:
+        checked_created(created)
+    except NotAnEventError as refused:
+        raise click.UsageError(f"--created: {refused.reason}") from None
     config, entry = loaded_entry(name, config_path)
     thing = None
     if data is not None:

@@ -52,8 +52,9 @@ def signed_as(
         provider, scheme, secret = Provider(name), None, key.secret
     else:
         # Loaded here: pydantic takes four times as long to load as signing needs in all.
-        from relayd.cli.inbound_entries import loaded_entry  # noqa: PLC0415 - see above
+        from relayd.cli.inbound_entries import check_id, loaded_entry  # noqa: PLC0415 - see above
 
+        check_id(message_id)
         _, entry = loaded_entry(name, config_path)
         provider, scheme = entry.provider, entry.scheme
         secret = entry.secrets[0] if key is None else key.secret

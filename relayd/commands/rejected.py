@@ -14,6 +14,8 @@ from relayd.core.event import Column, Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line, event_from_row
 from relayd.core.inbound.receive import event_id_of, map_again
 from relayd.core.inbound.verdict import Refused, Unmappable, Verified
+from relayd.core.js_json import JsonProblem, parse_json
+from relayd.core.json_text import encoded, stringify
 from relayd.core.webhook import Webhook
 from relayd.intake import Intake
 from relayd.queue.interface import QueueWriter
@@ -80,12 +82,12 @@ class RejectedCommands:
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in json.loads(webhook.headers).items()
         ]
-        verdict = map_again(entry, headers, webhook.raw or b"", now=now)
+        verdict = map_again(entry, headers, webhook.raw or b"", key=webhook.key, now=now)
         defaults = EventDefaults(entry.market_id, self.config.api_version)
         if isinstance(verdict, Verified):
             if not changes:
                 return event_from_line(verdict.line, defaults, new_id="", now=int(now))
-            line = json.loads(verdict.line)
+            line = _value_of(verdict.line)
         else:
             if not {"type", "data"} <= changes.keys():
                 return _still_refused(verdict)
@@ -124,13 +126,21 @@ def _still_refused(verdict: Refused | Unmappable) -> Rejection:
     return Rejection(why.code, f"{why.reason}. Or give --type and --data: what it is to be")
 
 
+def _value_of(line: bytes) -> Mapping[str, Any]:
+    # As an event is read: numbers of any size keep their digits.
+    parsed = parse_json(line.decode())
+    if isinstance(parsed, JsonProblem) or not isinstance(parsed.value, dict):
+        raise TypeError("the line of an event is an object")
+    return parsed.value
+
+
 def _row_of(line: Mapping[str, Any]) -> SpoolRow:
     """Return an event's line as a row."""
 
     def text(name: str) -> bytes | None:
         return None if line.get(name) is None else str(line[name]).encode("utf-8", "surrogatepass")
 
-    data = json.dumps(line["data"]).encode() if "data" in line else None
+    data = encoded(stringify(line["data"])) if "data" in line else None
     return SpoolRow(
         0, text("id"), text("type"), data, line.get("created"), None, text("api_version")
     )

@@ -29,6 +29,11 @@ class Webhook:
     raw_sha256: bytes = field(repr=False)
 
     @property
+    def provider_id(self) -> str:
+        """The provider's id, as the key has it."""
+        return self.key.partition(":")[2]
+
+    @property
     def fingerprint(self) -> bytes:
         """Which one it is on the rejected list: a retry is the same, whatever else of it changed."""
         return sha256(f"webhook {self.key}".encode()).digest()

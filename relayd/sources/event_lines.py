@@ -196,7 +196,7 @@ class EventLines:
 
 
 def _rejected(origin: Origin, rejection: Rejection, raw: bytes) -> RejectedRow:
-    provider_id = None if origin.webhook is None else origin.webhook.key.encode()
+    provider_id = None if origin.webhook is None else origin.webhook.provider_id.encode()
     row = SpoolRow(0, provider_id, None, raw, None, origin.defaults.market_id.encode(), None)
     return RejectedRow(origin.source, row, rejection, origin.webhook)
 

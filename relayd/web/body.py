@@ -16,7 +16,11 @@ BODY_BYTES_EACH: Final = 16 * 1024 * 1024
 
 WEBHOOK_BYTES: Final = 16 * 1024 * 1024
 WEBHOOK_BYTES_EACH: Final = 8 * 1024 * 1024
-"""The same of inbound webhooks, which anybody may send: of all, and of one client's address."""
+"""The same of inbound webhooks: of all, and of one client's address."""
+
+STRANGER_BYTES: Final = 8 * 1024 * 1024
+STRANGER_BYTES_EACH: Final = 4 * 1024 * 1024
+"""The same of those from addresses that have sent no right signature yet: anybody may send these."""
 
 DROPPED_BYTES: Final = 32 * 1024 * 1024
 """Of a body that is too large, so much is still read: a client that sends has no eye for the answer,
@@ -38,6 +42,10 @@ class Bodies:
     def of_webhooks(self) -> "Bodies":
         """Return a part of these, which takes no more of them than one user may."""
         return Bodies(WEBHOOK_BYTES, WEBHOOK_BYTES_EACH, self)
+
+    def of_strangers(self) -> "Bodies":
+        """Return a part of those of webhooks, which always leaves room for the others."""
+        return Bodies(STRANGER_BYTES, STRANGER_BYTES_EACH, self)
 
     @asynccontextmanager
     async def whole(self, request: Request, limit: int, user: Hashable) -> AsyncIterator[bytes]:

@@ -1,6 +1,7 @@
 """The web process's way to the daemon: one request of the control socket, in a thread."""
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -33,10 +34,13 @@ class DaemonLink:
         request may still be done.
         """
         asking: list[DaemonConnection] = []
+        cancelled = threading.Event()
 
         def ask() -> dict[str, Any]:
             with connected(self._path) as daemon:
                 asking.append(daemon)
+                if cancelled.is_set():  # before there was anything to hang up
+                    daemon.hang_up()
                 return daemon.ask(request, timeout_s=timeout_s)
 
         limiter = self._probing if request["command"] in PROBES else self._limiter
@@ -44,6 +48,7 @@ class DaemonLink:
             return await run_sync(ask, limiter=limiter, abandon_on_cancel=True)
         except asyncio.CancelledError:
             # The end of the process waits for its threads, and this one may wait for minutes.
+            cancelled.set()
             for each in asking:
                 each.hang_up()
             raise

@@ -16,12 +16,16 @@ TIMEOUT_S: Final = 20.0
 
 AT_ONCE: Final = 64
 AT_ONCE_EACH: Final = 32
-"""Requests that hand over at a time, of all and of one source. The next is answered 429."""
+"""Requests that hand over at a time, of all and of one source. The next is answered 429. Inbound webhooks
+have as many places of their own: neither they nor producers keep the others out."""
 
 PATIENCE_S: Final = 5.0
 """How long a provider waits at most while the daemon is restarted. Providers give up after some 10 s."""
 
 AGAIN_S: Final = 0.05
+AGAIN_AT_MOST_S: Final = 0.5
+"""How long after the first refusal it is asked again, doubled each time up to the other: a daemon that
+can store nothing, or fails at a line, is asked a dozen times in all, not a hundred."""
 
 AT_ONCE_PATIENTLY: Final = 24
 """The same of one inbound entry. More wait for their turn: not every provider tries again after a 429."""
@@ -54,6 +58,7 @@ class IntakeLink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._under_way = Budget(AT_ONCE, AT_ONCE_EACH)
+        self._webhooks_under_way = Budget(AT_ONCE, AT_ONCE_EACH)
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def hand_over(self, head: Head, events: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -90,19 +95,23 @@ class IntakeLink:
         """
         waiting = self._turns.setdefault(source, asyncio.Semaphore(AT_ONCE_PATIENTLY))
         last: dict[str, Any] | None = None
+        pause = AGAIN_S
         try:
             async with asyncio.timeout(PATIENCE_S), waiting:
                 while True:
-                    if self._under_way.take(source, 1):
-                        try:
-                            [last] = await self._exchange(b"", [line])
-                        except (OSError, EOFError, ValueError):
-                            pass  # it is not there, or went away
-                        finally:
-                            self._under_way.give_back(source, 1)
-                        if last is not None and last.get("code") not in _PASSING:
-                            return last
-                    await asyncio.sleep(AGAIN_S)
+                    if not self._webhooks_under_way.take(source, 1):
+                        await asyncio.sleep(AGAIN_S)
+                        continue
+                    try:
+                        [last] = await self._exchange(b"", [line])
+                    except (OSError, EOFError, ValueError):
+                        pass  # it is not there, or went away
+                    finally:
+                        self._webhooks_under_way.give_back(source, 1)
+                    if last is not None and last.get("code") not in _PASSING:
+                        return last
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, AGAIN_AT_MOST_S)
         except TimeoutError as error:
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

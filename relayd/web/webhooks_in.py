@@ -55,6 +55,7 @@ class WebhooksIn:
     def __init__(self, intake: IntakeLink, bodies: Bodies, counts: WebhookCounts) -> None:
         self._intake = intake
         self._bodies = bodies.of_webhooks()
+        self._of_strangers = self._bodies.of_strangers()
         self._counts = counts
         self._limits = LoginLimits(REFUSED_OF_ONE, REFUSED_OF_ALL)
 
@@ -78,15 +79,18 @@ class WebhooksIn:
             raise self._refused(
                 entry, HTTPStatus.FORBIDDEN, "address", "its allow_from: does not have it"
             )
+        known = self._limits.is_known(address)
         wait_s = self._limits.wait_s(address, time.monotonic())
-        if wait_s > 0 and not self._limits.is_known(address):
+        if wait_s > 0 and not known:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "busy",
                 "too many requests without a right signature",
                 {"Retry-After": str(math.ceil(wait_s))},
             )
-        async with self._bodies.whole(request, MOST_BYTES, address) as body:
+        # Whoever holds back the ends of bodies keeps out others like them, and no provider.
+        bodies = self._bodies if known else self._of_strangers
+        async with bodies.whole(request, MOST_BYTES, address) as body:
             verdict = receive(entry, request.headers.raw, body, now=time.time())
             if isinstance(verdict, Refused):
                 if verdict.code is not RefusalCode.TEST_MODE:

@@ -11,6 +11,7 @@ from inbound_requests import INBOUND, mailgun_post, stripe_post
 from operating import asked
 from processes import command, running
 from providers import MAILGUN_KEY, SECRET, mailgun_event, stripe_event, stripe_header
+from queue_file import rows_of
 from receivers import Received, open_receiver
 from web_process import serving
 
@@ -147,7 +148,10 @@ async def test_what_cannot_be_mapped_is_kept_with_its_raw_body_and_answered_200(
         document = await asked("rejected", "list", config=web.config)
         [listed] = document["rejected"]
         assert listed["source"] == "inbound stripe"
+        explained = await command("explain", "evt_odd", config=web.config, status=1)
+        assert f"`relayd rejected show {listed['number']}`" in " ".join(explained.split())
         shown = await asked("rejected", "show", str(listed["number"]), config=web.config)
+        assert shown["row"]["id"] == "evt_odd"
         assert json.loads(shown["row"]["data"])["type"] == 7
         number = str(listed["number"])
         refused = await command("rejected", "resubmit", number, config=web.config, status=1)
@@ -159,6 +163,21 @@ async def test_what_cannot_be_mapped_is_kept_with_its_raw_body_and_answered_200(
         assert again.json() == {"id": "evt_odd", "duplicate": True}
         raw = await command("show", "--raw", "evt_odd", config=web.config)
         assert json.loads(raw)["type"] == 7
+
+
+async def test_what_was_taken_under_another_id_keeps_its_numbers(tmp_path: Path) -> None:
+    async with serving(tmp_path, file=file_with(9)) as web:
+        taken = mailgun_post(mailgun_event(id="evt_1"))
+        assert (await send(web.public, "mailgun", taken)).status_code == 200
+        body, _ = stripe_post(stripe_event(id="evt_1", data={"object": {"id": "x", "n": "N"}}))
+        body = body.replace(b'"N"', b"1" * 5000).replace(b'"x"', b"1e400")
+        headers = {"Stripe-Signature": stripe_header(body, at=int(time.time())).decode()}
+        found = await send(web.public, "stripe", (body, headers))
+        assert (found.status_code, found.json()) == (200, {"rejected": True})
+        await command("rejected", "resubmit", "1", "--id", "evt_2", config=web.config)
+        [(kept,)] = rows_of(tmp_path / "queue.db", "SELECT body FROM events WHERE id = 'evt_2'")
+        assert isinstance(kept, bytes)
+        assert b'{"id":1e400,"n":' + b"1" * 5000 + b"}" in kept
 
 
 async def test_while_the_daemon_is_down_it_is_answered_503_and_then_sent_again(

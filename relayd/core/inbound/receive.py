@@ -68,9 +68,13 @@ def receive(entry: Inbound, headers: RawHeaders, body: bytes, *, now: float) -> 
     return _judged(entry, scheme, request, token)
 
 
-def map_again(entry: Inbound, headers: RawHeaders, body: bytes, *, now: float) -> Verdict:
-    """Return what becomes of a request that was verified before, as `receive` does."""
-    return _judged(entry, _SCHEMES[entry.provider], Request(headers, body, now), None)
+def map_again(entry: Inbound, headers: RawHeaders, body: bytes, *, key: str, now: float) -> Verdict:
+    """Return what becomes of a request that was verified before, as `receive` does.
+
+    `key` is its `ProviderEvent.key`, which has the token that was the id of one without any.
+    """
+    _, _, given = key.partition(":")
+    return _judged(entry, _SCHEMES[entry.provider], Request(headers, body, now), given)
 
 
 def event_id_of(entry: Inbound, key: str) -> str:

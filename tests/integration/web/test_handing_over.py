@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from relayd.web.body import BODY_BYTES, BODY_BYTES_EACH, WEBHOOK_BYTES, Bodies
-from relayd.web.intake_link import AT_ONCE_EACH, Head, IntakeLink
+from relayd.web.intake_link import AT_ONCE, AT_ONCE_EACH, Head, IntakeLink
 from relayd.web.problem import ProblemError
 
 MIB = 1024 * 1024
@@ -113,7 +113,10 @@ def test_a_body_that_is_too_large_is_not_kept() -> None:
 class Waiting(IntakeLink):
     """A daemon that never answers."""
 
+    under_way = 0
+
     async def _exchange(self, _: bytes, __: Sequence[bytes]) -> list[dict[str, Any]]:
+        self.under_way += 1
         await asyncio.Event().wait()
         return []
 
@@ -141,6 +144,39 @@ def test_one_source_does_not_take_all_places(tmp_path: Path) -> None:
         assert not again.done(), "their places were given back"
         again.cancel()
         await asyncio.wait({again})
+
+    asyncio.run(run())
+
+
+def test_producers_and_webhooks_keep_each_other_out_of_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        intake = Waiting(tmp_path / "intake")
+        waiting: list[asyncio.Task[object]] = []
+
+        async def begun(*works: Coroutine[Any, Any, object]) -> int:
+            before = intake.under_way
+            waiting.extend(asyncio.create_task(each) for each in works)
+            await asyncio.sleep(0.01)
+            return intake.under_way - before
+
+        def hand_over(source: str) -> Coroutine[Any, Any, object]:
+            return intake.hand_over(Head(source, "m", None), [b"{}"])
+
+        half = AT_ONCE // 2
+        assert await begun(*(hand_over(f"http:{n % 2}") for n in range(AT_ONCE + 1))) == AT_ONCE
+        assert (
+            await begun(*(intake.patiently(f"inbound {n % 4}", b"") for n in range(half))) == half
+        )
+        assert await begun(hand_over("http:3")) == 0, "producers have as many as they had"
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        many = (intake.patiently(f"inbound {n % 4}", b"") for n in range(2 * AT_ONCE))
+        assert await begun(*many) == AT_ONCE
+        assert await begun(hand_over("http:0")) == 1
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     asyncio.run(run())
 

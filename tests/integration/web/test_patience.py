@@ -83,6 +83,7 @@ def test_after_that_it_is_503(tmp_path: Path, answer: dict[str, object] | None) 
         async with await daemon.start():
             with pytest.raises(ProblemError) as raised:
                 await IntakeLink(daemon.path).patiently("inbound a", b"line")
+        assert 3 <= len(daemon.lines) <= 10, "it is asked less and less often"
         assert raised.value.response().status_code == 503
         assert raised.value.response().headers["Retry-After"] == "5"
 

@@ -104,6 +104,7 @@ def test_sign_as_mailgun_prints_the_body(tmp_path: Path) -> None:
         (["--as", "standard"], "several entries are of standard; name one of clerk, users", 2),
         (["--as", "stripe", "--scheme", "header"], "leave out --scheme", 2),
         (["--as", "standard", "--secret", "no-whsec-at-all-here"], "takes whsec_ and base64", 1),
+        (["--as", "shop", "--id", "€"], "write printable ASCII", 2),
     ],
 )
 def test_what_sign_refuses(tmp_path: Path, arguments: list[str], words: str, status: int) -> None:
@@ -221,6 +222,9 @@ def test_emit_elsewhere_and_duplicates(tmp_path: Path) -> None:
         (["--as", "stripe", "--to", "nowhere"], "nowhere", 1),
         (["--as", "stripe"], "is `relayd web` running there?", 1),
         (["--as", "other"], "there is no entry 'other'", 1),
+        (["--as", "users", "--id", "é"], "write printable ASCII", 2),
+        (["--as", "shop", "--id", "a\nb"], "write printable ASCII", 2),
+        (["--as", "users", "--created", "253402300799999"], "looks like milliseconds", 2),
     ],
 )
 def test_what_emit_refuses(tmp_path: Path, arguments: list[str], words: str, status: int) -> None:

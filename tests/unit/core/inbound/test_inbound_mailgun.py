@@ -19,7 +19,7 @@ from providers import (
 from relayd.core.catalogue import EMAIL_TYPES, sample
 from relayd.core.inbound.entry import Provider, default_tolerance_s
 from relayd.core.inbound.mailgun import MOST_BYTES, MOST_VALUES, TYPES, sign
-from relayd.core.inbound.receive import receive
+from relayd.core.inbound.receive import event_id_of, map_again, receive
 from relayd.core.inbound.request import RawHeaders
 from relayd.core.inbound.verdict import RefusalCode, Refused, Unmappable, Verified
 from relayd.core.secret import Secret
@@ -208,6 +208,15 @@ def test_what_is_signed_and_cannot_be_an_event_is_kept(event: Any, code: str, ke
     came = receive(MAILGUN, *mailgun_request(event), now=NOW)
     assert isinstance(came, Unmappable)
     assert (came.rejection.code, came.of.key, came.of.token) == (code, key, TOKEN)
+
+
+def test_mapped_again_it_has_the_id_that_its_retry_would_have() -> None:
+    headers, body = form(FIELDS | mailgun_signature() | {"event": "odd"})
+    first = receive(MAILGUN, headers, body, now=NOW)
+    assert isinstance(first, Verified)
+    again = map_again(MAILGUN, headers, body, key=first.of.key, now=NOW)
+    assert isinstance(again, Verified)
+    assert again.event_id == first.event_id == event_id_of(MAILGUN, first.of.key) == TOKEN
 
 
 # -- forms: legacy webhooks, and routes ----------------------------------------------------------------
