@@ -39,10 +39,15 @@ def matcher_for(config: Config) -> Parts[Matcher]:
 
 
 def new_event(
-    event: Event, source: str, found: Matches, webhook: Webhook | None = None
+    event: Event,
+    source: str,
+    found: Matches,
+    webhook: Webhook | None = None,
+    *,
+    market_bound: bool = False,
 ) -> NewEvent:
     """Return an event as the queue takes it, for the subscriptions that were found to want it."""
-    return NewEvent(event, source, found.names, found.order_keys, webhook)
+    return NewEvent(event, source, found.names, found.order_keys, webhook, market_bound)
 
 
 class Intake:
@@ -71,6 +76,7 @@ class Intake:
         self._event_types = config.event_types
         self._type_prefixes = config.type_prefixes
         self._rejected_bytes = config.queue.rejected_bytes
+        self._market_bound = {each.source for each in config.spools if each.markets == frozenset()}
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
@@ -114,8 +120,9 @@ class Intake:
     ) -> list[Acceptance]:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
+        bound = source in self._market_bound
         news = [
-            new_event(event, source, await self._matched(key, event), webhook)
+            new_event(event, source, await self._matched(key, event), webhook, market_bound=bound)
             for key, event, webhook in zip(keys, events, webhooks or repeat(None), strict=False)
             if key not in poison
         ]

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from hashlib import sha256
 
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
@@ -18,7 +18,8 @@ INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, dige
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _KNOWN = """
-SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
+SELECT id, market_id, digest, source, created FROM events
+WHERE id IN (SELECT value FROM json_each(?))"""
 
 _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
@@ -81,10 +82,7 @@ def accept(
     subscription_ids: Mapping[str, int],
 ) -> list[Acceptance]:
     """Write the events that are new, and say of each what became of it, in order."""
-    ids = json.dumps([new.event.id for new in news])
-    digests = {
-        (event_id, market): digest for event_id, market, digest in db.execute(_KNOWN, (ids,))
-    }
+    digests, rows = _known(db, news)
     results: list[Acceptance] = []
     sequence = next_sequence(numbers.sequence, now)
     events: list[tuple[object, ...]] = []
@@ -92,7 +90,7 @@ def accept(
     ordered: list[tuple[object, ...]] = []
     taken: set[tuple[int, str]] = set()
     for new in news:
-        found = _as_before(db, new, digests, now=now)
+        found = _as_before(db, new, digests, rows, now=now)
         if found is not None:
             results.append(found)
             continue
@@ -145,19 +143,43 @@ def accept(
     return results
 
 
+_Row = tuple[str, str, int, bytes]
+"""An event's source, id, time and digest: all by which a spool's row is known, whatever its market."""
+
+
+def _known(
+    db: sqlite3.Connection, news: Sequence[NewEvent]
+) -> tuple[dict[tuple[str, str], bytes], set[_Row]]:
+    """Return what was accepted before under these ids: the digests by id and market, and the rows."""
+    ids = json.dumps([new.event.id for new in news])
+    digests: dict[tuple[str, str], bytes] = {}
+    rows: set[_Row] = set()
+    for event_id, market, digest, source, created in db.execute(_KNOWN, (ids,)):
+        digests[event_id, market] = digest
+        rows.add((source, event_id, created, digest))
+    return digests, rows
+
+
 def _as_before(
     db: sqlite3.Connection,
     new: NewEvent,
     digests: Mapping[tuple[str, str], bytes],
+    rows: Container[_Row],
     *,
     now: float,
 ) -> Acceptance | None:
-    """Return what becomes of an event because of one before it; None where there is none."""
+    """Return what becomes of an event because of one before it; None where there is none.
+
+    `rows` are those that were accepted before this transaction, whatever their markets: one that was not
+    deleted yet when its spool was given another market is read again.
+    """
     event, webhook = new.event, new.webhook
     if webhook is not None and (found := webhooks.look_up(db, webhook, now=now)) is not None:
         return found
     known = digests.get((event.id, event.market_id)) or digests.get((event.id, UNKNOWN_MARKET))
     if known is None:
+        if new.market_bound and (new.source, event.id, event.created, event.digest) in rows:
+            return Acceptance.DUPLICATE
         return None
     if known != event.digest:
         return Acceptance.CONFLICT
