@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from typing import Final
 
 import structlog
@@ -20,6 +19,7 @@ from relayd.core.quarantine import event_key
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable, QueueWriter
+from relayd.sources.own_events import SOURCE as OWN_EVENTS
 
 _log = structlog.get_logger()
 
@@ -76,7 +76,9 @@ class Intake:
         self._event_types = config.event_types
         self._type_prefixes = config.type_prefixes
         self._rejected_bytes = config.queue.rejected_bytes
-        self._market_bound = {each.source for each in config.spools if each.markets == frozenset()}
+        # In a spool, or in the outbox, a row that was accepted may wait to be deleted.
+        spools = (each.source for each in config.spools if each.markets == frozenset())
+        self._market_bound = {OWN_EVENTS, *spools}
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
@@ -123,7 +125,9 @@ class Intake:
         bound = source in self._market_bound
         news = [
             new_event(event, source, await self._matched(key, event), webhook, market_bound=bound)
-            for key, event, webhook in zip(keys, events, webhooks or repeat(None), strict=False)
+            for key, event, webhook in zip(
+                keys, events, webhooks or [None] * len(events), strict=True
+            )
             if key not in poison
         ]
         results = await self._queue.accept(news)

@@ -73,9 +73,9 @@ async def test_a_spool_is_bound_to_its_market_unless_it_allows_others(tmp_path: 
     }
     config = load_config(write_config(tmp_path, spools=spools), environ={})
     taking.apply(config, whole(matcher_for(config)))
-    for source in ("spool one", "spool two", "spool all", "socket"):
+    for source in ("spool one", "relayd", "spool two", "spool all", "socket"):
         await taking.accept([make_event()], source)
-    assert queue.bound == [True, False, False, False]
+    assert queue.bound == [True, True, False, False, False]
 
 
 def events() -> list[Event]:

@@ -589,7 +589,11 @@ async def test_a_row_is_known_whatever_market_its_spool_has_now(tmp_path: Path) 
         return NewEvent(read, source, (), market_bound=bound)
 
     async with opened(tmp_path / "queue.db") as queue:
-        assert await queue.accept([row("a")]) == [Acceptance.ACCEPTED]
+        # In one transaction, where a reload came while that waited, and in several.
+        assert await queue.accept([row("a"), row("b")]) == [
+            Acceptance.ACCEPTED,
+            Acceptance.DUPLICATE,
+        ]
         assert await queue.accept([row("b"), row("b")]) == [Acceptance.DUPLICATE] * 2
         # Another row, source or content, and what a spool with `markets:` brings, is another event.
         assert await queue.accept([row("b", created=2)]) == [Acceptance.ACCEPTED]
