@@ -123,11 +123,10 @@ class Intake:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
         bound = source in self._market_bound
+        made_of: Sequence[Webhook | None] = webhooks or (None,) * len(events)
         news = [
             new_event(event, source, await self._matched(key, event), webhook, market_bound=bound)
-            for key, event, webhook in zip(
-                keys, events, webhooks or [None] * len(events), strict=True
-            )
+            for key, event, webhook in zip(keys, events, made_of, strict=True)
             if key not in poison
         ]
         results = await self._queue.accept(news)
