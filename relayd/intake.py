@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from typing import Final
 
 import structlog
@@ -20,6 +19,7 @@ from relayd.core.quarantine import event_key
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
 from relayd.queue.interface import QueueUnavailable, QueueWriter
+from relayd.sources.own_events import SOURCE as OWN_EVENTS
 
 _log = structlog.get_logger()
 
@@ -39,10 +39,15 @@ def matcher_for(config: Config) -> Parts[Matcher]:
 
 
 def new_event(
-    event: Event, source: str, found: Matches, webhook: Webhook | None = None
+    event: Event,
+    source: str,
+    found: Matches,
+    webhook: Webhook | None = None,
+    *,
+    market_bound: bool = False,
 ) -> NewEvent:
     """Return an event as the queue takes it, for the subscriptions that were found to want it."""
-    return NewEvent(event, source, found.names, found.order_keys, webhook)
+    return NewEvent(event, source, found.names, found.order_keys, webhook, market_bound)
 
 
 class Intake:
@@ -71,6 +76,9 @@ class Intake:
         self._event_types = config.event_types
         self._type_prefixes = config.type_prefixes
         self._rejected_bytes = config.queue.rejected_bytes
+        # In a spool, or in the outbox, a row that was accepted may wait to be deleted.
+        spools = (each.source for each in config.spools if each.markets == frozenset())
+        self._market_bound = {OWN_EVENTS, *spools}
         self._matcher = matcher
         self._matcher_paths = frozenset(matcher.paths)
 
@@ -114,9 +122,11 @@ class Intake:
     ) -> list[Acceptance]:
         keys = [event_key(event) for event in events]
         poison = self._at_work.poison.intersection(keys)
+        bound = source in self._market_bound
+        made_of: Sequence[Webhook | None] = webhooks or (None,) * len(events)
         news = [
-            new_event(event, source, await self._matched(key, event), webhook)
-            for key, event, webhook in zip(keys, events, webhooks or repeat(None), strict=False)
+            new_event(event, source, await self._matched(key, event), webhook, market_bound=bound)
+            for key, event, webhook in zip(keys, events, made_of, strict=True)
             if key not in poison
         ]
         results = await self._queue.accept(news)

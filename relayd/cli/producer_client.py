@@ -67,7 +67,7 @@ def hand_over(
         else:
             return "socket", over_socket(connection, there.path, events)
     spool = choose_spool(spools, name)
-    return f"spool {spool.name}", into_spool(spool, events)
+    return spool.source, into_spool(spool, events)
 
 
 def choose_spool(spools: Sequence[SpoolConfig], name: str | None) -> SpoolConfig:

@@ -30,7 +30,7 @@ def waits_for(each: SpoolConfig, sources: Sequence[Mapping[str, Any]] | None) ->
     """Return what the daemon waits for at a spool, if it does, in the words of `status`."""
     if sources is None:
         return None
-    found = {source["name"]: source for source in sources}.get(f"spool {each.name}")
+    found = {source["name"]: source for source in sources}.get(each.source)
     if found is None:
         return (
             "a reload: the configuration in force does not have this spool; `relayd reload` applies"

@@ -104,7 +104,7 @@ class RejectedCommands:
 
     def _defaults(self, source: str, row: SpoolRow) -> EventDefaults:
         for spool in self.config.spools:
-            if source == f"spool {spool.name}":
+            if source == spool.source:
                 return EventDefaults(spool.market_id, spool.api_version, spool.markets)
         # Its spool is no longer configured. The row's own market is then taken as it is; one that
         # names none has the file's, unless there is more than one that it could have come from.

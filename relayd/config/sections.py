@@ -31,6 +31,11 @@ class SpoolConfig:
     api_version: str
     markets: frozenset[str] | None = frozenset()
 
+    @property
+    def source(self) -> str:
+        """The name of its events' source."""
+        return f"spool {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class SocketConfig:

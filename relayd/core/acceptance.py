@@ -17,7 +17,8 @@ class Acceptance(StrEnum):
     ACCEPTED = "accepted"
     """It is durable, with all of its deliveries."""
     DUPLICATE = "duplicate"
-    """Its market's event with this id was accepted before, with the same type and data."""
+    """Its market's event with this id was accepted before, with the same type and data; or this very
+    row was, when its spool had another market."""
     CONFLICT = "conflict"
     """Its market's event with this id was accepted before with other content: it is refused,
     never dropped in silence."""
@@ -34,7 +35,8 @@ class NewEvent:
     """A valid event with the names of the subscriptions that it goes to.
 
     `order_keys` has its key for each of these that orders its events: see `core.order`. `webhook` is what
-    an inbound one was made of.
+    an inbound one was made of. `market_bound`: its source gives each event the same market, so that it is
+    known whatever market its source had before.
     """
 
     event: Event
@@ -42,6 +44,7 @@ class NewEvent:
     subscriptions: tuple[str, ...]
     order_keys: tuple[tuple[str, str], ...] = ()
     webhook: Webhook | None = None
+    market_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

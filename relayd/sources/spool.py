@@ -60,7 +60,7 @@ class Spool(Source):
         pace: Pace,
         at_work: AtWork,
     ) -> None:
-        self.name = f"spool {config.name}"
+        self.name = config.source
         self._config = config
         self._intake = intake
         self._readers = readers

@@ -32,7 +32,7 @@ _DEAF_TO: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
 """Signals to the whole group of processes, as at a terminal or from systemd: the daemon decides."""
 
 _LARGE_BYTES: Final = 2 * 1024 * 1024
-"""Larger than any value of a row that can be an event."""
+"""Larger than the values of events, but for those of which most is escapes."""
 
 
 def main(daemon_pid: int, descriptor: int) -> None:

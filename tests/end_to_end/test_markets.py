@@ -143,3 +143,48 @@ async def test_a_row_whose_market_nobody_knows_any_more_is_not_given_another(
             await command("rejected", "resubmit", "2", "--data", "{}", config=path)
             await until(lambda: len(receiver.requests) == 1)
             assert json.loads(receiver.requests[0].body)["market_id"] == "market_b"
+
+
+async def test_rows_that_were_accepted_are_not_taken_again_for_another_market(
+    tmp_path: Path,
+) -> None:
+    async with open_receiver() as receiver:
+        path, spool = config(tmp_path, receiver.url), tmp_path / "b.db"
+        with closing(sqlite3.connect(spool, isolation_level=None)) as market:
+            async with running(path) as relayd:
+                market.execute("BEGIN IMMEDIATE")
+                for number in range(3):
+                    market.execute(
+                        "INSERT INTO relayd_spool (id, type, data) VALUES (?, 'order.created', '{}')",
+                        (f"evt_{number}",),
+                    )
+                market.execute("COMMIT")
+                market.execute("BEGIN IMMEDIATE")  # nobody else may delete now
+                await until(lambda: len(receiver.requests) == 3)
+                config(tmp_path, receiver.url, market_id="market_c")
+                relayd.signal(signal.SIGHUP)
+                with trio.fail_after(10):
+                    await relayd.logged("configuration_reloaded")
+                await until(lambda: len(relayd.events("event_duplicate")) >= 3)
+            # As long as the lock lasts, over a restart too.
+            async with running(path) as relayd:
+                await until(lambda: len(relayd.events("event_duplicate")) >= 3)
+                left = "SELECT count(*) FROM relayd_spool"
+                assert market.execute(left).fetchone() == (3,)
+                market.execute("COMMIT")
+                await until(lambda: market.execute(left).fetchone() == (0,))
+                # What comes from now on is the other market's, also under an id of before.
+                insert(spool, "evt_0", '{"n":1}')
+                insert(spool, "evt_new", "{}")
+                await until(lambda: len(receiver.requests) == 5)
+        found = sorted(
+            (event["market_id"], event["id"])
+            for event in (json.loads(each.body) for each in receiver.requests)
+        )
+        assert found == [
+            ("market_b", "evt_0"),
+            ("market_b", "evt_1"),
+            ("market_b", "evt_2"),
+            ("market_c", "evt_0"),
+            ("market_c", "evt_new"),
+        ]

@@ -30,6 +30,7 @@ class Refusing:
 
     error: Exception
     accepted: list[str] = field(default_factory=list)
+    bound: list[bool] = field(default_factory=list)
     most_bytes: list[int] = field(default_factory=list)
 
     async def reject(self, rejected: Sequence[RejectedRow], *, most_bytes: int) -> Rejected:
@@ -42,6 +43,7 @@ class Refusing:
         if any(new.event.id == "evt_2" for new in news):
             raise self.error
         self.accepted += [new.event.id for new in news]
+        self.bound += [new.market_bound for new in news]
         return [Acceptance.ACCEPTED] * len(news)
 
 
@@ -59,6 +61,21 @@ async def test_the_limit_of_rejected_input_follows_a_reload(tmp_path: Path) -> N
     taking.apply(config, whole(matcher_for(config)))
     await taking.reject([])
     assert queue.most_bytes == [64_000_000, 5_000_000]
+
+
+async def test_a_spool_is_bound_to_its_market_unless_it_allows_others(tmp_path: Path) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+    spools = {
+        "one": {"path": "one.db"},
+        "two": {"path": "two.db", "markets": ["market_b"]},
+        "all": {"path": "all.db", "markets": "*"},
+    }
+    config = load_config(write_config(tmp_path, spools=spools), environ={})
+    taking.apply(config, whole(matcher_for(config)))
+    for source in ("spool one", "relayd", "spool two", "spool all", "socket"):
+        await taking.accept([make_event()], source)
+    assert queue.bound == [True, True, False, False, False]
 
 
 def events() -> list[Event]:

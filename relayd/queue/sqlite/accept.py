@@ -18,7 +18,8 @@ INSERT INTO events (seq, market_id, id, type, created, accepted_at, source, dige
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _KNOWN = """
-SELECT id, market_id, digest FROM events WHERE id IN (SELECT value FROM json_each(?))"""
+SELECT id, market_id, digest, source, created FROM events
+WHERE id IN (SELECT value FROM json_each(?))"""
 
 _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
@@ -81,10 +82,7 @@ def accept(
     subscription_ids: Mapping[str, int],
 ) -> list[Acceptance]:
     """Write the events that are new, and say of each what became of it, in order."""
-    ids = json.dumps([new.event.id for new in news])
-    digests = {
-        (event_id, market): digest for event_id, market, digest in db.execute(_KNOWN, (ids,))
-    }
+    accepted = _Accepted(db, news)
     results: list[Acceptance] = []
     sequence = next_sequence(numbers.sequence, now)
     events: list[tuple[object, ...]] = []
@@ -92,12 +90,12 @@ def accept(
     ordered: list[tuple[object, ...]] = []
     taken: set[tuple[int, str]] = set()
     for new in news:
-        found = _as_before(db, new, digests, now=now)
+        found = _as_before(db, new, accepted, now=now)
         if found is not None:
             results.append(found)
             continue
         event, webhook = new.event, new.webhook
-        digests[event.id, event.market_id] = event.digest
+        accepted.note(new)
         results.append(Acceptance.ACCEPTED)
         seq = numbers.event
         numbers.event += 1
@@ -145,25 +143,55 @@ def accept(
     return results
 
 
+_Row = tuple[str, str, int, bytes]
+"""An event's source, id, time and digest: all by which a row is known, whatever its market."""
+
+
+class _Accepted:
+    """What was accepted under the ids of these events, before them and, as it is noted, among them."""
+
+    def __init__(self, db: sqlite3.Connection, news: Sequence[NewEvent]) -> None:
+        self._digests: dict[tuple[str, str], bytes] = {}
+        self._rows: set[_Row] = set()
+        ids = json.dumps([new.event.id for new in news])
+        for event_id, market, digest, source, created in db.execute(_KNOWN, (ids,)):
+            self._digests[event_id, market] = digest
+            self._rows.add((source, event_id, created, digest))
+
+    def note(self, new: NewEvent) -> None:
+        """Note that an event is accepted."""
+        self._digests[new.event.id, new.event.market_id] = new.event.digest
+        if new.market_bound:
+            self._rows.add(_row_of(new))
+
+    def answer(self, new: NewEvent) -> Acceptance | None:
+        """Return what becomes of an event because of one that was accepted; None where there is none.
+
+        A row that was not deleted yet when its source was given another market is read again.
+        """
+        event, digests = new.event, self._digests
+        known = digests.get((event.id, event.market_id)) or digests.get((event.id, UNKNOWN_MARKET))
+        if known is None:
+            is_known = new.market_bound and _row_of(new) in self._rows
+            return Acceptance.DUPLICATE if is_known else None
+        return Acceptance.DUPLICATE if known == event.digest else Acceptance.CONFLICT
+
+
+def _row_of(new: NewEvent) -> _Row:
+    return new.source, new.event.id, new.event.created, new.event.digest
+
+
 def _as_before(
-    db: sqlite3.Connection,
-    new: NewEvent,
-    digests: Mapping[tuple[str, str], bytes],
-    *,
-    now: float,
+    db: sqlite3.Connection, new: NewEvent, accepted: _Accepted, *, now: float
 ) -> Acceptance | None:
     """Return what becomes of an event because of one before it; None where there is none."""
-    event, webhook = new.event, new.webhook
+    webhook = new.webhook
     if webhook is not None and (found := webhooks.look_up(db, webhook, now=now)) is not None:
         return found
-    known = digests.get((event.id, event.market_id)) or digests.get((event.id, UNKNOWN_MARKET))
-    if known is None:
-        return None
-    if known != event.digest:
-        return Acceptance.CONFLICT
-    if webhook is not None:
+    found = accepted.answer(new)
+    if webhook is not None and found is Acceptance.DUPLICATE:
         webhooks.keep_token(db, webhook, now=now)
-    return Acceptance.DUPLICATE
+    return found
 
 
 def _placed(

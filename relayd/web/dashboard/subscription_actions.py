@@ -178,7 +178,9 @@ def test_result(name: str, sent: Mapping[str, Any]) -> Done:
     sentences = [f"{sent['event_type']} ({sent['event_id']}), to {name} at `{sent['url']}`."]
     if not sent["succeeded"]:
         sentences.append(f"{sent['detail']}.")
-        step = next_step(sent["status"], sent["cause"], name, subject=sent["subject"] or "")
+        # A daemon from before an upgrade gives no cause.
+        why = sent.get("cause", sent["failure"])
+        step = next_step(sent["status"], why, name, subject=sent.get("subject") or "")
         if step is not None:
             sentences.append(f"Next: {step}")
         if sent["held_until"] is not None:

@@ -572,6 +572,36 @@ async def test_ids_are_unique_within_a_market(tmp_path: Path) -> None:
         assert len(claim.deliveries) == 4
 
 
+async def test_a_row_is_known_whatever_market_its_spool_has_now(tmp_path: Path) -> None:
+    def row(
+        market: str,
+        *,
+        source: str = "spool a",
+        created: int = 1,
+        text: str = "x",
+        bound: bool = True,
+    ) -> NewEvent:
+        line = (
+            f'{{"id":"evt_1","type":"order.created","created":{created},"data":{{"t":"{text}"}}}}'
+        )
+        read = event_from_line(line.encode(), EventDefaults(market, "1"), new_id="x", now=1)
+        assert isinstance(read, Event)
+        return NewEvent(read, source, (), market_bound=bound)
+
+    async with opened(tmp_path / "queue.db") as queue:
+        # In one transaction, where a reload came while that waited, and in several.
+        assert await queue.accept([row("a"), row("b")]) == [
+            Acceptance.ACCEPTED,
+            Acceptance.DUPLICATE,
+        ]
+        assert await queue.accept([row("b"), row("b")]) == [Acceptance.DUPLICATE] * 2
+        # Another row, source or content, and what a spool with `markets:` brings, is another event.
+        assert await queue.accept([row("b", created=2)]) == [Acceptance.ACCEPTED]
+        assert await queue.accept([row("c", source="spool b")]) == [Acceptance.ACCEPTED]
+        assert await queue.accept([row("d", text="y")]) == [Acceptance.ACCEPTED]
+        assert await queue.accept([row("e", bound=False)]) == [Acceptance.ACCEPTED]
+
+
 async def test_a_queue_that_cannot_be_made_private_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
