@@ -33,6 +33,7 @@ from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.web_document import WebDocument
 from relayd.web.access import holder_of
+from relayd.web.answer_parts import PART_BYTES, send_parts
 from relayd.web.feed_news import News
 from relayd.web.feed_request import FeedRequest, read_request
 from relayd.web.in_force import in_force_of
@@ -51,7 +52,6 @@ WORK_S: Final = 0.05
 """After so long a page ends, whatever it has: what does not match is looked at too."""
 AGAIN_S: Final = 1.0
 """Who waits looks at what came at most as often as this."""
-_CHUNK_BYTES: Final = 64 * 1024
 
 
 class Feed:
@@ -229,14 +229,14 @@ def _size(page: FeedPage) -> int:
 
 
 def _chunks(page: FeedPage) -> Iterator[bytes]:
-    """Return the answer in parts: a client that does not read has little of it in the socket's buffer."""
+    """Yield the answer in parts, without making it whole."""
     yield b'{"events":['
     chunk = bytearray()
     for number, event in enumerate(page.events):
         if number:
             chunk += b","
         chunk += event
-        if len(chunk) >= _CHUNK_BYTES:
+        if len(chunk) >= PART_BYTES:
             yield bytes(chunk)
             chunk.clear()
     more = "true" if page.more else "false"
@@ -250,7 +250,4 @@ async def _send_page(page: FeedPage, send: Send) -> None:
         (b"content-length", str(length).encode()),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
-    for chunk in _chunks(page):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send_parts(send, HTTPStatus.OK, headers, _chunks(page))

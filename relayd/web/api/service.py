@@ -24,6 +24,7 @@ from relayd.core.web_access import Holder, Role
 from relayd.queue.snapshot import QueueReader, Snapshot
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.web.access import holder_of
+from relayd.web.answer_parts import parts_of, send_parts
 from relayd.web.api.refusals import no_answer, not_done
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.operation import JSON
@@ -44,7 +45,6 @@ SNAPSHOTS: Final = 2
 SNAPSHOT_S: Final = 2.0
 QUICK_S: Final = 30.0
 """How long the daemon may take for what is only a transaction."""
-_CHUNK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,6 @@ def _json(document: Mapping[str, Any] | bytes) -> bytes:
 
 
 async def _send(send: Send, head: Answer, body: bytes) -> None:
-    """Send an answer in parts: a client that does not read has little of it in the socket's buffer."""
     headers = {
         "content-type": JSON,
         "content-length": str(len(body)),
@@ -207,8 +206,4 @@ async def _send(send: Send, head: Answer, body: bytes) -> None:
         **{name.lower(): value for name, value in (head.headers or {}).items()},
     }
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": head.status, "headers": raw})
-    for start in range(0, len(body), _CHUNK_BYTES):
-        part = body[start : start + _CHUNK_BYTES]
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send_parts(send, head.status, raw, parts_of(body))

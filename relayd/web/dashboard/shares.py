@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from relayd.core.budget import Budget
 from relayd.core.web_access import Role
+from relayd.web.answer_parts import parts_of, send_parts
 from relayd.web.problem import ProblemError
 
 PAGES: Final = 64
@@ -24,7 +25,6 @@ PAGES_EACH: Final = 32
 SENT_BYTES: Final = 64 * 1024 * 1024
 SENT_BYTES_EACH: Final = 32 * 1024 * 1024
 """Of the pages that are in memory, since browsers still read them."""
-_PART_BYTES: Final = 64 * 1024
 
 
 class Shares:
@@ -60,7 +60,7 @@ class Shares:
 
 
 class Sent:
-    """Sends a page in parts: a client that does not read has little of it in the socket's buffer."""
+    """Sends a page, which is counted until its client has read it."""
 
     def __init__(self, response: Response, budget: Budget, role: Role) -> None:
         self._response = response
@@ -76,11 +76,7 @@ class Sent:
             return
         try:
             status, headers = self._response.status_code, self._response.raw_headers
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            for start in range(0, len(body), _PART_BYTES):
-                part = body[start : start + _PART_BYTES]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send_parts(send, status, headers, parts_of(body))
         finally:
             self._budget.give_back(self._role, len(body))
 
