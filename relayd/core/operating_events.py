@@ -111,6 +111,8 @@ class Refusals:
     reported: tuple[str, ...] | None = None
     """For which reasons the last one was refused that was reported."""
     reported_at: float | None = None
+    under_way: Refused | None = None
+    """What was taken last to be reported, unless a reload was accepted since."""
 
     def refused(self, refused: Refused, now: float) -> Refused | None:
         """Note a refused reload, and return what is to be reported at once, if anything."""
@@ -127,18 +129,21 @@ class Refusals:
         if self.reported_at is not None and now < self.reported_at + REPEAT_S:
             return None
         taken, self.pending = self.pending, None
+        self.under_way = taken
         if taken is not None:
             self.reported, self.reported_at = taken.reasons, now
         return taken
 
     def put_back(self, taken: Refused) -> None:
-        """Count what could not be reported after all: it is due."""
+        """Count what could not be reported after all: it is due, unless a reload was accepted meanwhile."""
+        if self.under_way is not taken:
+            return
         self.pending = taken if self.pending is None else self.pending.after(taken)
         self.reported = self.reported_at = None
 
     def accepted(self) -> None:
         """Note that a reload was accepted: what was refused before it is no longer worth an event."""
-        self.pending = self.reported = None
+        self.pending = self.reported = self.under_way = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,15 @@ def test_what_could_not_be_reported_is_due() -> None:
     assert refusals.due(3.0) == Refused("configuration", ("b",), 2, 1.0)
 
 
+def test_what_could_not_be_reported_and_was_accepted_meanwhile_is_not_due() -> None:
+    refusals = Refusals()
+    taken = refusals.refused(refused("a"), 1.0)
+    assert taken is not None
+    refusals.accepted()  # while the report of it waits for the queue
+    refusals.put_back(taken)
+    assert refusals.due(5_000.0) is None
+
+
 def test_reasons_are_bounded_in_number_and_length() -> None:
     reasons = [f"{number} " + "x" * 10_000 for number in range(100)]
     thing = reload_refused(refused(*reasons, at=3.0), 5.5).data["object"]
