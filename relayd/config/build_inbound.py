@@ -12,7 +12,7 @@ from relayd.config.inbound_models import InboundSection, PlaceSection, SchemeSec
 from relayd.config.models import File
 from relayd.config.problem import KeyPath
 from relayd.config.values import parse_duration
-from relayd.core.catalogue import suggest
+from relayd.core.catalogue import EVENT_TYPES, suggest
 from relayd.core.inbound import mailgun, stripe
 from relayd.core.inbound.entry import (
     NAMED_BY_ENTRY,
@@ -127,6 +127,7 @@ class _Builder:
                 here, f"the name has more than {LONGEST_NAME} characters", at_key=True
             )
         taken = {Provider.STRIPE.value, Provider.MAILGUN.value, OWN_PREFIX.removesuffix(".")}
+        taken |= {each.partition(".")[0] for each in EVENT_TYPES}  # else a misspelled one is known
         if entry.provider in NAMED_BY_ENTRY and entry.prefix.removesuffix(".") in taken:
             self._findings.error(
                 here,

@@ -197,6 +197,10 @@ def test_the_examples_part_is_a_configuration() -> None:
             "inbound.stripe: its events are named after it, and stripe.* are those of another",
         ),
         (
+            f"inbound: {{order: {{provider: hmac, secret: {SIGNED}, scheme: {{header: X-A}}}}}}",
+            "inbound.order: its events are named after it, and order.* are those of another",
+        ),
+        (
             f"inbound: {{Relayd: {{provider: standard, secret: {STRIPE}}}}}",
             "inbound.Relayd: its events are named after it",
         ),
