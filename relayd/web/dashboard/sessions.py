@@ -48,8 +48,8 @@ class Sessions:
             del self._sessions[oldest]
         return key
 
-    def find(self, key: str) -> Session | None:
-        """Return the session of a cookie, which is used by that; None where there is none."""
+    def find(self, key: str, *, used: bool = True) -> Session | None:
+        """Return the session of a cookie; None where there is none. It is not `used` by a page that asks by itself."""
         name = digest(key)
         session = self._sessions.get(name)
         if session is None:
@@ -58,8 +58,9 @@ class Sessions:
         if now - session.used > IDLE_S or now - session.began > LONGEST_S:
             del self._sessions[name]
             return None
-        session.used = now
-        self._sessions.move_to_end(name)
+        if used:
+            session.used = now
+            self._sessions.move_to_end(name)
         return session
 
     def end(self, key: str) -> None:

@@ -18,6 +18,8 @@ from relayd.web.problem import ProblemError
 
 COOKIE: Final = "relayd"
 SECURE_COOKIE: Final = "__Host-relayd"
+_HTTPS_PORT: Final = ":443"
+"""A browser leaves it out of `Host`."""
 _LOOKS: Final = frozenset({Role.EVERYTHING, Role.READ})
 
 
@@ -45,7 +47,8 @@ class Visitors:
     def who(self, request: Request) -> Visitor | None:
         """Return who asks, if they may look; None for all others."""
         access = in_force_of(request).access
-        session = self.sessions.find(cookie_of(request))
+        by_itself = "x-refresh" in request.headers  # an open page, which nobody may look at
+        session = self.sessions.find(cookie_of(request), used=not by_itself)
         if session is not None:
             holder = access.tokens.get(session.token)
             if holder is not None and holder.role in _LOOKS:
@@ -99,5 +102,6 @@ def set_cookie(request: Request, response: Response, value: str) -> None:
 
 def _is_secure(request: Request, access: WebAccess) -> bool:
     """Return whether the browser came to `base_url`, and that is https."""
-    host = request.headers.get("host", "").lower()
-    return access.base_url is not None and access.base_url.lower().rstrip("/") == f"https://{host}"
+    host = request.headers.get("host", "").lower().removesuffix(_HTTPS_PORT)
+    own = (access.base_url or "").lower().rstrip("/").removesuffix(_HTTPS_PORT)
+    return own == f"https://{host}"

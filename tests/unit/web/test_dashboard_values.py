@@ -1,13 +1,17 @@
 """What pages are made of: text, sessions, filters, and charts."""
 
+from types import SimpleNamespace
+
 import pytest
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from relayd.queue.overview_values import Hour
 from relayd.web.dashboard import filters
 from relayd.web.dashboard.charts import distribution, spark, stack
 from relayd.web.dashboard.display import badge, lines, prose, short, visible
 from relayd.web.dashboard.sessions import IDLE_S, LONGEST_S, MOST, Sessions
+from relayd.web.dashboard.visitor import COOKIE, SECURE_COOKIE, cookie_name
 
 
 def test_text_cannot_change_what_is_around_it() -> None:
@@ -40,6 +44,43 @@ def test_a_session_ends_when_it_is_not_used_and_after_a_week() -> None:
     now[0] += IDLE_S * 2
     assert sessions.find(key) is None
     assert found is None or now[0] < 2 * LONGEST_S
+
+
+def test_a_page_that_is_left_open_keeps_no_session() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    key = sessions.begin("digest")
+    for _ in range(100):
+        now[0] += IDLE_S / 100
+        assert sessions.find(key, used=False) is not None
+    now[0] += 1
+    assert sessions.find(key, used=False) is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host", "name"),
+    [
+        ("https://relay.example", "relay.example", SECURE_COOKIE),
+        ("https://relay.example:443", "relay.example", SECURE_COOKIE),
+        ("https://Relay.example", "relay.example:443", SECURE_COOKIE),
+        ("https://relay.example:8443", "relay.example:8443", SECURE_COOKIE),
+        ("https://relay.example:8443", "relay.example", COOKIE),
+        ("https://relay.example", "127.0.0.1:8787", COOKIE),
+        ("http://relay.example", "relay.example", COOKIE),
+        (None, "", COOKIE),
+    ],
+)
+def test_the_cookie_is_for_https_where_the_browser_came_by_it(
+    base_url: str | None, host: str, name: str
+) -> None:
+    access = SimpleNamespace(base_url=base_url)
+    state = SimpleNamespace(in_force=SimpleNamespace(document=SimpleNamespace(access=access)))
+    scope = {
+        "type": "http",
+        "headers": [(b"host", host.encode())],
+        "app": SimpleNamespace(state=state),
+    }
+    assert cookie_name(Request(scope)) == name
 
 
 def test_sessions_are_bounded_and_end_by_logging_out() -> None:
