@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+import yaml
 from processes import RelaydProcess, command, running, web_running, write_config
 from receivers import answer, open_receiver, unused_port
 
@@ -277,6 +278,36 @@ async def test_the_configuration_shows_no_secret_and_where_each_thing_comes_from
         site.config.write_text(site.config.read_text().replace("books", "ledger"))
         await trio.sleep(5.1)  # a comparison holds for five seconds
         assert "ledger" in (await site.page("/configuration?compare=1")).text
+
+
+async def test_an_endpoint_whose_last_attempt_failed_is_not_shown_as_healthy(
+    tmp_path: Path,
+) -> None:
+    failed = "</svg>last attempt failed</span>"
+    async with serving(tmp_path) as site:
+        await site.log_in(TOKEN)
+        await hand_over(site, {"object": {"id": "order_1"}})
+        with trio.fail_after(20):
+            while failed not in (text := (await site.browser.get("/")).text):
+                await trio.sleep(0.2)
+        page = (await site.browser.get("/subscriptions/books")).text
+    assert failed in page
+    assert "</svg>healthy</span>" not in text + page
+
+
+async def test_the_configuration_shows_the_entries_of_inbound(tmp_path: Path) -> None:
+    async with serving(tmp_path) as site:
+        await site.log_in(TOKEN)
+        file = yaml.safe_load(site.config.read_text())
+        file["inbound"] = {"cards": {"provider": "stripe", "secret": "whsec_a-secret-of-cards"}}
+        site.config.write_text(yaml.safe_dump(file))
+        await command("reload", config=site.config)
+        with trio.fail_after(20):
+            while "stripe at /in/cards" not in (
+                text := (await site.browser.get("/configuration")).text
+            ):
+                await trio.sleep(0.2)
+        assert "a-secret-of-cards" not in text
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -25,6 +25,7 @@ BADGES: Final = {
     "exhausted": "bad",
     "retrying": "warn",
     "waiting": "warn",
+    "last_failed": "warn",
     "missed": "warn",
     "held": "held",
     "paused": "held",
@@ -39,7 +40,12 @@ BADGES: Final = {
 }
 """What a word means: the colour and the symbol of its badge."""
 
-_WORDS: Final = {"not_matched": "not matched", "gone": "410 gone", "waiting": "pending"}
+_WORDS: Final = {
+    "not_matched": "not matched",
+    "gone": "410 gone",
+    "waiting": "pending",
+    "last_failed": "last attempt failed",
+}
 
 
 def visible(value: object) -> str:

@@ -18,7 +18,15 @@ from relayd.web.webhook_counts import WebhookCounts
 MOST: Final = 100
 """Subscriptions on the page at first, worst first."""
 
-_ORDER: Final = {"failing": 0, "gone": 1, "waiting": 2, "paused": 3, "removed": 4, "inactive": 5}
+_ORDER: Final = {
+    "failing": 0,
+    "gone": 1,
+    "waiting": 2,
+    "last_failed": 3,
+    "paused": 4,
+    "removed": 5,
+    "inactive": 6,
+}
 
 
 class OverviewPage:
@@ -79,4 +87,4 @@ def _mood(concerns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[int, int, str]:
-    return (_ORDER.get(row["state"], 6), -row["waiting"], row["name"])
+    return (_ORDER.get(row["state"], len(_ORDER)), -row["waiting"], row["name"])

@@ -41,7 +41,9 @@ def subscription_rows(found: Everything, status: Mapping[str, Any]) -> Iterator[
         drawn = spark(found.hours.get(endpoint.url, ()), found.now)
         for standing, each in zip(endpoint.subscriptions, document["subscriptions"], strict=True):
             state = each["hold"] or document["state"]
-            if state == "healthy" and not day["attempts"] and not document["failures"]:
+            if state == "healthy" and document["failures"]:
+                state = "last_failed"
+            elif state == "healthy" and not day["attempts"]:
                 state = "idle"
             yield {
                 "name": each["name"],
