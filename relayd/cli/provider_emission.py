@@ -48,7 +48,9 @@ def emit_as(
         except (ValueError, RecursionError) as error:
             raise click.ClickException(f"the data is not valid JSON: {error}") from None
         if not isinstance(found, dict) or "object" not in found:
-            raise click.ClickException('the data has no `object`, as in {"object": {"id": "x"}}')
+            raise click.ClickException(
+                'the data has no `object`, as in {"object": {"id": "x"}}; --object takes the object alone'
+            )
         thing = found["object"]
     try:
         with InboundClient(url, entry, config.web) as client:

@@ -218,7 +218,7 @@ def test_emit_elsewhere_and_duplicates(tmp_path: Path) -> None:
     [
         (["--as", "stripe", "--via", "socket"], "leave out --via", 2),
         (["--to", "http://127.0.0.1/", "--sample"], "--to needs --as", 2),
-        (["--as", "stripe", "--data", '{"a":1}'], "the data has no `object`", 1),
+        (["--as", "stripe", "--data", '{"a":1}'], "--object takes the object alone", 1),
         (["--as", "stripe", "--to", "nowhere"], "nowhere", 1),
         (["--as", "stripe"], "is `relayd web` running there?", 1),
         (["--as", "other"], "there is no entry 'other'", 1),
