@@ -10,10 +10,10 @@ from web_process import TOKEN, serving
 
 
 async def test_the_tour_prints_what_the_page_says(tmp_path: Path) -> None:
-    needs("curl", "jq", "sh")
+    needs("bash", "curl", "jq")
     page = (ROOT / "docs" / "api.md").read_text()
     behind = page.partition("<!-- snippet: api_tour.sh -->")[2].partition("\n```\n")[2]
-    expected = re.match(r"\n((?:    .*\n)+)", behind)
+    expected = re.match(r"\nIt prints\n\n((?:    .*\n)+)", behind)
     assert expected is not None
     (tmp_path / "subscriptions.d").mkdir()
     file = {
@@ -27,7 +27,7 @@ async def test_the_tour_prints_what_the_page_says(tmp_path: Path) -> None:
         serving(tmp_path, file=file) as web,
     ):
         done = await trio.run_process(
-            ["sh", "-c", snippets()["api_tour.sh"]],
+            ["bash", "-c", snippets()["api_tour.sh"]],
             cwd=tmp_path / "tour",
             env=program_environment(
                 {
