@@ -84,7 +84,7 @@ class RejectedPages:
         found = await self._found(request)
         number = found.seq
         answer = await self._acting.ask(
-            {"command": "resubmit", "rejected": number, "changes": _changes(form, found)}
+            {"command": "resubmit", "rejected": number, "changes": changes_of(form, found)}
         )
         event = f"/find?id={answer['id']}"
         title = f"{number}: accepted as {answer['id']}"
@@ -201,8 +201,8 @@ def _missing(request: Request) -> ProblemError:
     )
 
 
-def _changes(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
-    """Return the fields that are not as they were shown. A browser sends each line's end as CR LF."""
+def changes_of(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
+    """Return the fields that are not as a browser sends them where nobody changed them."""
     shown = columns_of(found)
     changes: dict[str, str] = {}
     for name in _CHANGED:
@@ -211,16 +211,18 @@ def _changes(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
         if given is None:
             continue
         if name == "data":
-            if _lines(given) != _lines(before):
-                changes[name] = _lines(given)
+            if _as_sent(given) != _as_sent(before):
+                changes[name] = _as_sent(given)
         # A space too many may be what is wrong with it.
         elif given != before:
             changes[name] = given.strip()
     return changes
 
 
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").strip()
+def _as_sent(text: str) -> str:
+    """Return text as a browser makes it of any line's end and of NUL: a body with a file has these."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return lines.replace("\0", "\ufffd").strip()
 
 
 def _rows(count: int) -> str:
