@@ -39,6 +39,7 @@ class Plan:
     payload_bytes: int
     ended: tuple[int, ...]
     browsed: int
+    browsing_repeats: int
 
 
 FULL = Plan(
@@ -66,6 +67,7 @@ FULL = Plan(
     payload_bytes=100_000_000,
     ended=(10_000, 100_000, 1_000_000, 10_000_000),
     browsed=1_000_000,
+    browsing_repeats=8,
 )
 
 QUICK = Plan(
@@ -93,6 +95,7 @@ QUICK = Plan(
     payload_bytes=30_000_000,
     ended=(10_000, 300_000),
     browsed=100_000,
+    browsing_repeats=2,
 )
 
 

@@ -1,14 +1,14 @@
 """Ten tabs of the dashboard, a scrape every 5 s and a client that means harm, beside deliveries."""
 
 import json
-import shutil
+import os
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import events, queue_file, spool
@@ -42,18 +42,23 @@ def run(bench: Bench) -> Section:
     """Measure with the web process and without, in turn."""
     alone: list[_Found] = []
     beside: list[_Found] = []
+    port = free_port()
+    # One daemon and one queue for all: to copy a queue of this size each time would disturb what is measured.
     with bench.folder() as folder:
-        built = _built(bench, folder)
-        for repeat in range(bench.plan.isolation_repeats):
-            # Each goes first in turn.
-            for web in (False, True) if repeat % 2 == 0 else (True, False):
-                found = _once(bench, built, web=web)
-                (beside if web else alone).append(found)
-                bench.say(
-                    f"{repeat + 1}/{bench.plan.isolation_repeats} "
-                    f"{'beside browsers' if web else 'alone'}: p50 {found.p50_ms:.1f} ms, "
-                    f"p99 {found.p99_ms:.1f} ms, {found.rate:,.0f}/s"
-                )
+        _build(bench, folder)
+        with _relayd(bench, folder, port) as relayd:
+            os.sync()
+            _measured(bench, relayd, folder)
+            for repeat in range(bench.plan.browsing_repeats):
+                # Each goes first in turn.
+                for web in (False, True) if repeat % 2 == 0 else (True, False):
+                    found = _once(bench, relayd, folder, port if web else None)
+                    (beside if web else alone).append(found)
+                    bench.say(
+                        f"{repeat + 1}/{bench.plan.browsing_repeats} "
+                        f"{'beside browsers' if web else 'alone'}: p50 {found.p50_ms:.1f} ms, "
+                        f"p99 {found.p99_ms:.1f} ms, {found.rate:,.0f}/s"
+                    )
     return _section(bench, alone, beside)
 
 
@@ -115,16 +120,12 @@ def _cells(found: list[_Found]) -> dict[str, Values]:
     }
 
 
-def _built(bench: Bench, folder: Path) -> Path:
-    """Build the queue, and have relayd bring it up to date once."""
+def _build(bench: Bench, folder: Path) -> None:
     path = folder / "queue.db"
     urls = {"waiting": f"{bench.receiver.url}/waiting", "fresh": f"{bench.receiver.url}/fresh"}
     with queue_file.building(path, urls) as queue:
         queue.ended(bench.plan.browsed, events.data(), subscription=2)
         queue.waiting(bench.plan.browsed // 10, events.data(), subscription=1)
-    with _relayd(bench, folder, free_port()):
-        pass
-    return path
 
 
 def _relayd(bench: Bench, folder: Path, port: int) -> Relayd:
@@ -136,26 +137,17 @@ def _relayd(bench: Bench, folder: Path, port: int) -> Relayd:
     return Relayd(folder, subscriptions, http=http)
 
 
-def _once(bench: Bench, built: Path, *, web: bool) -> _Found:
-    port = free_port()
-    with bench.folder() as folder:
-        shutil.copyfile(built, folder / "queue.db")
-        with _relayd(bench, folder, port) as relayd:
-            if not web:
-                return _measured(bench, relayd, folder)
-            with _browsed(folder, port) as server:
-                measured = _measured(bench, relayd, folder)
-                web_mib = server.memory_mib()
-            got = json.loads((folder / "browsers.log").read_text().splitlines()[-1])
+def _once(bench: Bench, relayd: Relayd, folder: Path, web_port: int | None) -> _Found:
+    if web_port is None:
+        return _measured(bench, relayd, folder)
+    with _browsed(folder, web_port) as server:
+        measured = _measured(bench, relayd, folder)
+        web_mib = server.memory_mib()
+    got = json.loads((folder / "browsers.log").read_text().splitlines()[-1])
     if not got["pages_ms"] or not got["scrapes_ms"] or not got["harm"]:
         raise RefusedError(f"nobody browsed: {got['failed']} requests failed")
-    return _Found(
-        measured.p50_ms,
-        measured.p99_ms,
-        measured.rate,
-        got["pages_ms"],
-        got["scrapes_ms"],
-        web_mib,
+    return replace(
+        measured, pages_ms=got["pages_ms"], scrapes_ms=got["scrapes_ms"], web_mib=web_mib
     )
 
 
