@@ -81,7 +81,7 @@ def _section(bench: Bench, alone: list[_Found], beside: list[_Found]) -> Section
                 f"A queue with {bench.plan.browsed:,} ended and {bench.plan.browsed // 10:,} waiting "
                 "deliveries. Ten tabs of the dashboard, each of which asks again every 3 s, a scrape of /metrics "
                 "every 5 s, and a client without a token that sends 200 requests a second, nonsense and "
-                "unfinished ones among them. The web process runs at nice 5, as its unit has it; the clients at 19, "
+                "unfinished ones among them. The web process lowers its own priority, as always; the clients run at 19, "
                 "since they are on other machines."
             ),
             (
@@ -154,8 +154,7 @@ def _once(bench: Bench, relayd: Relayd, folder: Path, web_port: int | None) -> _
 @contextmanager
 def _browsed(folder: Path, port: int) -> Iterator[Program]:
     """Run the web process and its clients. Give the former."""
-    serve = ["nice", "-n", "5", sys.executable, "-m", "relayd", "web"]
-    serve += ["--queue", str(folder / "queue.db")]
+    serve = [sys.executable, "-m", "relayd", "web", "--queue", str(folder / "queue.db")]
     browse = [sys.executable, "-m", "benchmarks.browsers", str(port), _TOKEN]
     with Program(serve, log=folder / "web.log") as server:
         _wait_until_it_answers(server, port)

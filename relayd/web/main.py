@@ -1,6 +1,7 @@
 """The web process from its start to its end."""
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,9 @@ _log = structlog.get_logger()
 FILES: Final = 4_096
 """File descriptors that it takes where it may: a shell and many containers begin with 1,024, and each
 connection has one. The unit gives it as many."""
+NICENESS: Final = 15
+"""Deliveries come first, wherever it runs. At 5, ten open pages took 14 % of a busy relayd's throughput
+on two cores; at 15 they took 5 %, and were no slower. The unit says the same, since its filter forbids the call."""
 
 
 def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
@@ -45,6 +49,7 @@ def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) 
 
     Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
+    _give_way()
     _take_files()
     gaps = ReadingGaps(reader, Path(f"{queue.path}-wal"))
     with libraries_quiet():
@@ -92,6 +97,12 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         for task in following:
             task.cancel()
     _log.info("web_stopped")
+
+
+def _give_way() -> None:
+    niceness = max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS)
+    with suppress(OSError):  # a system call filter may forbid it
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def _take_files() -> None:

@@ -1,6 +1,7 @@
 """The web process beside a daemon: real processes, and a client as programs have one."""
 
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,12 @@ async def post(
         content=content,
         headers={**with_token(token), **{k.replace("_", "-"): v for k, v in headers.items()}},
     )
+
+
+async def test_it_lowers_its_own_priority_so_that_deliveries_come_first(tmp_path: Path) -> None:
+    async with serving(tmp_path) as web:
+        assert os.getpriority(os.PRIO_PROCESS, web.relayd.process.pid) < 15
+        assert os.getpriority(os.PRIO_PROCESS, web.process.process.pid) == 15
 
 
 async def test_it_says_whether_relayd_is_well_and_why_not_to_those_who_may_read(
