@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from relayd.core.value import value
 
@@ -43,94 +43,70 @@ class Cause(StrEnum):
     """Why an attempt failed, where its kind alone does not say what to do about it.
 
     The names are in the queue and in `--json`, where a failure that has none of these has its kind's
-    name. They share no name with `Failure`.
+    name. They share no name with `Failure`. `failure` is which kind of failure each is.
     """
 
-    NOT_MADE = "not_made"
+    failure: Failure
+
+    def __new__(cls, name: str, failure: Failure) -> Self:
+        """Make a member of its name and its kind."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.failure = failure
+        return member
+
+    NOT_MADE = "not_made", Failure.TIMEOUT
     """relayd did not finish making the request within the timeout."""
-    PRIVATE_ADDRESS = "private_address"
+    PRIVATE_ADDRESS = "private_address", Failure.ADDRESS
     """The host's addresses are not public, and not in `allow_networks`."""
-    OWN_ADDRESS = "own_address"
+    OWN_ADDRESS = "own_address", Failure.ADDRESS
     """The host's addresses are this machine's own, and not in `allow_networks`."""
-    METADATA_ADDRESS = "metadata_address"
+    METADATA_ADDRESS = "metadata_address", Failure.ADDRESS
     """An address at which a cloud hands out a machine's secrets, or one near it."""
-    PUBLIC_HTTP = "public_http"
+    PUBLIC_HTTP = "public_http", Failure.ADDRESS
     """A public address, over http."""
-    REFUSED = "refused"
+    REFUSED = "refused", Failure.CONNECT
     """Nothing is listening at the address and port."""
-    UNREACHABLE = "unreachable"
+    UNREACHABLE = "unreachable", Failure.CONNECT
     """No route to the address, or no reply from it."""
-    NO_SOCKET = "no_socket"
+    NO_SOCKET = "no_socket", Failure.CONNECT
     """This machine has no file descriptor, or no local port, left for a connection."""
-    CERTIFICATE_EARLY = "certificate_early"
+    CERTIFICATE_EARLY = "certificate_early", Failure.TLS
     """The receiver's certificate is not valid yet."""
-    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_EXPIRED = "certificate_expired", Failure.TLS
     """The receiver's certificate has expired."""
-    CERTIFICATE_NAME = "certificate_name"
+    CERTIFICATE_NAME = "certificate_name", Failure.TLS
     """The receiver's certificate is for other names."""
-    CERTIFICATE_AUTHORITY = "certificate_authority"
+    CERTIFICATE_AUTHORITY = "certificate_authority", Failure.TLS
     """The receiver's certificate is self-signed, or from an authority that is not trusted here."""
-    CERTIFICATE_CHAIN = "certificate_chain"
+    CERTIFICATE_CHAIN = "certificate_chain", Failure.TLS
     """The receiver leaves out an intermediate certificate."""
-    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_REVOKED = "certificate_revoked", Failure.TLS
     """The receiver's certificate was revoked."""
-    CLIENT_CERTIFICATE = "client_certificate"
+    CLIENT_CERTIFICATE = "client_certificate", Failure.TLS
     """The receiver asks for a client certificate, or does not accept the one that is sent."""
-    NO_TLS = "no_tls"
+    NO_TLS = "no_tls", Failure.TLS
     """The receiver does not speak TLS on this port."""
-    TLS_FILES = "tls_files"
+    TLS_FILES = "tls_files", Failure.TLS
     """The certificates on this machine that the connection needs could not be loaded."""
-    MAIL_REFUSED = "mail_refused"
+    MAIL_REFUSED = "mail_refused", Failure.SMTP
     """The mail server refused the message, or a step before it."""
-    MAIL_TIMEOUT = "mail_timeout"
+    MAIL_TIMEOUT = "mail_timeout", Failure.TIMEOUT
     """The mail server did not take the message in time, or was busy with other mail."""
-    MAIL_NAME = "mail_name"
+    MAIL_NAME = "mail_name", Failure.NAME
     """The mail server's host name could not be resolved."""
-    MAIL_CONNECT = "mail_connect"
+    MAIL_CONNECT = "mail_connect", Failure.CONNECT
     """No connection to the mail server."""
-    MAIL_TLS = "mail_tls"
+    MAIL_TLS = "mail_tls", Failure.TLS
     """No trusted TLS connection to the mail server, or it offers none."""
-    MAIL_RESET = "mail_reset"
+    MAIL_RESET = "mail_reset", Failure.RESET
     """The connection to the mail server broke off."""
 
-    @property
-    def failure(self) -> Failure:
-        """Which kind of failure this is."""
-        return _KINDS[self]
-
-
-_KINDS: Final[Mapping[Cause, Failure]] = MappingProxyType(
-    {
-        Cause.NOT_MADE: Failure.TIMEOUT,
-        Cause.PRIVATE_ADDRESS: Failure.ADDRESS,
-        Cause.OWN_ADDRESS: Failure.ADDRESS,
-        Cause.METADATA_ADDRESS: Failure.ADDRESS,
-        Cause.PUBLIC_HTTP: Failure.ADDRESS,
-        Cause.REFUSED: Failure.CONNECT,
-        Cause.UNREACHABLE: Failure.CONNECT,
-        Cause.NO_SOCKET: Failure.CONNECT,
-        Cause.CERTIFICATE_EARLY: Failure.TLS,
-        Cause.CERTIFICATE_EXPIRED: Failure.TLS,
-        Cause.CERTIFICATE_NAME: Failure.TLS,
-        Cause.CERTIFICATE_AUTHORITY: Failure.TLS,
-        Cause.CERTIFICATE_CHAIN: Failure.TLS,
-        Cause.CERTIFICATE_REVOKED: Failure.TLS,
-        Cause.CLIENT_CERTIFICATE: Failure.TLS,
-        Cause.NO_TLS: Failure.TLS,
-        Cause.TLS_FILES: Failure.TLS,
-        Cause.MAIL_REFUSED: Failure.SMTP,
-        Cause.MAIL_TIMEOUT: Failure.TIMEOUT,
-        Cause.MAIL_NAME: Failure.NAME,
-        Cause.MAIL_CONNECT: Failure.CONNECT,
-        Cause.MAIL_TLS: Failure.TLS,
-        Cause.MAIL_RESET: Failure.RESET,
-    }
-)
 
 MAIL_CAUSES: Final[Mapping[Failure, Cause]] = MappingProxyType(
-    {kind: cause for cause, kind in _KINDS.items() if cause.startswith("mail_")}
+    {cause.failure: cause for cause in Cause if cause.startswith("mail_")}
 )
-"""The causes that are a mail server's, by kind: what to do is another thing there."""
+"""The causes that are a mail server's, one for a kind: what to do is another thing there."""
 
 
 @value

@@ -52,7 +52,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, *, now
         duration_s = trio.current_time() - started
         subject = failed.subject or request.url.host
         return failed_outcome(duration_s, failed.why, failed.detail, subject)
-    return _answered(request, answer, trio.current_time() - started, now)
+    return _judged(request, answer, trio.current_time() - started, now)
 
 
 def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
@@ -61,7 +61,7 @@ def timed_out(request: Request, timeout_s: float, *, now: float) -> Outcome:
     A head that was complete by then has decided it. `now` is as in `exchange`.
     """
     if request.response is not None:
-        return _answered(request, request.response.so_far(), timeout_s, now)
+        return _judged(request, request.response.so_far(), timeout_s, now)
     words = f"no {request.waiting_for} within {timeout_s:g} s"
     if request.mail_server is not None:
         return failed_outcome(timeout_s, Cause.MAIL_TIMEOUT, words, request.mail_server)
@@ -100,7 +100,8 @@ async def _beginning(response: httpx.Response) -> bytes:
     return kept
 
 
-def _answered(request: Request, answer: Answer, duration_s: float, now: float) -> Outcome:
+def _judged(request: Request, answer: Answer, duration_s: float, now: float) -> Outcome:
+    """Return what an answer makes of its attempt: a 2xx succeeds, all else fails, a redirect too."""
     status, kept = answer.status, answer.body[:KEPT_ANSWER_BYTES]
     if 200 <= status < 300:
         return Outcome(duration_s, status, answer=kept)

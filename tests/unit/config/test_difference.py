@@ -1,12 +1,16 @@
 """What a reload tells that it changed."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relayd.config.config import Config
 from relayd.config.difference import Difference, difference
 from relayd.config.load import parse_config
+from relayd.core.subscription import Subscription
 
 BASE = """\
 market_id: market_1
@@ -145,3 +149,72 @@ def test_a_socket_that_comes_or_goes() -> None:
 )
 def test_what_only_a_restart_changes(old: str, new: str, key: str) -> None:
     assert changed(old, new).needs_restart == (key,)
+
+
+WHOLE = BASE + "http: {listen: '127.0.0.1:8080', token: 4f1c9a7d2be84d6fa5c04f1c9a7d2be8}\n"
+"""With a section for each part of the configuration that has fields."""
+
+FOLLOWS = {
+    # What a changed field comes with: the name that a thing is under, or another field that is compared.
+    "Subscription": {"name", "url", "url_source", "selection", "mail_from"},
+    "Selection": set[str](),
+    "Endpoint": {"url"},
+    "SpoolConfig": {"name"},
+    "Config": {
+        "spools",
+        "socket",
+        "queue",
+        "log",
+        "web",
+        "subscriptions",
+        "endpoints",
+        "type_prefixes",
+    },
+    "WebAccess": {"open", "tokens"},
+}
+
+
+def altered() -> Iterator[tuple[str, Config]]:
+    """Yield the configuration with another value for each of its fields in turn."""
+    whole = config(WHOLE)
+    shop, spool = whole.subscriptions["shop"], whole.spools[0]
+    assert whole.socket is not None
+    assert whole.web is not None
+
+    def others(part: Any, put: Callable[[Any], Config]) -> Iterator[tuple[str, Config]]:
+        kind = type(part).__name__
+        for each in fields(part):
+            if each.compare and each.name not in FOLLOWS.get(kind, ()):
+                yield f"{kind}.{each.name}", put(replace(part, **{each.name: Other()}))
+
+    def subscribed(each: Subscription) -> Config:
+        return replace(whole, subscriptions={**whole.subscriptions, "shop": each})
+
+    yield from others(shop, subscribed)
+    yield from others(shop.selection, lambda part: subscribed(replace(shop, selection=part)))
+    yield from others(
+        whole.endpoints[shop.url],
+        lambda part: replace(whole, endpoints={**whole.endpoints, shop.url: part}),
+    )
+    yield from others(spool, lambda part: replace(whole, spools=(part,)))
+    yield from others(whole.socket, lambda part: replace(whole, socket=part))
+    yield from others(whole.queue, lambda part: replace(whole, queue=part))
+    yield from others(whole.log, lambda part: replace(whole, log=part))
+    yield from others(whole.web, lambda part: replace(whole, web=part))
+    yield from others(whole, lambda part: part)
+
+
+class Other(dict[Any, Any]):
+    """Unlike each value; and like an empty mapping, or an order that holds."""
+
+    path = hold = "other"
+
+    def __init__(self) -> None:
+        super().__init__({"other": "other"})
+
+
+@pytest.mark.parametrize(
+    ("field", "other"), [pytest.param(*each, id=each[0]) for each in altered()]
+)
+def test_no_field_of_the_configuration_changes_unnoticed(field: str, other: Config) -> None:
+    assert difference(config(WHOLE), other), f"a changed {field} is reported as nothing"

@@ -7,7 +7,7 @@ import pytest
 
 from relayd.core.addresses import refusal
 from relayd.core.advice import CAUSE_ADVICE, FAILURE_ADVICE, STATUS_ADVICE, next_step
-from relayd.core.outcome import Cause, Failure
+from relayd.core.outcome import MAIL_CAUSES, Cause, Failure
 
 
 def advice(status: int | None, why: Failure | Cause, subject: str = "") -> str:
@@ -47,6 +47,11 @@ def test_each_failure_and_each_cause_has_a_next_step() -> None:
 
 def test_causes_are_told_from_kinds_by_their_names() -> None:
     assert not {str(each) for each in Cause} & {str(each) for each in Failure}
+
+
+def test_a_mail_server_has_one_cause_of_each_kind() -> None:
+    of_mail = [each for each in Cause if each.startswith("mail_")]
+    assert sorted(MAIL_CAUSES.values()) == sorted(of_mail)
 
 
 def test_no_kind_or_cause_without_a_next_step_stops_anything() -> None:
