@@ -95,7 +95,7 @@ class EventPath(OwnEventsPath):
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._read(read_health)
+        return await self._reader.run(read_health)
 
     def accept(self, news: Sequence[NewEvent]) -> Submission[list[Acceptance]]:
         """Make events durable, with all of their deliveries, and say what became of each."""
@@ -104,7 +104,7 @@ class EventPath(OwnEventsPath):
     async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
         news = [new for call in calls for new in call]
         results = iter(
-            await self._write(
+            await self._writer.write(
                 lambda db: accept.accept(
                     db,
                     news,
@@ -137,7 +137,7 @@ class EventPath(OwnEventsPath):
             told = notices.report(db, after_rejection(new, now), self._own_types, now=now)
             return Rejected([row for _, row in new], refused), told
 
-        found, told = await self._write(work, grows=True)
+        found, told = await self._writer.write(work, grows=True)
         self._filled(told)
         for source in dict.fromkeys(each.source for each in found.new):
             await self._keep_rejected_within(source, most_bytes)
@@ -146,9 +146,9 @@ class EventPath(OwnEventsPath):
     async def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
         rows = size = 0
         try:
-            more = await self._read(lambda db: takes_too_much(db, source, most_bytes))
+            more = await self._reader.run(lambda db: takes_too_much(db, source, most_bytes))
             while more:
-                removal = await self._write(
+                removal = await self._writer.write(
                     lambda db: remove_oldest(db, source, most_bytes=most_bytes, now=self._clock())
                 )
                 rows, size, more = rows + removal.count, size + removal.bytes, removal.more
@@ -172,7 +172,7 @@ class EventPath(OwnEventsPath):
         return self._claiming.submit(want)
 
     async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
-        return await self._read(
+        return await self._reader.run(
             lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
         )
 
@@ -192,7 +192,7 @@ class EventPath(OwnEventsPath):
                 told = notices.report(db, reports, self._own_types, now=self._clock())
             return results, told, subscriptions.read_holds(db) if gone else self._holds
 
-        results, told, holds = await self._write(work)
+        results, told, holds = await self._writer.write(work)
         if gone:
             self._holds = holds
         self._filled(told)
@@ -220,7 +220,7 @@ class EventPath(OwnEventsPath):
             )
             return True, notices.report(db, own_events, self._own_types, now=now)
 
-        ended, told = await self._write(work)
+        ended, told = await self._writer.write(work)
         self._filled(told)
         return ended
 
@@ -233,7 +233,7 @@ class EventPath(OwnEventsPath):
             write_health(db, {url: health()})
             return notices.report(db, own_events, self._own_types, now=self._clock())
 
-        self._filled(await self._write(work))
+        self._filled(await self._writer.write(work))
 
 
 def _reports(
