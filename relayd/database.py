@@ -154,7 +154,8 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            self._check_files()
+            if (moved := self._files.moved()) is not None:
+                raise self._moved(moved)
             return result
 
         reserve = self._reserve
@@ -203,21 +204,19 @@ class Database:
             return await reply.wait()
         except sqlite3.Error as error:
             translated = queue_error(self.path, error)
-            if isinstance(translated, QueueBroken):
-                # SQLite meets a file that was moved away as an I/O error, say.
-                self._check_files()
+            # SQLite meets a file that was moved away as an I/O error, say.
+            if isinstance(translated, QueueBroken) and (moved := self._files.moved()) is not None:
+                raise self._moved(moved) from error
             raise translated from error
         finally:
             self._turn.release()
 
-    def _check_files(self) -> None:
-        """Raise `QueueBroken` when a path no longer leads where it led at first."""
-        if (name := self._files.moved()) is not None:
-            raise QueueBroken(
-                self.path,
-                f"{name} was moved, replaced or deleted while it was in use; put it back, with"
-                " what belongs to it (-wal), before relayd starts again",
-            )
+    def _moved(self, name: str) -> QueueBroken:
+        return QueueBroken(
+            self.path,
+            f"{name} was moved, replaced or deleted while it was in use; put it back, with what"
+            " belongs to it (-wal), before relayd starts again",
+        )
 
     async def _take_turn(self) -> None:
         # `acquire` alone would let the event loop go round even where the lock is free.
