@@ -26,9 +26,9 @@ from relayd.queue.sqlite import accept, claim, notices, record, subscriptions, w
 from relayd.queue.sqlite.group_commit import Group, Submission
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.own_events import OwnEventsPath
 from relayd.queue.sqlite.rejected_limit import remove_oldest, takes_too_much
-from relayd.queue.sqlite.releases import Releases
 from relayd.queue.values import (
     Claim,
     Recording,
@@ -52,7 +52,7 @@ class EventPath(OwnEventsPath):
         looks: Looks,
         *,
         tag: str,
-        numbers: accept.Numbers,
+        numbers: Numbers,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(writer, reader, clock)
@@ -61,19 +61,18 @@ class EventPath(OwnEventsPath):
         self._numbers = numbers
         self._subscription_ids: dict[str, int] = {}
         self._holds: Mapping[str, Hold | None] = {}
-        self._releases = Releases(numbers)
         self._accepting = Group(self._accept_all, _ACCEPT_LIMIT)
         self._claiming = Group(self._claim_all, _CLAIM_LIMIT)
         self._recording = Group(self._record_all, _RECORD_LIMIT)
 
     def next_release(self) -> int:
         """Return the number of a release from now on: see `core.release`."""
-        return self._releases.next()
+        return self._numbers.next_release()
 
     @property
     def newest_release(self) -> int:
         """The newest release that an attempt which begins now is made after."""
-        return self._releases.newest
+        return self._numbers.newest_release
 
     @property
     def holds(self) -> Mapping[str, Hold | None]:
@@ -195,7 +194,8 @@ class EventPath(OwnEventsPath):
         results, told, holds = await self._writer.write(work)
         if gone:
             self._holds = holds
-        self._filled(told)
+        if speaking:
+            self._filled(told)
         return results
 
     async def quarantine(self, seq: int, detail: str) -> bool:

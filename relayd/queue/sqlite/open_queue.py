@@ -11,9 +11,9 @@ import structlog
 
 from relayd.database import Database
 from relayd.queue.interface import QueueBroken
-from relayd.queue.sqlite import accept
 from relayd.queue.sqlite.looks import open_looks
 from relayd.queue.sqlite.migration import finish_migration
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.place import check_place
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.reserve import reserve_of
@@ -88,5 +88,5 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
             rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
             if len(rows) != 1:
                 raise QueueBroken(path, "it has lost the row that names it")
-            numbers = await reader.run(accept.Numbers.read)
+            numbers = await reader.run(Numbers.read)
             yield Queue(writer, reader, looks, tag=rows[0][0], numbers=numbers, clock=clock)

@@ -30,7 +30,7 @@ class Queue(EventPath):
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)
-        with self._releases.being_written() as release:
+        with self._numbers.writing_release() as release:
             found, released = await self._writer.write(
                 lambda db: (
                     subscriptions.declare(db, wanted, release=release, now=self._clock()),
@@ -53,7 +53,7 @@ class Queue(EventPath):
         Returns whether there was either, and how many retries.
         """
         now = self._clock()
-        with self._releases.being_written() as release:
+        with self._numbers.writing_release() as release:
             return await self._change_hold(
                 lambda db: (
                     subscriptions.resume(db, subscription),
@@ -64,7 +64,7 @@ class Queue(EventPath):
     async def release(self, subscription: str) -> int:
         """Release the retries that wait for a subscription; return how many."""
         now = self._clock()
-        with self._releases.being_written() as release:
+        with self._numbers.writing_release() as release:
             return await self._writer.write(
                 lambda db: subscriptions.release_retries(db, subscription, release=release, now=now)
             )
@@ -124,7 +124,7 @@ class Queue(EventPath):
 
         Returns how many, and the subscriptions of all of these that wait.
         """
-        with self._releases.being_written() as release:
+        with self._numbers.writing_release() as release:
             return await self._writer.write(
                 lambda db: operate.retry(db, self._subscription_ids, seqs, release=release)
             )
