@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from relayd.core.delivery import AttemptRecord
-from relayd.core.durations import bound_ms
+from relayd.core.durations import NO_ANSWER, bound_ms, response_class
 from relayd.core.outcome import Failure
-from relayd.core.response_times import NO_ANSWER, response_class
 
 SHORT_S: Final = 300
 LONG_S: Final = 3600

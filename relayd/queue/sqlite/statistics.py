@@ -7,7 +7,7 @@ reads a few rows, however many attempts there were.
 import sqlite3
 
 from relayd.core.delivery import State
-from relayd.core.response_times import NO_ANSWER
+from relayd.core.durations import NO_ANSWER
 from relayd.queue.overview_values import Hour, Tallies, Tally
 from relayd.queue.sqlite.attempt_counts import LONG_S, SHORT_S
 
