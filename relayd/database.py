@@ -1,4 +1,4 @@
-"""One SQLite file as trio tasks use it: whole transactions, never half of one.
+"""The queue's SQLite file as trio tasks use it: whole transactions, never half of one.
 
 aiosqlite runs on asyncio, whose loop has a thread of its own: `sqlite_loop` starts it once for the
 process; nothing outside this file knows of it. What is passed to `write` and `run` is a plain
@@ -27,8 +27,16 @@ import trio
 
 from relayd.asyncio_thread import Reply, asyncio_thread, current_asyncio_thread
 from relayd.core.queue_files import sqlite_uri
-from relayd.file_identity import file_identity
-from relayd.sqlite_errors import DatabaseFailedError, DatabaseFullError, database_error
+from relayd.file_identity import FilesInUse
+from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
+from relayd.sqlite_errors import (
+    damaged_in_words,
+    in_words,
+    is_busy,
+    is_damaged,
+    is_full,
+    is_refused,
+)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -54,40 +62,6 @@ def sqlite_loop() -> AbstractAsyncContextManager[object]:
     return asyncio_thread()
 
 
-class _Files:
-    """A database's file and its -wal, as they were when they were opened.
-
-    SQLite goes on writing a file that was moved or deleted: what it commits there is lost to
-    whoever opens the path. To look at both after each commit takes 4 µs.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._wal = f"{path}-wal"
-        # The -wal is made anew as long as nobody has read from the file: see `note_wal`.
-        self._known = {str(path): file_identity(str(path))}
-
-    def note_wal(self) -> None:
-        """Note which -wal there is. To be called once this connection has read from the file."""
-        if self._wal not in self._known and (identity := file_identity(self._wal)) is not None:
-            self._known[self._wal] = identity
-
-    def check(self) -> None:
-        """Raise `DatabaseFailedError` when a path no longer leads where it led at first."""
-        for name in (str(self._path), self._wal):
-            identity = file_identity(name)
-            known = self._known.get(name)
-            if known is None:
-                if identity is not None:
-                    self._known[name] = identity
-            elif identity != known:
-                raise DatabaseFailedError(
-                    self._path,
-                    f"{name} was moved, replaced or deleted while it was in use; put it back, with"
-                    " what belongs to it (-wal), before relayd starts again",
-                )
-
-
 class Database:
     """An open SQLite file. One transaction at a time; callers wait their turn in order."""
 
@@ -100,7 +74,7 @@ class Database:
         self.path = path
         self._calls = calls
         self._reserve = reserve
-        self._files = _Files(path)
+        self._files = FilesInUse(path)
         self._turn = trio.Lock()
 
     @classmethod
@@ -118,8 +92,8 @@ class Database:
         """Open a file, and close it at the end even when cancelled.
 
         `pragmas` are run first, such as `synchronous=FULL`. `reserve` is given up when the disk is
-        full, see `write`. Raises `DatabaseError` when the file is not there (unless `create`) or
-        is no database.
+        full, see `write`. Raises `QueueError` when the file is not there (unless `create`) or is no
+        database.
         """
         thread = current_asyncio_thread()
         uri = sqlite_uri(str(path), "rwc" if create else "ro" if read_only else "rw")
@@ -142,7 +116,7 @@ class Database:
         try:
             connection, serving = await thread.run(connect)
         except sqlite3.Error as error:
-            raise database_error(path, error) from error
+            raise queue_error(path, error) from error
 
         async def close() -> None:
             await serving
@@ -162,7 +136,7 @@ class Database:
 
         BEGIN IMMEDIATE, since a deferred transaction that turns into a writer fails at once when
         another one wrote, whatever the timeout. Waiting for its turn can be cancelled, the
-        transaction cannot. Raises `DatabaseError`; then nothing of it happened, or (where the file
+        transaction cannot. Raises `QueueError`; then nothing of it happened, or (where the file
         was moved away) it happened in a file that nobody reads any more.
 
         With a reserve, a transaction that finds the disk full runs once more with the reserve's
@@ -180,7 +154,8 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            self._files.check()
+            if (moved := self._files.moved()) is not None:
+                raise self._moved(moved)
             return result
 
         reserve = self._reserve
@@ -189,12 +164,11 @@ class Database:
 
         def within_the_reserve(db: sqlite3.Connection) -> T:
             if grows and not reserve.keep():
-                raise DatabaseFullError(self.path, "the disk is full")
+                raise QueueUnavailable(self.path, "the disk is full")
             try:
                 return transaction(db)
             except sqlite3.OperationalError as error:
-                full = isinstance(database_error(self.path, error), DatabaseFullError)
-                if grows or not full or not reserve.give_up():
+                if grows or not is_full(error) or not reserve.give_up():
                     raise
             # What the WAL holds goes into the file first, which leaves the most room.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -205,7 +179,7 @@ class Database:
     async def run(self, work: Work[T]) -> T:
         """Run `work` with no transaction around it: each statement is one of its own.
 
-        For what only reads, for pragmas, and for a single statement. Raises `DatabaseError`.
+        For what only reads, for pragmas, and for a single statement. Raises `QueueError`.
         """
         result = await self._call(work)
         # A connection that only reads would not know later that its -wal was moved away: what it
@@ -214,7 +188,7 @@ class Database:
         return result
 
     async def set_pragmas(self, pragmas: tuple[str, ...]) -> None:
-        """Run pragmas such as `synchronous = FULL`, in order. Raises `DatabaseError`."""
+        """Run pragmas such as `synchronous = FULL`, in order. Raises `QueueError`."""
 
         def each(db: sqlite3.Connection) -> None:
             for pragma in pragmas:
@@ -229,13 +203,20 @@ class Database:
             self._calls.put(lambda db: reply.give(outcome.capture(procedure, db)))
             return await reply.wait()
         except sqlite3.Error as error:
-            translated = database_error(self.path, error)
-            if isinstance(translated, DatabaseFailedError):
-                # SQLite meets a file that was moved away as an I/O error, say.
-                self._files.check()
+            translated = queue_error(self.path, error)
+            # SQLite meets a file that was moved away as an I/O error, say.
+            if isinstance(translated, QueueBroken) and (moved := self._files.moved()) is not None:
+                raise self._moved(moved) from error
             raise translated from error
         finally:
             self._turn.release()
+
+    def _moved(self, name: str) -> QueueBroken:
+        return QueueBroken(
+            self.path,
+            f"{name} was moved, replaced or deleted while it was in use; put it back, with what"
+            " belongs to it (-wal), before relayd starts again",
+        )
 
     async def _take_turn(self) -> None:
         # `acquire` alone would let the event loop go round even where the lock is free.
@@ -244,6 +225,21 @@ class Database:
             self._turn.acquire_nowait()
         except trio.WouldBlock:
             await self._turn.acquire()
+
+
+def queue_error(path: Path, error: sqlite3.Error) -> QueueError:
+    """Return what an error of SQLite's means for the queue."""
+    reason = in_words(error)
+    # Another process holds the lock, or there is no room: both may be over later.
+    if is_busy(error) or is_full(error):
+        return QueueUnavailable(path, reason)
+    # In relayd's own queue a value that is refused is a defect of relayd's: the file is sound.
+    if is_refused(error):
+        return QueueError(path, reason)
+    if is_damaged(error):
+        return QueueBroken(path, damaged_in_words(path, reason))
+    # After a failed sync, say, nobody knows what is on the disk.
+    return QueueBroken(path, reason, explained=False)
 
 
 def _serve(calls: _Calls, db: sqlite3.Connection) -> None:

@@ -1,7 +1,6 @@
-"""What an error of SQLite's means, in words and as an exception, wherever SQLite is used."""
+"""What an error of SQLite's means, and how it is said, wherever SQLite is used."""
 
 import sqlite3
-from pathlib import Path
 from typing import Final
 
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -79,62 +78,6 @@ def damaged_in_words(path: object, found: str) -> str:
         " copy of it and of its -wal; then restore a backup, or save what can be read with"
         f" `sqlite3 {path} .recover | sqlite3 NEW`"
     )
-
-
-class DatabaseError(Exception):
-    """SQLite could not do what was asked of a file; nothing of the transaction happened."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-
-
-class DatabaseBusyError(DatabaseError):
-    """Another process holds the file's lock. It may be tried again."""
-
-
-class DatabaseFullError(DatabaseError):
-    """No room is left on the disk. It may be tried again once there is."""
-
-
-class DatabaseRefusedError(DatabaseError):
-    """SQLite refused a value: a constraint, a type, a size. The file is sound.
-
-    In relayd's own queue this is a defect of relayd's, and says nothing of any other value.
-    """
-
-
-class DatabaseFailedError(DatabaseError):
-    """The file or its disk is broken, or the file is no longer what it was.
-
-    Never tried again: after a failed sync nobody knows what is on the disk.
-    """
-
-
-class DatabaseUnexplainedError(DatabaseFailedError):
-    """SQLite failed, and nothing but its own words says why; it may follow from another failure."""
-
-
-class DatabaseDamagedError(DatabaseFailedError):
-    """What the file holds is no longer a sound database. Nothing of it is changed any more."""
-
-    def __init__(self, path: Path, found: str) -> None:
-        super().__init__(path, damaged_in_words(path, found))
-
-
-def database_error(path: Path, error: sqlite3.Error) -> DatabaseError:
-    """Return the error of a file that an error of SQLite's is."""
-    reason = in_words(error)
-    if is_busy(error):
-        return DatabaseBusyError(path, reason)
-    if is_full(error):
-        return DatabaseFullError(path, reason)
-    if is_refused(error):
-        return DatabaseRefusedError(path, reason)
-    if is_damaged(error):
-        return DatabaseDamagedError(path, reason)
-    return DatabaseUnexplainedError(path, reason)
 
 
 def _code(error: sqlite3.Error) -> int:

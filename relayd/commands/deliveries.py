@@ -78,7 +78,7 @@ class DeliveryCommands:
             changed = await self._queue.retry(numbers_of(request, "deliveries"))
             names, count = sorted(changed.subscriptions), changed.count
         if count:
-            self._dispatch.release(names)
+            self._dispatch.attempt_released(names)
         lifted = await self._lift_holds(names)
         if count or lifted:
             _log.info("deliveries_released", deliveries=count, subscriptions=names, lifted=lifted)
@@ -185,7 +185,7 @@ class DeliveryCommands:
         changed, released = await self._hold(name, self._queue.resume)
         hold = self._queue.holds[name]
         if released:
-            self._dispatch.release([name])
+            self._dispatch.attempt_released([name])
         subscription = self.config.subscriptions.get(name)
         lifted = subscription is not None and await self._dispatch.lift_hold(subscription.url)
         if changed or released or lifted:

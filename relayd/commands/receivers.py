@@ -115,7 +115,7 @@ class ReceiverCommands:
         released = await self._queue.release(name)
         await self._dispatch.after_test(url, outcome)
         if released:
-            self._dispatch.release([name])
+            self._dispatch.attempt_released([name])
         return released
 
     async def _take_token(self, url: str) -> None:

@@ -113,7 +113,7 @@ class OutboxRow:
 def after_attempt(
     record: AttemptRecord,
     url: str,
-    subscriptions: Sequence[str],
+    subscriptions: Collection[str],
     *,
     before: Health,
     after: Health,
@@ -193,7 +193,7 @@ def after_exhaustion(
 
 def after_change(
     url: str,
-    subscriptions: Sequence[str],
+    subscriptions: Collection[str],
     now: int,
     *,
     before: Health,

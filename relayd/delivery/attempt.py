@@ -29,13 +29,13 @@ which the watchdog calls it stuck."""
 class Attempt:
     """One attempt under way. `started_at` is in Unix seconds.
 
-    `release` is the newest release when it began: see `core.release`. `moved_at` is when it last
+    `newest_release` is that of when it began: see `core.release`. `moved_at` is when it last
     made progress, on trio's clock: see `standing.Pulse`. `recorded` says that the queue has its result.
     """
 
     delivery: Delivery
     subscription: Subscription
-    release: int
+    newest_release: int
     moved_at: float
     started_at: float = 0.0
     request: Request | None = None

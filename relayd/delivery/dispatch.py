@@ -139,7 +139,7 @@ class Dispatch:
                 self._reconnect(current, endpoint, config.allow_networks)
                 current.task.apply(endpoint, subscriptions)
             if released:
-                self.release(name for name in subscriptions if name in released)
+                self.attempt_released(name for name in subscriptions if name in released)
             yield
 
     def leave(self, subscriptions: Iterable[str]) -> None:
@@ -231,11 +231,11 @@ class Dispatch:
         running = self._running.get(url)
         return running is not None and await running.task.endpoint_health.lift_hold()
 
-    def release(self, subscriptions: Iterable[str]) -> None:
+    def attempt_released(self, subscriptions: Iterable[str]) -> None:
         """Attempt what was released for these subscriptions, which the queue knows of already."""
         for name in subscriptions:
             if (running := self._running.get(self._urls.get(name, ""))) is not None:
-                running.task.release(name)
+                running.task.attempt_released(name)
 
     def held_until(self, url: str) -> float | None:
         """Return until when a 429 or 503 holds an endpoint back, in Unix seconds; None if it is not."""

@@ -35,19 +35,19 @@ class Claimed:
 class DueDeliveries:
     """The due deliveries of one endpoint's subscriptions.
 
-    `in_flight` has the deliveries that are being attempted, at other endpoints too. Times here are
-    Unix seconds, or NOW.
+    `subscriptions` are changed in place, here alone. `in_flight` has the deliveries that are being
+    attempted, at other endpoints too. Times here are Unix seconds, or NOW.
     """
 
     def __init__(
         self,
-        subscriptions: Mapping[str, Subscription],
+        subscriptions: dict[str, Subscription],
         *,
         queue: DeliveryQueue,
         in_flight: InFlight,
         observer: Observer,
     ) -> None:
-        self.subscriptions = dict(subscriptions)
+        self.subscriptions = subscriptions
         self._queue = queue
         self._in_flight = in_flight
         self._observer = observer
@@ -78,24 +78,21 @@ class DueDeliveries:
 
         Those that are the same objects as before go on undisturbed; the others are asked for now.
         """
-        before = self.subscriptions
+        before = dict(self.subscriptions)
         self.leave([name for name in before if name not in subscriptions])
         new = [name for name, each in subscriptions.items() if before.get(name) is not each]
-        self.subscriptions = dict(subscriptions)
+        self.subscriptions.clear()
+        self.subscriptions.update(subscriptions)
         self._in_flight.outdate(new)
         self._agenda.note_all(dict.fromkeys(new, NOW))
         return bool(new)
 
     def leave(self, names: Iterable[str]) -> None:
-        """Start no attempt for these subscriptions any more."""
+        """Neither ask for these subscriptions any more, nor start what was claimed of them."""
         for name in names:
             self._in_flight.outdate((name,))
-            self.forget(name)
-
-    def forget(self, name: str) -> None:
-        """Neither ask for a subscription any more, nor start what was claimed of it."""
-        self.subscriptions.pop(name, None)
-        self._agenda.forget(name)
+            self.subscriptions.pop(name, None)
+            self._agenda.forget(name)
 
     def want(self, names: Iterable[str], count: int, now: float, recovery: int) -> Want:
         """Return what to ask the queue for: `count` deliveries at most of these subscriptions."""
@@ -120,9 +117,9 @@ class DueDeliveries:
         names = tuple(name for name in taken if name in self.subscriptions)
         if not names:
             return None
-        versions = self._in_flight.versions(names)
+        want, versions = self.want(names, count, now, recovery), self._in_flight.versions(names)
         try:
-            claim = await self._queue.claim(self.want(names, count, now, recovery))
+            claim = await self._queue.claim(want)
         except QueueUnavailable as error:
             self._observer.queue_unavailable(error)
             self._agenda.note_all(dict.fromkeys(names, now + STORAGE_RETRY_S))
@@ -141,6 +138,8 @@ class DueDeliveries:
         `startable` says how many attempts may start. What is returned is in flight from here on.
         """
         claim = claimed.claim
+        self._backlog_first = claim.backlog_first
+        self.more_is_due = any(due <= now for due in claim.next_due.values())
         current = {
             name: self.subscriptions[name]
             for name in claimed.versions
@@ -151,8 +150,6 @@ class DueDeliveries:
                 self.note(name, NOW)
             elif name in claim.next_due:
                 self._agenda.note(name, claim.next_due[name])
-        self._backlog_first = claim.backlog_first
-        self.more_is_due = any(due <= now for due in claim.next_due.values())
         begun: list[Attempt] = []
         release, moment = self._queue.newest_release, trio.current_time()
         for delivery in claim.deliveries:

@@ -6,6 +6,7 @@ an attempt made is written together with that attempt.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
@@ -18,6 +19,20 @@ from relayd.queue.delivery_queue import STORAGE_RETRY_S, DeliveryQueue
 from relayd.queue.interface import QueueUnavailable
 
 _MOST_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an endpoint's health and limits allow at a moment.
+
+    `count` attempts may start. `wait_s` is how long none may, as things are: 0.0 where some may,
+    infinity where another attempt has to end first. `recovers_in_s` are the seconds until the endpoint
+    has recovered; infinity if nothing says that it will.
+    """
+
+    count: int
+    wait_s: float
+    recovers_in_s: float
 
 
 class EndpointHealth:
@@ -61,23 +76,14 @@ class EndpointHealth:
         """The tokens in the bucket now."""
         return self._filled().tokens
 
-    def wait_s(self, under_way: int, due_at: float, now: float) -> float:
-        """Return how long nothing can start, as things are: 0 when something can.
-
-        `under_way` counts the attempts, `due_at` is when the first delivery is due. Both times are
-        Unix seconds.
-        """
-        if self._room(under_way) <= 0:
-            return math.inf
-        if (until := max(due_at, self.health.held_until)) > now:
-            return until - now
-        return self._filled().wait_s
-
-    def startable(self, under_way: int, now: float) -> int:
-        """Return how many attempts may start at `now`, in Unix seconds, beside those under way."""
-        if self.health.held_until > now:
-            return 0
-        return max(0, min(self._room(under_way), self._filled().available, _MOST_AT_ONCE))
+    def room(self, under_way: int, now: float) -> Room:
+        """Return what may start at `now`, in Unix seconds, beside so many attempts under way."""
+        health, bucket = self.health, self._filled()
+        # A request that is to be sent again has the next token.
+        free = 0 if self._sending_again else health.allowed_in_flight(self.endpoint) - under_way
+        wait_s = math.inf if free <= 0 else max(health.held_until - now, bucket.wait_s, 0.0)
+        count = min(free, bucket.available, _MOST_AT_ONCE) if wait_s == 0.0 else 0
+        return Room(count, wait_s, health.recovers_at - now)
 
     def start(self, count: int) -> None:
         """Take the tokens of `count` attempts that start now."""
@@ -127,10 +133,6 @@ class EndpointHealth:
         """Begin with one attempt at a time, since many may have been released."""
         self.health = self.health.on_ramp()
 
-    def recovers_in_s(self, now: float) -> float:
-        """Return the seconds until the endpoint has recovered; infinity if nothing says that it will."""
-        return self.health.recovers_at - now
-
     async def recover(self) -> None:
         """Release what is waiting for an endpoint that has recovered, and report it."""
         before, now = self.health, self._clock()
@@ -160,8 +162,3 @@ class EndpointHealth:
     def _filled(self) -> TokenBucket:
         self._bucket = self._bucket.at(trio.current_time())
         return self._bucket
-
-    def _room(self, under_way: int) -> int:
-        if self._sending_again:
-            return 0
-        return self.health.allowed_in_flight(self.endpoint) - under_way

@@ -61,18 +61,22 @@ class EndpointTask:
         self._limits = limits
         self._clock = clock
         self._jitter = jitter
-        self._changed = trio.Event()
+        self._look_again = trio.Event()
         self._under_way: dict[int, Attempt] = {}
         self._workers: WorkerPool
         self._rounds = 0
         self._retired = False
         self.ended = False
-        self._observer = observer = Observer(endpoint.url, lambda: self.serving)
-        self._due = DueDeliveries(
-            subscriptions, queue=queue, in_flight=in_flight, observer=observer
-        )
+        served = dict(subscriptions)
+        self._observer = observer = Observer(endpoint.url, served)
+        self._due = DueDeliveries(served, queue=queue, in_flight=in_flight, observer=observer)
         self.endpoint_health = EndpointHealth(
-            endpoint, health, queue=queue, observer=observer, clock=clock, changed=self._wake
+            endpoint,
+            health,
+            queue=queue,
+            observer=observer,
+            clock=clock,
+            changed=self._limits_changed,
         )
         self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer)
         self._sender = Sender(
@@ -93,10 +97,9 @@ class EndpointTask:
                 self._rounds += 1
                 # Looked at once more after each wait: anything may have changed by then.
                 now = self._clock()
-                recovers_in_s = (
-                    math.inf if self._retired else self.endpoint_health.recovers_in_s(now)
-                )
-                wait_s = self.endpoint_health.wait_s(len(self._under_way), self._due.next_at, now)
+                room = self.endpoint_health.room(len(self._under_way), now)
+                recovers_in_s = math.inf if self._retired else room.recovers_in_s
+                wait_s = max(self._due.next_at - now, room.wait_s)
                 if recovers_in_s <= 0:
                     self._due.ask_for_all()
                     await self.endpoint_health.recover()
@@ -104,14 +107,14 @@ class EndpointTask:
                     workers.end_idle()
                     await self._wait(min(wait_s, recovers_in_s))
                 else:
-                    for attempt in await self._begin(now):
+                    for attempt in await self._begin(room.count, now):
                         workers.start(self._deliver, attempt)
             self.ended = True
             workers.close()
 
-    async def _begin(self, now: float) -> Sequence[Attempt]:
-        """Claim what is due, and return the attempts that may start now."""
-        count = self.endpoint_health.tokens_promised = self._startable(now)
+    async def _begin(self, count: int, now: float) -> Sequence[Attempt]:
+        """Claim `count` deliveries at most that are due, and return the attempts that may start."""
+        self.endpoint_health.tokens_promised = count
         try:
             claimed = await self._due.claim(count, self.endpoint_health.health.release, now)
         finally:
@@ -125,7 +128,8 @@ class EndpointTask:
         return begun
 
     def _startable(self, now: float) -> int:
-        return 0 if self._retired else self.endpoint_health.startable(len(self._under_way), now)
+        """Return how many attempts may start, as everything is after the queue was asked."""
+        return 0 if self._retired else self.endpoint_health.room(len(self._under_way), now).count
 
     async def _deliver(self, attempt: Attempt, limit: Limit) -> None:
         """Make one attempt, and see to what follows from it, which has no time limit."""
@@ -149,13 +153,13 @@ class EndpointTask:
                 raise
             ended = await self._recorder.after_defect(attempt, error)
             # The queue knows when it is due; where it was quarantined, the next one in its order is.
-            self._note_anywhere(delivery.subscription, NOW)
+            self._note(delivery.subscription, NOW)
         finally:
             if ended:
                 for name in self._in_flight.end(delivery.subscription, delivery.seq):
-                    self._note_anywhere(name, NOW)
+                    self._note(name, NOW)
             self._under_way.pop(delivery.seq, None)
-            self._changed.set()
+            self._look_again.set()
 
     def _decide(self, attempt: Attempt, outcome: Outcome) -> tuple[AttemptRecord, Health, Health]:
         """Return what becomes of the delivery, and the endpoint's health before and after it."""
@@ -177,17 +181,17 @@ class EndpointTask:
         # Not after a 410 of a URL that it has left, or where the operator has resumed it since.
         held = self._queue.holds.get(name) is not None
         if record.outcome.gone and held:
-            self._due.forget(name)
+            self._due.leave([name])
         # Replayed or released while this attempt was under way, it may be due now.
-        unchanged = as_decided and attempt.release == self._queue.newest_release
+        unchanged = as_decided and attempt.newest_release == self._queue.newest_release
         due_at = record.due_at if unchanged else NOW
         if due_at is None and record.delivery.order_key is not None:
             due_at = NOW  # the next one in its order has its turn
         if due_at is not None:
-            self._note_anywhere(name, due_at)
+            self._note(name, due_at)
         return held
 
-    def _note_anywhere(self, name: str, at: float) -> None:
+    def _note(self, name: str, at: float) -> None:
         if not self.note(name, at):
             # A reload moved the subscription to another endpoint in the meantime.
             self._note_elsewhere(name, at)
@@ -199,7 +203,7 @@ class EndpointTask:
         """
         if not self._due.note(subscription, at):
             return False
-        self._changed.set()
+        self._look_again.set()
         return True
 
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
@@ -213,7 +217,7 @@ class EndpointTask:
         if others or self._retired or endpoint != self.endpoint_health.endpoint:
             self._retired = False
             self.endpoint_health.apply(endpoint)
-            self._changed.set()
+            self._look_again.set()
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""
@@ -223,17 +227,17 @@ class EndpointTask:
         """Start no attempt any more; `run` returns when those in flight have finished."""
         self._retired = True
         self.leave(self.serving)
-        self._changed.set()
+        self._look_again.set()
 
     def forget_under_way(self) -> None:
         """Forget the attempts that ended with `run`, when a defect ended it: they count for nothing."""
         for seq, attempt in self._under_way.items():
             for name in self._in_flight.end(attempt.delivery.subscription, seq):
-                self._note_anywhere(name, NOW)
+                self._note(name, NOW)
         self._under_way.clear()
         self._due.ask_for_all()
 
-    def release(self, subscription: str) -> None:
+    def attempt_released(self, subscription: str) -> None:
         """Attempt what was released for a subscription, which the queue knows of already."""
         if self.note(subscription, NOW):
             self.endpoint_health.ramp_up()
@@ -286,11 +290,11 @@ class EndpointTask:
 
     async def _wait(self, seconds: float) -> None:
         if seconds == math.inf:  # without a scope: thousands of endpoints may wait like this
-            await self._changed.wait()
+            await self._look_again.wait()
         else:
             with trio.move_on_after(seconds):
-                await self._changed.wait()
-        self._changed = trio.Event()
+                await self._look_again.wait()
+        self._look_again = trio.Event()
 
-    def _wake(self) -> None:
-        self._changed.set()
+    def _limits_changed(self) -> None:
+        self._look_again.set()

@@ -4,7 +4,7 @@ Each thing that happens is one call. relayd's own events are returned, since the
 transaction with what they report.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import structlog
@@ -19,9 +19,9 @@ DEFECT_DETAIL = "relayd itself failed; its log has the traceback"
 
 
 class Observer:
-    """What an endpoint's task reports to. `serving` returns the names of its subscriptions."""
+    """What an endpoint's task reports to. `serving` are the names of its subscriptions, as they are."""
 
-    def __init__(self, url: str, serving: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, url: str, serving: Collection[str]) -> None:
         self._name = endpoint_name(url)
         self._serving = serving
         self._log = _log.bind(endpoint=self._name)
@@ -32,7 +32,7 @@ class Observer:
         """Return the own events that an attempt causes, to be written with its record."""
         if record.state is not State.EXHAUSTED and before is after:
             return ()
-        events = after_attempt(record, self._name, self._serving(), before=before, after=after)
+        events = after_attempt(record, self._name, self._serving, before=before, after=after)
         return tuple(events)
 
     def attempt_finished(
@@ -85,7 +85,7 @@ class Observer:
         ):
             self._log.warning(
                 "endpoint_throttled",
-                **named(self._serving()),
+                **named(self._serving),
                 status=outcome.status,
                 until=_iso(after.held_until),
                 detail="no attempt until then; `relayd retry` of a subscription of it lifts that",
@@ -95,14 +95,14 @@ class Observer:
     def recovered(self, now: float, before: Health, after: Health) -> Sequence[OwnEvent]:
         """Report that the endpoint has recovered; return the own events, to be written with it."""
         self._health_changed(before, after)
-        return after_change(self._name, self._serving(), int(now), before=before, after=after)
+        return after_change(self._name, self._serving, int(now), before=before, after=after)
 
     def queue_unavailable(self, error: Exception, delivery: Delivery | None = None) -> None:
         """Report that the queue could not be used, for the endpoint or for one delivery's record."""
         if delivery is not None:
             self._log.warning("queue_unavailable", detail=str(error), **_identity(delivery))
         else:
-            names = list(self._serving())
+            names = list(self._serving)
             self._log.warning("queue_unavailable", subscriptions=names, detail=str(error))
 
     def claim_defect(self, defect: Exception, subscriptions: Sequence[str]) -> None:
@@ -127,10 +127,10 @@ class Observer:
 
     def _health_changed(self, before: Health, after: Health) -> None:
         if after.failing and not before.failing:
-            self._log.error("endpoint_failing", **named(self._serving()), detail=after.last_failure)
+            self._log.error("endpoint_failing", **named(self._serving), detail=after.last_failure)
         elif before.failing and not after.failing:
             since = _iso(before.failing_since)
-            self._log.info("endpoint_recovered", **named(self._serving()), failing_since=since)
+            self._log.info("endpoint_recovered", **named(self._serving), failing_since=since)
 
 
 def _identity(delivery: Delivery) -> dict[str, object]:

@@ -38,7 +38,7 @@ class Recorder:
             self._url,
             self._health if after != before else None,
             self._observer.own_events(record, before, after),
-            attempt.release,
+            attempt.newest_release,
         )
         while True:
             try:

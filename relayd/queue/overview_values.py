@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from relayd.core.durations import quantile_s
 from relayd.core.endpoint import Health
 from relayd.core.hold import Hold
-from relayd.core.response_times import quantile_s
 from relayd.queue.snapshot_values import RemovedInput
 
 

@@ -44,12 +44,13 @@ class Budget:
 
     @asynccontextmanager
     async def share(self, size: int) -> AsyncIterator[None]:
-        """Hold so many bytes within the block, after waiting for them."""
-        async with self._turn:
-            while self._left < size:
-                self._given_back = trio.Event()
-                await self._given_back.wait()
-            self._left -= size
+        """Hold so many bytes within the block. Not a checkpoint where they need not be waited for."""
+        if self._turn.locked() or self._left < size:
+            async with self._turn:
+                while self._left < size:
+                    self._given_back = trio.Event()
+                    await self._given_back.wait()
+        self._left -= size  # before anybody else runs, who may have the turn now
         try:
             yield
         finally:

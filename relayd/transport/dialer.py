@@ -70,10 +70,12 @@ class AddressGuard:
         """Return the host's addresses that may be dialled, best first, both families in turn.
 
         `host` is a name in ASCII or an address in any spelling that the resolver takes. Raises
-        AttemptFailed (NAME or ADDRESS) when there is none.
+        AttemptFailed (NAME or ADDRESS) when there is none. Not a checkpoint where the host is an
+        address in its plain form.
         """
         try:
-            resolved = await self._resolve(host, port)
+            literal = _literal(host)
+            resolved = await self._resolve(host, port) if literal is None else [literal]
         except OSError as error:
             raise _name_failed(host, error, self._ip) from error
         except UnicodeError as error:
@@ -119,6 +121,14 @@ class AddressGuard:
         if reason is None and not is_allowed(address, self._allowed) and _is_own(address):
             return Refusal(Cause.OWN_ADDRESS, f"{address} is this machine's own address")
         return reason
+
+
+def _literal(host: str) -> Address | None:
+    """Return the address that a host is in its plain form; the resolver knows the odd ones."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def _is_own(address: Address) -> bool:

@@ -6,7 +6,7 @@ at most `THREADS`; and names that hung the last time get `FOR_HANGING` of them, 
 never resolved `FOR_NEW`. A name that answered the last time finds a thread that those cannot take.
 While others wait, the latest is served first: the oldest is the next to time out.
 
-An address needs no thread. These threads are not those of `trio.to_thread`, and none of SQLite's.
+An address in its plain form needs no look-up (see `dialer`). These threads are not those of `trio.to_thread`, and none of SQLite's.
 """
 
 import errno
@@ -85,13 +85,10 @@ class Resolver:
     async def resolve(self, host: str, _port: int, *, ip: IpVersion | None = None) -> list[Address]:
         """Return a host's addresses. Raises OSError, as getaddrinfo does, and UnicodeError.
 
-        With `ip`, only addresses of that family are looked up; an address is returned as it is.
+        With `ip`, only addresses of that family are looked up.
 
         Cancelled, a look-up that runs goes on, and others that want the name wait for it.
         """
-        if (address := _literal(host)) is not None:
-            await trio.lowlevel.checkpoint()
-            return [address]
         name = (host, ip)
         look_up = self._look_ups.get(name)
         if look_up is None:
@@ -153,14 +150,6 @@ class Resolver:
             del self._standings[next(iter(self._standings))]
         look_up.done.set()
         self._start()
-
-
-def _literal(host: str) -> Address | None:
-    """Return the address that a host is in its plain form; the resolver knows the odd ones."""
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 _FAMILIES: Final[dict[IpVersion | None, int]] = {

@@ -14,12 +14,7 @@ import trio
 import trio.testing
 
 from relayd.database import Database, sqlite_loop
-from relayd.sqlite_errors import (
-    DatabaseBusyError,
-    DatabaseDamagedError,
-    DatabaseFailedError,
-    DatabaseFullError,
-)
+from relayd.queue.interface import QueueBroken, QueueUnavailable
 
 
 @pytest.fixture
@@ -83,7 +78,7 @@ async def test_a_lock_that_is_held_too_long_is_an_error_that_may_be_tried_again(
     other.start()
     locked.wait()
     async with sqlite_loop(), Database.open(path, busy_timeout_s=0.1) as database:
-        with pytest.raises(DatabaseBusyError):
+        with pytest.raises(QueueUnavailable):
             await database.write(add)
         other.join()
         assert await database.write(add) == 1
@@ -171,7 +166,7 @@ async def test_a_file_that_is_no_longer_there_takes_no_transaction(path: Path, k
             path.rename(path.with_suffix(".old"))
             if kind == "replaced":
                 path.write_bytes(path.with_suffix(".old").read_bytes())
-        with pytest.raises(DatabaseFailedError, match="moved, replaced or deleted"):
+        with pytest.raises(QueueBroken, match="moved, replaced or deleted"):
             await database.write(add)
 
 
@@ -180,10 +175,10 @@ async def test_what_follows_from_a_file_that_was_moved_says_so(path: Path) -> No
         raise sqlite3.OperationalError("disk I/O error")
 
     async with sqlite_loop(), Database.open(path) as reader:
-        with pytest.raises(DatabaseFailedError, match="disk I/O error"):
+        with pytest.raises(QueueBroken, match="disk I/O error"):
             await reader.run(fail)
         path.rename(path.with_suffix(".old"))
-        with pytest.raises(DatabaseFailedError, match="moved, replaced or deleted"):
+        with pytest.raises(QueueBroken, match="moved, replaced or deleted"):
             await reader.run(fail)
 
 
@@ -198,7 +193,7 @@ async def test_a_connection_that_only_reads_knows_that_its_wal_was_moved(path: P
         async with Database.open(path) as reader:
             assert await reader.run(count) == 1
             wal.rename(path.with_suffix(".old"))
-            with pytest.raises(DatabaseFailedError, match="-wal was moved, replaced or deleted"):
+            with pytest.raises(QueueBroken, match="-wal was moved, replaced or deleted"):
                 await reader.run(fail)
 
 
@@ -206,7 +201,7 @@ async def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
     path.write_text("not a database, but long enough to have a header" * 100)
     async with sqlite_loop(), Database.open(path) as database:
-        with pytest.raises(DatabaseDamagedError, match=r"keep a copy|Keep a copy"):
+        with pytest.raises(QueueBroken, match=r"keep a copy|Keep a copy"):
             await database.run(count)
 
 
@@ -247,13 +242,13 @@ async def test_a_full_disk_gives_up_the_reserve_and_what_grows_waits(path: Path)
     reserve = Reserve()
     work = FullDisk(reserve)
     async with sqlite_loop(), Database.open(path, reserve=reserve) as database:
-        with pytest.raises(DatabaseFullError):
+        with pytest.raises(QueueUnavailable):
             await database.write(work, grows=True)
         assert (reserve.kept, work.calls) == (True, 1), "what comes in does not cost it"
         assert await database.write(work) == 0, "once more, with its room"
         assert not reserve.kept
         reserve.may_keep = False
-        with pytest.raises(DatabaseFullError):
+        with pytest.raises(QueueUnavailable):
             await database.write(work, grows=True)
         assert await database.write(work) == 1, "what does not grow goes on"
         reserve.may_keep = work.room = True
@@ -270,5 +265,5 @@ async def test_a_full_disk_without_any_reserve_is_an_error(path: Path) -> None:
         raise error
 
     async with sqlite_loop(), Database.open(path, reserve=reserve) as database:
-        with pytest.raises(DatabaseFullError):
+        with pytest.raises(QueueUnavailable):
             await database.write(full)

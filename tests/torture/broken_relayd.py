@@ -115,7 +115,7 @@ def _begin_all(self: Any, claimed: Any, startable: int, now: float) -> Any:
 
 
 def _startable(self: Any, now: float) -> int:
-    return int(min(self.endpoint_health.startable(len(self._under_way), now), 256))
+    return int(min(self.endpoint_health.room(len(self._under_way), now).count, 256))
 
 
 def _start_whatever_is_claimed() -> None:

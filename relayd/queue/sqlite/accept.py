@@ -9,7 +9,7 @@ from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
 from relayd.queue.sqlite import order, totals, webhooks
-from relayd.queue.sqlite.sequences import last_sequence
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.tables import UNKNOWN_MARKET
 
 _INSERT_EVENT = """
@@ -38,40 +38,6 @@ INSERT OR IGNORE INTO rejected
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
 WHERE NOT EXISTS (SELECT 1 FROM rejected_before WHERE fingerprint = ?5)"""
 
-# Retries may know of a release that was never written: the process died before.
-_LAST_RELEASE = """
-SELECT max(release) FROM (
-  SELECT max(release) AS release FROM subscriptions
-  UNION ALL SELECT max(release) FROM endpoints
-  UNION ALL SELECT max(max(release_seen), -min(release_seen)) FROM deliveries INDEXED BY deliveries_releasable
-    WHERE state = 'retrying')"""
-
-
-class Numbers:
-    """The next numbers of events and deliveries, the last release's, and the last sequence number.
-
-    The daemon is the queue's only writer, so it gives them out itself; those of a transaction that
-    failed are never used.
-    """
-
-    def __init__(self, event: int, delivery: int, release: int = 0, sequence: int = 0) -> None:
-        self.event = event
-        self.delivery = delivery
-        self.release = release
-        self.sequence = sequence
-
-    @classmethod
-    def read(cls, db: sqlite3.Connection) -> "Numbers":
-        """Read where the queue stands. AUTOINCREMENT remembers numbers of rows long removed."""
-        used: dict[str, int] = dict(db.execute("SELECT name, seq FROM sqlite_sequence"))
-        [(release,)] = db.execute(_LAST_RELEASE)
-        return cls(
-            used.get("events", 0) + 1,
-            used.get("deliveries", 0) + 1,
-            release or 0,
-            last_sequence(db),
-        )
-
 
 def accept(
     db: sqlite3.Connection,
@@ -84,6 +50,7 @@ def accept(
     """Write the events that are new, and say of each what became of it, in order."""
     accepted = _Accepted(db, news)
     results: list[Acceptance] = []
+    sources: list[str] = []
     sequence = next_sequence(numbers.sequence, now)
     events: list[tuple[object, ...]] = []
     deliveries: list[tuple[object, ...]] = []
@@ -97,6 +64,7 @@ def accept(
         event, webhook = new.event, new.webhook
         accepted.note(new)
         results.append(Acceptance.ACCEPTED)
+        sources.append(new.source)
         seq = numbers.event
         numbers.event += 1
         numbers.sequence = sequence
@@ -128,14 +96,7 @@ def accept(
             numbers.delivery += 1
     if events:
         db.executemany(_INSERT_EVENT, events)
-        totals.count_accepted(
-            db,
-            (
-                new.source
-                for new, result in zip(news, results, strict=True)
-                if result is Acceptance.ACCEPTED
-            ),
-        )
+        totals.count_accepted(db, sources)
     if deliveries:
         db.executemany(_INSERT_DELIVERY, deliveries)
     if ordered:

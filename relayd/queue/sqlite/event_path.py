@@ -26,9 +26,9 @@ from relayd.queue.sqlite import accept, claim, notices, record, subscriptions, w
 from relayd.queue.sqlite.group_commit import Group, Submission
 from relayd.queue.sqlite.health import read_health, write_health
 from relayd.queue.sqlite.looks import Looks, SQLiteSurvey, open_survey
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.own_events import OwnEventsPath
 from relayd.queue.sqlite.rejected_limit import remove_oldest, takes_too_much
-from relayd.queue.sqlite.releases import Releases
 from relayd.queue.values import (
     Claim,
     Recording,
@@ -52,7 +52,7 @@ class EventPath(OwnEventsPath):
         looks: Looks,
         *,
         tag: str,
-        numbers: accept.Numbers,
+        numbers: Numbers,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(writer, reader, clock)
@@ -61,19 +61,18 @@ class EventPath(OwnEventsPath):
         self._numbers = numbers
         self._subscription_ids: dict[str, int] = {}
         self._holds: Mapping[str, Hold | None] = {}
-        self._releases = Releases(numbers)
         self._accepting = Group(self._accept_all, _ACCEPT_LIMIT)
         self._claiming = Group(self._claim_all, _CLAIM_LIMIT)
         self._recording = Group(self._record_all, _RECORD_LIMIT)
 
     def next_release(self) -> int:
         """Return the number of a release from now on: see `core.release`."""
-        return self._releases.next()
+        return self._numbers.next_release()
 
     @property
     def newest_release(self) -> int:
         """The newest release that an attempt which begins now is made after."""
-        return self._releases.newest
+        return self._numbers.newest_release
 
     @property
     def holds(self) -> Mapping[str, Hold | None]:
@@ -95,7 +94,7 @@ class EventPath(OwnEventsPath):
 
     async def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""
-        return await self._read(read_health)
+        return await self._reader.run(read_health)
 
     def accept(self, news: Sequence[NewEvent]) -> Submission[list[Acceptance]]:
         """Make events durable, with all of their deliveries, and say what became of each."""
@@ -104,7 +103,7 @@ class EventPath(OwnEventsPath):
     async def _accept_all(self, calls: Sequence[Sequence[NewEvent]]) -> list[list[Acceptance]]:
         news = [new for call in calls for new in call]
         results = iter(
-            await self._write(
+            await self._writer.write(
                 lambda db: accept.accept(
                     db,
                     news,
@@ -137,7 +136,7 @@ class EventPath(OwnEventsPath):
             told = notices.report(db, after_rejection(new, now), self._own_types, now=now)
             return Rejected([row for _, row in new], refused), told
 
-        found, told = await self._write(work, grows=True)
+        found, told = await self._writer.write(work, grows=True)
         self._filled(told)
         for source in dict.fromkeys(each.source for each in found.new):
             await self._keep_rejected_within(source, most_bytes)
@@ -146,9 +145,9 @@ class EventPath(OwnEventsPath):
     async def _keep_rejected_within(self, source: str, most_bytes: int) -> None:
         rows = size = 0
         try:
-            more = await self._read(lambda db: takes_too_much(db, source, most_bytes))
+            more = await self._reader.run(lambda db: takes_too_much(db, source, most_bytes))
             while more:
-                removal = await self._write(
+                removal = await self._writer.write(
                     lambda db: remove_oldest(db, source, most_bytes=most_bytes, now=self._clock())
                 )
                 rows, size, more = rows + removal.count, size + removal.bytes, removal.more
@@ -172,7 +171,7 @@ class EventPath(OwnEventsPath):
         return self._claiming.submit(want)
 
     async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
-        return await self._read(
+        return await self._reader.run(
             lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
         )
 
@@ -192,10 +191,11 @@ class EventPath(OwnEventsPath):
                 told = notices.report(db, reports, self._own_types, now=self._clock())
             return results, told, subscriptions.read_holds(db) if gone else self._holds
 
-        results, told, holds = await self._write(work)
+        results, told, holds = await self._writer.write(work)
         if gone:
             self._holds = holds
-        self._filled(told)
+        if speaking:
+            self._filled(told)
         return results
 
     async def quarantine(self, seq: int, detail: str) -> bool:
@@ -220,7 +220,7 @@ class EventPath(OwnEventsPath):
             )
             return True, notices.report(db, own_events, self._own_types, now=now)
 
-        ended, told = await self._write(work)
+        ended, told = await self._writer.write(work)
         self._filled(told)
         return ended
 
@@ -233,7 +233,7 @@ class EventPath(OwnEventsPath):
             write_health(db, {url: health()})
             return notices.report(db, own_events, self._own_types, now=self._clock())
 
-        self._filled(await self._write(work))
+        self._filled(await self._writer.write(work))
 
 
 def _reports(

@@ -1,29 +1,18 @@
-"""Counts failed attempts by hour, subscription and cause, in the transaction that records them.
+"""How many attempts failed, by hour, subscription and cause: counted by `attempt_counts`.
 
-An attempt that succeeds costs nothing here. The hours of the last day are told apart; retention adds
-older ones to one row for each cause, so that the counts of all time never fall.
+The hours of the last day are told apart; retention adds older ones to one row for each cause, so that
+the counts of all time never fall.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
 
-from relayd.core.delivery import AttemptRecord
-from relayd.core.outcome import Failure
 from relayd.queue.overview_values import FailureCount, Failures
 from relayd.queue.sqlite.read_only import Reading
 
-_HOUR_S = 3600
 _KEPT_S = 30 * 3600.0
 _EARLIER = 0
 """Stands for the hours that are no longer told apart."""
-
-_ADD = """
-INSERT INTO failure_counts
-  (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
-SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8 FROM subscriptions WHERE name = ?2
-ON CONFLICT DO UPDATE SET count = count + excluded.count, last_at = excluded.last_at,
-  delivery_seq = excluded.delivery_seq, detail = excluded.detail"""
 
 _KEEP_SUMS = f"""
 INSERT INTO failure_counts
@@ -44,37 +33,6 @@ WHERE f.since >= ? ORDER BY f.since, s.name, f.cause, f.status"""
 _SUMS = """
 SELECT s.name, f.cause, f.status, sum(f.count)
 FROM failure_counts f JOIN subscriptions s ON s.id = f.subscription_id GROUP BY 1, 2, 3"""
-
-
-def count(db: sqlite3.Connection, records: Iterable[AttemptRecord]) -> None:
-    """Add the attempts that failed, inside the transaction that records them."""
-    failed = [each for each in records if each.outcome.failure is not None]
-    if not failed:
-        return
-    latest: dict[tuple[int, str, str, int], AttemptRecord] = {}
-    numbers: Counter[tuple[int, str, str, int]] = Counter()
-    for record in failed:
-        why = record.outcome.why
-        assert why is not None
-        hour = int(record.started_at) // _HOUR_S * _HOUR_S
-        key = (hour, record.delivery.subscription, why.value, record.outcome.status or 0)
-        latest[key] = record
-        numbers[key] += 1
-    db.executemany(
-        _ADD,
-        [
-            (*key, numbers[key], each.started_at, each.delivery.seq, each.outcome.detail)
-            for key, each in latest.items()
-        ],
-    )
-
-
-def count_defect(
-    db: sqlite3.Connection, subscription: str, seq: int, detail: str, *, now: float
-) -> None:
-    """Add an attempt of a delivery that could not be recorded otherwise, as `count` does."""
-    hour = int(now) // _HOUR_S * _HOUR_S
-    db.execute(_ADD, (hour, subscription, Failure.DEFECT, 0, 1, now, seq, detail))
 
 
 def forget(db: sqlite3.Connection, *, now: float) -> None:

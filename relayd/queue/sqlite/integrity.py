@@ -16,8 +16,7 @@ import trio
 
 from relayd.database import Database
 from relayd.queue.interface import QueueBroken
-from relayd.queue.sqlite.errors import as_queue_errors
-from relayd.sqlite_errors import DatabaseDamagedError
+from relayd.sqlite_errors import damaged_in_words
 
 CHECKED_BYTES: Final = 256 * 1024 * 1024
 """Takes 0.3 s. A queue of 300,000 events of 1 KB waiting is 470 MB."""
@@ -63,17 +62,15 @@ async def check_whole(path: Path) -> None:
             stopping.set()
 
     # A call in SQLite's thread cannot be cancelled, and this one may take long.
-    with as_queue_errors():
-        async with (
-            Database.open(path, pragmas=_PRAGMAS) as database,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(stop_when_cancelled)
-            with as_queue_errors():  # here too: the nursery puts what is raised inside in a group
-                found = await database.run(partial(_quick_check, stopping=stopping))
-            nursery.cancel_scope.cancel()
-        if found != "ok":
-            raise DatabaseDamagedError(path, found)
+    async with (
+        Database.open(path, pragmas=_PRAGMAS) as database,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(stop_when_cancelled)
+        found = await database.run(partial(_quick_check, stopping=stopping))
+        nursery.cancel_scope.cancel()
+    if found != "ok":
+        raise QueueBroken(path, damaged_in_words(path, found))
 
 
 def _quick_check(db: sqlite3.Connection, stopping: threading.Event) -> str:

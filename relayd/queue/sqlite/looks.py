@@ -1,10 +1,9 @@
 """What the daemon asks the queue beside its deliveries, on a connection of its own."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from relayd.core.expiry import Evidence
 from relayd.database import Database
@@ -13,14 +12,10 @@ from relayd.queue.snapshot_values import RejectedInput
 from relayd.queue.sqlite import prune, shift_times
 from relayd.queue.sqlite.clock_marks import read_evidence, read_seen_at
 from relayd.queue.sqlite.contents import read_contents
-from relayd.queue.sqlite.errors import as_queue_errors, queue_error
 from relayd.queue.sqlite.operate import read_bodies
 from relayd.queue.sqlite.rejected import read_rejected
 from relayd.queue.sqlite.subscriptions import read_waiting
 from relayd.queue.values import Cursor, Horizon, PruneStep, Retries, Waiting
-from relayd.sqlite_errors import DatabaseError
-
-T = TypeVar("T")
 
 _PRAGMAS: Final = ("query_only = ON", "trusted_schema = OFF", "cache_size = -2000")
 
@@ -31,43 +26,37 @@ class Connected:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return await self._database.run(work)
-        except DatabaseError as error:
-            raise queue_error(error) from error
-
 
 class Looks(Connected):
     """See `interface.QueueLooks`."""
 
     async def waiting(self, names: Iterable[str]) -> Mapping[str, Waiting]:
         """Return the backlog of those of these subscriptions that the queue has ever heard of."""
-        return await self._ask(lambda db: read_waiting(db, names))
+        return await self._database.run(lambda db: read_waiting(db, names))
 
     async def bodies(self, event_seqs: Sequence[int], most_bytes: int) -> list[tuple[int, bytes]]:
         """Return the events that still have a body, with it, in order of their numbers."""
-        return await self._ask(lambda db: read_bodies(db, event_seqs, most_bytes))
+        return await self._database.run(lambda db: read_bodies(db, event_seqs, most_bytes))
 
     async def rejected(self, seq: int) -> RejectedInput | None:
         """Return one rejected row, or None where there is none."""
-        return await self._ask(lambda db: read_rejected(db, seq))
+        return await self._database.run(lambda db: read_rejected(db, seq))
 
     async def clock_seen_at(self) -> float | None:
         """Return when the clock was last looked at."""
-        return await self._ask(read_seen_at)
+        return await self._database.run(read_seen_at)
 
     async def newest_decision(self) -> float:
         """Return the newest time at which something was decided that waits."""
-        return await self._ask(shift_times.newest_decision)
+        return await self._database.run(shift_times.newest_decision)
 
     async def newest_retry_before(self, moment: float) -> float:
         """Return when the last retry until `moment` was scheduled."""
-        return await self._ask(lambda db: shift_times.newest_retry_before(db, moment))
+        return await self._database.run(lambda db: shift_times.newest_retry_before(db, moment))
 
     async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
         """Return the retries that were scheduled before a step of the clock."""
-        return await self._ask(
+        return await self._database.run(
             lambda db: shift_times.retries_before_step(db, step, now, certain=certain)
         )
 
@@ -77,32 +66,30 @@ class SQLiteSurvey(Connected):
 
     async def evidence(self) -> Evidence:
         """Return what the queue knows of time."""
-        return await self._ask(read_evidence)
+        return await self._database.run(read_evidence)
 
     async def used_bytes(self) -> int:
         """Return how much room is in use."""
-        return await self._ask(prune.used_bytes)
+        return await self._database.run(prune.used_bytes)
 
     async def contents(self) -> Contents:
         """Estimate what fills the queue."""
-        return await self._ask(read_contents)
+        return await self._database.run(read_contents)
 
     async def prunable(self, horizon: Horizon, cursor: Cursor) -> PruneStep:
         """Find the next events that may go."""
-        return await self._ask(lambda db: prune.find_step(db, horizon, cursor))
+        return await self._database.run(lambda db: prune.find_step(db, horizon, cursor))
 
 
 @asynccontextmanager
 async def open_looks(path: Path) -> AsyncIterator[Looks]:
     """Open the connection for looks. Raises `QueueError`."""
-    with as_queue_errors():
-        async with Database.open(path, pragmas=_PRAGMAS) as database:
-            yield Looks(database)
+    async with Database.open(path, pragmas=_PRAGMAS) as database:
+        yield Looks(database)
 
 
 @asynccontextmanager
 async def open_survey(path: Path) -> AsyncIterator[SQLiteSurvey]:
     """Open the connection for a survey. Raises `QueueError`."""
-    with as_queue_errors():
-        async with Database.open(path, pragmas=_PRAGMAS) as database:
-            yield SQLiteSurvey(database)
+    async with Database.open(path, pragmas=_PRAGMAS) as database:
+        yield SQLiteSurvey(database)

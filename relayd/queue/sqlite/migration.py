@@ -9,7 +9,7 @@ of the two; the next start continues. The queue has its new version from the fir
 older relayd opens it meanwhile, and commands that read say that it is being upgraded.
 
 Logs `queue_upgrading` at the start and every 5 s, `queue_upgraded` at the end. It gives up, with
-`DatabaseFullError`, where the disk is full: there must be room for the -wal of one step, some 300 MB.
+`QueueUnavailable`, where the disk is full: there must be room for the -wal of one step, some 300 MB.
 """
 
 import json
@@ -77,7 +77,7 @@ class Step:
 async def finish_migration(writer: Database) -> None:
     """Bring what is left of older versions to this one, if anything.
 
-    Raises `DatabaseError`; what is done stays done.
+    Raises `QueueError`; what is done stays done.
     """
     if not await writer.run(is_unfinished):
         return

@@ -10,15 +10,14 @@ from pathlib import Path
 import structlog
 
 from relayd.database import Database
-from relayd.queue.sqlite import accept
-from relayd.queue.sqlite.errors import as_queue_errors
+from relayd.queue.interface import QueueBroken
 from relayd.queue.sqlite.looks import open_looks
 from relayd.queue.sqlite.migration import finish_migration
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.place import check_place
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.reserve import reserve_of
 from relayd.queue.sqlite.schema import SchemaMismatchError, migrate, read_version
-from relayd.sqlite_errors import DatabaseFailedError
 
 _log = structlog.get_logger()
 
@@ -38,7 +37,7 @@ _READER_PRAGMAS = ("query_only = ON", "trusted_schema = OFF", "cache_size = -160
 def _make_private(path: Path) -> None:
     """Take from others what a restored copy lets them read: bodies and receivers' URLs.
 
-    Raises `DatabaseFailedError` where the file is another user's, who could give it back.
+    Raises `QueueBroken` where the file is another user's, who could give it back.
     """
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         try:
@@ -49,7 +48,7 @@ def _make_private(path: Path) -> None:
         except FileNotFoundError:
             continue
         except PermissionError:
-            raise DatabaseFailedError(
+            raise QueueBroken(
                 path,
                 f"{name} may be read by others (mode {mode:04o}) and belongs to another user:"
                 f" chown it to relayd's user, and chmod 0600 {name}",
@@ -70,25 +69,24 @@ async def open_queue(path: Path, clock: Callable[[], float]) -> AsyncIterator[Qu
     newer one, `QueueError` for one that cannot be read; neither changes the file.
     """
     check_place(path)
-    with as_queue_errors():
-        # SQLite would make it readable for others; its -wal and -shm take the file's mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        _make_private(path)
-        async with Database.open(path, reserve=reserve_of(path)) as writer:
-            try:
-                version = await writer.run(read_version)
-            except SchemaMismatchError as mismatch:
-                raise SchemaMismatchError(f"{path}: {mismatch}") from None
-            await writer.set_pragmas(_PRAGMAS)
-            tag = secrets.token_hex(4)
-            await writer.write(lambda db: migrate(db, version, tag))
-            await finish_migration(writer)
-            async with (
-                Database.open(path, pragmas=_READER_PRAGMAS) as reader,
-                open_looks(path) as looks,
-            ):
-                rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
-                if len(rows) != 1:
-                    raise DatabaseFailedError(path, "it has lost the row that names it")
-                numbers = await reader.run(accept.Numbers.read)
-                yield Queue(writer, reader, looks, tag=rows[0][0], numbers=numbers, clock=clock)
+    # SQLite would make it readable for others; its -wal and -shm take the file's mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make_private(path)
+    async with Database.open(path, reserve=reserve_of(path)) as writer:
+        try:
+            version = await writer.run(read_version)
+        except SchemaMismatchError as mismatch:
+            raise SchemaMismatchError(f"{path}: {mismatch}") from None
+        await writer.set_pragmas(_PRAGMAS)
+        tag = secrets.token_hex(4)
+        await writer.write(lambda db: migrate(db, version, tag))
+        await finish_migration(writer)
+        async with (
+            Database.open(path, pragmas=_READER_PRAGMAS) as reader,
+            open_looks(path) as looks,
+        ):
+            rows = await reader.run(lambda db: db.execute("SELECT tag FROM queue").fetchall())
+            if len(rows) != 1:
+                raise QueueBroken(path, "it has lost the row that names it")
+            numbers = await reader.run(Numbers.read)
+            yield Queue(writer, reader, looks, tag=rows[0][0], numbers=numbers, clock=clock)

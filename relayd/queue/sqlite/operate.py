@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from relayd.core.admission import FRESH_FOR_S
 from relayd.core.delivery import TRANSITIONS, Change, State, origins
 from relayd.queue.sqlite import order
-from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.values import Changed
 
 

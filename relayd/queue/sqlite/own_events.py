@@ -2,18 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import trio
 
 from relayd.core.operating_events import UNAVAILABLE
 from relayd.core.own_events import OutboxRow, OwnEvent, Report
-from relayd.database import Database, Work
+from relayd.database import Database
 from relayd.queue.sqlite import notices, outbox
-from relayd.queue.sqlite.errors import queue_error
-from relayd.sqlite_errors import DatabaseError
-
-T = TypeVar("T")
 
 _OUTBOX_LIMIT = 100
 
@@ -36,33 +31,35 @@ class OwnEventsPath:
             # Off before the look: what is put there meanwhile sets it again.
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
-            if rows := await self._read(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
+            if rows := await self._reader.run(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
                 self._outbox_filled.set()
                 return rows
 
     async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Remove own events that were accepted."""
-        await self._write(lambda db: outbox.remove(db, rows))
+        await self._writer.write(lambda db: outbox.remove(db, rows))
 
     async def report(self, reports: Sequence[Report]) -> None:
         """Make own events durable, of those types that somebody wants."""
         now = self._clock()
         self._filled(
-            await self._write(lambda db: notices.report(db, reports, self._own_types, now=now))
+            await self._writer.write(
+                lambda db: notices.report(db, reports, self._own_types, now=now)
+            )
         )
 
     async def report_due(self) -> None:
         """Report what was counted for ten minutes. Writes nothing where there is nothing."""
-        more = await self._read(lambda db: notices.any_due(db, self._clock()))
+        more = await self._reader.run(lambda db: notices.any_due(db, self._clock()))
         while more:
-            told, more = await self._write(
+            told, more = await self._writer.write(
                 lambda db: notices.report_due(db, self._own_types, now=self._clock())
             )
             self._filled(told)
 
     async def source_outages(self) -> Mapping[str, float]:
         """Return the sources that were reported as unavailable, and since when they are."""
-        return await self._read(notices.read_outages)
+        return await self._reader.run(notices.read_outages)
 
     async def begin_source_outage(self, source: str, since: float, event: OwnEvent) -> bool:
         """Report a source as unavailable; return False, and do nothing, where nobody wants to know."""
@@ -73,7 +70,7 @@ class OwnEventsPath:
             notices.begin_outage(db, source, since)
             return outbox.put(db, [event], self._own_types)
 
-        self._filled(await self._write(work))
+        self._filled(await self._writer.write(work))
         return True
 
     async def end_source_outage(self, source: str, event: OwnEvent | None) -> None:
@@ -83,21 +80,9 @@ class OwnEventsPath:
             notices.end_outage(db, source)
             return outbox.put(db, [] if event is None else [event], self._own_types)
 
-        self._filled(await self._write(work))
+        self._filled(await self._writer.write(work))
 
     def _filled(self, count: int) -> None:
         """Wake who takes own events, where so many were written."""
         if count:
             self._outbox_filled.set()
-
-    async def _write(self, work: Work[T], *, grows: bool = False) -> T:
-        try:
-            return await self._writer.write(work, grows=grows)
-        except DatabaseError as error:
-            raise queue_error(error) from error
-
-    async def _read(self, work: Work[T]) -> T:
-        try:
-            return await self._reader.run(work)
-        except DatabaseError as error:
-            raise queue_error(error) from error

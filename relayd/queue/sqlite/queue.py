@@ -30,8 +30,8 @@ class Queue(EventPath):
         `own_types` are the types of relayd's own events that somebody wants.
         """
         wanted = tuple(declared)
-        with self._releases.being_written() as release:
-            found, released = await self._write(
+        with self._numbers.writing_release() as release:
+            found, released = await self._writer.write(
                 lambda db: (
                     subscriptions.declare(db, wanted, release=release, now=self._clock()),
                     subscriptions.count_released(db, release),
@@ -53,7 +53,7 @@ class Queue(EventPath):
         Returns whether there was either, and how many retries.
         """
         now = self._clock()
-        with self._releases.being_written() as release:
+        with self._numbers.writing_release() as release:
             return await self._change_hold(
                 lambda db: (
                     subscriptions.resume(db, subscription),
@@ -64,8 +64,8 @@ class Queue(EventPath):
     async def release(self, subscription: str) -> int:
         """Release the retries that wait for a subscription; return how many."""
         now = self._clock()
-        with self._releases.being_written() as release:
-            return await self._write(
+        with self._numbers.writing_release() as release:
+            return await self._writer.write(
                 lambda db: subscriptions.release_retries(db, subscription, release=release, now=now)
             )
 
@@ -74,7 +74,7 @@ class Queue(EventPath):
     ) -> HandoverStep:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
         ids, now = self._subscription_ids, self._clock()
-        step, self._holds = await self._write(
+        step, self._holds = await self._writer.write(
             lambda db: (
                 hand_over(db, ids[old], ids[new], after=after, in_flight=in_flight, now=now),
                 subscriptions.read_holds(db),
@@ -83,7 +83,7 @@ class Queue(EventPath):
         return step
 
     async def _change_hold(self, change: Work[T]) -> T:
-        changed, self._holds = await self._write(
+        changed, self._holds = await self._writer.write(
             lambda db: (change(db), subscriptions.read_holds(db))
         )
         return changed
@@ -109,11 +109,11 @@ class Queue(EventPath):
                 drop_rejected(db, [rejected], now=now)
             return result
 
-        return await self._write(work, grows=True)
+        return await self._writer.write(work, grows=True)
 
     async def replay(self, seqs: Sequence[int], *, delivered: bool = False) -> Changed:
         """Make ended deliveries due again; with `delivered` also those that were delivered."""
-        return await self._write(
+        return await self._writer.write(
             lambda db: operate.replay(
                 db, self._subscription_ids, seqs, now=self._clock(), delivered=delivered
             )
@@ -124,20 +124,20 @@ class Queue(EventPath):
 
         Returns how many, and the subscriptions of all of these that wait.
         """
-        with self._releases.being_written() as release:
-            return await self._write(
+        with self._numbers.writing_release() as release:
+            return await self._writer.write(
                 lambda db: operate.retry(db, self._subscription_ids, seqs, release=release)
             )
 
     async def cancel(self, seqs: Sequence[int]) -> Changed:
         """End waiting deliveries. An attempt that is under way may still deliver one of them."""
-        return await self._write(
+        return await self._writer.write(
             lambda db: operate.cancel(db, self._subscription_ids, seqs, now=self._clock())
         )
 
     async def backfill(self, subscription: str, event_seqs: Sequence[int]) -> int:
         """Make the deliveries of these events that a subscription lacks; return how many."""
-        return await self._write(
+        return await self._writer.write(
             lambda db: operate.backfill(
                 db,
                 self._numbers,
@@ -149,28 +149,28 @@ class Queue(EventPath):
 
     async def drop_rejected(self, seqs: Sequence[int]) -> int:
         """Take rows off the rejected list for good; return how many there were."""
-        return await self._write(lambda db: drop_rejected(db, seqs, now=self._clock()))
+        return await self._writer.write(lambda db: drop_rejected(db, seqs, now=self._clock()))
 
     async def remember_expiry(self, now: float, expiry: Expiry, *, known: float) -> None:
         """Remember where expiry stands, and forget what nobody asks for any more."""
-        await self._write(lambda db: prune.remember_expiry(db, now, expiry, known=known))
+        await self._writer.write(lambda db: prune.remember_expiry(db, now, expiry, known=known))
 
     async def prune(self, horizon: Horizon, event_seqs: Sequence[int]) -> int:
         """Remove those of the events that may still go; return how many."""
-        return await self._write(
+        return await self._writer.write(
             lambda db: prune.remove(db, horizon, event_seqs, now=self._clock())
         )
 
     async def prune_rejected(self, before: float) -> int:
         """Remove some of the oldest rejected input of before this time; return how much."""
-        return await self._write(lambda db: prune.remove_rejected(db, before))
+        return await self._writer.write(lambda db: prune.remove_rejected(db, before))
 
     async def shift_retries(self, retries: Retries, step: float) -> None:
         """Move these retries' times, of those that did not change since they were found."""
-        await self._write(lambda db: shift_times.shift_retries(db, retries, step))
+        await self._writer.write(lambda db: shift_times.shift_retries(db, retries, step))
 
     async def shift_endpoints(
         self, step: float, now: float, known: Callable[[str], Health | None]
     ) -> None:
         """Move the endpoints' times, and remember that the clock was looked at `now`."""
-        await self._write(lambda db: shift_times.shift_endpoints(db, step, now, known))
+        await self._writer.write(lambda db: shift_times.shift_endpoints(db, step, now, known))

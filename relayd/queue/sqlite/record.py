@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from relayd.core.delivery import AttemptRecord, Change, State, origins
 from relayd.core.outcome import Failure
 from relayd.core.release import Extra
-from relayd.queue.sqlite import failures, order, statistics, totals
+from relayd.queue.sqlite import attempt_counts, order
 from relayd.queue.sqlite.health import write_health
 from relayd.queue.sqlite.subscriptions import note_gone
 from relayd.queue.values import Recording
@@ -92,17 +92,15 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[lis
         (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
         for each, stands in zip(recordings, results, strict=True)
     ]
-    statistics.count(db, counted)
-    totals.count_attempts(db, [each for _, each in counted])
-    failures.count(db, records)
-    health = {each.url: each.health() for each in recordings if each.health is not None}
-    write_health(db, health)
     held = [
         place
         for place, each in enumerate(recordings)
         if each.record.outcome.gone
         and note_gone(db, each.record.delivery.subscription, each.url, now=each.record.decided_at)
     ]
+    health = {each.url: each.health() for each in recordings if each.health is not None}
+    attempt_counts.count_attempts(db, counted)
+    write_health(db, health)
     return results, held
 
 
@@ -126,7 +124,7 @@ def quarantine(db: sqlite3.Connection, seq: int, detail: str, *, now: float) -> 
         return None
     order.leave(db, [seq])
     found = Quarantined(*db.execute(_QUARANTINED, values).fetchone())
-    failures.count_defect(db, found.subscription, seq, detail, now=now)
+    attempt_counts.count_defect(db, found.subscription, seq, detail, now=now)
     return found
 
 

@@ -1,26 +1,19 @@
-"""Counts attempts by what came of them and how long they took, while they are recorded.
+"""What came of attempts lately and how long they took, by endpoint: counted by `attempt_counts`.
 
 Kept in spans of five minutes for the last hour, and of an hour for the last day: asking for a rate
 reads a few rows, however many attempts there were.
 """
 
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable
 
-from relayd.core.delivery import AttemptRecord, State
-from relayd.core.response_times import NO_ANSWER, response_class
+from relayd.core.delivery import State
+from relayd.core.durations import NO_ANSWER
 from relayd.queue.overview_values import Hour, Tallies, Tally
+from relayd.queue.sqlite.attempt_counts import LONG_S, SHORT_S
 
-_SHORT_S = 300
-_LONG_S = 3600
 _HOUR_S = 3600.0
 _DAY_S = 86_400.0
 _KEPT_S = 2 * _DAY_S
-
-_ADD = """
-INSERT INTO attempt_counts (span_s, since, url, state, response, count) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET count = count + excluded.count"""
 
 _SUM = """
 SELECT url, state, response, sum(count) FROM attempt_counts
@@ -31,26 +24,9 @@ SELECT url, since, total(CASE WHEN state = ? THEN count END), total(CASE WHEN st
 FROM attempt_counts WHERE span_s = ? AND since > ? AND since <= ? GROUP BY url, since ORDER BY since"""
 
 
-def count(db: sqlite3.Connection, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
-    """Add attempts, each with its endpoint's URL, inside the transaction that records them."""
-    counter: Counter[tuple[int, str, str, int]] = Counter()
-    for url, record in attempts:
-        outcome = record.outcome
-        response = NO_ANSWER if outcome.status is None else response_class(outcome.duration_s)
-        counter[int(record.decided_at) // _SHORT_S, url, record.state.value, response] += 1
-    db.executemany(
-        _ADD,
-        [
-            (span_s, short * _SHORT_S // span_s * span_s, *key, number)
-            for (short, *key), number in counter.items()
-            for span_s in (_SHORT_S, _LONG_S)
-        ],
-    )
-
-
 def forget(db: sqlite3.Connection, *, now: float) -> None:
     """Remove what no answer looks at any more."""
-    for span_s in (_SHORT_S, _LONG_S):
+    for span_s in (SHORT_S, LONG_S):
         db.execute(
             "DELETE FROM attempt_counts WHERE span_s = ? AND since < ?", (span_s, now - _KEPT_S)
         )
@@ -62,15 +38,15 @@ def read_tallies(db: sqlite3.Connection, *, now: float) -> dict[str, Tallies]:
     The hour is one of 60 to 65 minutes, the day one of 24 to 25 hours.
     """
     # Not what was counted while the clock was ahead.
-    hours = _read(db, _SHORT_S, now - _HOUR_S - _SHORT_S, now)
-    days = _read(db, _LONG_S, now - _DAY_S - _LONG_S, now)
+    hours = _read(db, SHORT_S, now - _HOUR_S - SHORT_S, now)
+    days = _read(db, LONG_S, now - _DAY_S - LONG_S, now)
     return {url: Tallies(hours.get(url, Tally()), days.get(url, Tally())) for url in hours | days}
 
 
 def read_hours(db: sqlite3.Connection, *, now: float) -> dict[str, list[Hour]]:
     """Return the last 24 to 25 hours of each endpoint by URL, oldest first: those with attempts."""
     found: dict[str, list[Hour]] = {}
-    asked = (State.DELIVERED, State.DELIVERED, _LONG_S, now - _DAY_S - _LONG_S, now)
+    asked = (State.DELIVERED, State.DELIVERED, LONG_S, now - _DAY_S - LONG_S, now)
     for url, since, delivered, failed in db.execute(_HOURS, asked):
         found.setdefault(url, []).append(Hour(since, int(delivered), int(failed)))
     return found

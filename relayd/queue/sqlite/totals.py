@@ -1,6 +1,7 @@
-"""Counts what was ever attempted and accepted, in the transaction that writes it: counters that never fall.
+"""What was ever attempted and accepted: counters that never fall, since retention takes nothing off them.
 
-Retention takes nothing off them. They cost a few microseconds a transaction, however many rows it has.
+They are counted in the transaction that writes it (attempts by `attempt_counts`), and cost a few
+microseconds a transaction, however many rows it has.
 """
 
 import sqlite3
@@ -9,15 +10,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
 
-from relayd.core.delivery import AttemptRecord
-from relayd.core.durations import bound_ms
 from relayd.queue.overview_values import AttemptTotals, Totals
 from relayd.queue.sqlite import failures
-
-_ADD_ATTEMPTS = """
-INSERT INTO attempt_totals (subscription_id, state, within_ms, count, seconds)
-SELECT id, ?2, ?3, ?4, ?5 FROM subscriptions WHERE name = ?1
-ON CONFLICT DO UPDATE SET count = count + excluded.count, seconds = seconds + excluded.seconds"""
 
 _ADD_ACCEPTED = """
 INSERT INTO accepted_totals (source, count) VALUES (?, ?)
@@ -26,17 +20,6 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count"""
 _ATTEMPTS = """
 SELECT s.name, t.state, t.within_ms, t.count, t.seconds FROM subscriptions s
 LEFT JOIN attempt_totals t ON t.subscription_id = s.id ORDER BY s.id"""
-
-
-def count_attempts(db: sqlite3.Connection, records: Iterable[AttemptRecord]) -> None:
-    """Add attempts, inside the transaction that records them."""
-    found: dict[tuple[str, str, int], tuple[int, float]] = {}
-    for record in records:
-        duration_s = record.outcome.duration_s
-        key = (record.delivery.subscription, record.state.value, bound_ms(duration_s))
-        count, seconds = found.get(key, (0, 0.0))
-        found[key] = (count + 1, seconds + duration_s)
-    db.executemany(_ADD_ATTEMPTS, [(*key, *sums) for key, sums in found.items()])
 
 
 def count_accepted(db: sqlite3.Connection, sources: Iterable[str]) -> None:

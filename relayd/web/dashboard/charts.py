@@ -136,7 +136,7 @@ class Bars:
 
 
 def distribution(classes: Mapping[int, int]) -> Bars:
-    """Return the chart of response times, which are counted in `core.response_times`' classes."""
+    """Return the chart of response times, which are counted in `core.durations`' classes."""
     doublings: Counter[int] = Counter()
     for each, count in classes.items():
         doublings[-(-each // 4)] += count

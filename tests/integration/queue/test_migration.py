@@ -26,7 +26,6 @@ from relayd.queue.sqlite.open_queue import open_queue
 from relayd.queue.sqlite.read_only import open_reading
 from relayd.queue.sqlite.schema import migrate
 from relayd.queue.sqlite.tables import MIGRATIONS, VERSION
-from relayd.sqlite_errors import DatabaseFullError
 
 QUEUES = Path(__file__).parents[2] / "queues"
 VERSION_1 = QUEUES / "version_1.sql"
@@ -208,7 +207,7 @@ async def test_a_disk_that_is_full_on_the_way_loses_nothing(
     before = rows_of(path, "SELECT seq, id, digest, body FROM events ORDER BY seq")
 
     def full(_: sqlite3.Connection) -> migration.Step:
-        raise DatabaseFullError(path, "the disk is full")
+        raise QueueUnavailable(path, "the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(migration, "move_step", full)

@@ -32,7 +32,7 @@ from relayd.core.hold import Hold
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra
 from relayd.queue.sqlite import operate, subscriptions
-from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.record import record as record_all
 from relayd.queue.sqlite.rejected import drop_rejected, list_rejected, read_rejected

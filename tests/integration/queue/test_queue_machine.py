@@ -22,7 +22,7 @@ from relayd.core.delivery import WAITING, Change, Delivery, State, decide, origi
 from relayd.core.outcome import Failure, Outcome
 from relayd.core.release import Extra, released_by, seen_after
 from relayd.queue.sqlite import accept, claim, operate, record, subscriptions
-from relayd.queue.sqlite.accept import Numbers
+from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.schema import migrate, read_version
 from relayd.queue.values import Declared, Recording, Want
 

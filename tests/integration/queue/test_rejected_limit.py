@@ -14,13 +14,13 @@ from queue_file import NOW, inside, opened, rows_of, seen
 from relayd.config.sections import REJECTED_BYTES, QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
 from relayd.core.event import Rejection, SpoolRow
+from relayd.queue.interface import QueueUnavailable
 from relayd.queue.snapshot_values import RemovedInput
 from relayd.queue.sqlite.prune import remove_rejected
 from relayd.queue.sqlite.rejected import drop_rejected, forget_left, list_rejected
 from relayd.queue.sqlite.rejected_limit import read_removed, remove_oldest
 from relayd.queue.sqlite.schema import migrate
 from relayd.queue.sqlite.tables import MIGRATIONS
-from relayd.sqlite_errors import DatabaseFullError
 
 SIZE = "300 + length(reason) + length(id) + length(type) + length(data)"
 
@@ -120,7 +120,7 @@ async def test_a_full_disk_meanwhile_neither_loses_the_rows_nor_their_report(
 
     def step(*arguments: Any, **named: Any) -> Any:
         if len(steps) == 1:
-            raise DatabaseFullError(path, "disk full")
+            raise QueueUnavailable(path, "disk full")
         removal = remove_oldest(*arguments, **named)
         steps.append(removal.count)
         return removal

@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from relayd.transport.dialer import AddressGuard
 from relayd.transport.resolver import FOR_HANGING, FOR_NEW, HANGS_S, THREADS, Resolver
 
 ADDRESS = "198.41.0.4"
@@ -133,8 +135,8 @@ async def test_what_nobody_waits_for_any_more_is_not_looked_up(names: Names) -> 
 
 
 async def test_an_address_needs_no_thread(names: Names) -> None:
-    resolving = Resolver(names.look_up)
-    assert [str(each) for each in await resolving.resolve("::1", 443)] == ["::1"]
+    guard = AddressGuard([ip_network("::1/128")], resolve=Resolver(names.look_up).resolve)
+    assert [str(each) for each in await guard.addresses("::1", 443, scheme="https")] == ["::1"]
     assert names.asked == []
 
 

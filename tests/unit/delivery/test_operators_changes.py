@@ -186,7 +186,7 @@ async def test_a_day_that_a_receiver_asked_for_by_mistake_can_be_lifted(
         else:
             await task.endpoint_health.after_test(TAKEN)
         assert bench.queue.healths[URL].held_until == 0.0
-        task.release("books")
+        task.attempt_released("books")
         await trio.sleep(1)
     # Its own time had passed meanwhile, and what was held back goes out too.
     assert set(bench.queue.states().values()) == {State.DELIVERED}
@@ -206,7 +206,7 @@ async def test_a_release_gives_each_retry_one_attempt_each_time(
             await trio.sleep(10)
             assert len(bench.starts) == 5 + 5 * releases
             bench.queue.release_now("books")
-            task.release("books")
+            task.attempt_released("books")
         await trio.sleep(20)
         assert set(bench.queue.states().values()) == {State.RETRYING}
         assert {each.step for each in bench.queue.records} == {1}
@@ -234,7 +234,7 @@ async def test_what_fails_after_a_release_and_began_before_it_is_released(
         await trio.sleep(2)
         # It was signed with the secret of before, say.
         bench.queue.release_now("books")
-        task.release("books")
+        task.attempt_released("books")
         await trio.sleep(1000)
         assert [round(start) for start in bench.starts] == [0, 5]
         assert [each.delivery.extra for each in bench.queue.records] == [None, Extra.OPERATOR]

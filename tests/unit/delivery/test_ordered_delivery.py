@@ -92,7 +92,7 @@ async def run(
                 task.note("books", 0.0)
             elif act == "release":
                 queue.release_now("books")
-                task.release("books")
+                task.attempt_released("books")
             elif row is not None and act == "cancel":
                 operate(queue, number, State.CANCELLED)
                 task.note("books", 0.0)

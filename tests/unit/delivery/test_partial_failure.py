@@ -90,7 +90,7 @@ def test_whatever_a_receiver_answers(
             for moment in sorted(releases):
                 await trio.sleep(max(0.0, EPOCH + moment - bench.now()))
                 bench.queue.release_now("books")
-                task.release("books")
+                task.attempt_released("books")
                 await task.endpoint_health.lift_hold()
 
         bench = Bench(answer=answer)

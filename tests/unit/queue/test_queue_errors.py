@@ -1,41 +1,48 @@
-"""SQLite's errors at the queue's border: two kinds cross it, in the same words."""
+"""What SQLite's errors mean for the queue: two kinds cross its border, with the reason in words."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from relayd.database import queue_error
 from relayd.queue.interface import QueueBroken, QueueError, QueueUnavailable
-from relayd.queue.sqlite.errors import as_queue_errors
-from relayd.sqlite_errors import (
-    DatabaseBusyError,
-    DatabaseDamagedError,
-    DatabaseError,
-    DatabaseFailedError,
-    DatabaseFullError,
-    DatabaseRefusedError,
-)
 
 QUEUE = Path("queue.db")
 
 
+def failed(code: int, words: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError(words)
+    error.sqlite_errorcode = code
+    return error
+
+
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("error", "kind", "reason"),
     [
-        (DatabaseBusyError(QUEUE, "another process holds its lock"), QueueUnavailable),
-        (DatabaseFullError(QUEUE, "the disk is full"), QueueUnavailable),
-        (DatabaseFailedError(QUEUE, "disk I/O error"), QueueBroken),
-        (DatabaseDamagedError(QUEUE, "malformed"), QueueBroken),
-        (DatabaseRefusedError(QUEUE, "UNIQUE constraint failed"), QueueError),
+        (failed(sqlite3.SQLITE_BUSY, "busy"), QueueUnavailable, "another process holds its lock"),
+        (failed(sqlite3.SQLITE_FULL, "full"), QueueUnavailable, "the disk is full"),
+        (failed(sqlite3.SQLITE_IOERR, "disk I/O error"), QueueBroken, "disk I/O error"),
+        (failed(sqlite3.SQLITE_CORRUPT, "malformed"), QueueBroken, "the file is damaged"),
+        (failed(sqlite3.SQLITE_CONSTRAINT, "UNIQUE"), QueueError, "UNIQUE"),
     ],
 )
-def test_an_error_keeps_its_words(error: DatabaseError, kind: type[QueueError]) -> None:
-    with pytest.raises(QueueError) as raised, as_queue_errors():
-        raise error
-    assert type(raised.value) is kind
-    assert str(raised.value) == str(error)
-    assert (raised.value.path, raised.value.reason) == (error.path, error.reason)
+def test_an_error_has_its_kind_and_its_words(
+    error: sqlite3.Error, kind: type[QueueError], reason: str
+) -> None:
+    found = queue_error(QUEUE, error)
+    assert type(found) is kind
+    assert found.path == QUEUE
+    assert found.reason.startswith(reason)
+    assert str(found) == f"{QUEUE}: {found.reason}"
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(ValueError), as_queue_errors():
-        raise ValueError
+@pytest.mark.parametrize(
+    ("code", "explained"), [(sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_IOERR, False)]
+)
+def test_only_what_says_what_happened_to_the_file_is_explained(
+    code: int, *, explained: bool
+) -> None:
+    found = queue_error(QUEUE, failed(code, "words"))
+    assert isinstance(found, QueueBroken)
+    assert found.explained is explained

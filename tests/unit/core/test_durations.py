@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.core.response_times import NO_ANSWER, quantile_s, response_class
+from relayd.core.durations import NO_ANSWER, quantile_s, response_class
 
 times = st.floats(0.0011, 60.0)
 
