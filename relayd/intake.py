@@ -124,10 +124,16 @@ class Intake:
         poison = self._at_work.poison.intersection(keys)
         bound = source in self._market_bound
         made_of: Sequence[Webhook | None] = webhooks or (None,) * len(events)
-        news = [
-            new_event(event, source, await self._matched(key, event), webhook, market_bound=bound)
+        taken = [
+            (key, event, webhook)
             for key, event, webhook in zip(keys, events, made_of, strict=True)
             if key not in poison
+        ]
+        matches = await self._all_matched([(key, event) for key, event, _ in taken])
+        # From here until they are handed in nothing waits: they go by the configuration in force.
+        news = [
+            new_event(event, source, found, webhook, market_bound=bound)
+            for (_, event, webhook), found in zip(taken, matches, strict=True)
         ]
         results = await self._queue.accept(news)
         woken: set[str] = set()
@@ -138,8 +144,8 @@ class Intake:
         self._tell_all(news, results)
         if not poison:
             return results
-        taken = iter(results)
-        return [Acceptance.POISON if key in poison else next(taken) for key in keys]
+        accepted = iter(results)
+        return [Acceptance.POISON if key in poison else next(accepted) for key in keys]
 
     async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rows that cannot be events, with the reason, in the queue's rejected list.
@@ -161,6 +167,21 @@ class Intake:
     def paths(self) -> tuple[str, ...]:
         """The paths below `data` at which conditions look."""
         return self._matcher.paths
+
+    async def _all_matched(self, events: Sequence[tuple[int, Event]]) -> list[Matches]:
+        """Return who wants each event, by the configuration that is in force when this returns.
+
+        One body may take a second: where a reload came meanwhile, those before it are matched again.
+        """
+        found = [(await self._matched(*each), self._matcher) for each in events]
+        while any(used is not self._matcher for _, used in found):
+            found = [
+                (matches, used)
+                if used is self._matcher
+                else (await self._matched(*each), self._matcher)
+                for each, (matches, used) in zip(events, found, strict=True)
+            ]
+        return [matches for matches, _ in found]
 
     async def _matched(self, key: int, event: Event) -> Matches:
         """Return who wants an event. Not a checkpoint where its values are known already."""

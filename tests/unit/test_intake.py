@@ -32,6 +32,7 @@ class Refusing:
     accepted: list[str] = field(default_factory=list)
     bound: list[bool] = field(default_factory=list)
     most_bytes: list[int] = field(default_factory=list)
+    subscriptions: list[tuple[str, ...]] = field(default_factory=list)
 
     async def reject(self, rejected: Sequence[RejectedRow], *, most_bytes: int) -> Rejected:
         await trio.lowlevel.checkpoint()
@@ -44,6 +45,7 @@ class Refusing:
             raise self.error
         self.accepted += [new.event.id for new in news]
         self.bound += [new.market_bound for new in news]
+        self.subscriptions += [tuple(new.subscriptions) for new in news]
         return [Acceptance.ACCEPTED] * len(news)
 
 
@@ -76,6 +78,36 @@ async def test_a_spool_is_bound_to_its_market_unless_it_allows_others(tmp_path: 
     for source in ("spool one", "relayd", "spool two", "spool all", "socket"):
         await taking.accept([make_event()], source)
     assert queue.bound == [True, True, False, False, False]
+
+
+async def test_what_is_matched_while_a_reload_comes_goes_by_the_new_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Refusing(RuntimeError("never raised"))
+    taking = intake(tmp_path, queue)
+    reading, go_on = trio.Event(), trio.Event()
+    match = taking._match_body
+
+    async def match_slowly(event: Event) -> Matches:
+        reading.set()
+        await go_on.wait()
+        return await match(event)
+
+    monkeypatch.setattr(taking, "_match_body", match_slowly)
+    monkeypatch.setattr(taking, "_matcher_paths", frozenset({"data.object.note"}))
+    monkeypatch.setattr(taking._matcher, "of_type", lambda _: None)  # as with a condition
+    quick = make_event("evt_0")
+    # As a spool's reader hands over what has long values.
+    long = replace(make_event("evt_1"), data=None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(taking.accept, [quick, long, make_event("evt_3")], "spool market")
+        await reading.wait()
+        path = write_config(tmp_path, {"shop": {"url": "https://a.example"}})
+        config = load_config(path, environ={})
+        taking.apply(config, whole(matcher_for(config)))
+        go_on.set()
+    assert queue.accepted == ["evt_0", "evt_1", "evt_3"]
+    assert queue.subscriptions == [("shop",)] * 3
 
 
 def events() -> list[Event]:

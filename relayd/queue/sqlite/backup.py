@@ -110,18 +110,29 @@ def _is_of_queue(path: Path, queue: Path) -> bool:
 def _take(partial: Path) -> int:
     """Make the file, for this process alone. Raises `BackupError` where another one writes it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(partial, flags, 0o600)
+    while True:
+        descriptor = os.open(partial, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another backup may have given it its name, or removed it, since it was opened.
+            if _is_at(partial, descriptor):
+                os.fchmod(descriptor, 0o600)
+                os.ftruncate(descriptor, 0)
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BackupError(f"another backup is writing {partial}") from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(descriptor, 0o600)
-        os.ftruncate(descriptor, 0)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise BackupError(f"another backup is writing {partial}") from None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _copy(queue: Path, partial: Path, progress: Progress) -> None:

@@ -70,6 +70,15 @@ class Group(Generic[T, R]):
             raise result.error
         return result
 
+    async def settled(self) -> None:
+        """Wait until what was handed in before this is through, whatever came of it."""
+        batch = self._collecting
+        if batch.items:
+            await batch.done.wait()
+        else:
+            async with self._turn:  # those who have it, or wait for it, came before
+                pass
+
     async def _lead(self, batch: _Batch[T, R]) -> None:
         async with self._turn:
             if self._collecting is batch:

@@ -31,9 +31,15 @@ class OwnEventsPath:
             # Off before the look: what is put there meanwhile sets it again.
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
-            if rows := await self._reader.run(lambda db: outbox.read(db, _OUTBOX_LIMIT)):
-                self._outbox_filled.set()
-                return rows
+            found: Sequence[OutboxRow] | None = None
+            try:
+                found = await self._reader.run(lambda db: outbox.read(db, _OUTBOX_LIMIT))
+            finally:
+                if found is None:
+                    self._filled(1)  # it is not known whether there are any
+            if found:
+                self._filled(len(found))
+                return found
 
     async def remove_from_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Remove own events that were accepted."""

@@ -73,6 +73,8 @@ class Queue(EventPath):
         self, old: str, new: str, *, after: int, in_flight: Iterable[int]
     ) -> HandoverStep:
         """Do one step of handing `old`'s deliveries over to `new`: see `handover.hand_over`."""
+        # Events that were handed in for `old` before it was renamed are among those.
+        await self._accepting.settled()
         ids, now = self._subscription_ids, self._clock()
         step, self._holds = await self._writer.write(
             lambda db: (

@@ -123,6 +123,34 @@ async def test_nothing_is_overwritten_unless_it_is_wanted(tmp_path: Path) -> Non
     assert rows_of(path, "SELECT count(*) FROM events") == [(1,)]
 
 
+@pytest.mark.parametrize("finished", [True, False])
+async def test_a_backup_that_ends_as_another_begins_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, finished: bool
+) -> None:
+    path, target = tmp_path / "queue.db", tmp_path / "copy.db"
+    partial = tmp_path / "copy.db.partial"
+    await make_queue(path, 3)
+    first = tmp_path / "first.db"
+    back_up(path, first, replace=False, progress=nothing)
+    whole = first.read_bytes()
+    first.rename(partial)
+    lock = fcntl.flock
+
+    def end_the_other_one(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        if finished:
+            partial.rename(first)
+        else:
+            partial.unlink()
+        lock(descriptor, operation)
+
+    # The second one has opened the file of the first, which then gets its own name, or is removed.
+    monkeypatch.setattr(fcntl, "flock", end_the_other_one)
+    assert back_up(path, target, replace=False, progress=nothing).events == 3
+    assert (first.read_bytes() if finished else whole) == whole
+    assert not partial.exists()
+
+
 async def test_what_was_cut_off_is_taken_away_or_begun_anew(tmp_path: Path) -> None:
     path, target = tmp_path / "queue.db", tmp_path / "copy.db"
     partial = tmp_path / "copy.db.partial"

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
 import trio
 from queue_file import NOW, OK, URL, accept, age_notices, claimed, opened, record, rows_of
 
-from relayd.core.own_events import EXHAUSTED, Counted, OwnEvent
+from relayd.core.own_events import EXHAUSTED, Counted, OutboxRow, OwnEvent
+from relayd.queue.interface import QueueUnavailable
+from relayd.queue.sqlite import outbox
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Declared
+from relayd.sqlite_errors import DatabaseBusyError
 
 DECLARED = [Declared("books", URL, True), Declared("mail", URL, True)]
 WANTED = frozenset({EXHAUSTED})
@@ -98,3 +102,20 @@ async def test_an_attempt_that_succeeds_or_is_retried_writes_no_notice(tmp_path:
         await queue._writer.write(lambda db: db.set_trace_callback(None))
     assert statements
     assert not [each for each in statements if "notices" in each]
+
+
+async def test_own_events_that_could_not_be_read_are_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> list[OutboxRow]:
+        raise DatabaseBusyError(tmp_path, "another process holds its lock")
+
+    async with opened(tmp_path / "queue.db") as queue:
+        await queue.declare(DECLARED, WANTED)
+        await queue.report([happening("books")])
+        with monkeypatch.context() as patch:
+            patch.setattr(outbox, "read", locked)
+            with pytest.raises(QueueUnavailable):
+                await queue.outbox()
+        with trio.fail_after(5):
+            assert len(await queue.outbox()) == 1

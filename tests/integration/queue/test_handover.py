@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import trio
 from queue_file import (
     FAILED,
     NOW,
@@ -182,3 +183,26 @@ async def test_a_step_that_fails_hands_nothing_over(tmp_path: Path) -> None:
         with pytest.raises(ValueError):
             await inside(queue, torn)
         assert owners(path) == {1: "books", 2: "books"}
+
+
+async def test_an_event_that_was_handed_in_for_the_old_name_goes_over_too(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1")
+        other = sqlite3.connect(path)
+        other.execute("BEGIN IMMEDIATE")
+        steps: list[HandoverStep] = []
+
+        async def hand_it_over() -> None:
+            steps.append(await queue.hand_over("books", "mail", after=0, in_flight=()))
+
+        async with trio.open_nursery() as nursery:
+            for event_id in ("evt_2", "evt_3"):  # one is being written, one waits for its turn
+                nursery.start_soon(accept, queue, event_id)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(hand_it_over)
+            await trio.testing.wait_all_tasks_blocked()
+            other.rollback()
+            other.close()
+        assert [each.moved for each in steps] == [3]
+        assert set(owners(path).values()) == {"mail"}

@@ -136,3 +136,50 @@ async def test_a_cancelled_leader_still_runs_the_batch_for_the_others() -> None:
         recorder.go.release()
     assert recorder.batches == [[0], [1, 2]]
     assert results == [20]
+
+
+async def test_who_waits_for_what_came_before_waits_for_all_of_it_and_for_nothing_else() -> None:
+    recorder = Recorder()
+    group = Group(recorder.run, limit=2)
+    await group.settled()
+    seen: list[int] = []
+
+    async def settle() -> None:
+        await group.settled()
+        seen.append(len(recorder.batches))
+
+    async with trio.open_nursery() as nursery:
+        for item in range(4):
+            nursery.start_soon(group.submit, item)
+            await trio.testing.wait_all_tasks_blocked()
+        # 0 is being written, 1 and 2 are complete and wait, 3 waits alone.
+        nursery.start_soon(settle)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(group.submit, 4)
+        await trio.testing.wait_all_tasks_blocked()
+        recorder.go.release()
+        recorder.go.release()
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == []
+        recorder.go.release()
+        await trio.testing.wait_all_tasks_blocked()
+        assert recorder.batches == [[0], [1, 2], [3, 4]]
+        assert seen == [3]
+
+
+async def test_what_was_handed_in_and_fails_is_through_too() -> None:
+    recorder = Recorder()
+    recorder.error = QueueUnavailable(Path("queue.db"), "no")
+    group = Group(recorder.run, limit=8)
+
+    async def submit() -> None:
+        with pytest.raises(QueueUnavailable):
+            await group.submit(1)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(submit)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(group.settled)
+            await trio.testing.wait_all_tasks_blocked()
+            recorder.go.release()
