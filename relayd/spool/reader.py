@@ -12,12 +12,15 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from relayd.core.acceptance import KnownRow
 from relayd.core.conditions import Parts, parts_of, values_at
 from relayd.core.event import Event, Rejection, SpoolRow
+from relayd.core.event_fields import WRONG_MARKET
 from relayd.core.event_input import event_from_row
 from relayd.core.quarantine import NOTHING, POISON, row_key
 from relayd.spool.confinement import UnconfinedError, confine, limit
@@ -72,6 +75,7 @@ class Reader:
         self._path = Path(settings.path)
         self._guest = Guest(self._path, settings.table)
         self._frames = EventFrames(settings.defaults)
+        self._any_market = replace(settings.defaults, markets=None)
         self._quarantined = frozenset(settings.quarantined)
         self._generation = 0
         self._parts: list[Parts] = []
@@ -217,6 +221,16 @@ class Reader:
         self._page[0] = NOTHING
         return event, text
 
+    def _known_as(self, columns: SpoolRow, why: Rejection) -> KnownRow | None:
+        """Return what a row is known by that may have been accepted when its spool had another market."""
+        if why.code != WRONG_MARKET:
+            return None
+        signal.alarm(TURN_S)
+        self._page[0] = row_key(columns)
+        event = event_from_row(columns, self._any_market, now=0)
+        self._page[0] = NOTHING
+        return KnownRow(event.id, event.created, event.digest) if isinstance(event, Event) else None
+
     def _send_events(self, rows: list[Row]) -> None:
         self._number += 1
         self._unanswered[self._number] = rows
@@ -224,7 +238,9 @@ class Reader:
 
     def _reject(self, rejected: Sequence[tuple[Row, Rejection]]) -> None:
         keys = iter([row.key for row, _ in rejected])
-        found = (FoundRow(row.columns, why) for row, why in rejected)
+        found = (
+            FoundRow(row.columns, why, self._known_as(row.columns, why)) for row, why in rejected
+        )
         for text, blob, count in rejected_frames(found):
             self._number += 1
             self._rejected[self._number] = list(islice(keys, count))
