@@ -74,7 +74,7 @@ class EndpointTask:
         self.endpoint_health = EndpointHealth(
             endpoint, health, queue=queue, observer=observer, clock=clock, changed=self._wake
         )
-        self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer)
+        self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer, clock)
         self._sender = Sender(
             endpoint.url,
             transport,
@@ -141,7 +141,7 @@ class EndpointTask:
         delivery, ended = attempt.delivery, True
         try:
             record, before, after = self._decide(attempt, attempt.result())
-            as_decided = await self._recorder.record(attempt, record, before, after)
+            record, as_decided = await self._recorder.record(attempt, record, before, after)
             held = self._schedule(attempt, record, as_decided=as_decided)
             self._observer.attempt_finished(record, before, after, as_decided=as_decided, held=held)
         except Exception as error:
@@ -214,6 +214,11 @@ class EndpointTask:
             self._retired = False
             self.endpoint_health.apply(endpoint)
             self._changed.set()
+
+    def move_times(self, step: float) -> None:
+        """Move the times that were decided and are not in the queue yet by a step of the clock."""
+        self.endpoint_health.move_times(step)
+        self._recorder.move_times(step)
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""
