@@ -188,8 +188,7 @@ class EndpointTask:
         return held
 
     def _note_anywhere(self, name: str, at: float) -> None:
-        if not self.note(name, at):
-            # A reload moved the subscription to another endpoint in the meantime.
+        if not self.note(name, at):  # a reload moved the subscription to another endpoint
             self._note_elsewhere(name, at)
 
     def note(self, subscription: str, at: float) -> bool:
