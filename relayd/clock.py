@@ -142,18 +142,21 @@ class Timekeeping:
             self._began = True
             self._certain = start.certain
             if start.seconds:
-                await self._move(start.seconds)
+                await self._move(start.seconds, self._clock.now())
         while True:
             await trio.sleep(_LOOK_S)
             self._certain |= self._clock.steadiness().seconds >= TRUSTED_S
             if step := self._clock.follow():
+                stepped_at = self._clock.now()
                 self._dispatch.move_times(step)
                 known = self._dispatch.health_of
-                await move_endpoints(self._queue, step, self._clock.now(), known)
-                await self._move(step)
+                await move_endpoints(self._queue, step, stepped_at, known)
+                await self._move(step, stepped_at)
 
-    async def _move(self, step: float) -> None:
-        moved = await move_retries(self._queue, step, self._clock.now(), certain=self._certain)
+    async def _move(self, step: float, stepped_at: float) -> None:
+        moved = await move_retries(
+            self._queue, step, stepped_at, now=self._clock.now(), certain=self._certain
+        )
         # After a step forward, each retry's times are by the clock of this process.
         self._certain |= step > 0
         # The times they wait for have changed.

@@ -74,3 +74,12 @@ class FilesInUse:
             elif identity != known:
                 return name
         return None
+
+
+def folder_identity(folder: Path) -> tuple[int, ...] | None:
+    """Return which folder it is, with its owners and its mode, by which access goes; None for none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid

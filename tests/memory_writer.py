@@ -600,13 +600,16 @@ class MemoryWriter(MemoryQueue):
                 row.due_at = None if row.due_at is None else row.due_at + step
 
     async def shift_endpoints(
-        self, step: float, now: float, known: Callable[[str], Health | None]
+        self, step: float, stepped_at: float, known: Callable[[str], Health | None]
     ) -> None:
+        now = max(stepped_at, self.clock())
         self.healths = {
             url: known(url) or moved_health(each, step) for url, each in self.healths.items()
         }
         for each in self.subscriptions.values():
-            if each.released_at is not None and is_from_before(each.released_at, step, now):
+            if each.released_at is not None and is_from_before(
+                each.released_at, step, stepped_at, now=now
+            ):
                 each.released_at += step
         self.seen_at = now
 
@@ -677,11 +680,13 @@ class MemoryLooks:
     async def newest_retry_before(self, moment: float) -> float:
         return max((each for each in self._scheduled().values() if each <= moment), default=0.0)
 
-    async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
+    async def retries_before_step(
+        self, step: float, stepped_at: float, *, now: float, certain: bool
+    ) -> Retries:
         found = {
             seq: moment
             for seq, moment in self._scheduled().items()
-            if is_from_before(moment, step, now, certain=certain)
+            if is_from_before(moment, step, stepped_at, now=now, certain=certain)
         }
         return Retries(array("q", found), array("d", found.values()))
 

@@ -1,7 +1,7 @@
 """What became of an event that was handed over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -48,16 +48,27 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRow:
+    """By what a row of a source is known, whatever its market: its event's id, time and digest."""
+
+    id: str
+    created: int
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A spool's row, or a webhook's body, that cannot be an event, and why.
 
-    Of a webhook, `row` has the provider's id and the raw body as `id` and `data`.
+    Of a webhook, `row` has the provider's id and the raw body as `id` and `data`. `known_as` is what the
+    row is known by where only its market is wrong: it may have been accepted when that was right.
     """
 
     source: str
     row: SpoolRow
     rejection: Rejection
     webhook: Webhook | None = None
+    known_as: KnownRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

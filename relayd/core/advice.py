@@ -21,7 +21,8 @@ _WHILE_IT_LASTS: Final = (_GOES_ON, _NOTHING_HERE, _AND_RETRY, _LIFTS_THE_WAIT)
 _SECRETS = (
     "do both sides have the same secret? `relayd sign BODY --subscription {name}` prints the signature"
     " that the receiver must find over the raw body, and `relayd verify BODY --subscription {name}"
-    " --signature TEXT` says what is wrong with another"
+    " --signature TEXT` says what is wrong with another. Correct the receiver's, or `secret` of {name}"
+    " and then `relayd reload`"
 )
 _ORIGIN = (
     "that is Cloudflare's answer: it does not reach the server behind it (its origin). Is that"

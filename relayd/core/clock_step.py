@@ -59,22 +59,31 @@ def is_gap(seen_at: float | None, now: float) -> bool:
     return seen_at is not None and now - seen_at >= GAP_S
 
 
-def is_from_before(scheduled_at: float, step: float, now: float, *, certain: bool = True) -> bool:
-    """Tell whether a retry's times move with a step, of which it is just after: `now`.
+def is_from_before(
+    scheduled_at: float,
+    step: float,
+    stepped_at: float,
+    *,
+    now: float | None = None,
+    certain: bool = True,
+) -> bool:
+    """Tell whether a retry's times move with a step, just after which it was `stepped_at`.
 
-    Those do that were scheduled by the clock before it. After a step back, the few from the same
-    second by that clock are taken for new ones.
+    `now` is later where the queue could not be used meanwhile. Those move that were scheduled by the
+    clock before the step. After a step back, what has a time since then, to the second, is taken for new:
+    if it is not, it is late by the step at most.
 
     Not `certain` is a step back soon after the start: the clock may have been wrong ever since the
     start, and what an earlier process scheduled, by a clock that was right, stays. All that is
     certain then is that what lies ahead of `now` was scheduled by the wrong one. The rest is late
     by the step at most, and never early.
     """
+    latest = max(stepped_at, stepped_at if now is None else now) + _AFTER_S
     if step > 0:
-        return scheduled_at <= now - step
+        return scheduled_at <= stepped_at - step
     if not certain:
-        return scheduled_at > now + _AFTER_S
-    return not now <= scheduled_at <= now + _AFTER_S
+        return scheduled_at > latest
+    return not stepped_at <= scheduled_at <= latest
 
 
 def moved_health(health: Health, step: float) -> Health:

@@ -10,7 +10,7 @@ subscription is held: to pause a subscription with a backlog of a million change
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -149,6 +149,11 @@ class AttemptRecord:
     step: int
     due_at: float | None
     rescheduled: bool = True
+
+    def moved(self, step: float, now: float) -> "AttemptRecord":
+        """Return it as decided `now`, after a step of the clock, for the same moment."""
+        due_at = None if self.due_at is None else self.due_at + step
+        return replace(self, decided_at=now, due_at=due_at)
 
 
 def decide(

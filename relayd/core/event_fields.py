@@ -14,6 +14,8 @@ from relayd.core.patterns import OWN_PREFIX
 
 MAX_CREATED: Final = 99_999_999_999
 """In the year 5138. A time since 1973 in milliseconds is larger, and is known by that."""
+WRONG_MARKET: Final = "wrong_market"
+"""The code of what names a market that is not one of its source's."""
 _MAX_NAME: Final = 128
 _SHOWN: Final = 64
 _ID: Final = re.compile(rf"[A-Za-z0-9_:-]{{1,{_MAX_NAME}}}")
@@ -141,7 +143,7 @@ def checked_market(value: object, default: str, markets: frozenset[str] | None) 
     if market == default or markets is None or market in markets:
         return market
     raise NotAnEventError(
-        "wrong_market",
+        WRONG_MARKET,
         f"market_id is {_shown(market)}; this source takes events of {_shown(default)}"
         + (" and of those under its markets:" if markets else "")
         + ". Leave market_id out, or list the market under the source's markets:"

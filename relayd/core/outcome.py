@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -107,6 +108,26 @@ MAIL_CAUSES: Final[Mapping[Failure, Cause]] = MappingProxyType(
     {cause.failure: cause for cause in Cause if cause.startswith("mail_")}
 )
 """The causes that are a mail server's, one for a kind: what to do is another thing there."""
+
+
+_KNOWN_STATUSES: Final = frozenset({*HTTPStatus, 419, 420, 430, 440, 444, 449, 450, 460, 463})
+_KNOWN_SERVERS: Final = frozenset({*range(494, 500), *range(509, 512), *range(520, 531), 598, 599})
+"""Those of nginx, IIS, Cloudflare and others."""
+
+
+def counted_status(status: int | None) -> int:
+    """Return what attempts are counted under: the status of a response, or 0 where there was none.
+
+    Of a status that nobody has defined, it is the first digit.
+    """
+    if status is None or status in _KNOWN_STATUSES or status in _KNOWN_SERVERS:
+        return status or 0
+    return status // 100
+
+
+def shown_status(counted: int) -> str:
+    """Return what `counted_status` returned in words: `503`, or `7xx`."""
+    return f"{counted}xx" if counted < 10 else str(counted)
 
 
 @value

@@ -175,7 +175,7 @@ class Dispatch:
         """Move the endpoints' times by a step of the clock, in seconds."""
         self._health = {url: moved_health(each, step) for url, each in self._health.items()}
         for running in self._running.values():
-            running.task.endpoint_health.move_times(step)
+            running.task.move_times(step)
 
     def health_of(self, url: str) -> Health | None:
         """Return what is known here of an endpoint, None where nothing is. Another thread may ask."""

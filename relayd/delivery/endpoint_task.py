@@ -76,9 +76,9 @@ class EndpointTask:
             queue=queue,
             observer=observer,
             clock=clock,
-            changed=self._limits_changed,
+            changed=lambda: self._look_again.set(),  # noqa: PLW0108 - it is another one after each wait
         )
-        self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer)
+        self._recorder = Recorder(queue, endpoint.url, lambda: self.health, observer, clock)
         self._sender = Sender(
             endpoint.url,
             transport,
@@ -145,7 +145,7 @@ class EndpointTask:
         delivery, ended = attempt.delivery, True
         try:
             record, before, after = self._decide(attempt, attempt.result())
-            as_decided = await self._recorder.record(attempt, record, before, after)
+            record, as_decided = await self._recorder.record(attempt, record, before, after)
             held = self._schedule(attempt, record, as_decided=as_decided)
             self._observer.attempt_finished(record, before, after, as_decided=as_decided, held=held)
         except Exception as error:
@@ -192,8 +192,7 @@ class EndpointTask:
         return held
 
     def _note(self, name: str, at: float) -> None:
-        if not self.note(name, at):
-            # A reload moved the subscription to another endpoint in the meantime.
+        if not self.note(name, at):  # a reload moved the subscription to another endpoint
             self._note_elsewhere(name, at)
 
     def note(self, subscription: str, at: float) -> bool:
@@ -209,15 +208,19 @@ class EndpointTask:
     def apply(self, endpoint: Endpoint, subscriptions: Mapping[str, Subscription]) -> None:
         """Go on under another configuration of the same URL. A reload grants no tokens.
 
-        Subscriptions that are the same objects as before go on undisturbed; for the others, what
-        is due is asked for again. A task that was retired goes on too, unless it has `ended`: so
-        what it has in flight counts when its URL comes back.
+        Subscriptions that are the same objects as before go on undisturbed; for the others, what is due is
+        asked for again. A retired task goes on too, unless it has `ended`: what it has in flight counts then.
         """
         others = self._due.apply(subscriptions)
         if others or self._retired or endpoint != self.endpoint_health.endpoint:
             self._retired = False
             self.endpoint_health.apply(endpoint)
             self._look_again.set()
+
+    def move_times(self, step: float) -> None:
+        """Move the times that were decided and are not in the queue yet by a step of the clock."""
+        self.endpoint_health.move_times(step)
+        self._recorder.move_times(step)
 
     def leave(self, names: Sequence[str]) -> None:
         """Start no attempt for these subscriptions any more."""
@@ -295,6 +298,3 @@ class EndpointTask:
             with trio.move_on_after(seconds):
                 await self._look_again.wait()
         self._look_again = trio.Event()
-
-    def _limits_changed(self) -> None:
-        self._look_again.set()

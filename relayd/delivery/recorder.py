@@ -1,6 +1,7 @@
 """Writes the results of attempts to the queue, and waits for the queue when it must."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
@@ -18,21 +19,33 @@ class Recorder:
     """Records the attempts at one endpoint."""
 
     def __init__(
-        self, queue: DeliveryQueue, url: str, health: Callable[[], Health], observer: Observer
+        self,
+        queue: DeliveryQueue,
+        url: str,
+        health: Callable[[], Health],
+        observer: Observer,
+        clock: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._url = url
         self._health = health
         self._observer = observer
+        self._clock = clock
+        self._moved_s = 0.0
+
+    def move_times(self, step: float) -> None:
+        """Move the times of what was decided and is not written yet by a step of the clock."""
+        self._moved_s += step
 
     async def record(
         self, attempt: Attempt, record: AttemptRecord, before: Health, after: Health
-    ) -> bool:
-        """Write what was decided; return whether it still holds: see `DeliveryQueue.record`.
+    ) -> tuple[AttemptRecord, bool]:
+        """Write what was decided; return it, and whether it still holds: see `DeliveryQueue.record`.
 
         It is written even while relayd stops. As long as the queue cannot be used, the delivery
-        stays in flight, so that it is not sent twice.
+        stays in flight, so that it is not sent twice; where the clock is set meanwhile, its times move.
         """
+        moved_s = self._moved_s
         recording = Recording(
             record,
             self._url,
@@ -41,6 +54,9 @@ class Recorder:
             attempt.newest_release,
         )
         while True:
+            if moved_s != self._moved_s:
+                step, moved_s = self._moved_s - moved_s, self._moved_s
+                recording = replace(recording, record=recording.record.moved(step, self._clock()))
             try:
                 as_decided = await self._queue.record(recording)
             except QueueUnavailable as error:
@@ -49,7 +65,7 @@ class Recorder:
                 attempt.moved_at = trio.current_time()
             else:
                 attempt.recorded = True
-                return as_decided
+                return recording.record, as_decided
 
     async def after_defect(self, attempt: Attempt, defect: Exception) -> bool:
         """Contain a defect in what follows from an attempt; return whether the delivery may go on.

@@ -26,25 +26,35 @@ PAUSE_S: Final = 0.005
 async def move_endpoints(
     queue: QueueWriter,
     step: float,
-    now: float,
+    stepped_at: float,
     known: Callable[[str], Health | None] = lambda _: None,
 ) -> None:
-    """Move the endpoints' times by a step of the clock, after which it is `now`.
+    """Move the endpoints' times by a step of the clock, just after which it was `stepped_at`.
 
-    `known` is as `QueueWriter.shift_endpoints` has it. The queue remembers `now` as the time when the clock
-    was last looked at. Raises `QueueBroken`.
+    `known` is as `QueueWriter.shift_endpoints` has it. The queue remembers that the clock was looked at.
+    Raises `QueueBroken`.
     """
-    await _patiently(partial(queue.shift_endpoints, step, now, known))
+    await _patiently(partial(queue.shift_endpoints, step, stepped_at, known))
 
 
-async def move_retries(queue: QueueWriter, step: float, now: float, *, certain: bool = True) -> int:
+async def move_retries(
+    queue: QueueWriter,
+    step: float,
+    stepped_at: float,
+    *,
+    now: float | None = None,
+    certain: bool = True,
+) -> int:
     """Move the retries that were scheduled before a step of the clock; return how many.
 
-    `now` is the moment just after the step, in Unix seconds; for `certain` see `core.clock_step`.
+    `stepped_at` is the moment just after the step, in Unix seconds, and `now` what it is by now; for
+    `certain` see `core.clock_step`.
     Cancelled, or killed, it leaves the rest as it was: they are due early or late by the step.
     Raises `QueueError`.
     """
-    retries = await queue.looks.retries_before_step(step, now, certain=certain)
+    retries = await queue.looks.retries_before_step(
+        step, stepped_at, now=stepped_at if now is None else now, certain=certain
+    )
     for begin in range(0, len(retries), STEP_ROWS):
         await _patiently(partial(queue.shift_retries, retries.part(begin, STEP_ROWS), step))
         await trio.sleep(PAUSE_S)

@@ -88,7 +88,9 @@ class QueueLooks(Protocol):
     async def newest_retry_before(self, moment: float) -> float:
         """Return when the last retry until `moment` was scheduled; 0 where there was none."""
 
-    async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
+    async def retries_before_step(
+        self, step: float, stepped_at: float, *, now: float, certain: bool
+    ) -> Retries:
         """Return the retries that were scheduled before a step of the clock, nearest first.
 
         See `core.clock_step`.
@@ -228,9 +230,11 @@ class QueueWriter(DeliveryQueue, Protocol):
         """Move these retries' times, of those that did not change since they were found."""
 
     async def shift_endpoints(
-        self, step: float, now: float, known: Callable[[str], Health | None]
+        self, step: float, stepped_at: float, known: Callable[[str], Health | None]
     ) -> None:
-        """Move the endpoints' times, and remember that the clock was looked at `now`.
+        """Move the endpoints' times, and remember that the clock was looked at.
+
+        `stepped_at` is the moment just after the step, in Unix seconds, however much later this is written.
 
         `known` returns the health, by URL, of those of which more is known than the queue has, with its
         times moved already: an attempt may have written it since. It is asked when this is written, by

@@ -123,7 +123,7 @@ class AttemptTotals:
     """One subscription's attempts ever made: by what they made of their deliveries, and by how long they took.
 
     `within_ms` has the bounds of `core.durations`, each with the attempts between it and the one before.
-    `causes` has those that failed, by their cause and the status of the response (0 where there was none).
+    `causes` has those that failed, by their cause and the response's `core.outcome.counted_status`.
     """
 
     states: Counter[str] = field(default_factory=Counter)
@@ -158,8 +158,8 @@ class Hour:
 class FailureCount:
     """Failed attempts with one cause, for one subscription in one hour, which began at `since`.
 
-    `cause` is a `Cause`, or a `Failure` where nothing more is known; `status` is that of the responses,
-    where there were any. The last of them was made at `last_at` for the
+    `cause` is a `Cause`, or a `Failure` where nothing more is known; `status` is what
+    `core.outcome.counted_status` made of the responses', where there were any. The last of them was made at `last_at` for the
     delivery with the number `delivery`; `detail` says what happened.
     """
 

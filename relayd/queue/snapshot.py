@@ -94,8 +94,8 @@ class Snapshot(Protocol):
     def hours(self, *, now: float) -> Mapping[str, Sequence[Hour]]:
         """Return the attempts of the last 24 to 25 hours, hour by hour, of each endpoint by URL."""
 
-    def failures(self, *, since: float) -> Failures:
-        """Count the failed attempts since a time in Unix seconds, by hour and cause: see `Failures`."""
+    def failures(self, *, since: float, until: float) -> Failures:
+        """Count the failed attempts between two times in Unix seconds, by hour and cause: see `Failures`."""
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

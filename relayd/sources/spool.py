@@ -208,7 +208,10 @@ class Spool(Source):
                 frame.blob = memoryview(b"")  # SQLite is about to copy up to 16 MiB twice
                 await self._durable(
                     self._intake.reject,
-                    [RejectedRow(self.name, each.row, each.rejection) for each in found],
+                    [
+                        RejectedRow(self.name, each.row, each.rejection, known_as=each.known_as)
+                        for each in found
+                    ],
                 )
                 await reader.send(Kind.DONE, frame.number, [])
             case Kind.STATE:

@@ -12,14 +12,18 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from relayd.core.acceptance import KnownRow
 from relayd.core.conditions import Parts, parts_of, values_at
 from relayd.core.event import Event, Rejection, SpoolRow
+from relayd.core.event_fields import WRONG_MARKET
 from relayd.core.event_input import event_from_row
 from relayd.core.quarantine import NOTHING, POISON, row_key
+from relayd.file_identity import folder_identity
 from relayd.spool.confinement import UnconfinedError, confine, limit
 from relayd.spool.daemon_channel import DaemonChannel
 from relayd.spool.event_frames import EventFrames, refused_of
@@ -29,7 +33,7 @@ from relayd.spool.frames import Kind, frame
 from relayd.spool.guest import Guest, Row
 from relayd.spool.rejected_frames import FoundRow, rejected_frames
 from relayd.spool.super_journal import SuperJournalError, check_journal
-from relayd.spool.table import SpoolUnusableError, oversized_words
+from relayd.spool.table import SpoolUnusableError, left_words
 from relayd.spool.text_frames import Settings, State, state_text
 from relayd.sqlite_errors import NOT_UTF_8, damaged_in_words, in_words, is_damaged
 
@@ -90,7 +94,7 @@ class Reader:
     def confine(self) -> None:
         """Give up all that is not needed. Raises `OSError` when the folder is not there."""
         limit()
-        self._folder = _identity(self._path.parent)
+        self._folder = folder_identity(self._path.parent)
         try:
             confine(self._path.parent)
         except UnconfinedError as refused:
@@ -124,7 +128,7 @@ class Reader:
     def _read_file(self) -> None:
         """Read the file until it is replaced, or cannot be read."""
         with FileWatch(self._path) as watch:
-            if _identity(self._path.parent) != self._folder:
+            if folder_identity(self._path.parent) != self._folder:
                 raise FolderMovedError
             if barred_places(self._path):
                 raise BarredError
@@ -150,7 +154,7 @@ class Reader:
             if len(self._unanswered) + len(self._rejected) < (_WINDOW if more else 1):
                 look = self._guest.look(stirred=stirred)
                 more = look.more
-                self._waits_for = self._guest.waits_for or _left_there(look.oversized)
+                self._waits_for = self._guest.waits_for or left_words(look.oversized)
                 if look.rows or look.version != version:
                     version, pauses, stirred = look.version, iter(()), False
                     self._tell()
@@ -217,6 +221,16 @@ class Reader:
         self._page[0] = NOTHING
         return event, text
 
+    def _known(self, columns: SpoolRow, why: Rejection) -> KnownRow | None:
+        """Return what a row is known by that may have been accepted when its spool had another market."""
+        if why.code != WRONG_MARKET:
+            return None
+        signal.alarm(TURN_S)
+        self._page[0] = row_key(columns)
+        event = event_from_row(columns, replace(self._settings.defaults, markets=None), now=0)
+        self._page[0] = NOTHING
+        return KnownRow(event.id, event.created, event.digest) if isinstance(event, Event) else None
+
     def _send_events(self, rows: list[Row]) -> None:
         self._number += 1
         self._unanswered[self._number] = rows
@@ -224,7 +238,7 @@ class Reader:
 
     def _reject(self, rejected: Sequence[tuple[Row, Rejection]]) -> None:
         keys = iter([row.key for row, _ in rejected])
-        found = (FoundRow(row.columns, why) for row, why in rejected)
+        found = (FoundRow(row.columns, why, self._known(row.columns, why)) for row, why in rejected)
         for text, blob, count in rejected_frames(found):
             self._number += 1
             self._rejected[self._number] = list(islice(keys, count))
@@ -283,18 +297,3 @@ class Reader:
         if is_damaged(error):
             return f"{path}: {damaged_in_words(path, in_words(error))}"
         return f"{path}: {in_words(error)}"
-
-
-def _identity(folder: Path) -> tuple[int, ...] | None:
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    # With its owners and its mode: the daemon has looked at what they mean.
-    return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid
-
-
-def _left_there(oversized: int) -> str | None:
-    if not oversized:
-        return None
-    return f"{oversized_words(oversized)}, and cannot be read; delete what is not an event"

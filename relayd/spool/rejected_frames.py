@@ -1,11 +1,21 @@
-"""Frames of rows that cannot be events: as found, and why."""
+"""Frames of rows that cannot be events: as found, and why; and what each is known by if it was one before."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from relayd.core.acceptance import KnownRow
 from relayd.core.event import MAX_BODY_BYTES, Column, Rejection, SpoolRow
-from relayd.spool.frames import REASON, BadFrameError, checked_text, cut, is_int64, printable
+from relayd.core.event_fields import NotAnEventError, checked_created, checked_id
+from relayd.spool.frames import (
+    DIGEST_BYTES,
+    REASON,
+    BadFrameError,
+    checked_text,
+    cut,
+    is_int64,
+    printable,
+)
 
 _COLUMN_COUNT: Final = 6
 _ROWS: Final = 20
@@ -13,10 +23,11 @@ _ROWS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class FoundRow:
-    """A row that cannot be an event, as found, and why."""
+    """A row that cannot be an event, as found, and why; `known_as` where only its market is wrong."""
 
     row: SpoolRow
     rejection: Rejection
+    known_as: KnownRow | None = None
 
 
 def rejected_frames(rejected: Iterable[FoundRow]) -> Iterable[tuple[object, bytes, int]]:
@@ -47,7 +58,9 @@ def _row_parts(each: FoundRow) -> tuple[object, bytes]:
         else:
             columns.append(column)
     reason = cut(printable(each.rejection.reason), REASON)
-    return [row.seq, each.rejection.code, reason, columns], b"".join(blobs)
+    known = each.known_as
+    known_as = None if known is None else [known.id, known.created, known.digest.hex()]
+    return [row.seq, each.rejection.code, reason, columns, known_as], b"".join(blobs)
 
 
 def rejected_of(text: Any, blob: memoryview) -> list[FoundRow]:  # noqa: ANN401 - JSON
@@ -55,7 +68,7 @@ def rejected_of(text: Any, blob: memoryview) -> list[FoundRow]:  # noqa: ANN401 
     try:
         found: list[FoundRow] = []
         start = 0
-        for seq, code, reason, columns in text:
+        for seq, code, reason, columns, known_as in text:
             values: list[Column] = []
             for column in columns:
                 value, start = _column(column, blob, start)
@@ -63,7 +76,10 @@ def rejected_of(text: Any, blob: memoryview) -> list[FoundRow]:  # noqa: ANN401 
             if len(values) != _COLUMN_COUNT:
                 raise BadFrameError("a row of other columns")
             row = SpoolRow(_seq(seq), *values)
-            found.append(FoundRow(row, Rejection(_code(code), checked_text(reason, REASON))))
+            rejection = Rejection(_code(code), checked_text(reason, REASON))
+            found.append(FoundRow(row, rejection, _known_as(known_as)))
+    except NotAnEventError as error:
+        raise BadFrameError(f"a row known as what is not an event: {error.code}") from None
     except (ValueError, TypeError) as error:
         raise BadFrameError(f"rows in another form ({type(error).__name__})") from None
     if not found or start != len(blob):
@@ -80,6 +96,16 @@ def _column(column: object, blob: memoryview, start: int) -> tuple[Column, int]:
     if column is None or isinstance(column, float) or is_int64(column):
         return column, start  # type: ignore[return-value]  # mypy does not see through is_int64
     raise BadFrameError("a column of another kind")
+
+
+def _known_as(found: Any) -> KnownRow | None:  # noqa: ANN401 - JSON
+    if found is None:
+        return None
+    event_id, created, digest = found
+    raw = bytes.fromhex(digest)
+    if len(raw) != DIGEST_BYTES:
+        raise BadFrameError("a digest of another size")
+    return KnownRow(checked_id(event_id), checked_created(created), raw)
 
 
 def _seq(value: object) -> int:

@@ -126,6 +126,13 @@ def _making_words(db: sqlite3.Connection, path: Path, name: str) -> str:
     return f"if it is your application's database, run its migrations: `{sql}` prints the table for them"
 
 
+def left_words(oversized: int) -> str | None:
+    """Return what a spool waits for that has so many rows that are too large; None where it has none."""
+    if not oversized:
+        return None
+    return f"{oversized_words(oversized)}, and cannot be read; delete what is not an event"
+
+
 def oversized_words(count: float) -> str:
     """Return that so many rows are larger than `ROW_BYTES`."""
     rows = "1 row is" if count == 1 else f"{count:.0f} rows are"

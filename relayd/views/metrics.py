@@ -168,7 +168,7 @@ def _cause_label(cause: str, status: int) -> str:
     """Return a cause as a label has it: `status_503`, or `status_5xx` for what has no advice of its own."""
     if cause != Failure.STATUS:
         return cause
-    return f"{cause}_{status if status in _STATUSES else f'{status // 100}xx'}"
+    return f"{cause}_{status if status in _STATUSES else f'{str(status)[0]}xx'}"
 
 
 def _bounded(attempts: Mapping[str, AttemptTotals]) -> dict[str, AttemptTotals]:

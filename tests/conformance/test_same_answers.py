@@ -157,7 +157,7 @@ class Driver:
 
     async def shift(self, seconds: float, certain: bool) -> object:
         now = self.under_test.now
-        retries = await self.queue.looks.retries_before_step(seconds, now, certain=certain)
+        retries = await self.queue.looks.retries_before_step(seconds, now, now=now, certain=certain)
         await self.queue.shift_retries(retries, seconds)
         await self.queue.shift_endpoints(seconds, now, lambda _: None)
         return dict(zip(retries.seqs, retries.scheduled, strict=True))

@@ -42,8 +42,10 @@ async def follow(text: str, wanted: str, config: Path) -> str:
 
 def change(config: Path, **keys: Any) -> None:
     file = yaml.safe_load(config.read_text())
-    books = keys.pop("books", {})
+    books, without = keys.pop("books", {}), keys.pop("without", ())
     file["subscriptions"]["books"] |= books
+    for key in without:
+        del file["subscriptions"]["books"][key]
     config.write_text(yaml.safe_dump(file | keys, sort_keys=False))
 
 
@@ -109,7 +111,7 @@ async def test_a_secret_that_differs(tmp_path: Path, spool: Path) -> None:
                 *shlex.split(step)[1:], config=config
             )
             change(config, books={"secret": theirs})
-            await command("reload", config=config)
+            await follow(text, "relayd reload", config)
             await delivered(relayd)
 
 
@@ -217,6 +219,25 @@ async def test_a_private_address(tmp_path: Path, spool: Path) -> None:
             await delivered(relayd)
 
 
+async def test_a_name_that_leads_to_a_private_address(tmp_path: Path, spool: Path) -> None:
+    env = {"RELAYD_NAMES": "shop.example=127.0.0.1"}
+    authority = trustme.CA()
+    server = server_tls(authority.issue_cert("shop.example"))
+    async with open_receiver(tls=server) as receiver:
+        url = receiver.url.replace("127.0.0.1", "shop.example")
+        tls = {"ca": str(authority_file(tmp_path, authority))}
+        books = {"url": url, "tls": tls, **BOOKS}
+        config = write_config(tmp_path, {"books": books}, allow_networks=[])
+        async with running(config, env=env, module="faults.leads_names") as relayd:
+            text = await failed(relayd, config)
+            named = re.search(r"add (\S+) to `allow_networks`, then `relayd reload`", text)
+            assert named is not None
+            change(config, allow_networks=[named[1]])
+            await follow(text, "relayd reload", config)
+            await follow(text, "relayd retry books", config)
+            await delivered(relayd)
+
+
 async def test_a_malformed_row(tmp_path: Path, spool: Path) -> None:
     async with open_receiver() as receiver:
         config = write_config(tmp_path, {"books": {"url": receiver.url, **BOOKS}})
@@ -239,7 +260,7 @@ async def test_a_reload_that_is_refused(tmp_path: Path, spool: Path) -> None:
     async with open_receiver() as receiver, open_receiver() as other:
         config = write_config(tmp_path, {"books": {"url": receiver.url, **BOOKS}})
         async with running(config) as relayd:
-            change(config, books={"url": other.url, "retri": ["1m"]})
+            change(config, books={"url": other.url, "retri": ["1m"]}, without=["retry"])
             refused = await run_command("reload", "--config", str(config))
             assert refused.returncode == 78
             text = refused.stderr.decode()
@@ -256,10 +277,14 @@ async def test_a_reload_that_is_refused(tmp_path: Path, spool: Path) -> None:
             await emit(config, "evt_1")
             await delivered(relayd)
             assert (len(receiver.requests), len(other.requests)) == (1, 0)
-            file = yaml.safe_load(config.read_text())
-            del file["subscriptions"]["books"]["retri"]
-            config.write_text(yaml.safe_dump(file, sort_keys=False))
-            await command("reload", config=config)
+            # At that line, the one that it means; then the commands that `status` names.
+            right = re.search(r"did you mean `(\w+)`", text)
+            assert right is not None
+            at = int(place[1]) - 1
+            lines[at] = lines[at].replace("retri", right[1])
+            config.write_text("\n".join(lines) + "\n")
+            await follow(stands, "relayd check", config)
+            await follow(stands, "relayd reload", config)
             await emit(config, "evt_2")
             await logged(relayd, "attempt_succeeded", event_id="evt_2")
             assert len(other.requests) == 1

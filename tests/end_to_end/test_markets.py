@@ -188,3 +188,42 @@ async def test_rows_that_were_accepted_are_not_taken_again_for_another_market(
             ("market_c", "evt_0"),
             ("market_c", "evt_new"),
         ]
+
+
+async def test_rows_that_name_their_market_are_known_after_their_spool_is_given_another(
+    tmp_path: Path,
+) -> None:
+    named = "INSERT INTO relayd_spool (id, type, data, market_id) VALUES (?, 'order.created', ?, ?)"
+    async with open_receiver() as receiver:
+        path, spool = config(tmp_path, receiver.url, markets=["market_x"]), tmp_path / "b.db"
+        with closing(sqlite3.connect(spool, isolation_level=None)) as market:
+            async with running(path) as relayd:
+                # An id that the other market has, too, with other data.
+                await command(
+                    *("emit", "order.created", "--data", '{"n":1}', "--id", "evt_2"), config=path
+                )
+                market.execute("BEGIN IMMEDIATE")
+                market.execute(named, ("evt_0", "{}", "market_b"))
+                market.execute(named, ("evt_1", '{"x":1}', "market_x"))
+                market.execute(named, ("evt_2", '{"n":2}', None))
+                market.execute("COMMIT")
+                market.execute("BEGIN IMMEDIATE")  # nobody else may delete now
+                await until(lambda: len(receiver.requests) == 4)
+                config(tmp_path, receiver.url, market_id="market_123")
+                relayd.signal(signal.SIGHUP)
+                with trio.fail_after(10):
+                    await relayd.logged("configuration_reloaded")
+                await until(lambda: len(relayd.events("event_duplicate")) >= 1)
+                # What names a market that is not the spool's, and was never accepted, is rejected.
+                market.execute(named, ("evt_3", "{}", "market_b"))
+                market.execute("COMMIT")
+                left = "SELECT count(*) FROM relayd_spool"
+                await until(lambda: market.execute(left).fetchone() == (0,))
+                with trio.fail_after(10):
+                    await relayd.logged("input_rejected")
+                assert [line["row"] for line in relayd.events("input_rejected")] == [4]
+            listed = json.loads(await command("rejected", "list", "--json", config=path))[
+                "rejected"
+            ]
+            assert [each["code"] for each in listed] == ["wrong_market"]
+            assert len(receiver.requests) == 4

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.acceptance import Acceptance, KnownRow, NewEvent, RejectedRow
 from relayd.core.delivery import State
 from relayd.core.sequence import next_sequence
 from relayd.queue.sqlite import order, totals, webhooks
@@ -20,6 +20,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _KNOWN = """
 SELECT id, market_id, digest, source, created FROM events
 WHERE id IN (SELECT value FROM json_each(?))"""
+
+_WAS_ACCEPTED = "SELECT 1 FROM events WHERE id = ? AND source = ? AND created = ? AND digest = ?"
 
 _INSERT_DELIVERY = f"""
 INSERT INTO deliveries
@@ -128,13 +130,15 @@ class _Accepted:
     def answer(self, new: NewEvent) -> Acceptance | None:
         """Return what becomes of an event because of one that was accepted; None where there is none.
 
-        A row that was not deleted yet when its source was given another market is read again.
+        A row that was not deleted yet when its source was given another market is read again: it is
+        known by its source first, whatever that market has under its id.
         """
         event, digests = new.event, self._digests
+        if new.market_bound and _row_of(new) in self._rows:
+            return Acceptance.DUPLICATE
         known = digests.get((event.id, event.market_id)) or digests.get((event.id, UNKNOWN_MARKET))
         if known is None:
-            is_known = new.market_bound and _row_of(new) in self._rows
-            return Acceptance.DUPLICATE if is_known else None
+            return None
         return Acceptance.DUPLICATE if known == event.digest else Acceptance.CONFLICT
 
 
@@ -183,16 +187,24 @@ def reject(
     """Keep rows that cannot be events, with the reason, for the operator to fix.
 
     Returns those that are new, with their numbers on the list. The others are on the list already, or were: a row stays in its
-    spool until it is deleted there, and may be read again after a crash. A webhook's token is used up.
+    spool until it is deleted there, and may be read again after a crash; or it was accepted, before its
+    source was given another market. A webhook's token is used up.
     """
     new = []
     for each in rejected:
+        if each.known_as is not None and _was_accepted(db, each.source, each.known_as):
+            continue
         if each.webhook is not None:
             webhooks.keep_token(db, each.webhook, now=now)
         cursor = db.execute(_INSERT_REJECTED, _rejected_values(each, now))
         if cursor.rowcount > 0 and cursor.lastrowid is not None:
             new.append((cursor.lastrowid, each))
     return new
+
+
+def _was_accepted(db: sqlite3.Connection, source: str, row: KnownRow) -> bool:
+    wanted = (row.id, source, row.created, row.digest)
+    return db.execute(_WAS_ACCEPTED, wanted).fetchone() is not None
 
 
 def _rejected_values(rejected: RejectedRow, now: float) -> tuple[object, ...]:

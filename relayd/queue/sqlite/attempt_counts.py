@@ -12,7 +12,7 @@ from typing import Final
 
 from relayd.core.delivery import AttemptRecord
 from relayd.core.durations import NO_ANSWER, bound_ms, response_class
-from relayd.core.outcome import Failure
+from relayd.core.outcome import Failure, counted_status
 
 SHORT_S: Final = 300
 LONG_S: Final = 3600
@@ -51,7 +51,7 @@ def count_attempts(db: sqlite3.Connection, attempts: Iterable[tuple[str, Attempt
         count, seconds = totals.get(total, (0, 0.0))
         totals[total] = (count + 1, seconds + duration_s)
         if (why := outcome.why) is not None:
-            failure = (_hour(record.started_at), name, why.value, outcome.status or 0)
+            failure = (_hour(record.started_at), name, why.value, counted_status(outcome.status))
             number, _ = failures.get(failure, (0, record))
             failures[failure] = (number + 1, record)
     db.executemany(

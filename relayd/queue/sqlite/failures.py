@@ -1,7 +1,8 @@
 """How many attempts failed, by hour, subscription and cause: counted by `attempt_counts`.
 
 The hours of the last day are told apart; retention adds older ones to one row for each cause, so that
-the counts of all time never fall.
+the counts of all time never fall. A status that nobody has defined counts by its class: a receiver that
+answers with ever another one makes no more rows.
 """
 
 import sqlite3
@@ -28,7 +29,7 @@ _COUNTED_FROM = "SELECT failures_from FROM queue"
 _READ = """
 SELECT f.since, s.name, f.cause, nullif(f.status, 0), f.count, f.last_at, f.delivery_seq, f.detail
 FROM failure_counts f JOIN subscriptions s ON s.id = f.subscription_id
-WHERE f.since >= ? ORDER BY f.since, s.name, f.cause, f.status"""
+WHERE f.since >= ? AND f.since <= ? ORDER BY f.since, s.name, f.cause, f.status"""
 
 _SUMS = """
 SELECT s.name, f.cause, f.status, sum(f.count)
@@ -41,10 +42,13 @@ def forget(db: sqlite3.Connection, *, now: float) -> None:
         db.execute(statement, {"before": now - _KEPT_S})
 
 
-def read_failures(reading: Reading, *, since: float) -> Failures:
-    """Return the failed attempts of the hours from `since` (Unix seconds) on, by hour and cause."""
+def read_failures(reading: Reading, *, since: float, until: float) -> Failures:
+    """Return the failed attempts of the hours from `since` to `until` (Unix seconds), by hour and cause.
+
+    With `until` now, not what was counted while the clock was ahead.
+    """
     [counted_from] = reading.db.execute(_COUNTED_FROM).fetchone()
-    rows = reading.db.execute(_READ, (since,))
+    rows = reading.db.execute(_READ, (since, until))
     return Failures(
         tuple(FailureCount(*row) for row in rows),
         complete=counted_from is None or counted_from <= since,

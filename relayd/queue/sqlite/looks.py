@@ -54,10 +54,14 @@ class Looks(Connected):
         """Return when the last retry until `moment` was scheduled."""
         return await self._database.run(lambda db: shift_times.newest_retry_before(db, moment))
 
-    async def retries_before_step(self, step: float, now: float, *, certain: bool) -> Retries:
+    async def retries_before_step(
+        self, step: float, stepped_at: float, *, now: float, certain: bool
+    ) -> Retries:
         """Return the retries that were scheduled before a step of the clock."""
         return await self._database.run(
-            lambda db: shift_times.retries_before_step(db, step, now, certain=certain)
+            lambda db: shift_times.retries_before_step(
+                db, step, stepped_at, now=now, certain=certain
+            )
         )
 
 

@@ -172,7 +172,11 @@ class Queue(EventPath):
         await self._writer.write(lambda db: shift_times.shift_retries(db, retries, step))
 
     async def shift_endpoints(
-        self, step: float, now: float, known: Callable[[str], Health | None]
+        self, step: float, stepped_at: float, known: Callable[[str], Health | None]
     ) -> None:
-        """Move the endpoints' times, and remember that the clock was looked at `now`."""
-        await self._writer.write(lambda db: shift_times.shift_endpoints(db, step, now, known))
+        """Move the endpoints' times, and remember that the clock was looked at."""
+        await self._writer.write(
+            lambda db: shift_times.shift_endpoints(
+                db, step, stepped_at, known, now=max(stepped_at, self._clock())
+            )
+        )

@@ -51,12 +51,12 @@ def newest_retry_before(db: sqlite3.Connection, moment: float) -> float:
 
 
 def retries_before_step(
-    db: sqlite3.Connection, step: float, now: float, *, certain: bool
+    db: sqlite3.Connection, step: float, stepped_at: float, *, now: float, certain: bool
 ) -> Retries:
     """Return the retries that were scheduled before a step of the clock, nearest first."""
     seqs, scheduled = array("q"), array("d")
     for seq, scheduled_at in db.execute(_WAITING):
-        if is_from_before(scheduled_at, step, now, certain=certain):
+        if is_from_before(scheduled_at, step, stepped_at, now=now, certain=certain):
             seqs.append(seq)
             scheduled.append(scheduled_at)
     return Retries(seqs, scheduled)
@@ -69,7 +69,12 @@ def shift_retries(db: sqlite3.Connection, retries: Retries, step: float) -> None
 
 
 def shift_endpoints(
-    db: sqlite3.Connection, step: float, now: float, known: Callable[[str], Health | None]
+    db: sqlite3.Connection,
+    step: float,
+    stepped_at: float,
+    known: Callable[[str], Health | None],
+    *,
+    now: float,
 ) -> None:
     """Move the endpoints' times, and remember that the clock was looked at `now`.
 
@@ -78,6 +83,8 @@ def shift_endpoints(
     written = read_health(db)
     write_health(db, {url: known(url) or moved_health(each, step) for url, each in written.items()})
     released = db.execute(_RELEASED).fetchall()
-    moving = [(step, number) for number, at in released if is_from_before(at, step, now)]
+    moving = [
+        (step, number) for number, at in released if is_from_before(at, step, stepped_at, now=now)
+    ]
     db.executemany(_MOVE_RELEASED, moving)
     mark_seen(db, now)

@@ -105,11 +105,11 @@ class SQLiteSnapshot:
 
         return statistics.read_hours(self._reading.db, now=now)
 
-    def failures(self, *, since: float) -> Failures:
-        """Count the failed attempts since a time in Unix seconds, by hour and cause."""
+    def failures(self, *, since: float, until: float) -> Failures:
+        """Count the failed attempts between two times in Unix seconds, by hour and cause."""
         from relayd.queue.sqlite import failures  # noqa: PLC0415 - few commands need it
 
-        return failures.read_failures(self._reading, since=since)
+        return failures.read_failures(self._reading, since=since, until=until)
 
     def health(self) -> Mapping[str, Health]:
         """Return what was last known of each endpoint, by URL."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from relayd.core.delivery import delivery_id
 from relayd.core.endpoint import endpoint_name
+from relayd.core.outcome import shown_status
 from relayd.queue.overview_values import FailureCount, Failures, Overview
 from relayd.queue.snapshot import Snapshot
 from relayd.queue.snapshot_values import ListedInput
@@ -64,7 +65,7 @@ def _look(snapshot: Snapshot) -> tuple[int, str, Failures, Overview, Sequence[Li
     return (
         first,
         snapshot.tag,
-        snapshot.failures(since=first),
+        snapshot.failures(since=first, until=now),
         snapshot.overview(now=now),
         snapshot.list_rejected(limit=MOST),
     )
@@ -73,7 +74,7 @@ def _look(snapshot: Snapshot) -> tuple[int, str, Failures, Overview, Sequence[Li
 def cause_of(each: FailureCount) -> str:
     """Return a cause in a word or two, with the status where there was one."""
     cause = each.cause.replace("_", " ")
-    return f"{cause} {each.status}" if each.status is not None else cause
+    return cause if each.status is None else f"{cause} {shown_status(each.status)}"
 
 
 def _causes(counts: Sequence[FailureCount], tag: str) -> list[dict[str, Any]]:

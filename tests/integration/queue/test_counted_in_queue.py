@@ -1,6 +1,7 @@
 """Counted own events in a real file: bounded steps, other names, and listeners that come and go."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from relayd.queue.interface import QueueUnavailable
 from relayd.queue.sqlite import outbox
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.values import Declared
-from relayd.sqlite_errors import DatabaseBusyError
 
 DECLARED = [Declared("books", URL, True), Declared("mail", URL, True)]
 WANTED = frozenset({EXHAUSTED})
@@ -108,7 +108,9 @@ async def test_own_events_that_could_not_be_read_are_read_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def locked(*_: object) -> list[OutboxRow]:
-        raise DatabaseBusyError(tmp_path, "another process holds its lock")
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
 
     async with opened(tmp_path / "queue.db") as queue:
         await queue.declare(DECLARED, WANTED)

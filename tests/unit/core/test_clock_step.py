@@ -57,6 +57,14 @@ def test_what_was_scheduled_before_and_after_a_step(step: float, ago: float, lat
         assert is_from_before(scheduled, step, now)
 
 
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 5.0, -5.0])
+def test_what_was_scheduled_since_a_step_is_new_however_late_it_is_looked_at(step: float) -> None:
+    stepped_at = NOON + step
+    for since in (0.0, 1.5, 30.0, 59.0):
+        assert not is_from_before(stepped_at + since, step, stepped_at, now=stepped_at + 60.0)
+    assert is_from_before(NOON - 1.0, step, stepped_at, now=stepped_at + 0.5)
+
+
 def test_health_moves_with_the_clock() -> None:
     health = Health(
         failures=4,

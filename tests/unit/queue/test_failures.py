@@ -15,7 +15,7 @@ HOUR = 1_699_999_200
 
 def test_failed_attempts_are_counted_by_hour_and_cause(path: Path) -> None:
     with SQLiteReader(path).snapshot() as snapshot:
-        found = snapshot.failures(since=HOUR)
+        found = snapshot.failures(since=HOUR, until=HOUR + 86_400)
     assert found.complete
     assert [(each.subscription, each.cause, each.status, each.count) for each in found.counts] == [
         ("books", "status", 500, 2),
@@ -28,22 +28,31 @@ def test_failed_attempts_are_counted_by_hour_and_cause(path: Path) -> None:
 
 def test_only_the_hours_from_then_on_count(path: Path) -> None:
     with SQLiteReader(path).snapshot() as snapshot:
-        assert len(snapshot.failures(since=HOUR).counts) == 2
-        assert snapshot.failures(since=HOUR + 3600).counts == ()
+        assert len(snapshot.failures(since=HOUR, until=HOUR + 86_400).counts) == 2
+        assert snapshot.failures(since=HOUR + 3600, until=HOUR + 86_400).counts == ()
+
+
+def test_what_was_counted_while_the_clock_was_ahead_is_not_of_today(path: Path) -> None:
+    change(path, f"UPDATE failure_counts SET since = {HOUR + 400 * 86_400}")
+    with SQLiteReader(path).snapshot() as snapshot:
+        assert snapshot.failures(since=HOUR, until=HOUR + 3600).counts == ()
+    assert causes(path) == {"books": {("status", 500): 2}, "shop": {("status", 500): 1}}
 
 
 def test_what_was_removed_still_counts(path: Path) -> None:
     for table in ("attempts", "deliveries", "events"):
         change(path, f"DELETE FROM {table}")
     with SQLiteReader(path).snapshot() as snapshot:
-        assert [each.count for each in snapshot.failures(since=HOUR).counts] == [2, 1]
+        assert [
+            each.count for each in snapshot.failures(since=HOUR, until=HOUR + 86_400).counts
+        ] == [2, 1]
 
 
 def test_an_upgrade_within_that_time_is_said(path: Path) -> None:
     change(path, f"UPDATE queue SET failures_from = {START}")
     with SQLiteReader(path).snapshot() as snapshot:
-        assert not snapshot.failures(since=HOUR).complete
-        assert snapshot.failures(since=HOUR + 3600).complete
+        assert not snapshot.failures(since=HOUR, until=HOUR + 86_400).complete
+        assert snapshot.failures(since=HOUR + 3600, until=HOUR + 86_400).complete
 
 
 def test_hours_that_are_told_apart_no_longer_stay_in_the_sums(path: Path) -> None:
@@ -54,7 +63,7 @@ def test_hours_that_are_told_apart_no_longer_stay_in_the_sums(path: Path) -> Non
         failures.forget(db, now=START + 3 * 86_400)
     assert causes(path) == before
     with SQLiteReader(path).snapshot() as snapshot:
-        assert snapshot.failures(since=HOUR).counts == ()
+        assert snapshot.failures(since=HOUR, until=HOUR + 86_400).counts == ()
 
 
 def causes(path: Path) -> dict[str, dict[tuple[str, int], int]]:
