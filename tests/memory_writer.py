@@ -240,6 +240,8 @@ class MemoryWriter(MemoryQueue):
             if each.webhook is not None:
                 mark = each.webhook.fingerprint
                 self._use_token(each.webhook)
+                if each.webhook.key in self.keys:
+                    continue
             if mark in self.left:
                 continue
             number = self._next("rejected")
