@@ -1,6 +1,8 @@
 """Sends requests to an entry of `inbound:`, as its provider would."""
 
 import json
+import socket
+import ssl
 from types import TracebackType
 from typing import Final, Self
 
@@ -51,10 +53,13 @@ class InboundClient:
             response = self._client.post(
                 self._url, content=request.body, headers=list(request.headers)
             )
-        except httpx.ConnectError as error:
-            raise NotTakenError(f"{self._url}: {error}; is `relayd web` running there?") from error
+        except httpx.ReadTimeout as error:
+            raise NotTakenError(
+                f"{self._url} did not answer within {_TIMEOUT_S:.0f} s; `relayd events` shows whether it"
+                " was accepted"
+            ) from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise NotTakenError(f"{self._url}: {error}") from error
+            raise NotTakenError(f"nothing was sent to {self._url}: {_why(error)}") from error
         answer = _answer(response)
         if response.status_code != httpx.codes.OK:
             detail = answer.get("detail") or answer.get("title") or "no reason was given"
@@ -68,6 +73,26 @@ class InboundClient:
             )
         taken = answer.get("id")
         return taken if isinstance(taken, str) else None, bool(answer.get("duplicate"))
+
+
+def _why(error: httpx.TransportError | httpx.InvalidURL) -> str:
+    """Return what failed, and what to do about it."""
+    found: BaseException | None = error
+    while found is not None:
+        match found:
+            case socket.gaierror():
+                return "no such host is known (the name does not resolve); correct --to, or the DNS"
+            case ssl.SSLError():
+                why = getattr(found, "verify_message", None) or found.reason or "TLS failed"
+                return f"its TLS cannot be trusted: {why}; correct the proxy's certificate"
+            case ConnectionRefusedError() | FileNotFoundError():
+                return "nothing listens there; is `relayd web` running there?"
+        found = found.__cause__ or found.__context__
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return "that is not a URL of HTTP; write --to as https://HOST/in/NAME"
+    if isinstance(error, httpx.ConnectTimeout):
+        return "it cannot be reached within 30 s; correct --to, or the firewall"
+    return f"{error}; is `relayd web` running there?"
 
 
 def _answer(response: httpx.Response) -> dict[str, object]:
