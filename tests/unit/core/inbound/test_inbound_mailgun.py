@@ -13,6 +13,7 @@ from providers import (
     mailgun_event,
     mailgun_request,
     mailgun_signature,
+    mailgun_test_webhook,
     multipart,
 )
 
@@ -96,6 +97,32 @@ def test_the_scheme_is_the_documented_one() -> None:
         "token": TOKEN,
         "signature": "7a368eb18de17284da22350cac6bb470c986dd3ebc8157c4921ec1bad428ab9c",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours"),
+    [
+        ("delivered", "email.delivered"),
+        ("failed", "email.bounced"),
+        ("opened", "email.opened"),
+        ("clicked", "email.clicked"),
+        ("unsubscribed", "email.unsubscribed"),
+    ],
+)
+def test_what_its_test_button_sends_is_accepted_old_as_it_says_it_is(kind: str, ours: str) -> None:
+    event = mailgun_test_webhook(kind)
+    first = verified(*mailgun_request(event, mailgun_signature(token="a" * 50)))
+    again = verified(*mailgun_request(event, mailgun_signature(token="b" * 50, at=NOW + 9)))
+    assert (first["type"], first["created"]) == (ours, int(event["timestamp"]))
+    assert again == first, "the second is a duplicate of the first"
+
+
+def test_its_test_button_sends_three_of_one_id() -> None:
+    three = [
+        verified(*mailgun_request(mailgun_test_webhook(kind)))["id"]
+        for kind in ("opened", "clicked", "unsubscribed")
+    ]
+    assert len(set(three)) == 1, "docs/inbound.md says that one of them is seen"
 
 
 def test_a_padded_id_is_a_digest_and_still_one_event() -> None:
