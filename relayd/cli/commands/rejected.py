@@ -14,11 +14,10 @@ from relayd.cli.event_data import file_data
 from relayd.cli.options import WholeNumber, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, packed, print_json, print_lines, printable, wrapped
-from relayd.cli.text.rejected import removed_lines
+from relayd.cli.text.rejected import next_step, removed_lines
 from relayd.config.moments import MOMENT_FORMS, parse_seconds
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
-from relayd.queue.snapshot_values import RejectedInput
 from relayd.views.moments import clock_time, short_time, zone
 from relayd.views.rejected import (
     columns_of,
@@ -143,7 +142,7 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
             shown = "raw body" if found.webhook is not None and name == "data" else name
             click.echo(f"{shown:12}{printable(str(value))}")
     click.echo("")
-    click.echo(wrapped(_next_step(found)))
+    click.echo(wrapped(next_step(found)))
 
 
 @rejected.command(
@@ -250,20 +249,6 @@ def drop(
         click.echo(f"{dropped:,} dropped.")
     else:
         raise click.ClickException("there is no such rejected input")
-
-
-def _next_step(found: RejectedInput) -> str:
-    number = found.seq
-    if found.webhook is None:
-        return (
-            f"Fix the producer, then `relayd rejected resubmit {number}` (--type, --data, --id, --created"
-            f" replace what is wrong), or `relayd rejected drop {number}`."
-        )
-    return (
-        f"`relayd rejected resubmit {number}` maps it again, by what its entry says now; --type, --id,"
-        " --created and --data (the event's, not the body) replace what that gives. Or"
-        f" `relayd rejected drop {number}`."
-    )
 
 
 def _created(text: str) -> int:
