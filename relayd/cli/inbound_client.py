@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +14,14 @@ from relayd.core.inbound.sample_request import SampleRequest
 from relayd.core.web_access import Listen, WebAccess
 
 _TIMEOUT_S: Final = 30.0
+
+_NEXT: Final[Mapping[int, str]] = {
+    404: "`relayd check` shows the path of each entry",
+    413: "a webhook has at most 2 MiB",
+    429: "try again in a while",
+    503: "`relayd status` says whether the daemon runs",
+}
+"""What to do about an answer of which the log of the web process has no more."""
 
 
 class NotTakenError(Exception):
@@ -65,7 +74,7 @@ class InboundClient:
             detail = answer.get("detail") or answer.get("title") or "no reason was given"
             raise NotTakenError(
                 f"{self._url} answered {response.status_code}: {json.dumps(detail)[1:-1]};"
-                " the log of `relayd web` has the reason"
+                f" {_NEXT.get(response.status_code, 'the log of `relayd web` has the reason')}"
             )
         if answer.get("rejected"):
             raise NotTakenError(
@@ -77,22 +86,29 @@ class InboundClient:
 
 def _why(error: httpx.TransportError | httpx.InvalidURL) -> str:
     """Return what failed, and what to do about it."""
-    found: BaseException | None = error
-    while found is not None:
-        match found:
-            case socket.gaierror():
-                return "no such host is known (the name does not resolve); correct --to, or the DNS"
-            case ssl.SSLError():
-                why = getattr(found, "verify_message", None) or found.reason or "TLS failed"
-                return f"its TLS cannot be trusted: {why}; correct the proxy's certificate"
-            case ConnectionRefusedError() | FileNotFoundError():
-                return "nothing listens there; is `relayd web` running there?"
-        found = found.__cause__ or found.__context__
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return "that is not a URL of HTTP; write --to as https://HOST/in/NAME"
     if isinstance(error, httpx.ConnectTimeout):
         return "it cannot be reached within 30 s; correct --to, or the firewall"
+    cause: BaseException | None = error
+    while cause is not None:
+        if (words := _cause_words(cause)) is not None:
+            return words
+        cause = cause.__cause__ or cause.__context__
     return f"{error}; is `relayd web` running there?"
+
+
+def _cause_words(cause: BaseException) -> str | None:
+    match cause:
+        case socket.gaierror():
+            return "no such host is known (the name does not resolve); correct --to, or the DNS"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {cause.verify_message}; correct the proxy's"
+        case ssl.SSLError():
+            return f"no TLS can be made with it ({cause.reason}); does it speak plain http://?"
+        case ConnectionRefusedError() | FileNotFoundError():
+            return "nothing listens there; is `relayd web` running there?"
+    return None
 
 
 def _answer(response: httpx.Response) -> dict[str, object]:

@@ -150,6 +150,8 @@ class WebhooksIn:
         answer = await self._intake.patiently(entry.source, line)
         if not answer.get("ok"):
             self._check(entry, str(answer.get("code")), kept=False)
+        if answer.get("duplicate"):
+            return Result.DUPLICATE, JSONResponse({"duplicate": True})
         return Result.REJECTED, JSONResponse({"rejected": True})
 
     def _check(self, entry: Inbound, code: str, *, kept: bool = True) -> None:

@@ -89,7 +89,7 @@ async def test_what_was_accepted_is_not_rejected_after_that(queue: UnderTest) ->
     await taken(queue, inbound("evt_a", A))
     broken = unmappable(webhook("mailgun:a", "token-1", b"broken"))
     found = await queue.queue.reject([broken])
-    assert (list(found.new), list(found.refused)) == ([], [])
+    assert (list(found.new), list(found.refused), list(found.duplicates)) == ([], [], [broken])
     assert await queue.queue.looks.rejected(1) is None
 
 

@@ -130,6 +130,11 @@ async def test_a_mailgun_token_is_good_for_one_event(tmp_path: Path) -> None:
         assert (await send(web.public, "mailgun", mailgun_post(first, "t" * 50))).status_code == 200
         again = await send(web.public, "mailgun", mailgun_post(first, "t" * 50))
         assert (again.status_code, again.json()["duplicate"]) == (200, True)
+        nameless = {"event": "delivered"}
+        taken = await send(web.public, "mailgun", mailgun_post(nameless, "n" * 50))
+        assert (taken.status_code, taken.json()["id"]) == (200, "n" * 50)
+        broken = await send(web.public, "mailgun", mailgun_post({"event": 7}, "n" * 50))
+        assert (broken.status_code, broken.json()) == (200, {"duplicate": True})
         stolen = await send(web.public, "mailgun", mailgun_post(other, "t" * 50))
         assert stolen.status_code == 401
         odd = {"event": 7, "id": "mg-3"}

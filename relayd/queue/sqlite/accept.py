@@ -222,15 +222,12 @@ def reject(
     """Keep rows that cannot be events, with the reason, for the operator to fix.
 
     Returns those that are new, with their numbers on the list. The others are on the list already, or were: a row stays in its
-    spool until it is deleted there, and may be read again after a crash. A webhook's token is used up;
-    one that was accepted before is its duplicate, whatever its body is now.
+    spool until it is deleted there, and may be read again after a crash. A webhook's token is used up.
     """
     new = []
     for each in rejected:
         if each.webhook is not None:
             webhooks.keep_token(db, each.webhook, now=now)
-            if webhooks.is_accepted(db, each.webhook):
-                continue
         cursor = db.execute(_INSERT_REJECTED, _rejected_values(each, now))
         if cursor.rowcount > 0 and cursor.lastrowid is not None:
             new.append((cursor.lastrowid, each))

@@ -47,15 +47,10 @@ def look_up(db: sqlite3.Connection, webhook: Webhook, *, now: float) -> Acceptan
     """
     if has_used_token(db, webhook):
         return Acceptance.TOKEN_REUSED
-    if not is_accepted(db, webhook):
+    if db.execute(_KEY, (webhook.key,)).fetchone() is None:
         return None
     keep_token(db, webhook, now=now)
     return Acceptance.DUPLICATE
-
-
-def is_accepted(db: sqlite3.Connection, webhook: Webhook) -> bool:
-    """Return whether an event was made of the webhook with this key."""
-    return db.execute(_KEY, (webhook.key,)).fetchone() is not None
 
 
 def keep_token(db: sqlite3.Connection, webhook: Webhook, *, now: float) -> None:
