@@ -9,7 +9,7 @@ import trio
 
 from relayd.config.config import Config
 from relayd.containment import is_defect
-from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
+from relayd.core.acceptance import Acceptance, NewEvent, Rejected, RejectedRow
 from relayd.core.catalogue import suggest
 from relayd.core.event import Event
 from relayd.core.matching import Matcher, Matches
@@ -147,11 +147,8 @@ class Intake:
         accepted = iter(results)
         return [Acceptance.POISON if key in poison else next(accepted) for key in keys]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events, with the reason, in the queue's rejected list.
-
-        Returns the webhooks that were refused, as their tokens came with something else before.
-        """
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
+        """Keep rows that cannot be events, with the reason, in the queue's rejected list."""
         found = await self._queue.reject(rejected, most_bytes=self._rejected_bytes)
         for each in found.new:
             _log.warning(
@@ -161,7 +158,7 @@ class Intake:
                 code=each.rejection.code,
                 detail=each.rejection.reason,
             )
-        return found.refused
+        return found
 
     @property
     def paths(self) -> tuple[str, ...]:

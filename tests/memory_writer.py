@@ -233,8 +233,15 @@ class MemoryWriter(MemoryQueue):
     ) -> Rejected:
         new, now = [], self.clock()
         refused = [each for each in rejected if self._has_used_token(each.webhook)]
+        duplicates = [
+            each
+            for each in rejected
+            if each not in refused and each.webhook is not None and each.webhook.key in self.keys
+        ]
+        for each in duplicates:
+            self._use_token(each.webhook)
         for each in rejected:
-            if each in refused:
+            if each in refused or each in duplicates:
                 continue
             mark = repr((each.source, each.row)).encode()
             if each.webhook is not None:
@@ -254,7 +261,7 @@ class MemoryWriter(MemoryQueue):
         self._tell(after_rejection(new, now))
         for source in {each.source for _, each in new}:
             self._keep_rejected_within(source, most_bytes)
-        return Rejected([each for _, each in new], refused)
+        return Rejected([each for _, each in new], refused, duplicates)
 
     def _has_used_token(self, webhook: Webhook | None) -> bool:
         if webhook is None or not webhook.token:

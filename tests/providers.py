@@ -137,3 +137,50 @@ def multipart(fields: list[tuple[str, str, str | None]], boundary: str = "----mg
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{of_file}\r\n\r\n{text}\r\n'
         )
     return ("".join(parts) + f"--{boundary}--\r\n").encode()
+
+
+def mailgun_test_webhook(kind: str) -> dict[str, Any]:
+    """Return the event-data that Mailgun's "Test webhook" sends: the same each time, of 2018."""
+    ids = {
+        "delivered": ("CPgfbmQMTCKtHW6uIWtuVe", 1521472262.908181),
+        "failed": ("G9Bn5sl1TC6nu79C8C0bwg", 1521233195.375624),
+    }
+    # Those of these three have one id.
+    event_id, timestamp = ids.get(kind, ("Ase7i2zsRYeDXztHGENqRA", 1521243339.873676))
+    more: dict[str, Any] = {"severity": "permanent", "reason": "suppress-bounce"}
+    return {
+        "id": event_id,
+        "timestamp": timestamp,
+        "log-level": "info",
+        "event": kind,
+        "message": {
+            "headers": {"message-id": "20130503182626.18666.16540@market.example"},
+            "attachments": [],
+            "size": 111,
+        },
+        "recipient": "alice@example.com",
+        "recipient-domain": "example.com",
+        "campaigns": [],
+        "tags": ["my_tag_1", "my_tag_2"],
+        "user-variables": {"my_var_1": "Mailgun Variable #1", "my-var-2": "awesome"},
+        "flags": {"is-routed": False, "is-system-test": False, "is-test-mode": False},
+        "storage": {"url": "https://se.api.mailgun.net/v3/domains/x/messages/k", "key": "k"},
+        "delivery-status": {"tls": True, "code": 250, "description": None, "attempt-no": 1},
+        **(more if kind == "failed" else {}),
+    }
+
+
+def stripe_cli_headers(body: bytes, secret: str, at: int = NOW) -> RawHeaders:
+    """Return headers as `stripe listen --forward-to` passes them on, by Go's HTTP client."""
+    v1 = stripe_header(body, secret=secret, at=at)
+    v0 = hmac.new(b"another", b"%d." % at + body, hashlib.sha256).hexdigest().encode()
+    return [
+        (b"host", b"127.0.0.1:8787"),
+        (b"user-agent", b"Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
+        (b"content-length", b"%d" % len(body)),
+        (b"accept", b"*/*; q=0.5, application/xml"),
+        (b"cache-control", b"no-cache"),
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"stripe-signature", v1 + b",v0=" + v0),
+        (b"accept-encoding", b"gzip"),
+    ]

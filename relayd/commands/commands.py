@@ -123,6 +123,10 @@ class Commands:
                 }
                 for name, standing in self._sources.standing().items()
             ],
+            "inbound": [
+                {"name": each.name, "provider": each.provider.value}
+                for each in config.inbound.values()
+            ],
             "queue": {
                 "max_size_bytes": config.queue.max_bytes,
                 "too_large": self._pruning.too_large,

@@ -1,7 +1,7 @@
 """Take in rejected input after all, or drop it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -12,9 +12,8 @@ from relayd.config.config import Config
 from relayd.core.acceptance import Acceptance, refusal
 from relayd.core.event import Column, Event, EventDefaults, Rejection, SpoolRow
 from relayd.core.event_input import event_from_line, event_from_row
-from relayd.core.inbound.receive import event_id_of, map_again
-from relayd.core.inbound.verdict import Refused, Unmappable, Verified
-from relayd.core.js_json import JsonProblem, parse_json
+from relayd.core.inbound.receive import Draft, map_again
+from relayd.core.inbound.verdict import Refused
 from relayd.core.json_text import encoded, stringify
 from relayd.core.webhook import Webhook
 from relayd.intake import Intake
@@ -25,6 +24,7 @@ _log = structlog.get_logger()
 
 _MENDABLE = frozenset({"id", "type", "data", "created"})
 _MOST_DIGITS = 16  # of 2^53
+_GIVEN = {"id": "an id", "type": "a type", "data": "data"}
 
 
 class RejectedCommands:
@@ -82,17 +82,15 @@ class RejectedCommands:
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in json.loads(webhook.headers).items()
         ]
-        verdict = map_again(entry, headers, webhook.raw or b"", key=webhook.key, now=now)
+        draft = map_again(entry, headers, webhook.raw or b"", key=webhook.key, now=now)
+        if isinstance(draft, Refused):
+            return Rejection(draft.code, draft.reason)
+        if lacking := [part for part in draft.lacking if part not in changes]:
+            return _still_lacking(draft, lacking)
         defaults = EventDefaults(entry.market_id, self.config.api_version)
-        if isinstance(verdict, Verified):
-            if not changes:
-                return event_from_line(verdict.line, defaults, new_id="", now=int(now))
-            line = _value_of(verdict.line)
-        else:
-            if not {"type", "data"} <= changes.keys():
-                return _still_refused(verdict)
-            line = {"id": event_id_of(entry, webhook.key)}
-        return event_from_row(_changed(_row_of(line), changes), defaults, now=int(now))
+        if not changes:
+            return event_from_line(draft.line, defaults, new_id="", now=int(now))
+        return event_from_row(_changed(_row_of(draft.parts), changes), defaults, now=int(now))
 
     async def drop(self, request: Request) -> Answer:
         """Remove `rejected` rows for good."""
@@ -119,23 +117,15 @@ class RejectedCommands:
         return EventDefaults(config.market_id, config.api_version, None)
 
 
-def _still_refused(verdict: Refused | Unmappable) -> Rejection:
-    if isinstance(verdict, Refused):
-        return Rejection(verdict.code, verdict.reason)
-    why = verdict.rejection
-    return Rejection(why.code, f"{why.reason}. Or give --type and --data: what it is to be")
-
-
-def _value_of(line: bytes) -> Mapping[str, Any]:
-    # As an event is read: numbers of any size keep their digits.
-    parsed = parse_json(line.decode())
-    if isinstance(parsed, JsonProblem) or not isinstance(parsed.value, dict):
-        raise TypeError("the line of an event is an object")
-    return parsed.value
+def _still_lacking(draft: Draft, parts: Sequence[str]) -> Rejection:
+    """Return why a webhook cannot be an event yet, and what to give for these parts of it."""
+    why = draft.lacking[parts[0]]
+    options = " and ".join(f"{_GIVEN[part]} (--{part})" for part in parts)
+    return Rejection(why.code, f"{why.reason}. Resubmit it with {options} of your own")
 
 
 def _row_of(line: Mapping[str, Any]) -> SpoolRow:
-    """Return an event's line as a row."""
+    """Return the parts of an event as a row."""
 
     def text(name: str) -> bytes | None:
         return None if line.get(name) is None else str(line[name]).encode("utf-8", "surrogatepass")

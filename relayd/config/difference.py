@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from relayd.config.config import Config
 from relayd.config.sections import SpoolConfig
 from relayd.core.endpoint import Endpoint
+from relayd.core.inbound.entry import Inbound
 from relayd.core.parts import Parts, whole
 from relayd.core.subscription import MADE_WITH, Subscription
 from relayd.core.web_access import Holder, Role, WebAccess
@@ -41,12 +42,13 @@ class Difference:
 
     subscriptions: Changes
     spools: Changes
+    inbound: Changes
     endpoints: Changes
     settings: tuple[str, ...]
     needs_restart: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.subscriptions or self.spools or self.settings)
+        return bool(self.subscriptions or self.spools or self.inbound or self.settings)
 
     @property
     def released(self) -> frozenset[str]:
@@ -63,6 +65,7 @@ class Difference:
         return [
             *_lines("subscription", self.subscriptions, notes),
             *_lines("spool", self.spools),
+            *_lines("inbound", self.inbound),
             *(f"{key} changed" for key in self.settings),
         ]
 
@@ -94,6 +97,13 @@ def difference_in_parts(old: Config, new: Config) -> Parts[Difference]:
         old_keys=_spool_keys,
         new_keys=_spool_keys,
     )
+    inbound = yield from _changes(
+        old.inbound,
+        new.inbound,
+        same=operator.eq,
+        old_keys=_inbound_keys,
+        new_keys=_inbound_keys,
+    )
     endpoints = yield from _changes(
         old.endpoints,
         new.endpoints,
@@ -104,6 +114,7 @@ def difference_in_parts(old: Config, new: Config) -> Parts[Difference]:
     return Difference(
         subscriptions=subscriptions,
         spools=spools,
+        inbound=inbound,
         endpoints=endpoints,
         settings=settings,
         needs_restart=tuple(key for key in settings if key in {"queue.path", "log.format"}),
@@ -194,6 +205,20 @@ def _spool_keys(spool: SpoolConfig) -> dict[str, object]:
     }
 
 
+def _inbound_keys(entry: Inbound) -> dict[str, object]:
+    return {
+        "provider": entry.provider,
+        # It may have come from elsewhere and be the same.
+        "secret": (entry.secrets, entry.secrets_from),
+        "market_id": entry.market_id,
+        "tolerance": entry.tolerance_s,
+        "allow_from": entry.networks,
+        "types": entry.types,
+        "allow_test_mode": entry.allow_test_mode,
+        "scheme": entry.scheme,
+    }
+
+
 def _settings(config: Config) -> dict[str, object]:
     socket = config.socket
     return {
@@ -212,8 +237,6 @@ def _settings(config: Config) -> dict[str, object]:
         "smtp": config.smtp,
         "allow_networks": config.allow_networks,
         "event_types": config.event_types,
-        # A secret may have come from elsewhere and be the same.
-        **{f"inbound.{name}": each for name, each in config.inbound.items()},
     }
 
 

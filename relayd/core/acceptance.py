@@ -75,11 +75,13 @@ class RejectedRow:
 class Rejected:
     """What became of rows that cannot be events: which are `new` on the rejected list.
 
-    `refused` are webhooks whose token came with something else before: nothing of them is kept.
+    `refused` are webhooks whose token came with something else before, `duplicates` those of which an
+    event was accepted before, whatever their bodies are now: nothing of them is kept.
     """
 
     new: Sequence[RejectedRow]
     refused: Sequence[RejectedRow] = ()
+    duplicates: Sequence[RejectedRow] = ()
 
 
 TOKEN_REUSED: Final = Rejection(

@@ -25,8 +25,12 @@ class LoginLimits:
 
     def wait_s(self, address: str, now: float) -> float:
         """Return how long this address must wait before it may try; 0 where it may."""
-        own = self._by_address.get(address, _full(self._for_one)).at(now).wait_s
+        own = self.own_wait_s(address, now)
         return own if address in self._known else max(own, self._all.at(now).wait_s)
+
+    def own_wait_s(self, address: str, now: float) -> float:
+        """Return how long it must wait for what failed at this address alone."""
+        return self._by_address.get(address, _full(self._for_one)).at(now).wait_s
 
     def is_known(self, address: str) -> bool:
         """Return whether this address has succeeded, and is still remembered."""

@@ -139,8 +139,8 @@ class QueueWriter(DeliveryQueue, Protocol):
     async def reject(self, rejected: Sequence[RejectedRow], *, most_bytes: int = ...) -> Rejected:
         """Keep rows that cannot be events in the rejected list; return those that are new to it.
 
-        A webhook is not kept whose token came with something else before. Of each source at most
-        `most_bytes` are kept: beyond that its oldest are removed and counted.
+        A webhook is not kept whose token came with something else before, or of which an event was
+        accepted. Of each source at most `most_bytes` are kept: beyond that its oldest are removed and counted.
         """
 
     async def health(self) -> Mapping[str, Health]:

@@ -111,11 +111,34 @@ class QueueStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundStanding:
+    """What came of the webhooks of one entry, as far as the queue has it: what was refused is not in it.
+
+    `accepted` counts what was ever accepted. Of the last 24 hours `accepted_last_day` counts the newest
+    alone where there were very many: then it is `at_least` so many. `last_accepted_at` is in Unix seconds,
+    None where the newest of all entries have none of it. `rejected` counts what is kept of rejected
+    input; `last_rejected` is the number, the time and the code of the newest.
+    """
+
+    accepted: int = 0
+    accepted_last_day: int = 0
+    at_least: bool = False
+    last_accepted_at: float | None = None
+    rejected: int = 0
+    rejected_last_day: int = 0
+    last_rejected: tuple[int, float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """All of it, endpoints in the order of their URLs."""
+    """All of it, endpoints in the order of their URLs.
+
+    `inbound` has the sources of inbound webhooks that ever brought one, by name.
+    """
 
     endpoints: tuple[EndpointStanding, ...]
     queue: QueueStanding
+    inbound: Mapping[str, InboundStanding] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -85,7 +85,7 @@ class Snapshot(Protocol):
     def overview(self, *, now: float, since: float | None = None, tallied: bool = True) -> Overview:
         """Return how everything stands. `now` and `since`, for what is counted from then on, are Unix seconds.
 
-        Without `tallied`, the tallies are empty: they take longer than all else.
+        Without `tallied`, the tallies and `inbound` are empty: they take longer than all else.
         """
 
     def totals(self) -> Totals:

@@ -154,10 +154,12 @@ class EventLines:
     async def _keep(self, rejected: RejectedRow) -> dict[str, object]:
         """Keep rejected input, and say so once that is durable."""
         try:
-            refused = await self._intake.reject([rejected])
+            found = await self._intake.reject([rejected])
         except QueueUnavailable as error:
             return _unavailable(error)
-        return _refused(TOKEN_REUSED) if refused else {"ok": True, "rejected": True}
+        if found.refused:
+            return _refused(TOKEN_REUSED)
+        return {"ok": True, "duplicate" if found.duplicates else "rejected": True}
 
     def _read(self, line: bytes, origin: Origin, now: int) -> Event | Rejection:
         if (key := line_key(line)) in self._at_work.poison:

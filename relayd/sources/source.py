@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relayd.config.config import Config
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.own_events import OutboxRow
 from relayd.core.webhook import Webhook
@@ -39,8 +39,8 @@ class SourceIntake(Protocol):
         `webhooks` has what each was made of, or nothing.
         """
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
-        """Keep rows that cannot be events, with the reason. Returns webhooks that were refused."""
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
+        """Keep rows that cannot be events, with the reason, and say what became of them."""
 
 
 class Outbox(Protocol):

@@ -7,7 +7,8 @@ others that an event may name, or "*" for any; `api_version`, where the configur
 
 An event that came by an inbound webhook has `webhook` in its head (see `core.webhook`), and behind it
 another tab and the raw body in base64, or nothing where that is large. Where there is `reject` too, a code and a
-reason, the body is kept as rejected input; there is no event then. The answer is `{"ok":true,"rejected":true}`.
+reason, the body is kept as rejected input; there is no event then. The answer is `{"ok":true,"rejected":true}`,
+or `{"ok":true,"duplicate":true}` where an event was made of it before.
 
 Only relayd's own user may connect.
 """

@@ -30,8 +30,12 @@ def removed_document(each: RemovedInput) -> dict[str, object]:
 
 
 def rejected_document(found: RejectedInput) -> dict[str, object]:
-    """Return rejected input in full."""
-    return {**listed_document(found), "row": columns_of(found)}
+    """Return rejected input in full. Of a `webhook`, the row's `data` is the raw body."""
+    return {
+        **listed_document(found),
+        "webhook": found.webhook is not None,
+        "row": columns_of(found),
+    }
 
 
 def columns_of(found: RejectedInput) -> dict[str, str | int | float | None]:

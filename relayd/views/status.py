@@ -5,19 +5,27 @@ with `_unix` in Unix seconds.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from relayd.core.absence import Absence
 from relayd.core.endpoint import endpoint_name
 from relayd.core.hold import Hold
 from relayd.core.summary import PATIENCE_S, Facts, concerns, summary
-from relayd.queue.overview_values import EndpointStanding, Overview, SubscriptionStanding, Tally
+from relayd.queue.overview_values import (
+    EndpointStanding,
+    InboundStanding,
+    Overview,
+    SubscriptionStanding,
+    Tally,
+)
 from relayd.views.in_force import Answer, in_force_document, not_in_force
 from relayd.views.moments import moment_fields
 from relayd.views.rejected import removed_document
 
 Live = Mapping[str, Any]
 """What the daemon said of itself: see `relayd.commands`."""
+
+_NOTHING_CAME: Final = InboundStanding()
 
 
 def is_running(absence: Absence | None) -> bool | None:
@@ -102,6 +110,7 @@ def status_document(
         },
         "endpoints": [_endpoint_document(each, live, now) for each in overview.endpoints],
         "sources": None if live is None else live["sources"],
+        "inbound": [_inbound_document(*each) for each in inbound_standings(overview, live)],
         "queue": {
             "path": path,
             "size_bytes": queue.size_bytes,
@@ -120,6 +129,42 @@ def status_document(
             "rejected": queue.rejected,
             "rejected_removed": [removed_document(each) for each in queue.removed],
         },
+    }
+
+
+def inbound_standings(
+    overview: Overview, live: Live | None
+) -> list[tuple[str, bool | None, InboundStanding]]:
+    """Return each entry of `inbound:` by name, and what came of its webhooks.
+
+    Those of the configuration come first, in its order, and then those that only the queue knows. The second
+    value says whether it is configured, None where that is not known.
+    """
+    configured = None if live is None else [each["name"] for each in live.get("inbound", ())]
+    known = {each.removeprefix("inbound "): found for each, found in overview.inbound.items()}
+    names = dict.fromkeys([*(configured or ()), *known])
+    return [
+        (name, None if configured is None else name in configured, known.get(name, _NOTHING_CAME))
+        for name in names
+    ]
+
+
+def _inbound_document(
+    name: str, configured: bool | None, found: InboundStanding
+) -> dict[str, object]:
+    number, rejected_at, code = found.last_rejected or (None, None, None)
+    return {
+        "name": name,
+        "configured": configured,
+        "accepted": found.accepted,
+        "accepted_last_day": found.accepted_last_day,
+        "accepted_last_day_at_least": found.at_least,
+        **moment_fields("last_accepted_at", found.last_accepted_at),
+        "rejected": found.rejected,
+        "rejected_last_day": found.rejected_last_day,
+        "last_rejected": number,
+        "last_rejected_code": code,
+        **moment_fields("last_rejected_at", rejected_at),
     }
 
 

@@ -84,6 +84,26 @@ async def test_resubmitted_it_is_its_event_and_its_retry_a_duplicate(queue: Unde
     assert len(await queue.rows()) == 1
 
 
+async def test_what_was_accepted_is_not_rejected_after_that(queue: UnderTest) -> None:
+    # A form of Mailgun's has its token as its id: with it, a broken body is the same again.
+    await taken(queue, inbound("evt_a", A))
+    broken = unmappable(webhook("mailgun:a", "token-1", b"broken"))
+    found = await queue.queue.reject([broken])
+    assert (list(found.new), list(found.refused), list(found.duplicates)) == ([], [], [broken])
+    assert await queue.queue.looks.rejected(1) is None
+
+
+async def test_a_token_makes_one_event_or_one_rejected_row_and_never_both(queue: UnderTest) -> None:
+    # Whoever saw one request may send other bodies with its token, for as long as its time is allowed.
+    for number in range(20):
+        await queue.queue.reject([unmappable(webhook("mailgun:x", "token-1", b"%d" % number))])
+        await queue.queue.reject([unmappable(webhook(f"mailgun:{number}", "token-1"))])
+        await taken(queue, inbound(f"evt_{number}", webhook(f"mailgun:e{number}", "token-1")))
+    kept = [await queue.queue.looks.rejected(seq) for seq in range(1, 60)]
+    assert sum(each is not None for each in kept) == 1
+    assert not await queue.rows()
+
+
 async def test_its_key_is_known_as_long_as_its_id(queue: UnderTest) -> None:
     await taken(queue, inbound("evt_1", webhook()))
     queue.now += 1000.0

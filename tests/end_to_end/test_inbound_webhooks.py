@@ -130,6 +130,11 @@ async def test_a_mailgun_token_is_good_for_one_event(tmp_path: Path) -> None:
         assert (await send(web.public, "mailgun", mailgun_post(first, "t" * 50))).status_code == 200
         again = await send(web.public, "mailgun", mailgun_post(first, "t" * 50))
         assert (again.status_code, again.json()["duplicate"]) == (200, True)
+        nameless = {"event": "delivered"}
+        taken = await send(web.public, "mailgun", mailgun_post(nameless, "n" * 50))
+        assert (taken.status_code, taken.json()["id"]) == (200, "n" * 50)
+        broken = await send(web.public, "mailgun", mailgun_post({"event": 7}, "n" * 50))
+        assert (broken.status_code, broken.json()) == (200, {"duplicate": True})
         stolen = await send(web.public, "mailgun", mailgun_post(other, "t" * 50))
         assert stolen.status_code == 401
         odd = {"event": 7, "id": "mg-3"}
@@ -163,6 +168,37 @@ async def test_what_cannot_be_mapped_is_kept_with_its_raw_body_and_answered_200(
         assert again.json() == {"id": "evt_odd", "duplicate": True}
         raw = await command("show", "--raw", "evt_odd", config=web.config)
         assert json.loads(raw)["type"] == 7
+
+
+async def test_a_type_alone_is_enough_where_the_body_has_the_rest(tmp_path: Path) -> None:
+    async with serving(tmp_path, file=file_with(9)) as web:
+        paid = {"object": {"id": "pi_9", "amount": 4250}}
+        odd = stripe_event(type=7, id="evt_odd", data=paid)
+        broken = b"{]"
+        signature = stripe_header(broken, at=int(time.time())).decode()
+        for made in (stripe_post(odd), (broken, {"Stripe-Signature": signature})):
+            assert (await send(web.public, "stripe", made)).json() == {"rejected": True}
+        standing = await asked("status", config=web.config)
+        [stripe] = [each for each in standing["inbound"] if each["name"] == "stripe"]
+        assert (stripe["accepted"], stripe["rejected"], stripe["last_rejected"]) == (0, 2, 2)
+        text = await command("rejected", "show", "2", config=web.config)
+        assert "raw body    {]" in text
+        assert "`relayd rejected resubmit 2` maps it again" in " ".join(text.split())
+        refused = await command("rejected", "resubmit", "1", config=web.config, status=1)
+        assert "Resubmit it with a type (--type) of your own" in " ".join(refused.split())
+        done = await asked(
+            "rejected", "resubmit", "1", "--type", "payment.succeeded", config=web.config
+        )
+        assert done["resubmitted"][0]["id"] == "evt_odd"
+        [(body,)] = rows_of(tmp_path / "queue.db", "SELECT body FROM events WHERE id = 'evt_odd'")
+        assert isinstance(body, bytes)
+        event = json.loads(body)
+        assert (event["type"], event["data"]["object"]) == ("payment.succeeded", paid["object"])
+        assert event["api_version"] == odd["api_version"]
+        for given in ((), ("--type", "payment.succeeded")):
+            words = await command("rejected", "resubmit", "2", *given, config=web.config, status=1)
+            wanted = "data (--data)" if given else "a type (--type) and data (--data)"
+            assert f"Resubmit it with {wanted} of your own" in " ".join(words.split())
 
 
 async def test_what_was_taken_under_another_id_keeps_its_numbers(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from processes import command, make_spool, running, write_config
 from receivers import Conversation, answer, open_receiver
 
 from relayd.config.sections import SpoolConfig
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
@@ -188,7 +188,7 @@ class FillingIntake:
         fill(self._disk)
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
         raise AssertionError(f"nothing is to be rejected, least of all {rejected}")
 
 

@@ -152,7 +152,10 @@ def _forwarder(url: str | None) -> Forwarder | None:
     # Loaded here: httpx takes as long to load as the rest of the command.
     from relayd.cli.dev_receiver.forwarding import Forwarder  # noqa: PLC0415 - see above
 
-    return Forwarder(url)
+    try:
+        return Forwarder(url)
+    except ValueError as error:
+        raise click.BadParameter(f"{url!r} is not a URL: {error}", param_hint="--forward") from None
 
 
 async def _listen(

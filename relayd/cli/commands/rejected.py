@@ -14,7 +14,7 @@ from relayd.cli.event_data import file_data
 from relayd.cli.options import WholeNumber, config_option, json_option, yes_option
 from relayd.cli.queue_reader import reading_queue
 from relayd.cli.terminal import confirm, packed, print_json, print_lines, printable, wrapped
-from relayd.cli.text.rejected import removed_lines
+from relayd.cli.text.rejected import next_step, removed_lines
 from relayd.config.moments import MOMENT_FORMS, parse_seconds
 from relayd.config.queue_place import queue_place
 from relayd.config.sections import QueueConfig
@@ -139,7 +139,10 @@ def show(number: int, as_json: bool, config_path: Path) -> None:
     click.echo("")
     for name, value in columns_of(found).items():
         if value is not None:
-            click.echo(f"{name:12}{printable(str(value))}")
+            shown = "raw body" if found.webhook is not None and name == "data" else name
+            click.echo(f"{shown:12}{printable(str(value))}")
+    click.echo("")
+    click.echo(wrapped(next_step(found)))
 
 
 @rejected.command(
@@ -154,7 +157,7 @@ Examples:
 )
 @_numbers
 @click.option("--type", "event_type", metavar="TYPE", help="Replace the event's type.")
-@click.option("--data", metavar="JSON", help="Replace the data, a JSON object.")
+@click.option("--data", metavar="JSON", help="Replace the event's data, a JSON object.")
 @click.option("--file", type=click.File("rb"), help="A file that holds the data; - for stdin.")
 @click.option("--id", "event_id", metavar="ID", help="Replace the event's id.")
 @click.option(
@@ -180,7 +183,8 @@ def resubmit(
     """Resubmit rejected rows, with the changes given; what is accepted leaves the list.
 
     --type and --created apply to all rows given, the others to one. A number in a range
-    that is not in the list is skipped.
+    that is not in the list is skipped. A webhook is mapped as its entry says now, and what is
+    given replaces what that gives.
     """
     if data is not None and file is not None:
         raise click.UsageError("Give the data once: by --data or --file.")

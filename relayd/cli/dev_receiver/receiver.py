@@ -175,7 +175,7 @@ class _Conversation:
             h11.Response(
                 status_code=answer.status,
                 reason=_phrase(answer.status).encode(),
-                headers=[(name.encode(), value.encode()) for name, value in headers],
+                headers=[(name.encode(), value.encode("latin-1")) for name, value in headers],
             )
         )
         if with_body and answer.body and not bare:

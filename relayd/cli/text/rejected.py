@@ -1,11 +1,11 @@
-"""What was removed of rejected input, for people."""
+"""Rejected input, for people: what to do about it, and what was removed of it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from relayd.cli.terminal import printable, wrapped
 from relayd.config.values import format_size
-from relayd.queue.snapshot_values import RemovedInput
+from relayd.queue.snapshot_values import RejectedInput, RemovedInput
 from relayd.views.moments import clock_time
 
 
@@ -23,3 +23,18 @@ def removed_lines(removed: Sequence[RemovedInput]) -> Iterator[str]:
             "  ",
             first="",
         )
+
+
+def next_step(found: RejectedInput) -> str:
+    """Return what to do about one of it."""
+    number = found.seq
+    if found.webhook is None:
+        return (
+            f"Fix the producer, then `relayd rejected resubmit {number}` (--type, --data, --id, --created"
+            f" replace what is wrong), or `relayd rejected drop {number}`."
+        )
+    return (
+        f"`relayd rejected resubmit {number}` maps it again, by what its entry says now; --type, --id,"
+        " --created and --data (the event's, not the body) replace what that gives. Or"
+        f" `relayd rejected drop {number}`."
+    )

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from relayd.cli.terminal import printable, wrapped
+from relayd.cli.text.inbound import inbound_lines
 from relayd.cli.text.rejected import removed_lines
 from relayd.config.values import format_size
 from relayd.core.absence import Absence
@@ -76,6 +77,7 @@ def status_lines(
         if source.get("not_confined") is not None:
             text = f"{source['name']}: reader not confined: {source['not_confined']}"
             yield click.style(wrapped(text, "  "), fg="yellow")
+    yield from inbound_lines(overview, live, now)
     yield from _queue_lines(overview, live, path)
 
 

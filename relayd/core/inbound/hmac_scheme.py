@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from relayd.core.conditions import parts_of, values_at
+from relayd.core.event import Rejection
 from relayd.core.inbound.comparison import (
     check_signature,
     check_time,
@@ -17,8 +18,14 @@ from relayd.core.inbound.comparison import (
 )
 from relayd.core.inbound.entry import HmacScheme, Inbound, Place
 from relayd.core.inbound.form import FORM_TYPES, content_type, form_object
-from relayd.core.inbound.mapped import Mapped, json_value, seconds_of
-from relayd.core.inbound.request import NotMappableError, NotVerifiedError, Request
+from relayd.core.inbound.mapped import (
+    LONGEST_TYPE,
+    Mapped,
+    id_problem,
+    json_value,
+    seconds_of,
+)
+from relayd.core.inbound.request import NotVerifiedError, Request
 from relayd.core.inbound.verdict import RefusalCode
 from relayd.core.json_text import JsonValue
 from relayd.core.object_id import id_text
@@ -76,29 +83,38 @@ def read(entry: Inbound, request: Request) -> Mapped:
     """Return what the event says. Raises `NotMappableError`."""
     scheme = _scheme(entry)
     body = _body(request)
+    lacking: dict[str, Rejection] = {}
     found_id = _at(scheme.id, request, body)
-    event_id = id_text(found_id)
-    if scheme.id is not None and event_id is None:
-        raise NotMappableError("missing_key", f"the request has no id at {shown(scheme.id)}")
-    words = [text for place in scheme.type if (text := id_text(_at(place, request, body)))]
+    if scheme.id is not None:
+        missing = f"the request has no id at {shown(scheme.id)}"
+        if (why := id_problem(found_id, missing=missing)) is not None:
+            lacking["id"] = why
+    words = [text for place in scheme.type if (text := _word(_at(place, request, body)))]
     if scheme.type and not words:
-        raise NotMappableError(
-            "missing_key", f"the request has no type at {shown(scheme.type[0])}", event_id
+        lacking["type"] = Rejection(
+            "missing_key", f"the request has no type at {shown(scheme.type[0])}"
         )
     created = seconds_of(_at(scheme.time, request, body))
     if created is None and scheme.timestamp:
         created = seconds_of(request.first(scheme.timestamp))
     return Mapped(
-        id=event_id or "",
-        types=tuple(".".join(words[:count]) for count in range(len(words), 0, -1)) or (NO_TYPE,),
+        id=id_text(found_id) or "",
+        types=tuple(".".join(words[:count]) for count in range(len(words), 0, -1))
+        or (() if scheme.type else (NO_TYPE,)),
         created=created,
         data={"object": body},
+        lacking=lacking,
     )
 
 
 def shown(place: Place) -> str:
     """Return a place in words."""
     return f"header {place.header}" if place.header else place.path
+
+
+def _word(value: object) -> str | None:
+    # Of a long text the beginning is looked at: that it is no type is then said, and not that there is none.
+    return id_text(value[:LONGEST_TYPE] if isinstance(value, str) else value)
 
 
 def _scheme(entry: Inbound) -> HmacScheme:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relayd.core.event import Rejection
 from relayd.core.inbound.comparison import (
     check_signature,
     check_time,
@@ -88,15 +89,14 @@ def read(_: Inbound, request: Request) -> Mapped:
     found = json_object(request.body).get("event-data")
     if not isinstance(found, dict):
         raise NotMappableError("missing_key", "the body has no `event-data`")
-    event_id = id_text(found.get("id"))
     kind = text_of(found, "event")
-    if kind is None:
-        raise NotMappableError("missing_key", "`event-data` has no `event`", event_id)
+    why = Rejection("missing_key", "`event-data` has no `event`")
     return Mapped(
-        id=event_id or "",
-        types=_types(kind, found),
+        id=id_text(found.get("id")) or "",  # without one, the token is the id
+        types=() if kind is None else _types(kind, found),
         created=seconds_of(found.get("timestamp")),
         data={"object": found},
+        lacking={"type": why} if kind is None else {},
     )
 
 

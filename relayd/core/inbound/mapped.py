@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
 
-from relayd.core.event import MAX_BODY_BYTES
+from relayd.core.event import MAX_BODY_BYTES, Rejection
 from relayd.core.event_fields import MAX_CREATED
 from relayd.core.inbound.request import NotMappableError
 from relayd.core.js_json import MAX_DEPTH, JsonProblem, parse_json
 from relayd.core.json_text import JsonValue
+from relayd.core.object_id import LONGEST, id_text
 
 LONGEST_TYPE: Final = 256
 """Characters of a provider's type that are looked at."""
@@ -28,7 +29,8 @@ class Mapped:
     """The parts of an event, as the provider gives them.
 
     `types` are the provider's names for what happened, the most exact one first. `created` is in Unix
-    seconds, and None where it does not say. `api_version` is None where it has none.
+    seconds, and None where it does not say. `api_version` is None where it has none. Where the request
+    has no `id` or no `types` that can be read, these are empty, and `lacking` says why, under `id` or `type`.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Mapped:
     data: dict[str, JsonValue] = field(repr=False)
     api_version: str | None = None
     livemode: bool | None = None
+    lacking: Mapping[str, Rejection] = field(default_factory=dict)
 
 
 def json_value(body: bytes) -> JsonValue:
@@ -66,6 +69,20 @@ def text_of(found: Mapping[str, JsonValue], key: str) -> str | None:
     """Return the text under a key; None for anything else, and for an empty text."""
     value = found.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def id_problem(value: object, *, missing: str) -> Rejection | None:
+    """Return why a value is no id; None where it is one. `missing` says so where there is nothing."""
+    if id_text(value) is not None:
+        return None
+    if value is None or value == "":
+        return Rejection("missing_key", missing)
+    if isinstance(value, str) and len(value) > LONGEST:
+        return Rejection(
+            "invalid_id",
+            f"the id is too long: it has {len(value):,} characters, and may have {LONGEST}",
+        )
+    return Rejection("missing_key", "the id is neither text nor a number")
 
 
 def seconds_of(value: object) -> int | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayd.core.event import Event, EventDefaults, Rejection
+from relayd.core.event import EventDefaults, Rejection
 from relayd.core.event_fields import is_id
 from relayd.core.event_input import event_from_line
 from relayd.core.inbound import hmac_scheme, mailgun, standard, stripe
@@ -18,6 +18,7 @@ from relayd.core.inbound.request import (
     Request,
 )
 from relayd.core.inbound.verdict import (
+    Headers,
     ProviderEvent,
     RefusalCode,
     Refused,
@@ -33,6 +34,12 @@ _DIGEST: Final = "sha256:"
 _TEST_MODE: Final = (
     "a test-mode event: this entry takes live ones alone. Its endpoint in Stripe's dashboard is one of"
     " test mode, or of Connect; allow_test_mode: true takes both"
+)
+
+
+_NO_TYPE: Final = Rejection(
+    "invalid_type",
+    "the provider's type cannot be a type of relayd's; name one for it under `types:`",
 )
 
 
@@ -65,16 +72,42 @@ def receive(entry: Inbound, headers: RawHeaders, body: bytes, *, now: float) -> 
         token = scheme.verify(entry, request)
     except NotVerifiedError as refused:
         return Refused(refused.code, refused.reason)
-    return _judged(entry, scheme, request, token)
+    draft = _draft(entry, scheme, request, token)
+    return draft if isinstance(draft, Refused) else _judged(entry, draft, int(now))
 
 
-def map_again(entry: Inbound, headers: RawHeaders, body: bytes, *, key: str, now: float) -> Verdict:
-    """Return what becomes of a request that was verified before, as `receive` does.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a verified request says. `parts` are an event's, as a producer's line has them.
+
+    `lacking` says of each part that the request does not give, why.
+    """
+
+    of: ProviderEvent
+    parts: dict[str, JsonValue] = field(repr=False)
+    lacking: Mapping[str, Rejection] = field(default_factory=dict)
+    headers: Headers = field(default=(), repr=False)
+    livemode: bool | None = None
+
+    @property
+    def line(self) -> bytes:
+        """What a producer would write to the socket, without the line break."""
+        return encoded(stringify(self.parts))
+
+
+def map_again(
+    entry: Inbound, headers: RawHeaders, body: bytes, *, key: str, now: float
+) -> Draft | Refused:
+    """Return what a request says that was verified before, as the entry has it now.
 
     `key` is its `ProviderEvent.key`, which has the token that was the id of one without any.
     """
     _, _, given = key.partition(":")
-    return _judged(entry, _SCHEMES[entry.provider], Request(headers, body, now), given)
+    draft = _draft(entry, _SCHEMES[entry.provider], Request(headers, body, now), given)
+    if isinstance(draft, Draft) and draft.of.id == given and "id" in draft.parts:
+        # It may be the digest of what it stands for.
+        draft.parts["id"] = event_id_of(entry, key)
+    return draft
 
 
 def event_id_of(entry: Inbound, key: str) -> str:
@@ -82,47 +115,49 @@ def event_id_of(entry: Inbound, key: str) -> str:
     _, _, given = key.partition(":")
     if given.startswith(_DIGEST):
         return f"{entry.name}-{given.removeprefix(_DIGEST)}"
-    return given if is_id(given) else f"{entry.name}-{text_digest(given)}"
+    return _event_id(entry, given)
 
 
-def _judged(entry: Inbound, scheme: _Scheme, request: Request, token: str | None) -> Verdict:
-    kept, body, now = request.kept(*_named_headers(entry)), request.body, request.now
+def _event_id(entry: Inbound, provider_id: str) -> str:
+    return provider_id if is_id(provider_id) else f"{entry.name}-{text_digest(provider_id)}"
+
+
+def _draft(entry: Inbound, scheme: _Scheme, request: Request, token: str | None) -> Draft | Refused:
+    kept, body = request.kept(*_named_headers(entry)), request.body
     try:
         mapped = scheme.read(entry, request)
     except NotMappableError as error:
         of = _provider_event(entry, error.provider_id, body, token)
-        return Unmappable(of, Rejection(error.code, error.reason), kept)
+        why = Rejection(error.code, error.reason)
+        return Draft(of, {"id": _event_id(entry, of.id)}, {"type": why, "data": why}, kept)
     if mapped.livemode is False and not entry.allow_test_mode:
         return Refused(RefusalCode.TEST_MODE, _TEST_MODE)
     of = _provider_event(entry, mapped.id, body, token)
-    event = _event(entry, scheme, mapped, of, int(now))
-    if isinstance(event, Rejection):
-        return Unmappable(of, event, kept)
-    line, made = event
-    return Verified(of, made.id, made.type, line, kept, mapped.livemode)
-
-
-def _event(
-    entry: Inbound, scheme: _Scheme, mapped: Mapped, of: ProviderEvent, now: int
-) -> tuple[bytes, Event] | Rejection:
-    """Return the line that a producer would write, and the event that it is; or why it is none."""
-    kind = event_type(entry, scheme.types, mapped.types)
-    if kind is None:
-        return Rejection(
-            "invalid_type",
-            "the provider's type cannot be a type of relayd's; name one for it under `types:`",
-        )
-    parts: dict[str, JsonValue] = {
-        "id": of.id if is_id(of.id) else f"{entry.name}-{text_digest(of.id)}",
-        "type": kind,
-        "created": now if mapped.created is None else mapped.created,
-        "data": mapped.data,
-    }
+    lacking = dict(mapped.lacking)
+    parts: dict[str, JsonValue] = {}
+    if "id" not in lacking:
+        parts["id"] = _event_id(entry, of.id)
+    if mapped.types:
+        kind = event_type(entry, scheme.types, mapped.types)
+        if kind is None:
+            lacking["type"] = _NO_TYPE
+        else:
+            parts["type"] = kind
+    parts["created"] = int(request.now) if mapped.created is None else mapped.created
+    parts["data"] = mapped.data
     if mapped.api_version is not None:
         parts["api_version"] = mapped.api_version
-    line = encoded(stringify(parts))
+    return Draft(of, parts, lacking, kept, mapped.livemode)
+
+
+def _judged(entry: Inbound, draft: Draft, now: int) -> Verified | Unmappable:
+    for why in draft.lacking.values():
+        return Unmappable(draft.of, why, draft.headers)
+    line = draft.line
     event = event_from_line(line, EventDefaults(entry.market_id, "-"), new_id="-", now=now)
-    return event if isinstance(event, Rejection) else (line, event)
+    if isinstance(event, Rejection):
+        return Unmappable(draft.of, event, draft.headers)
+    return Verified(draft.of, event.id, event.type, line, draft.headers, draft.livemode)
 
 
 def event_type(

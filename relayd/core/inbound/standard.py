@@ -7,9 +7,10 @@ is asymmetric, counts for nothing. The body is `{"type": …, "timestamp": …, 
 import base64
 from typing import Final
 
+from relayd.core.event import Rejection
 from relayd.core.inbound.comparison import check_signature, check_time, signed_seconds
 from relayd.core.inbound.entry import Inbound
-from relayd.core.inbound.mapped import Mapped, json_object, seconds_of, text_of
+from relayd.core.inbound.mapped import Mapped, id_problem, json_object, seconds_of, text_of
 from relayd.core.inbound.request import NotMappableError, NotVerifiedError, Request
 from relayd.core.inbound.verdict import RefusalCode
 from relayd.core.json_text import JsonValue
@@ -47,20 +48,28 @@ def verify(entry: Inbound, request: Request) -> None:
 def read(_: Inbound, request: Request) -> Mapped:
     """Return what the event says. Raises `NotMappableError`."""
     prefix = _prefix(request)
-    event_id = id_text(request.first(f"{prefix}-id"))
-    if event_id is None:
-        raise NotMappableError("invalid_id", f"{prefix}-id is not the id of an event")
+    given = request.first(f"{prefix}-id")
+    event_id = id_text(given)
     try:
         found = json_object(request.body)
     except NotMappableError as error:
         raise NotMappableError(error.code, error.reason, event_id) from None
+    lacking: dict[str, Rejection] = {}
+    if (why := id_problem(given, missing=f"the request has no {prefix}-id")) is not None:
+        lacking["id"] = why
     kind = text_of(found, "type")
     if kind is None:
-        raise NotMappableError("missing_key", "the body has no `type`", event_id)
+        lacking["type"] = Rejection("missing_key", "the body has no `type`")
     created = seconds_of(found.get("timestamp"))
     if created is None:
         created = seconds_of(request.first(f"{prefix}-timestamp"))
-    return Mapped(id=event_id, types=(kind,), created=created, data=_data(found))
+    return Mapped(
+        id=event_id or "",
+        types=() if kind is None else (kind,),
+        created=created,
+        data=_data(found),
+        lacking=lacking,
+    )
 
 
 def _data(found: dict[str, JsonValue]) -> dict[str, JsonValue]:

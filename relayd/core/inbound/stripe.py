@@ -6,6 +6,7 @@ nothing. A thin event names the object that it is about, without its content.
 
 from typing import Final
 
+from relayd.core.event import Rejection
 from relayd.core.inbound.comparison import (
     check_signature,
     check_time,
@@ -14,8 +15,8 @@ from relayd.core.inbound.comparison import (
     written,
 )
 from relayd.core.inbound.entry import Inbound
-from relayd.core.inbound.mapped import Mapped, json_object, seconds_of, text_of
-from relayd.core.inbound.request import NotMappableError, NotVerifiedError, Request
+from relayd.core.inbound.mapped import Mapped, id_problem, json_object, seconds_of, text_of
+from relayd.core.inbound.request import NotVerifiedError, Request
 from relayd.core.inbound.verdict import RefusalCode
 from relayd.core.json_text import JsonValue
 from relayd.core.object_id import id_text
@@ -63,22 +64,24 @@ def verify(entry: Inbound, request: Request) -> None:
 def read(_: Inbound, request: Request) -> Mapped:
     """Return what the event says. Raises `NotMappableError`."""
     found = json_object(request.body)
-    event_id = id_text(found.get("id"))
-    if event_id is None:
-        raise NotMappableError(
-            "missing_key", "the body has no `id`: it is not an event of Stripe's"
-        )
+    lacking: dict[str, Rejection] = {}
+    why = id_problem(
+        found.get("id"), missing="the body has no `id`: it is not an event of Stripe's"
+    )
+    if why is not None:
+        lacking["id"] = why
     kind = text_of(found, "type")
     if kind is None:
-        raise NotMappableError("missing_key", "the event has no `type`", event_id)
+        lacking["type"] = Rejection("missing_key", "the event has no `type`")
     livemode = found.get("livemode")
     return Mapped(
-        id=event_id,
-        types=(kind,),
+        id=id_text(found.get("id")) or "",
+        types=() if kind is None else (kind,),
         created=seconds_of(found.get("created")),
         data=_thin(found) if _is_thin(found) else _snapshot(found),
         api_version=text_of(found, "api_version"),
         livemode=livemode if isinstance(livemode, bool) else None,
+        lacking=lacking,
     )
 
 

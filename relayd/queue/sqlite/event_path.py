@@ -128,13 +128,17 @@ class EventPath(OwnEventsPath):
 
         def work(db: sqlite3.Connection) -> tuple[Rejected, int]:
             refused: list[RejectedRow] = []
+            duplicates: list[RejectedRow] = []
             taken: list[RejectedRow] = []
             for each in rejected:
-                used = each.webhook is not None and webhooks.has_used_token(db, each.webhook)
-                (refused if used else taken).append(each)
+                before = each.webhook and webhooks.look_up(db, each.webhook, now=now)
+                if before is None:
+                    taken.append(each)
+                else:
+                    (duplicates if before is Acceptance.DUPLICATE else refused).append(each)
             new = accept.reject(db, taken, now=now)
             told = notices.report(db, after_rejection(new, now), self._own_types, now=now)
-            return Rejected([row for _, row in new], refused), told
+            return Rejected([row for _, row in new], refused, duplicates), told
 
         found, told = await self._writer.write(work, grows=True)
         self._filled(told)

@@ -20,6 +20,7 @@ from relayd.queue.overview_values import (
 from relayd.queue.sqlite.contents import read_contents
 from relayd.queue.sqlite.effective_due import HELD_UNTIL
 from relayd.queue.sqlite.health import read_health
+from relayd.queue.sqlite.inbound import read_inbound
 from relayd.queue.sqlite.read_only import Reading
 from relayd.queue.sqlite.rejected_limit import read_removed
 from relayd.queue.sqlite.statistics import read_tallies
@@ -98,7 +99,7 @@ def read_overview(
     """Read how everything stands. `now` is in Unix seconds.
 
     What was exhausted or rejected from `since` on (Unix seconds) is counted where that is given. Without
-    `tallied`, the tallies are empty: with a thousand endpoints they take longer than all else.
+    `tallied`, the tallies and `inbound` are empty: with a thousand endpoints they take longer than all else.
     """
     standings = _subscriptions(reading, since)
     health = read_health(reading.db)
@@ -120,6 +121,7 @@ def read_overview(
             for url, subscriptions in sorted(shown.items())
         ),
         queue=_queue(reading, path, sum(each.waiting for each in standings), since),
+        inbound=read_inbound(reading.db, now=now) if tallied else {},
     )
 
 

@@ -202,8 +202,11 @@ def _missing(request: Request) -> ProblemError:
 
 
 def changes_of(form: Mapping[str, str], found: RejectedInput) -> dict[str, str]:
-    """Return the fields that are not as a browser sends them where nobody changed them."""
-    shown = columns_of(found)
+    """Return the fields that are not as a browser sends them where nobody changed them.
+
+    A webhook's raw body is not the data of an event: that field is empty until somebody fills it in.
+    """
+    shown = columns_of(found) | ({} if found.webhook is None else {"data": None})
     changes: dict[str, str] = {}
     for name in _CHANGED:
         before = "" if shown[name] is None else str(shown[name])

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relayd.config.sections import SocketConfig
 from relayd.containment import contained
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
@@ -41,7 +41,7 @@ class Intake:
         self.markets += [event.market_id for event in events]
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
         raise AssertionError(f"the socket answers what it rejects, {rejected} too")
 
 

@@ -12,7 +12,7 @@ import trio
 from faults.faulty_readers.liar import LIES
 
 from relayd.config.sections import SpoolConfig
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.webhook import Webhook
 from relayd.crash_journal import AtWork
@@ -41,10 +41,10 @@ class Intake:
         self.events += events
         return [Acceptance.ACCEPTED for _ in events]
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
         await trio.lowlevel.checkpoint()
         self.rejected += rejected
-        return ()
+        return Rejected(rejected)
 
 
 def make(path: Path, count: int = 0) -> Path:

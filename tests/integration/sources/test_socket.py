@@ -14,7 +14,7 @@ from events import CREATED, DEFAULTS
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.quarantine import line_key
 from relayd.core.webhook import Webhook
@@ -47,7 +47,7 @@ class Intake:
         await trio.lowlevel.checkpoint()
         return [self.result] * len(events)
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
         raise AssertionError(f"the socket answers what it rejects, {rejected} too")
 
     @property

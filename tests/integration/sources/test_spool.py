@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from relayd.config.config import Config
 from relayd.config.sections import QueueConfig, SpoolConfig
-from relayd.core.acceptance import Acceptance, RejectedRow
+from relayd.core.acceptance import Acceptance, Rejected, RejectedRow
 from relayd.core.event import Event
 from relayd.core.quarantine import NOTHING
 from relayd.core.webhook import Webhook
@@ -64,11 +64,11 @@ class Intake:
             self.changed.notify_all()
         return results
 
-    async def reject(self, rejected: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+    async def reject(self, rejected: Sequence[RejectedRow]) -> Rejected:
         self.rejected += rejected
         async with self.changed:
             self.changed.notify_all()
-        return ()
+        return Rejected(rejected)
 
     async def wait_for(self, *, events: int = 0, rejected: int = 0) -> None:
         with trio.fail_after(30):

@@ -123,6 +123,38 @@ def test_changes_are_told_by_the_names_of_keys(old: str, new: str, lines: list[s
     assert "ROTATED" not in repr(told)
 
 
+INBOUND = """inbound:
+  stripe: {provider: stripe, secret: whsec_b3Jkcm5lci1vZi10aGUtc3VpdGU=}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("", INBOUND, ["inbound stripe: added"]),
+        (INBOUND, "", ["inbound stripe: removed"]),
+        (
+            INBOUND,
+            INBOUND.replace("  stripe:", "  pay:"),
+            ["inbound pay: added", "inbound stripe: removed"],
+        ),
+        (
+            INBOUND,
+            INBOUND.replace(
+                "secret:", "allow_from: [10.0.0.0/8], secret: ROTATED-ROTATED,", 1
+            ).replace("ROTATED, whsec_b3Jkcm5lci1vZi10aGUtc3VpdGU=", "ROTATED-ROTATED-ROTATED"),
+            ["inbound stripe: secret, allow_from changed"],
+        ),
+    ],
+)
+def test_an_entry_of_inbound_is_named(old: str, new: str, lines: list[str]) -> None:
+    base = f"{BASE}http: {{listen: '127.0.0.1:8787', token: none}}\n"
+    told = difference(config(base + old), config(base + new))
+    assert told.lines() == lines
+    assert bool(told)
+    assert "ROTATED" not in repr(told)
+
+
 def test_endpoints_are_named_by_url() -> None:
     told = changed("https://shop.example/", "https://new.example/")
     assert told.endpoints.added == ("https://new.example/",)

@@ -1,5 +1,7 @@
 """What a form of rejected input changes: nothing where a browser sends back what it was shown."""
 
+from dataclasses import replace
+
 import pytest
 
 from relayd.core.event import SpoolRow
@@ -40,3 +42,11 @@ def test_what_was_changed_is_sent_with_the_line_ends_of_a_form_taken_off() -> No
     found = rejected(b'{"object":\r 1}')
     form = {**sent_back(found), "data": '{"object":\r\n {}}', "type": " order.updated "}
     assert changes_of(form, found) == {"data": '{"object":\n {}}', "type": "order.updated"}
+
+
+def test_the_raw_body_of_a_webhook_is_not_the_data_of_an_event() -> None:
+    found = replace(rejected(b'{"type": 7}'), webhook="{}")
+    form = {**sent_back(found), "data": ""}
+    assert changes_of(form, found) == {}
+    changed = form | {"data": '{"object": {}}', "type": "a.b"}
+    assert changes_of(changed, found) == {"type": "a.b", "data": '{"object": {}}'}

@@ -186,7 +186,12 @@ def test_emit_sends_what_the_entry_takes(
     ("answered", "words"),
     [
         ((401, {"title": "wrong_signature"}), "answered 401: wrong_signature"),
-        ((500, ["a"]), "answered 500: no reason was given"),
+        ((500, ["a"]), "answered 500: no reason was given; the log of `relayd web` has the reason"),
+        (
+            (404, {"detail": "there is no such entry"}),
+            "`relayd check` shows the path of each entry",
+        ),
+        ((503, {}), "`relayd status` says whether the daemon runs"),
         ((200, {"rejected": True}), "`relayd rejected list` has it"),
     ],
 )
@@ -195,6 +200,17 @@ def test_emit_says_what_was_answered(tmp_path: Path, answered: tuple[int, Any], 
         config = configured(tmp_path, port)
         result = run("emit", "ping", "--as", "stripe", "--config", str(config), status=1)
     assert words in result.stderr
+
+
+def test_emit_to_where_nobody_speaks_tls(tmp_path: Path) -> None:
+    with answering(lambda *_: (200, {})) as port:
+        url = f"https://127.0.0.1:{port}/in/stripe"
+        config = configured(tmp_path)
+        result = run(
+            "emit", "ping", "--as", "stripe", "--to", url, "--config", str(config), status=1
+        )
+    assert "no TLS can be made with it" in result.stderr
+    assert "does it speak plain http://?" in result.stderr
 
 
 def test_emit_elsewhere_and_duplicates(tmp_path: Path) -> None:
@@ -219,7 +235,10 @@ def test_emit_elsewhere_and_duplicates(tmp_path: Path) -> None:
         (["--as", "stripe", "--via", "socket"], "leave out --via", 2),
         (["--to", "http://127.0.0.1/", "--sample"], "--to needs --as", 2),
         (["--as", "stripe", "--data", '{"a":1}'], "--object takes the object alone", 1),
-        (["--as", "stripe", "--to", "nowhere"], "nowhere", 1),
+        (["--as", "stripe", "--to", "nowhere"], "write --to as https://HOST/in/NAME", 1),
+        (["--as", "stripe", "--to", "http://a b/"], "no such host is known", 1),
+        (["--as", "stripe", "--to", "http://a:x/"], "write --to as https://HOST/in/NAME", 1),
+        (["--as", "stripe", "--to", "http://host.invalid/in/a"], "no such host is known", 1),
         (["--as", "stripe"], "is `relayd web` running there?", 1),
         (["--as", "other"], "there is no entry 'other'", 1),
         (["--as", "users", "--id", "é"], "write printable ASCII", 2),

@@ -8,6 +8,7 @@ from relayd.core.endpoint import Health
 from relayd.queue.overview_values import (
     Contents,
     EndpointStanding,
+    InboundStanding,
     Overview,
     QueueStanding,
     Tallies,
@@ -132,3 +133,57 @@ def test_why_the_daemon_says_nothing(absence: Absence, running: bool | None, wor
     document = status_document(OVERVIEW, None, "queue.db", NOW, absence=absence)
     assert isinstance(document, dict)
     assert document["running"] is running
+
+
+INBOUND = {
+    "inbound stripe": InboundStanding(
+        accepted=1_200,
+        accepted_last_day=12,
+        last_accepted_at=NOW - 300,
+        rejected=2,
+        rejected_last_day=1,
+        last_rejected=(7, NOW - 7_200, "invalid_type"),
+    ),
+    "inbound gone": InboundStanding(accepted=3),
+}
+
+
+def test_what_came_of_inbound_webhooks_is_said_of_each_entry() -> None:
+    entries = [
+        {"name": "stripe", "provider": "stripe"},
+        {"name": "mg-of-the-second-shop", "provider": "mailgun"},
+    ]
+    told = {**live(None, too_large=False), "inbound": entries}
+    overview = Overview((), QUEUE, INBOUND)
+    lines = list(status_lines(overview, told, "/q.db", NOW))
+    assert max(len(line) for text in lines for line in text.split("\n")) <= 90  # with colours
+    text = " ".join("\n".join(lines).split())
+    assert "inbound stripe: 12 accepted in the last day, the last 5m ago" in text
+    assert "2 rejected (1 in the last day): signed, but not an event." in text
+    assert "The latest, 2h ago: invalid_type; `relayd rejected show 7` shows it" in text
+    assert "inbound mg-of-the-second-shop: nothing accepted yet" in text
+    assert "inbound gone: nothing accepted in the last day; 3 in all; it is no longer in" in text
+    assert text.count("Refused webhooks are not in the queue") == 1
+    document = status_document(overview, told, "/q.db", NOW)
+    assert isinstance(document, dict)
+    first, second, third = document["inbound"]
+    assert [each["name"] for each in document["inbound"]] == [
+        "stripe",
+        "mg-of-the-second-shop",
+        "gone",
+    ]
+    assert first["accepted_last_day"] == 12
+    assert (first["last_rejected"], first["last_rejected_code"]) == (7, "invalid_type")
+    assert first["last_accepted_at_unix"] == NOW - 300
+    assert (second["configured"], second["accepted"], second["last_accepted_at"]) == (True, 0, None)
+    assert third["configured"] is False
+
+
+def test_without_a_daemon_the_queue_says_what_it_has_of_inbound_webhooks() -> None:
+    text = " ".join("\n".join(status_lines(Overview((), QUEUE, INBOUND), None, "q", NOW)).split())
+    assert "inbound gone: nothing accepted in the last day; 3 in all" in text
+    assert "no longer" not in text
+    many = {"inbound a": InboundStanding(9_000, 5_000, True, NOW)}
+    text = " ".join("\n".join(status_lines(Overview((), QUEUE, many), None, "q", NOW)).split())
+    assert "inbound a: at least 5,000 accepted in the last day, the last 0s ago" in text
+    assert "nbound" not in said(live(None, too_large=False))

@@ -359,6 +359,24 @@ def test_what_is_signed_and_cannot_be_an_event_is_kept(body: bytes, code: str) -
     assert came.rejection.code == code
 
 
+def test_an_id_or_a_type_that_is_too_long_is_said_to_be_that() -> None:
+    scheme = HmacScheme("x-s", id=Place(header="x-id"), type=(Place(path="kind"),))
+    to = entry(Provider.HMAC, KEY, name="x", scheme=scheme)
+
+    def why(event_id: bytes, body: bytes) -> tuple[str, str]:
+        signature = made("sha256", body).hex().encode()
+        came = receive(to, [(b"x-s", signature), (b"x-id", event_id)], body, now=NOW)
+        assert isinstance(came, Unmappable)
+        return came.rejection.code, came.rejection.reason
+
+    long = why(b"a" * 257, b'{"kind":"a"}')
+    assert long == ("invalid_id", "the id is too long: it has 257 characters, and may have 256")
+    assert why(b"", b'{"kind":"a"}') == ("missing_key", "the request has no id at header x-id")
+    code, reason = why(b"a", b'{"kind":"' + b"a." * 5000 + b'"}')
+    assert code == "invalid_type"
+    assert "cannot be a type of relayd's" in reason
+
+
 @pytest.mark.parametrize(
     ("written", "ours"),
     [

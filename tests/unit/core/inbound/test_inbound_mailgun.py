@@ -13,13 +13,14 @@ from providers import (
     mailgun_event,
     mailgun_request,
     mailgun_signature,
+    mailgun_test_webhook,
     multipart,
 )
 
 from relayd.core.catalogue import EMAIL_TYPES, sample
 from relayd.core.inbound.entry import Provider, default_tolerance_s
 from relayd.core.inbound.mailgun import MOST_BYTES, MOST_VALUES, TYPES, sign
-from relayd.core.inbound.receive import event_id_of, map_again, receive
+from relayd.core.inbound.receive import Draft, map_again, receive
 from relayd.core.inbound.request import RawHeaders
 from relayd.core.inbound.verdict import RefusalCode, Refused, Unmappable, Verified
 from relayd.core.secret import Secret
@@ -96,6 +97,32 @@ def test_the_scheme_is_the_documented_one() -> None:
         "token": TOKEN,
         "signature": "7a368eb18de17284da22350cac6bb470c986dd3ebc8157c4921ec1bad428ab9c",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours"),
+    [
+        ("delivered", "email.delivered"),
+        ("failed", "email.bounced"),
+        ("opened", "email.opened"),
+        ("clicked", "email.clicked"),
+        ("unsubscribed", "email.unsubscribed"),
+    ],
+)
+def test_what_its_test_button_sends_is_accepted_old_as_it_says_it_is(kind: str, ours: str) -> None:
+    event = mailgun_test_webhook(kind)
+    first = verified(*mailgun_request(event, mailgun_signature(token="a" * 50)))
+    again = verified(*mailgun_request(event, mailgun_signature(token="b" * 50, at=NOW + 9)))
+    assert (first["type"], first["created"]) == (ours, int(event["timestamp"]))
+    assert again == first, "the second is a duplicate of the first"
+
+
+def test_its_test_button_sends_three_of_one_id() -> None:
+    three = [
+        verified(*mailgun_request(mailgun_test_webhook(kind)))["id"]
+        for kind in ("opened", "clicked", "unsubscribed")
+    ]
+    assert len(set(three)) == 1, "docs/inbound.md says that one of them is seen"
 
 
 def test_a_padded_id_is_a_digest_and_still_one_event() -> None:
@@ -215,8 +242,21 @@ def test_mapped_again_it_has_the_id_that_its_retry_would_have() -> None:
     first = receive(MAILGUN, headers, body, now=NOW)
     assert isinstance(first, Verified)
     again = map_again(MAILGUN, headers, body, key=first.of.key, now=NOW)
-    assert isinstance(again, Verified)
-    assert again.event_id == first.event_id == event_id_of(MAILGUN, first.of.key) == TOKEN
+    assert isinstance(again, Draft)
+    assert not again.lacking
+    assert again.parts["id"] == first.event_id == TOKEN
+    assert again.line == first.line
+
+
+def test_mapped_again_a_token_of_which_the_digest_alone_is_kept_is_the_same_id() -> None:
+    long = "t" * 200
+    headers, body = form(FIELDS | mailgun_signature(token=long) | {"event": "odd"})
+    first = receive(MAILGUN, headers, body, now=NOW)
+    assert isinstance(first, Verified)
+    for given in (body, b"\xff"):
+        again = map_again(MAILGUN, headers, given, key=first.of.key, now=NOW)
+        assert isinstance(again, Draft)
+        assert again.parts["id"] == first.event_id
 
 
 # -- forms: legacy webhooks, and routes ----------------------------------------------------------------

@@ -9,6 +9,7 @@ from providers import (
     NOW,
     SECRET,
     entry,
+    stripe_cli_headers,
     stripe_event,
     stripe_header,
     stripe_request,
@@ -127,6 +128,48 @@ def test_test_mode_is_refused_unless_it_is_allowed() -> None:
     assert isinstance(allowed, Verified)
     assert allowed.livemode is False
     assert json.loads(allowed.line)["data"]["livemode"] is False
+
+
+CLI_SECRET = "whsec_" + "0123456789abcdef" * 4
+"""The command-line tool's own has 64 hex digits: it is a text, and no base64."""
+
+
+@pytest.mark.parametrize(
+    ("event", "ours"),
+    [
+        (stripe_event(livemode=False), "payment.succeeded"),
+        (stripe_event("customer.created", livemode=False, request=None), "stripe.customer.created"),
+        (
+            stripe_event("charge.refunded", livemode=False, account="acct_1", api_version=None),
+            "payment.refunded",
+        ),
+        (
+            stripe_thin_event(
+                livemode=False, context=None, reason=None, related_object=None, changes=None
+            ),
+            "stripe.v1.customer.created",
+        ),
+        (
+            stripe_thin_event(type="v2.core.event_destination.ping", livemode=False, data=None),
+            "stripe.v2.core.event_destination.ping",
+        ),
+    ],
+)
+def test_what_the_command_line_tool_forwards_is_accepted_in_test_mode(
+    event: dict[str, Any], ours: str
+) -> None:
+    body = json.dumps(event, indent=2).encode()
+    headers = stripe_cli_headers(body, CLI_SECRET)
+    to = entry(Provider.STRIPE, CLI_SECRET, allow_test_mode=True)
+    came = receive(to, headers, body, now=NOW)
+    assert isinstance(came, Verified), came
+    assert (came.type, came.livemode) == (ours, False)
+    live = receive(entry(Provider.STRIPE, CLI_SECRET), headers, body, now=NOW)
+    assert isinstance(live, Refused)
+    assert (live.code, live.status) == (RefusalCode.TEST_MODE, 403)
+    of_the_endpoint = receive(entry(Provider.STRIPE, allow_test_mode=True), headers, body, now=NOW)
+    assert isinstance(of_the_endpoint, Refused)
+    assert "a live, a test and a CLI endpoint each have" in of_the_endpoint.reason
 
 
 # -- against the stripe package --------------------------------------------------------------------
