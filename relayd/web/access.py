@@ -1,5 +1,9 @@
-"""Who asks: the token of a request, and what its holder may do."""
+"""Who asks: the token of a request, and what its holder may do.
 
+A token that is not known is as none: 401. One that is known and may not do this is answered 403.
+"""
+
+from http import HTTPStatus
 from typing import Final
 
 from starlette.requests import Request
@@ -9,8 +13,10 @@ from relayd.core.web_access import Holder, Role
 from relayd.web.bearer import token_holder
 from relayd.web.in_force import in_force_of
 from relayd.web.own_host import foreign
+from relayd.web.problem import ProblemError
 
 _EVERYBODY: Final = Holder(Role.EVERYTHING)
+_LOOKS: Final = frozenset({Role.EVERYTHING, Role.READ})
 
 
 def holder_of(request: Request) -> Holder | None:
@@ -32,4 +38,19 @@ def client_of(request: Request) -> str:
 def reads(request: Request) -> bool:
     """Return whether who asks may look at everything."""
     holder = holder_of(request)
-    return holder is not None and holder.role in {Role.EVERYTHING, Role.READ}
+    return holder is not None and holder.role in _LOOKS
+
+
+def looker_of(request: Request) -> Holder:
+    """Return who asks, who may look at everything. Raises `ProblemError` for all others."""
+    holder = holder_of(request)
+    if holder is None:
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED,
+            "no_token",
+            "send http.token or http.read_token, as Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": "Bearer"},
+        )
+    if holder.role not in _LOOKS:
+        raise ProblemError(HTTPStatus.FORBIDDEN, "wrong_token", "this token may not do this")
+    return holder

@@ -1,8 +1,8 @@
 """`GET /v1/events`, the feed: the kept events that a subscription wants, a page at a time.
 
 A page is one snapshot, read in a thread, one at a time. Requests and the pages that are being sent are
-bounded for all together and for each token. Logs `feed_without_queue` when the queue cannot be read,
-with a reason that it did not have before.
+bounded for all together and for each token. Logs `feed_without_queue` when the queue cannot be read: see
+`web.queue_trouble`.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -38,8 +37,7 @@ from relayd.web.feed_news import News
 from relayd.web.feed_request import FeedRequest, read_request
 from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
-
-_log = structlog.get_logger()
+from relayd.web.queue_trouble import QueueTrouble
 
 REQUESTS: Final = 256
 REQUESTS_EACH: Final = 16
@@ -65,7 +63,7 @@ class Feed:
         self._bytes = Budget(SENT_BYTES, SENT_BYTES_EACH)
         self._matchers: dict[str, Matcher] = {}
         self._matched: WebDocument | None = None
-        self._trouble = ""
+        self._trouble = QueueTrouble("feed_without_queue")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Raises `ProblemError`."""
@@ -163,13 +161,11 @@ class Feed:
             try:
                 page = await run_sync(self._read_page, after, entitlement, asked.limit)
                 left -= _size(page)
-                self._trouble = ""
+                self._trouble.ends()
             except FeedGapError as error:
                 raise _gap(error) from error
             except QueueUnreadableError as error:
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    _log.warning("feed_without_queue", detail=self._trouble)
+                self._trouble.begins(error)
                 raise ProblemError(
                     HTTPStatus.SERVICE_UNAVAILABLE,
                     "unavailable",

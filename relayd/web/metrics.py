@@ -1,14 +1,15 @@
-"""`/metrics`: what Prometheus scrapes, made in a thread, and kept for a while."""
+"""`/metrics`: what Prometheus scrapes, made in a thread, and kept for a while.
+
+Logs `metrics_without_queue` when the queue cannot be read: see `web.queue_trouble`.
+"""
 
 import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final
 
 import anyio
-import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,14 +20,12 @@ from relayd.queue.overview_values import Overview, Totals
 from relayd.queue.snapshot import QueueReader
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.metrics import MetricFacts, metrics
-from relayd.web.access import reads
+from relayd.web.access import looker_of
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.in_force import in_force_of
 from relayd.web.kept import SHARE
-from relayd.web.problem import ProblemError
+from relayd.web.queue_trouble import QueueTrouble
 from relayd.web.webhook_counts import WebhookCounts
-
-_log = structlog.get_logger()
 
 KEPT_S: Final = 1.0
 """How long a scrape holds for those who ask next, at least: see `web.kept`."""
@@ -42,6 +41,7 @@ class Metrics:
         self._daemon = daemon
         self._webhooks = webhooks
         self._queue = queue
+        self._trouble = QueueTrouble("metrics_without_queue")
         self._found: list[Metric] = []
         self._kept: dict[bool, bytes] = {}
         self._until = 0.0
@@ -50,13 +50,7 @@ class Metrics:
 
     async def answer(self, request: Request) -> Response:
         """Answer those who may read. Raises `ProblemError`."""
-        if not reads(request):
-            raise ProblemError(
-                HTTPStatus.UNAUTHORIZED,
-                "no_token",
-                "send http.token or http.read_token, as Authorization: Bearer TOKEN",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        looker_of(request)
         openmetrics = wanted_format(request.headers.get("accept", "")) == "openmetrics"
         async with self._asking:
             loop = asyncio.get_running_loop()
@@ -96,10 +90,12 @@ class Metrics:
     def _read(self, now: float) -> tuple[Overview | None, Totals | None]:
         try:
             with self._queue.snapshot(limit_s=SNAPSHOT_S) as snapshot:
-                return snapshot.overview(now=now, tallied=False), snapshot.totals()
+                found = snapshot.overview(now=now, tallied=False), snapshot.totals()
         except QueueUnreadableError as error:
-            _log.warning("metrics_without_queue", detail=str(error))
+            self._trouble.begins(error)
             return None, None
+        self._trouble.ends()
+        return found
 
     async def _ask(self, command: str) -> dict[str, Any] | None:
         try:

@@ -25,6 +25,23 @@ def test_each_page_fits_a_phone_and_breaks_no_policy(page: Any, site: Site) -> N
         assert page.locator("h1").count() == 1
 
 
+CUT_OFF = """() => [...document.querySelectorAll("#main th, #main td, #main dd, #main a, #main time, #main .badge")]
+  .filter((each) => !each.closest("thead, pre") && each.getBoundingClientRect().width)
+  .filter((each) => {
+    const card = each.closest(".card, body").getBoundingClientRect();
+    return each.getBoundingClientRect().right > Math.min(card.right, innerWidth) + 1;
+  }).map((each) => each.textContent.trim())"""
+
+
+@pytest.mark.parametrize("width", [360, 700, 720, 800, 960, 1080, 1100, 1440])
+def test_nothing_is_cut_off_at_any_width(page: Any, site: Site, width: int) -> None:
+    hand_over(site, "an-object-with-a-rather-long-name-for-what-it-is")
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (*PAGES, "/subscriptions/books", "/rejected"):
+        page.goto(site.url + path)
+        assert page.evaluate(CUT_OFF) == [], path
+
+
 def test_an_event_that_comes_in_is_shown_without_a_click(page: Any, site: Site) -> None:
     page.goto(f"{site.url}/events")
     event = hand_over(site, "order_live")

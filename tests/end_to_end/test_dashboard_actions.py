@@ -350,6 +350,20 @@ async def test_what_is_wrong_is_said_beside_its_field_and_leaves_no_file(tmp_pat
         answer = await web.private.post("/add", data={**fields_of(page), **good, **bad})
         for field in ("name", "url", "events", "timeout"):
             assert f'id="{field}-error-1"' in answer.text, field
+        # Also what is looked at only where all else is of the right kind.
+        for wrongly, wrong in (
+            ({"url": "http://10.1.2.3/", "events": [], "others": ""}, ("url", "events")),
+            ({"url": "http://10.1.2.3/", "timeout": "soon"}, ("url", "timeout")),
+            (
+                {"name": "", "url": "http://10.1.2.3/", "events": ["order.creatd"], "rate_limit": "x"},
+                ("name", "url", "events", "rate_limit"),
+            ),
+        ):  # fmt: skip
+            page = await web.private.get("/add")
+            answer = await web.private.post("/add", data={**fields_of(page), **good, **wrongly})
+            for field in wrong:
+                assert f'id="{field}-error-1"' in answer.text, (wrongly, field)
+            assert answer.text.count('-error-1">') == len(wrong)
         assert not list((tmp_path / "subs.d").iterdir())
         # One in the file itself is changed there.
         found = await web.private.get("/subscriptions/books/edit")

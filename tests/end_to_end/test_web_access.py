@@ -35,10 +35,10 @@ WHO: Mapping[str, str | None] = {
 PRIVATE: Mapping[str, tuple[int, ...]] = {
     "GET /healthz": (200, 200, 200, 200, 200, 200),
     "GET /readyz": (200, 200, 200, 200, 200, 200),
-    "GET /metrics": (401, 401, 401, 401, 200, 200),
-    "GET /": (303, 303, 303, 303, 200, 200),
-    "GET /add": (303, 303, 303, 303, 403, 200),
-    "POST /add": (303, 303, 303, 303, 403, 403),
+    "GET /metrics": (401, 401, 403, 403, 200, 200),
+    "GET /": (303, 303, 403, 403, 200, 200),
+    "GET /add": (303, 303, 403, 403, 403, 200),
+    "POST /add": (303, 303, 403, 403, 403, 403),
     "GET /v1/events": (401, 401, 403, 200, 403, 200),
     "POST /v1/events": (401, 401, 202, 403, 403, 202),
     "POST /in/stripe": (401,) * 6,
@@ -291,8 +291,8 @@ async def test_without_tokens_no_page_of_another_site_reaches_it(tmp_path: Path)
         assert (await asked(client, "GET /metrics", None)).status_code == 200
         assert (await asked(client, "GET /metrics", None, **rebound)).status_code == 421
         # Whoever has a token may by another name what it may, and not what everybody may here.
-        assert (await asked(client, "GET /metrics", SHOP, **rebound)).status_code == 401
-        assert (await asked(client, "GET /", SHOP, **rebound)).status_code == 303
+        assert (await asked(client, "GET /metrics", SHOP, **rebound)).status_code == 403
+        assert (await asked(client, "GET /", SHOP, **rebound)).status_code == 403
         assert (await asked(client, "POST /v1/events", SHOP, **rebound)).status_code == 202
         assert "reasons" in (await asked(client, "GET /readyz", None)).json()
         assert "reasons" not in (await asked(client, "GET /readyz", None, **rebound)).json()

@@ -92,13 +92,14 @@ def _lines(old: str, new: str, done: _Done) -> list[str]:
         lines.append(f"{done.released:,} {retries} released: {when}.")
     if done.kept:
         lines.append(
-            f"{deliveries_in_words(done.kept)} stay with {old}, since {new} has one of the same"
+            f"{deliveries_in_words(done.kept)} {'stays' if done.kept == 1 else 'stay'} with {old}, since {new} has one of the same"
             " event."
         )
     if done.in_flight:
+        are, them = ("is", "it") if done.in_flight == 1 else ("are", "them")
         lines.append(
-            f"{deliveries_in_words(done.in_flight)} are being attempted: run the command again"
-            " for them."
+            f"{deliveries_in_words(done.in_flight)} {are} being attempted: run the command again"
+            f" for {them}."
         )
     if done.hold == Hold.PAUSED:
         lines.append(f"{new} is paused; `relayd resume {new}` resumes it.")

@@ -1,7 +1,7 @@
 """`/v1/deliveries`: the documents of `deliveries` and `show`, and `retry`, `replay` and `cancel` of one delivery."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -94,7 +94,7 @@ class Deliveries:
         """Attempt a delivery now that has not ended, as `relayd retry --json`."""
         check_names(request.query_params, (), ())
         selection, behind = await self._selected("retry", request, frozenset())
-        answer = await self._service.ask({"command": "retry", "deliveries": list(selection.seqs)})
+        answer = await self._changed("retry", request, selection)
         return Answer(
             retried_document(selection, answer["changed"], answer["held"], answer["lifted"], behind)
         )
@@ -105,13 +105,7 @@ class Deliveries:
         check_names(query, (), ("state",))
         states = _states(several(query, "state", MOST_REPEATED), RESENT)
         selection, _ = await self._selected("replay", request, states)
-        answer = await self._service.ask(
-            {
-                "command": "replay",
-                "deliveries": list(selection.seqs),
-                "delivered": State.DELIVERED in states,
-            }
-        )
+        answer = await self._changed("replay", request, selection, states)
         matched = len(selection.seqs)
         return Answer(replayed_document(selection, matched, answer["changed"], answer["held"], {}))
 
@@ -119,8 +113,27 @@ class Deliveries:
         """Cancel a delivery that has not ended, as `relayd cancel --json`."""
         check_names(request.query_params, (), ())
         selection, _ = await self._selected("cancel", request, frozenset())
-        answer = await self._service.ask({"command": "cancel", "deliveries": list(selection.seqs)})
+        answer = await self._changed("cancel", request, selection)
         return Answer(cancelled_document(selection, answer["changed"], answer["in_flight"]))
+
+    async def _changed(
+        self,
+        command: str,
+        request: Request,
+        selection: Selection,
+        states: frozenset[State] = frozenset(),
+    ) -> dict[str, Any]:
+        """Return what the daemon answers. Raises `ProblemError` where the delivery was changed meanwhile.
+
+        An attempt may have ended it, or somebody else have cancelled it, since it was looked at.
+        """
+        asked: dict[str, object] = {"command": command, "deliveries": list(selection.seqs)}
+        if State.DELIVERED in states:
+            asked["delivered"] = True
+        answer = await self._service.ask(asked)
+        if not answer["changed"]:
+            await self._selected(command, request, states)
+        return answer
 
     async def _selected(
         self, command: str, request: Request, states: frozenset[State]

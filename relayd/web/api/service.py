@@ -1,7 +1,7 @@
 """What all of the API has in common: who may ask, how much at a time, and how the queue and the daemon are asked.
 
 Requests, and the answers that are in memory since clients still read them, are bounded for all together and
-for each token. Logs `api_without_queue` when the queue cannot be read, with a reason that it did not have before.
+for each token. Logs `api_without_queue` when the queue cannot be read: see `web.queue_trouble`.
 """
 
 import json
@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import anyio
-import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,15 +22,15 @@ from relayd.core.budget import Budget
 from relayd.core.web_access import Holder, Role
 from relayd.queue.snapshot import QueueReader, Snapshot
 from relayd.queue.snapshot_values import QueueUnreadableError
-from relayd.web.access import holder_of
+from relayd.web.access import holder_of, looker_of
 from relayd.web.answer_parts import parts_of, send_parts
 from relayd.web.api.refusals import no_answer, not_done
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.operation import JSON
 from relayd.web.problem import ProblemError
+from relayd.web.queue_trouble import QueueTrouble
 
 T = TypeVar("T")
-_log = structlog.get_logger()
 
 REQUESTS: Final = 32
 REQUESTS_EACH: Final = 16
@@ -69,7 +68,7 @@ class Service:
         self._long = Budget(LONG_REQUESTS, LONG_REQUESTS)
         self._bytes = Budget(SENT_BYTES, SENT_BYTES_EACH)
         self._limiter = anyio.CapacityLimiter(SNAPSHOTS)
-        self._trouble = ""
+        self._trouble = QueueTrouble("api_without_queue")
 
     def looks(self, answer: Answering) -> ASGIApp:
         """Return what answers those who may look."""
@@ -89,16 +88,14 @@ class Service:
         try:
             found = await self.run(read)
         except QueueUnreadableError as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                _log.warning("api_without_queue", detail=self._trouble)
+            self._trouble.begins(error)
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "queue_unreadable",
                 f"the queue could not be read within {SNAPSHOT_S:g} s; ask for less, or try again",
                 {"Retry-After": "5"},
             ) from error
-        self._trouble = ""
+        self._trouble.ends()
         return found
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -178,16 +175,17 @@ class _Answered:
 
 def _allowed(request: Request, *, acts: bool) -> Holder:
     """Return who asks. Raises `ProblemError` for who may not."""
+    if not acts:
+        return looker_of(request)
     holder = holder_of(request)
     if holder is None:
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
             "no_token",
-            "send http.token as Authorization: Bearer TOKEN"
-            + ("" if acts else ", or http.read_token"),
+            "send http.token as Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
-    if holder.role is Role.EVERYTHING or (holder.role is Role.READ and not acts):
+    if holder.role is Role.EVERYTHING:
         return holder
     code = "read_only" if holder.role is Role.READ else "wrong_token"
     what = "may only look" if holder.role is Role.READ else "may not do this"

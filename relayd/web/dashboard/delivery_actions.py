@@ -21,6 +21,13 @@ from relayd.views.holds import HOLD_ADVICE
 from relayd.views.refusals import other_ways, refusal_line
 from relayd.web.dashboard import filters
 from relayd.web.dashboard.acting import Acting, Done, NotDoneError, Question
+from relayd.web.dashboard.delivery_words import (
+    FOLLOWS,
+    SENT_AGAIN,
+    VERBS,
+    sentences_of,
+    title_of,
+)
 from relayd.web.dashboard.site import Page
 from relayd.web.dashboard.visitor import Visitor
 
@@ -38,22 +45,6 @@ _STATES: Final[Mapping[str, Sequence[State]]] = {
     "replay": (*REPLAYABLE, State.DELIVERED),
     "cancel": BACKLOG,
 }
-_VERBS: Final = {"retry": "Retry", "replay": "Replay", "cancel": "Cancel"}
-_FOLLOWS: Final[Mapping[str, Sequence[str]]] = {
-    "retry": (
-        "Each gets an attempt now, beside its schedule and within the rate limit.",
-        "If that fails, the schedule stays as it was.",
-        "What a receiver's 429 or 503 held back is lifted. A pause, a 410 and an order stay.",
-    ),
-    "replay": (
-        "Each is sent again with its whole retry schedule, within the rate limit, with the same ids.",
-    ),
-    "cancel": (
-        "No further attempt is made. A replay takes that back.",
-        "One that is in flight is still delivered if its attempt succeeds.",
-    ),
-}
-_DELIVERED: Final = "The receiver accepted them before, and gets them again. One that remembers the events' ids skips them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +145,7 @@ class DeliveryActions:
                 raise NotDoneError([*wrong, *problems], HTTPStatus.BAD_REQUEST)
             if wanted.states - set(_STATES[asked.command]):
                 states = ", ".join(map(str, _STATES[asked.command]))
-                raise NotDoneError(
-                    [f"{_VERBS[asked.command]} is for deliveries that are {states}."]
-                )
+                raise NotDoneError([f"{VERBS[asked.command]} is for deliveries that are {states}."])
             named = None if not asked.ids else _named(snapshot, asked.ids, given.market)
             selection = select_for(
                 asked.command, snapshot, replace(wanted, before=asked.before), named
@@ -186,16 +175,14 @@ class DeliveryActions:
         total = len(selection.seqs)
         left = [refusal_line(command, each) for each in selection.others[:_SAID]]
         if len(selection.others) > _SAID:
-            left.append(
-                f"{deliveries_in_words(len(selection.others) - _SAID)} more stay as they are."
-            )
+            left.append(f"Left as they are, too: {len(selection.others) - _SAID:,} more.")
         if not total:
             nothing = Question(
                 f"There is nothing to {command}", asked.back, left=[*left, *found.ways]
             )
             return await self._acting.question(visitor, nothing)
         delivered = asked.query.get("state") == State.DELIVERED
-        follows = [*_FOLLOWS[command], *([_DELIVERED] if delivered else [])]
+        follows = [*FOLLOWS[command], *([SENT_AGAIN] if delivered else [])]
         if more:
             follows.insert(0, "There are more by now than the question said.")
         if total > MOST_AT_ONCE and asked.whole_of is None:
@@ -208,10 +195,10 @@ class DeliveryActions:
                 for name, hold in found.holds.items()
             ]
         question = Question(
-            title=f"{_VERBS[command]} {deliveries_in_words(total)}?",
+            title=f"{VERBS[command]} {deliveries_in_words(total)}?",
             back=asked.back,
             action=f"/act/{command}",
-            button=f"{_VERBS[command]} {deliveries_in_words(total)}",
+            button=f"{VERBS[command]} {deliveries_in_words(total)}",
             sentences=follows,
             counts=selection.counts,
             what=f"to {command}",
@@ -245,39 +232,12 @@ class DeliveryActions:
                 raise
             how_far = f"{done:,} of {len(selection.seqs):,} were done before that."
             return Done("Not all was done", [*error.reasons, how_far], "bad", links=links)
-        sentences = list(_sentences(change))
+        sentences = sentences_of(change, done)
         if (rest := len(selection.seqs) - done) > 0:
-            sentences.append(f"{deliveries_in_words(rest)} are left.")
+            sentences.append(f"{deliveries_in_words(rest)} {'is' if rest == 1 else 'are'} left.")
             again = f"/act/{command}?{urlencode(asked.fields)}"
-            links.insert(0, (again, f"{_VERBS[command]} the rest"))
-        return Done(_title(command, change.changed), sentences, links=links, here="/deliveries")
-
-
-def _title(command: str, count: int) -> str:
-    many = deliveries_in_words(count)
-    if command == "cancel":
-        return f"{many} cancelled"
-    if command == "replay":
-        return f"{many} due again"
-    return f"{count:,} {'retry' if count == 1 else 'retries'} released"
-
-
-def _sentences(change: Change) -> list[str]:
-    found = []
-    if change.command == "retry":
-        found.append("What was due already is sent within the rate limit, as before.")
-        if change.lifted:
-            names = ", ".join(sorted(change.lifted))
-            found.append(f"{names}: the endpoint was held back (429 or 503); that is lifted.")
-    elif change.command == "replay" and change.changed:
-        found.append("They go out within the rate limit.")
-    elif change.in_flight:
-        found.append(
-            f"{change.in_flight:,} of them were in flight: each is delivered if its attempt succeeds."
-        )
-    for name, hold in change.held.items():
-        found.append(f"{name} is held: {HOLD_ADVICE[Hold(hold)].format(name=name)}.")
-    return found
+            links.insert(0, (again, f"{VERBS[command]} the rest"))
+        return Done(title_of(command, change.changed), sentences, links=links, here="/deliveries")
 
 
 def _asked(command: str, query: QueryParams, newest: int | None) -> _Asked:

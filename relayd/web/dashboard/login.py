@@ -15,7 +15,7 @@ from relayd.core.login_limits import LoginLimits
 from relayd.core.same_site import own_path
 from relayd.core.web_access import Role, digest
 from relayd.web.body import Bodies
-from relayd.web.dashboard.site import Site, safe
+from relayd.web.dashboard.site import NOT_FOR_PAGES, Site, safe
 from relayd.web.dashboard.visitor import (
     Visitor,
     address_of,
@@ -82,9 +82,7 @@ class Login:
             _log.warning("login_refused", address=address)
             refused = "This is not a token that relayd knows."
             if holder is not None:
-                refused = (
-                    "This token may not open the dashboard: http.token and http.read_token may."
-                )
+                refused = NOT_FOR_PAGES
             return self._site.login(HTTPStatus.FORBIDDEN, onward=onward, refused=refused)
         self._limits.succeeded(address)
         _log.info("logged_in", address=address, role=holder.role.value)

@@ -1,4 +1,7 @@
-"""What all pages have in common: who may see them, their frame, and the headers that keep them safe."""
+"""What all pages have in common: who may see them, their frame, and the headers that keep them safe.
+
+Logs `page_without_queue` when the queue cannot be read: see `web.queue_trouble`.
+"""
 
 import hashlib
 import time
@@ -11,7 +14,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import anyio
-import structlog
 from anyio.to_thread import run_sync
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -23,19 +25,21 @@ from relayd.queue.snapshot import QueueReader, Snapshot
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.in_force import Answer
 from relayd.views.status import Live
+from relayd.web.access import holder_of
 from relayd.web.daemon_link import DaemonLink
 from relayd.web.dashboard.display import FILTERS
 from relayd.web.dashboard.shares import Sent, Shares
 from relayd.web.dashboard.visitor import Visitor, Visitors
 from relayd.web.kept import Kept
 from relayd.web.problem import ProblemError
+from relayd.web.queue_trouble import QueueTrouble
 
 T = TypeVar("T")
-_log = structlog.get_logger()
 
 HERE: Final = Path(__file__).parent
 SNAPSHOT_S: Final = 2.0
 TIMEOUT_S: Final = 2.0
+NOT_FOR_PAGES: Final = "This token may not open the dashboard: http.token and http.read_token may."
 KEPT_S: Final = 1.0
 """How long what the daemon said holds, and what takes long to read: ten tabs ask no more often than one."""
 
@@ -87,6 +91,7 @@ class Site:
         self._queue = queue
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._shares = Shares()
+        self._trouble = QueueTrouble("page_without_queue")
         self._standing = Kept[Standing](KEPT_S, share=0)  # a wait costs nothing
         self._kept: list[Kept[Any]] = [self._standing]
         self._templates = Environment(
@@ -110,7 +115,7 @@ class Site:
             try:
                 visitor = self.visitors.who(request)
                 if visitor is None:
-                    return safe(_to_login(request))
+                    return self._no_visitor(request)
                 with self._shares.page_of(visitor.role):
                     response = safe(await handler(request, visitor))
                 if request.method == "POST":
@@ -119,12 +124,17 @@ class Site:
             except ProblemError as problem:
                 return self.problem(problem)
             except QueueUnreadableError as error:
-                _log.warning("page_without_queue", detail=str(error))
+                self._trouble.begins(error)
                 return self.problem(
                     ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "queue", f"{error}")
                 )
 
         return answer
+
+    def _no_visitor(self, request: Request) -> Response:
+        if holder_of(request) is None:
+            return safe(_to_login(request))
+        return self.problem(ProblemError(HTTPStatus.FORBIDDEN, "wrong_token", NOT_FOR_PAGES))
 
     async def standing(self) -> Standing:
         """Return what the daemon says, asked at most once a second."""
@@ -158,16 +168,22 @@ class Site:
 
         It takes nobody's turn: who looks does so for all.
         """
-        kept = Kept[T](KEPT_S)
-        self._kept.append(kept)
+        kept = self.forgotten(Kept[T](KEPT_S))
         return partial(kept.get, partial(self._look, look))
+
+    def forgotten(self, kept: Kept[T]) -> Kept[T]:
+        """Have something forgotten when something is changed; return it."""
+        self._kept.append(kept)
+        return kept
 
     async def _look(self, look: Callable[[Snapshot], T]) -> T:
         def read() -> T:
             with self._queue.snapshot(limit_s=SNAPSHOT_S) as snapshot:
                 return look(snapshot)
 
-        return await run_sync(read, limiter=self._limiter)
+        found = await run_sync(read, limiter=self._limiter)
+        self._trouble.ends()
+        return found
 
     async def render(
         self,

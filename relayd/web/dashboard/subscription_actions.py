@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from relayd.core.advice import next_step
 from relayd.core.outcome import Failure
-from relayd.views.counts import deliveries_in_words
+from relayd.views.counts import deliveries_in_words, pending_in_words
 from relayd.views.hold_changes import paused_words, resumed_words
 from relayd.views.moments import clock_time
 from relayd.views.sample_result import moves_words
@@ -40,7 +40,11 @@ class SubscriptionActions:
                 _page(name, "pause"),
                 "Pause",
                 [
-                    f"It has {deliveries_in_words(waiting)} pending: they are held until it is resumed.",
+                    pending_in_words(
+                        waiting,
+                        one=f": it is held until {name} is resumed.",
+                        more=f": they are held until {name} is resumed.",
+                    ),
                     "It goes on accepting events and holds them, too. Attempts in flight finish.",
                 ],
             ),
@@ -62,7 +66,11 @@ class SubscriptionActions:
                 _page(name, "resume"),
                 "Resume",
                 [
-                    f"It has {deliveries_in_words(waiting)} pending. They go out within the rate limit.",
+                    pending_in_words(
+                        waiting,
+                        one=". It goes out within the rate limit.",
+                        more=". They go out within the rate limit.",
+                    ),
                     "Each retry that waits gets an attempt now, beside its schedule.",
                     "What a receiver's 410, 429 or 503 held back is lifted.",
                 ],
@@ -89,7 +97,7 @@ class SubscriptionActions:
                     "It is sent now, past the queue, signed as deliveries are.",
                     "It is neither retried nor recorded; its id begins with `evt_test_`.",
                     "If the receiver accepts it, each pending retry gets an attempt now, and a hold by 429 ends.",
-                    f"It has {deliveries_in_words(waiting)} pending.",
+                    pending_in_words(waiting),
                 ],
                 types=in_force_of(request).settings["event_types"],
             ),
@@ -116,8 +124,12 @@ class SubscriptionActions:
         follows.append("Its history is kept. Other changes on disk come into force, too.")
         if found["waiting"]:
             follows.append(
-                f"It has {deliveries_in_words(found['waiting'])} pending: they are held from then on. Cancel"
-                f" them, or hand them over by `relayd rename {name} NEW`."
+                pending_in_words(
+                    found["waiting"],
+                    one=f": it is held from then on. Cancel it, or hand it over by `relayd rename {name} NEW`.",
+                    more=": they are held from then on. Cancel them, or hand them over by"
+                    f" `relayd rename {name} NEW`.",
+                )
             )
         return await self._acting.question(
             visitor,

@@ -23,6 +23,13 @@ from relayd.web.dashboard.visitor import Visitor
 from relayd.web.in_force import in_force_of
 
 CHECK_TIMEOUT_S: Final = 20.0
+_ROUNDS: Final = 3
+_RIGHT: Final[Mapping[str, Any]] = {
+    "subscription": "not-a-name-of-yours",
+    "url": "https://webhook.invalid/",
+    "events": "*",
+}
+"""What stands in for a key that is wrong, and cannot be left out."""
 
 
 class SubscriptionEditing:
@@ -46,27 +53,40 @@ class SubscriptionEditing:
         command: dict[str, Any] = {"command": "add", "subscription": given.name}
         command |= {key: value for key, value in keys.items() if value is not None}
         if wrong:
-            wrong = {**await self._also_wrong(command, wrong), **wrong}
-            return await self._form(request, visitor, given, wrong)
+            return await self._form(request, visitor, given, await self._all_wrong(command, wrong))
         try:
             answer = await self._acting.reloaded(request, command)
         except NotDoneError as error:
-            return await self._form(request, visitor, given, _wrong(error), status=error.status)
+            wrong = await self._all_wrong(command, _wrong(error))
+            return await self._form(request, visitor, given, wrong, status=error.status)
         return await self._written(visitor, answer, f"{given.name} was added")
 
-    async def _also_wrong(
-        self, command: Mapping[str, Any], wrong: Mapping[str, Any]
+    async def _all_wrong(
+        self, command: Mapping[str, Any], wrong: Mapping[str, list[str]]
     ) -> dict[str, list[str]]:
-        """Return what else the daemon would find wrong, so that all of it is said at once."""
-        named = {"subscription": "webhook"} if "name" in wrong else {}
-        try:
-            await self._acting.ask(
-                {**command, **named, "check": True}, timeout_s=CHECK_TIMEOUT_S, long=True
-            )
-        except NotDoneError as error:
-            found = errors_of(error.answer.get("details") or ())
-            return {field: words for field, words in found.items() if field}
-        return {}
+        """Return what is wrong, with what else the daemon would find, so that all of it is said at once.
+
+        It looks no further where something is not of the right kind. So it is asked again with something
+        right in the place of what is wrong.
+        """
+        found = dict(wrong)
+        for _ in range(_ROUNDS):
+            if not found or "" in found:  # the files on disk are at fault, or there is no daemon
+                break
+            asked = {key: value for key, value in command.items() if _field(key) not in found}
+            asked = {**{key: _RIGHT[key] for key in _RIGHT if _field(key) in found}, **asked}
+            try:
+                await self._acting.ask(
+                    {**asked, "check": True}, timeout_s=CHECK_TIMEOUT_S, long=True
+                )
+            except NotDoneError as error:
+                more = errors_of(error.answer.get("details") or ())
+                new = {each: words for each, words in more.items() if each and each not in found}
+                if new:
+                    found |= new
+                    continue
+            break
+        return found
 
     async def edit(self, request: Request, visitor: Visitor) -> Response:
         """Show the form with what the file has."""
@@ -82,6 +102,7 @@ class SubscriptionEditing:
         given = read_form(form)
         keys, wrong = keys_of(given)
         if wrong:
+            wrong = await self._all_wrong(_as_new(keys), wrong)
             return await self._form(request, visitor, given, wrong, await self._found(name))
         if keys["url"] is None:
             del keys["url"]
@@ -148,6 +169,20 @@ class SubscriptionEditing:
                 "released": released,
             },
         )
+
+
+def _field(key: str) -> str:
+    return "name" if key == "subscription" else key
+
+
+def _as_new(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the command that judges what was filled in, as if it were another subscription's.
+
+    Of a URL that is given, the limits are those of its other subscriptions: they are not judged then.
+    """
+    left_out = {"rate_limit"} if keys["url"] is not None else set()
+    given = {key: value for key, value in keys.items() if value is not None and key not in left_out}
+    return {**_RIGHT, **given, "command": "add"}
 
 
 def _wrong(error: NotDoneError) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """The catalogue: complete, each sample a valid event."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,14 @@ def test_unknown_types_have_neither() -> None:
 )
 def test_the_nearest_type_is_suggested(event_type: str, nearest: str | None) -> None:
     assert suggest(event_type, frozenset(EVENT_TYPES)) == nearest
+
+
+def test_of_many_names_the_nearest_is_suggested_in_little_time() -> None:
+    names = [f"customer-{number:05}-of-the-market" for number in range(10_000)]
+    began = time.process_time()
+    assert suggest("customer-04711-of-the-markt", names) == "customer-04711-of-the-market"
+    assert suggest("nothing-like-that", names) is None
+    assert time.process_time() - began < 0.15
 
 
 def test_only_known_types_are_suggested() -> None:

@@ -44,6 +44,7 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, holder: Holder) -> None:
         monkeypatch.setattr(under_test, "holder_of", lambda _: holder)
+        monkeypatch.setattr(under_test, "looker_of", lambda _: holder)
         self.sent: list[Any] = []
         self.waiting = 0
 
