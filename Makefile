@@ -13,7 +13,7 @@ help:  ## lists the targets
 demo: .venv/ready  ## shows an event's whole path on this machine
 	@$(BIN)/relayd demo
 
-test: .venv/ready  ## runs the tests, two at a time (the most as root, with strace, faketime, sqlite3)
+test: .venv/ready  ## runs the tests, two at a time, in half an hour (as root, with strace, faketime and sqlite3, none are skipped)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 snippets: build/snippets/ready  ## installs what the documentation's programs need, so that their tests run (npm, pip)

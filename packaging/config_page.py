@@ -26,7 +26,7 @@ _FILES = {
     "--config FILE, $RELAYD_CONFIG": "The file that a command is given.",
     "./config.yaml": "Otherwise this one; as root only if it is root's.",
     "/etc/relayd/config.yaml": "Otherwise this one, which the Debian package installs.",
-    "/usr/share/relayd/config.example.yaml": "The example below.",
+    "/usr/share/relayd/config.example.yaml": "The example above.",
     "/usr/share/relayd/config.schema.json": "The JSON Schema.",
 }
 

@@ -20,6 +20,8 @@ _FILES = {
 _ENVIRONMENT = {
     "RELAYD_CONFIG": "The configuration, where no --config is given.",
     "NO_COLOR": "Print without colours.",
+    "RELAYD_TRACEBACK": "1: an error in relayd itself prints its traceback.",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "A file, or folders, of authorities to trust in addition to the public ones.",
 }
 _EXIT_STATUS = {
     "0": "Done.",
@@ -81,8 +83,8 @@ def page() -> Iterator[str]:
     yield ".SH DESCRIPTION"
     yield escaped(
         "relayd takes events from programs on this machine, and delivers them to the URLs that"
-        " subscribed to them: signed, and again and again until they arrive. `relayd run` is the"
-        " daemon; the other commands show what it does, and have it do things."
+        " subscribed to them: signed, and with retries. `relayd run` is the daemon; the other commands"
+        " show what it does, and control it."
     )
     with click.Context(cli, info_name="relayd") as context:
         for heading, section in SECTIONS.items():

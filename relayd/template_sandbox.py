@@ -1,7 +1,7 @@
 """Jinja2 as templates get it: sandboxed, strict, and the same output for the same event.
 
 There is no file, no clock, no randomness and no attribute of Python's objects. Importing this module
-fails where the extra `relayd[templates]` is not installed.
+fails where the extra `templates` is not installed.
 """
 
 import json

@@ -12,16 +12,16 @@ from relayd.queue.values import Waiting
 from relayd.views.moments import clock_time
 
 _NOW: Final[Mapping[Then, str]] = {
-    "hold": "{count} held",
-    "stay_held": "{count} still held",
-    "go_on": "{count} no longer held",
+    "hold": "its backlog of {count} is held",
+    "stay_held": "its backlog of {count} is still held",
+    "go_on": "its backlog of {count} is no longer held",
 }
 _HOLDING: Final = frozenset({"url", "active"})
 """Keys that can end or begin a hold of a subscription that stays."""
 
 
 def affected(found: Difference) -> tuple[str, ...]:
-    """Return the subscriptions of which a reload may hold what waits, or let it go on."""
+    """Return the subscriptions of which a reload may hold the backlog, or end a hold."""
     changes = found.subscriptions
     changed = (name for name, keys in changes.changed.items() if not _HOLDING.isdisjoint(keys))
     return (*changes.added, *changes.removed, *changed)
@@ -63,7 +63,7 @@ class Consequences:
             words = "" if each is None else _NOW.get(self._then(name, each), "")
             fact = ""
             if each is not None and each.count:
-                fact = words.format(count=_deliveries(each.count))
+                fact = words.format(count=f"{each.count:,}")
             if note := "; ".join(filter(None, (fact, self._released(name), advised.get(name)))):
                 notes[name] = note
         return notes
@@ -81,7 +81,3 @@ class Consequences:
 
     def _then(self, name: str, waiting: Waiting) -> Then:
         return what_becomes(name, waiting, self.found, self.new)
-
-
-def _deliveries(count: int) -> str:
-    return f"{count:,} waiting {'delivery' if count == 1 else 'deliveries'}"

@@ -16,8 +16,8 @@ from relayd.queue.interface import QueueWriter
 from relayd.queue.values import Waiting
 
 Then = Literal["hold", "stay_held", "go_on", "follow", "stay"]
-"""What becomes of waiting deliveries: they are held from now on, or still; go on after a hold;
-follow what is new; or are not touched by it."""
+"""What becomes of a backlog: it is held from now on, or still; goes on after a hold; follows what is
+new; or is not touched by it."""
 
 _TURN_S: Final = 3.0
 """So long a reload that is under way is waited for: whoever asks should hear of it soon."""
@@ -69,7 +69,7 @@ class DifferenceCommand:
 
 
 def what_becomes(name: str, waiting: Waiting, found: Difference, new: Config) -> Then:
-    """Return what becomes of a changed subscription's waiting deliveries."""
+    """Return what becomes of a changed subscription's backlog."""
     keys = found.subscriptions.changed.get(name, ())
     if _holds_after(waiting, new.subscriptions.get(name)):
         return "stay_held" if waiting.holds else "hold"
@@ -97,14 +97,14 @@ def advice(found: Difference, waiting: Mapping[str, Waiting], new: Config) -> di
             continue
         holds = _holds_after(each, new.subscriptions[name])
         if Hold.PAUSED in holds:
-            advised[name] = f"it is still paused: `relayd resume {name}` lets it go on"
+            advised[name] = f"it is still paused: `relayd resume {name}` resumes it"
         elif Hold.GONE in holds:
-            advised[name] = f"its receiver answered 410 Gone: `relayd resume {name}` lets it go on"
+            advised[name] = f"its receiver answered 410 Gone: `relayd resume {name}` resumes it"
     for name in found.subscriptions.removed:
         each = waiting.get(name)
         if each is not None and each.count:
             successor = _successor(each, found, new)
-            advised[name] = f"`relayd rename {name} {successor}` hands them over to another name"
+            advised[name] = f"`relayd rename {name} {successor}` hands it over to another name"
     return advised
 
 

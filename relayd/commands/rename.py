@@ -203,10 +203,13 @@ class RenameCommand:
             raise RefusedError("failed", str(error)) from None
         on_disk = file.subscriptions
         if old in on_disk:
+            where = file.included.get(old, config.path)
             raise RefusedError(
-                "in_use", f"{old} is still in {config.path}: change its name there to {new} first"
+                "in_use", f"{old} is still in {where}: change its name there to {new} first"
             )
         if new not in on_disk:
-            raise RefusedError("unknown", f"there is no subscription {new!r} in {config.path}")
+            also = ", or in a file that it includes" if file.include else ""
+            reason = f"there is no subscription {new!r} in {config.path}{also}"
+            raise RefusedError("unknown", reason)
         reason = f"{config.path} is not in force yet: `relayd reload` first"
         raise RefusedError(_NOT_IN_FORCE, reason)

@@ -197,7 +197,7 @@ class SubscriptionSection(_Delivering):
     template: Path | None = Field(
         default=None,
         description="A file with a Jinja2 template of the body, which is sent instead of the event; read"
-        " again on reload. It needs relayd[templates].",
+        " again on reload. It needs the extra `templates`.",
     )
     active: bool = Field(
         default=True, description="false: it gets no new events, and its backlog is held."

@@ -11,12 +11,12 @@ _FIRST_CONFIG: Final = Template("""\
 market_id: $market_id
 include: subscriptions.d/*.yaml  # further subscriptions: `relayd add` writes them here
 
-spools:                      # tables into which your programs insert events, in a folder of their own
+spools:                      # tables into which your programs insert events
   market: {path: spool/spool.db}
 socket: {path: relayd.sock}  # or they write lines of JSON to this
 queue: {path: queue.db}      # relayd's own: what it has accepted
 
-# URLs lead to public addresses only, except these. This one is this machine, for trying it out.
+# URLs lead to public addresses only, except these: this machine, to try it out.
 allow_networks: [127.0.0.0/8]
 
 subscriptions:

@@ -10,7 +10,8 @@ from relayd.core.template import MAX_TEMPLATE_BYTES, Template
 
 _NOT_INSTALLED: Final = NoSecret(
     "needs Jinja2, which is not installed where relayd is",
-    "`pip install 'relayd[templates]'` there (pipx: `pipx inject relayd jinja2`), and restart relayd",
+    "install it there: `pip install -c constraints.txt '.[templates]'` in the folder that relayd was"
+    " installed from (pipx: `pipx inject relayd jinja2`), and restart relayd",
 )
 
 

@@ -18,7 +18,7 @@ def resumed_words(name: str, answer: Mapping[str, Any]) -> Iterator[str]:
     if answer["hold"] is not None:
         yield f"{name} is still held: {HOLD_REASONS[Hold(answer['hold'])]}."
     elif answer["changed"]:
-        yield f"{name} goes on."
+        yield f"{name} is resumed."
     else:
         yield f"{name} was not held."
     if answer["lifted"]:
@@ -26,5 +26,5 @@ def resumed_words(name: str, answer: Mapping[str, Any]) -> Iterator[str]:
     if answer["released"]:
         number = answer["released"]
         what = "1 retry is" if number == 1 else f"{number:,} retries are"
-        then = "now" if answer["hold"] is None else "once it is not held any more"
+        then = "now" if answer["hold"] is None else "once it is no longer held"
         yield f"{what} attempted {then}, beside the schedule."

@@ -123,6 +123,6 @@ def _other_ways(
             and reading.list_deliveries(delivered, 1).deliveries
         ):
             yield (
-                f"To send again what {name} was delivered:"
+                f"To send again what was delivered to {name}:"
                 f" `relayd replay {name} --state delivered --since TIME`."
             )

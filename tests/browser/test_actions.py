@@ -157,7 +157,7 @@ def test_a_subscription_is_paused_and_resumed(page: Any, site: Site) -> None:
     page.wait_for_selector(".badge:has-text('paused')")
     page.click("text=Resume…")
     page.click("button:has-text('Resume')")
-    page.wait_for_selector("h1:has-text('books goes on')")
+    page.wait_for_selector("h1:has-text('books is resumed')")
 
 
 def test_who_may_look_sees_no_button(browser: Any, site: Site) -> None:

@@ -100,9 +100,7 @@ async def test_one_is_added_tested_and_removed_while_relayd_runs(tmp_path: Path)
                 "add", "shop", "--url", receiver.url, "--events", "*", config=config
             )
             (change,) = again["changes"]
-            assert change.startswith(
-                "subscription shop: added; 2 waiting deliveries no longer held"
-            )
+            assert change.startswith("subscription shop: added; its backlog of 2 is no longer held")
 
 
 async def test_a_refusal_leaves_no_file_and_speaks_of_the_options(tmp_path: Path) -> None:

@@ -47,12 +47,12 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
         assert printed.splitlines() == [
             "A reload would change this:",
             "  subscription more: added",
-            "  subscription board: removed; 3 waiting deliveries will be held;",
-            "    `relayd rename board more` hands them over to another name",
-            "  subscription books: url, active, rate_limit changed; 3 waiting deliveries will",
-            "    be held",
-            "  subscription shop: events changed; 3 waiting deliveries stay as they are: it",
-            "    is for new events",
+            "  subscription board: removed; its backlog of 3 will be held;",
+            "    `relayd rename board more` hands it over to another name",
+            "  subscription books: url, active, rate_limit changed; its backlog of 3 will be",
+            "    held",
+            "  subscription shop: events changed; its backlog of 3 stays as it is: this is",
+            "    for new events",
             "  log.level changed",
             "`relayd reload` makes it so.",
         ]
@@ -67,11 +67,11 @@ async def test_what_a_reload_would_change(tmp_path: Path) -> None:
         done = json.loads(await command("reload", "--json", config=config))["changes"]
         assert [line.partition("; ")[0] for line in done] == told["changes"]
         [removed, changed] = [line for line in done if "; " in line]
-        assert removed.startswith("subscription board: removed; 3 waiting deliveries held; ")
-        assert changed.endswith("; 3 waiting deliveries held; 3 retries released: held")
+        assert removed.startswith("subscription board: removed; its backlog of 3 is held; ")
+        assert changed.endswith("; its backlog of 3 is held; 3 retries released: held")
         write(tmp_path, "books", "shop", "board")
         printed = await command("check", "--diff", config=config)
-        assert "subscription board: added; 3 waiting deliveries go on" in printed
+        assert "subscription board: added; its backlog of 3 will no longer be held" in printed
         elsewhere = write(tmp_path, "books", name="new.yaml")
         printed = await command("check", "--diff", config=elsewhere)
         assert "a reload would read that file" in " ".join(printed.split())

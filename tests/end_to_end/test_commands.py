@@ -161,7 +161,7 @@ async def test_a_reload_that_is_good(tmp_path: Path) -> None:
     async with open_receiver() as old, open_receiver() as new:
         config = write_config(tmp_path, {"books": {"url": old.url}})
         async with running(config) as relayd:
-            assert await command("reload", config=config) == "nothing changed\n"
+            assert await command("reload", config=config) == "Nothing changed.\n"
             write_config(tmp_path, {"books": {"url": new.url}, "shop": {"url": new.url}})
             printed = await command("reload", config=config)
             assert "subscription books: url changed" in printed
@@ -208,7 +208,7 @@ async def test_a_second_daemon_names_the_first(tmp_path: Path) -> None:
         assert f"process {first.pid}" in printed
         assert "Traceback" not in printed
         # The first one is none the worse for it.
-        assert await command("reload", config=config) == "nothing changed\n"
+        assert await command("reload", config=config) == "Nothing changed.\n"
 
 
 async def test_a_wrong_configuration_ends_with_78(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_it_shows_the_whole_path(folder: Path) -> None:
         "answered 500",
         '{"ok":true,"id":"evt_',
         "X-LocallyGrown-Attempt: 2",
-        "All 3 signatures are right",
+        "All 3 signatures are valid",
         "delivered, attempts: 2",
         "delivered, attempts: 1",
         "All of it happened",
@@ -89,7 +89,7 @@ async def test_it_shows_the_whole_path(folder: Path) -> None:
     ("patch", "words"),
     [
         # The receiver knows another secret than relayd.
-        ("demo._CONFIG = demo._CONFIG.replace('{secret}', 'another-{secret}')", "is wrong"),
+        ("demo._CONFIG = demo._CONFIG.replace('{secret}', 'another-{secret}')", "is invalid"),
         # No retry is made.
         (
             "demo._CONFIG = demo._CONFIG.replace('[1s, 1s, 1s]', '[]')" + HURRY,
@@ -169,5 +169,5 @@ async def test_the_first_steps_as_init_prints_them(folder: Path) -> None:
     shown = printed.decode()
     assert emitted.stdout.decode().strip() in shown
     assert "order.created, attempt 1  ->  200" in shown
-    assert "signature right: raw body, and re-stringified body" in shown
+    assert "signature valid: raw body, and re-stringified body" in shown
     assert max(map(len, shown.splitlines())) <= 80

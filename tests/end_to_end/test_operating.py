@@ -207,7 +207,7 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
             assert receiver.requests == []
             unknown = await command("resume", "boks", config=config, status=1)
             assert "did you mean books?" in unknown
-            assert await command("resume", "books", config=config) == "books goes on.\n"
+            assert await command("resume", "books", config=config) == "books is resumed.\n"
             await logged(relayd, "attempt_succeeded", event_id="evt_1")
             assert relayd.events("subscription_resumed")
             document = await asked("resume", "books", config=config)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from processes import run_command
 
+from relayd.config.template import first_config
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -16,6 +18,14 @@ def test_the_readme_has_a_configuration_a_producer_and_a_receiver() -> None:
         "producer.js",
         "receiver.js",
     ]
+
+
+def test_its_configuration_is_what_init_writes() -> None:
+    [printed] = re.findall(
+        r"<!-- snippet: first_config.yaml -->\n```yaml\n(.*?)```", README, re.DOTALL
+    )
+    [secret] = re.findall(r'secret: "(\w+)"', printed)
+    assert printed == first_config(secret)
 
 
 async def test_every_command_in_the_readme_exists() -> None:

@@ -104,7 +104,7 @@ async def test_each_scheme_is_verified_by_what_receivers_use(tmp_path: Path) -> 
         "verify", str(body), "--subscription", "shop", "--signature",
         based.header("X-Shopify-Hmac-Sha256") or "", config=config,
     )  # fmt: skip
-    assert said.startswith("right: ")
+    assert said.startswith("valid: ")
 
 
 def by_secret(authority: trustme.CA, clients: trustme.CA | None = None) -> ssl.SSLContext:

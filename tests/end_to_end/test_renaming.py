@@ -39,11 +39,11 @@ async def test_a_backlog_goes_over_to_the_new_name(tmp_path: Path) -> None:
             assert b"books is still in" in refused.stderr
             renamed(config, "books", "shop")
             text = " ".join((await command("check", "--diff", config=config)).split())
-            assert "books: removed; 3 waiting deliveries will be held; `relayd rename books" in text
+            assert "books: removed; its backlog of 3 will be held; `relayd rename books" in text
             assert await command("reload", config=config) == (
                 "subscription shop: added\n"
-                "subscription books: removed; 3 waiting deliveries held;"
-                " `relayd rename books shop` hands them over to another name\n"
+                "subscription books: removed; its backlog of 3 is held;"
+                " `relayd rename books shop` hands it over to another name\n"
             )
             await emit(config, "evt_4")
             await until(lambda: len(relayd.events("retry_scheduled")) == 4)
@@ -117,13 +117,13 @@ async def test_a_name_that_is_not_in_force_yet_is_taken_up(tmp_path: Path) -> No
         renamed(config, "shop", "books")
         assert await command("reload", config=config) == (
             "subscription books: added\n"
-            "subscription shop: removed; 1 waiting delivery still held;"
-            " `relayd rename shop books` hands them over to another name\n"
+            "subscription shop: removed; its backlog of 1 is still held;"
+            " `relayd rename shop books` hands it over to another name\n"
         )
         renamed(config, "books", "shop")
         assert await command("reload", config=config) == (
-            "subscription shop: added; 1 waiting delivery still held;"
-            " it is still paused: `relayd resume shop` lets it go on\n"
+            "subscription shop: added; its backlog of 1 is still held;"
+            " it is still paused: `relayd resume shop` resumes it\n"
             "subscription books: removed\n"
         )
 

@@ -49,7 +49,7 @@ async def test_a_reload_is_refused(tmp_path: Path, program: Path) -> None:
     async with open_receiver(*[answer(200)] * 5) as receiver:
         config = write_config(tmp_path, {"books": {"url": receiver.url, "max_in_flight": 3}})
         async with running(config, env=environment(program)) as daemon:
-            assert "nothing changed" in await command("reload", config=config)
+            assert "Nothing changed." in await command("reload", config=config)
             before = put_a_field_first(program)
             config.write_text(config.read_text().replace("max_in_flight: 3", "max_in_flight: 5"))
             printed = await command("reload", "--json", config=config, status=1)

@@ -1,4 +1,4 @@
-"""`check --diff`: what a reload would change, told by the running daemon."""
+"""`check --diff`: what a reload would change, as the running daemon sees it."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from relayd.cli.terminal import print_json, printable, wrapped
 from relayd.config.queue_place import queue_place
 
 _THEN = {
-    "hold": "{count} will be held",
-    "stay_held": "{count} stay held",
-    "go_on": "{count} go on",
-    "follow": "{count} follow it",
-    "stay": "{count} stay as they are: it is for new events",
+    "hold": "its backlog of {count} will be held",
+    "stay_held": "its backlog of {count} stays held",
+    "go_on": "its backlog of {count} will no longer be held",
+    "follow": "its backlog of {count} follows it",
+    "stay": "its backlog of {count} stays as it is: this is for new events",
 }
 
 
@@ -58,6 +58,4 @@ def _lines(answer: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def _words(each: Mapping[str, Any]) -> str:
-    count = each["waiting"]
-    waiting = f"{count:,} waiting {'delivery' if count == 1 else 'deliveries'}"
-    return _THEN[each["then"]].format(count=waiting)
+    return _THEN[each["then"]].format(count=f"{each['waiting']:,}")

@@ -85,8 +85,7 @@ def add(
 ) -> None:
     """Add a subscription NAME as a file of its own, where `include:` of the configuration says.
 
-    While the daemon runs, it is in force when the command ends; a subscription that cannot be leaves no
-    file. Other changes of the configuration that were not reloaded yet come into force, too. Otherwise
+    While the daemon runs, it is in force when the command ends; an invalid subscription leaves no file. Other changes of the configuration that were not reloaded yet come into force, too. Otherwise
     the file is written, and read at the next start. `relayd remove NAME` removes it.
     """
     if not is_name(name):

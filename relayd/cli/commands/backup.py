@@ -69,10 +69,10 @@ def _tell(made: Backup, target: str, queue: str) -> None:
     click.echo("To restore it:")
     for number, step in enumerate(
         (
-            "stop relayd",
+            "stop relayd (as a service: `systemctl stop relayd.socket relayd.service`)",
             f"move {queue} away, and {queue}-wal and -shm if they exist",
             f"copy {target} to {queue}, with the owner and mode that it had",
-            "start relayd",
+            "start relayd again (as a service: the same with `start`)",
         ),
         start=1,
     ):

@@ -28,7 +28,7 @@ def demo() -> None:
 
     In a temporary folder it runs the real daemon and a receiver that fails once; two events go in,
     one through the spool and one through the socket. Exit status 0 when each was delivered and
-    every signature was right; otherwise 1, with the daemon's log. Nothing is left behind.
+    every signature was valid; otherwise 1, with the daemon's log. Nothing is left behind.
     """
     folder = _folder()
     try:

@@ -53,7 +53,7 @@ def explain(identifier: str, market: str | None, as_json: bool, config_path: Pat
 
     EVENT is an event's id, or that of the object it is about (data.object.id): of several events the
     newest is explained, and all are listed. With a delivery's id, of that delivery alone. Why an event
-    was not matched is said by the configuration as it is now.
+    did not match is judged by the configuration as it is now.
     """
     queue = queue_place(config_path)
     config: PartialConfig | None = None

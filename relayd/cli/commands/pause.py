@@ -34,7 +34,7 @@ Example:
 def pause(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
     """Hold a subscription's deliveries until `relayd resume`.
 
-    It goes on taking new events, which wait with the others. Attempts in flight finish.
+    New events are still accepted for it, and held with the others. Attempts in flight finish.
     """
     for name, answer in _ask_each("pause", subscriptions, config_path, as_json=as_json).items():
         click.echo(wrapped(paused_words(name, answer)))
@@ -51,10 +51,10 @@ Example:
 @json_option
 @config_option
 def resume(subscriptions: tuple[str, ...], as_json: bool, config_path: Path) -> None:
-    """Let a subscription go on that was paused, or whose receiver answered 410 Gone.
+    """Resume a subscription that was paused, or whose receiver answered 410 Gone.
 
-    It also gives each retry that waits an attempt now, beside its schedule, and lifts what a
-    receiver's 429 or 503 held back. All goes out within the rate limit.
+    Each of its pending retries gets an attempt now, in addition to its schedule, and a hold by 429
+    or 503 ends. All attempts are made within the rate limit.
     """
     for name, answer in _ask_each("resume", subscriptions, config_path, as_json=as_json).items():
         for number, words in enumerate(resumed_words(name, answer)):

@@ -31,7 +31,7 @@ def reload(as_json: bool, config_path: Path) -> None:
     if as_json:
         print_json(answer)
         return
-    for line in answer["changes"] or ["nothing changed"]:
+    for line in answer["changes"] or ["Nothing changed."]:
         click.echo(line)
     for warning in answer.get("warnings", ()):
         click.echo(f"warning: {warning}", err=True)

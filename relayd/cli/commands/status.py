@@ -65,7 +65,7 @@ Examples:
 def status(
     *, watch: bool, every: float, check: bool, since: str, as_json: bool, config_path: Path
 ) -> None:
-    """Show how everything stands: receivers, their backlog and when it goes on, sources, queue.
+    """Show the state of everything: endpoints, their backlog and next attempts, sources, the queue.
 
     Of each endpoint: its health, its subscriptions' backlog, the attempts left in its bucket, its
     success rate and response times (half and 95 % of the answers came within p50 and p95).

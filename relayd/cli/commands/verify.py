@@ -114,10 +114,10 @@ def verify(
             }
         )
     else:
-        word = "right" if result.verified else "wrong"
+        word = "valid" if result.verified else "invalid"
         click.echo(
             click.style(f"{word}: ", fg="green" if result.verified else "red", bold=True)
-            + wrapped(result.text, first=" " * 7).lstrip()
+            + wrapped(result.text, first=" " * (len(word) + 2)).lstrip()
         )
     sys.exit(0 if result.verified else 1)
 

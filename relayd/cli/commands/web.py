@@ -36,7 +36,7 @@ def web(queue_path: Path | None, config_path: Path | None) -> None:
     """Serve the web process of a running daemon: health, and all else over HTTP.
 
     Where it listens, and whom it lets in, is `http:` in the configuration, which the daemon reads.
-    It needs the extra `web`: pip install "relayd[web]".
+    It needs the extra `web`, or the Debian package relayd-web.
     """
     try:
         from relayd.web.in_force import NotInForceError  # noqa: PLC0415 - needs the extra
@@ -45,7 +45,9 @@ def web(queue_path: Path | None, config_path: Path | None) -> None:
         if error.name is None or error.name.partition(".")[0] == "relayd":
             raise
         raise CommandError(
-            f'the web process needs {error.name}; install it by: pip install "relayd[web]"',
+            f"the web process needs {error.name}, which is not installed. With the Debian package of"
+            " relayd, install relayd-web. Otherwise, in the folder that relayd was installed from:"
+            ' pip install -c constraints.txt ".[web]"',
             code="extra_missing",
         ) from error
     if queue_path is not None:

@@ -136,7 +136,7 @@ class Demonstration:
             await self._stop(process)
         self._check_arrivals(failed, retried, second)
         self._step(
-            f"All 3 signatures are {_good('right')}, in both ways in which receivers verify:",
+            f"All 3 signatures are {_good('valid')}, in both ways in which receivers verify:",
             "over the raw body, and over JSON.stringify(JSON.parse(body)). The body is",
             "what JavaScript would print, whatever the program wrote, and the same",
             "bytes in each attempt:",
@@ -231,7 +231,7 @@ class Demonstration:
             raise DemoFailedError("the retry had another body")
         for each in arrivals:
             if each.came.verdict is None or not each.came.verdict.both:
-                raise DemoFailedError(f"the signature of {each.event_id} is wrong")
+                raise DemoFailedError(f"the signature of {each.event_id} is invalid")
 
     async def _deliveries(self) -> list[str]:
         """Ask the command for what became of them; the daemon has ended."""

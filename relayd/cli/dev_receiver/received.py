@@ -197,9 +197,9 @@ def signature_lines(came: Received) -> Iterator[str]:
 
 def _verdict_words(name: str, verdict: Verdict) -> str:
     if verdict.both:
-        return click.style(f"{name} right", fg="green") + ": raw body, and re-stringified body"
+        return click.style(f"{name} valid", fg="green") + ": raw body, and re-stringified body"
     if verdict.raw:
-        return click.style(f"{name} right", fg="yellow") + ": raw body only"
+        return click.style(f"{name} valid", fg="yellow") + ": raw body only"
     if verdict.stringified:
-        return click.style(f"{name} right", fg="yellow") + ": re-stringified body only"
-    return click.style(f"{name} wrong", fg="red")
+        return click.style(f"{name} valid", fg="yellow") + ": re-stringified body only"
+    return click.style(f"{name} invalid", fg="red")

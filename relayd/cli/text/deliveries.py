@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from relayd.cli.terminal import columns_of, packed, padded, width
+from relayd.core.outcome import Cause, Failure
 from relayd.queue.snapshot_values import ListedDelivery
 from relayd.views.deliveries import InFlight
 from relayd.views.moments import about, short_time, zone, zoned_time
@@ -10,6 +11,20 @@ from relayd.views.moments import about, short_time, zone, zoned_time
 _HEADER = ("TYPE", "SUBSCRIPTION", "STATE", "TRY", "NEXT OR LAST")
 _NARROW_HEADER = ("STATE", "TRY", "NEXT OR LAST")
 _INDENT = " " * 10
+_IN_WORDS: Mapping[str, str] = {
+    Failure.NAME: "host not found",
+    Failure.CONNECT: "no connection",
+    Failure.TLS: "TLS",
+    Failure.RESET: "connection reset",
+    Failure.PROTOCOL: "not HTTP",
+    Cause.NO_TLS: "no TLS",
+    Cause.TLS_FILES: "TLS files",
+    Failure.DEFECT: "error in relayd",
+    Cause.MAIL_NAME: "mail host not found",
+    Cause.MAIL_CONNECT: "no connection",
+    Cause.MAIL_TLS: "TLS",
+}
+"""Those whose names alone say too little; the others are printed as they are."""
 
 
 def table_lines(
@@ -119,4 +134,7 @@ def _next_or_last(delivery: ListedDelivery, now: float, in_flight: InFlight | No
 
 
 def _last(delivery: ListedDelivery) -> str:
-    return str(delivery.last_status or delivery.last_failure or "")
+    if delivery.last_status:
+        return str(delivery.last_status)
+    why = delivery.last_cause or delivery.last_failure or ""
+    return _IN_WORDS.get(why) or why.replace("_", " ")

@@ -71,8 +71,8 @@ def test_what_becomes_of_what_waits(
 
 
 IDLE = Waiting(0, Holds({Hold.PAUSED}), URL)
-STILL = "3 waiting deliveries still held"
-RENAME = "`relayd rename books {} ` hands them over to another name".replace(" `", "`")
+STILL = "its backlog of 3 is still held"
+RENAME = "`relayd rename books {} ` hands it over to another name".replace(" `", "`")
 
 
 def notes_of(found: Difference, waiting: dict[str, Waiting], after: Config) -> dict[str, str]:
@@ -82,30 +82,30 @@ def notes_of(found: Difference, waiting: dict[str, Waiting], after: Config) -> d
 @pytest.mark.parametrize(
     ("old", "new", "waiting", "note"),
     [
-        (None, {}, IDLE, "it is still paused: `relayd resume books` lets it go on"),
+        (None, {}, IDLE, "it is still paused: `relayd resume books` resumes it"),
         (
             None,
             {},
             PAUSED,
-            f"{STILL}; it is still paused: `relayd resume books` lets it go on",
+            f"{STILL}; it is still paused: `relayd resume books` resumes it",
         ),
         (
             None,
             {},
             GONE,
-            f"{STILL}; its receiver answered 410 Gone: `relayd resume books` lets it go on",
+            f"{STILL}; its receiver answered 410 Gone: `relayd resume books` resumes it",
         ),
-        (None, {"url": "https://new.example/"}, GONE, "3 waiting deliveries no longer held"),
-        (None, {}, HELD, "3 waiting deliveries no longer held"),
-        (None, {"active": False}, HELD, "3 waiting deliveries still held"),
-        ({}, None, FREE, f"3 waiting deliveries held; {RENAME.format('NEW')}"),
-        ({}, None, PAUSED, f"3 waiting deliveries still held; {RENAME.format('NEW')}"),
+        (None, {"url": "https://new.example/"}, GONE, "its backlog of 3 is no longer held"),
+        (None, {}, HELD, "its backlog of 3 is no longer held"),
+        (None, {"active": False}, HELD, "its backlog of 3 is still held"),
+        ({}, None, FREE, f"its backlog of 3 is held; {RENAME.format('NEW')}"),
+        ({}, None, PAUSED, f"its backlog of 3 is still held; {RENAME.format('NEW')}"),
         ({}, None, IDLE, None),
         ({}, {"timeout": "5s"}, PAUSED, None),
         ({}, {"url": "https://new.example/"}, FREE, None),
-        ({}, {"url": "https://new.example/"}, GONE, "3 waiting deliveries no longer held"),
-        ({"active": False}, {}, HELD, "3 waiting deliveries no longer held"),
-        ({}, {"active": False}, FREE, "3 waiting deliveries held"),
+        ({}, {"url": "https://new.example/"}, GONE, "its backlog of 3 is no longer held"),
+        ({"active": False}, {}, HELD, "its backlog of 3 is no longer held"),
+        ({}, {"active": False}, FREE, "its backlog of 3 is held"),
     ],
 )
 def test_what_a_reload_says_of_what_waits(
@@ -133,7 +133,7 @@ def test_what_a_reload_says_of_what_waits(
             GONE,
             None,
             (
-                "3 waiting deliveries no longer held;"
+                "its backlog of 3 is no longer held;"
                 " 2 retries released: attempted now, beside the schedule"
             ),
         ),

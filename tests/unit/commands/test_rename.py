@@ -103,6 +103,15 @@ async def test_a_refusal_before_anything_was_handed_over_says_nothing_of_it() ->
     assert daemon.steps == 0
 
 
+async def test_a_refusal_names_the_file_that_has_the_old_name() -> None:
+    daemon = Daemon(lambda _: None)
+    included = Path("/relay/subscriptions.d/books.yaml")
+    daemon.config = replace(named("books"), included={"books": included})
+    with pytest.raises(RefusedError) as refused:
+        await daemon.rename().rename({"old": "books", "new": "shop"})
+    assert f"books is still in {included}: change its name there to shop" in str(refused.value)
+
+
 async def test_all_that_there_was_is_handed_over() -> None:
     answer = await Daemon(lambda _: None).rename().rename({"old": "books", "new": "shop"})
     assert (answer["moved"], answer["waiting"]) == (10_000, 15)

@@ -129,7 +129,7 @@ def test_without_jinja_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "jinja2", None)
     problem = files.problem(TEMPLATE)
     assert "needs Jinja2, which is not installed where relayd is" in problem
-    assert "pip install 'relayd[templates]'" in problem
+    assert "pip install -c constraints.txt '.[templates]'" in problem
 
 
 def test_a_format_and_a_template_exclude_each_other(files: Files) -> None:

@@ -180,10 +180,10 @@ async def test_a_header_of_the_operators_own_is_verified() -> None:
         await session.statuses(5)
         words = [unstyle("; ".join(signature_lines(came))) for came, _ in session.told]
         documents = [answered_document(came, answer) for came, answer in session.told]
-    right = "X-Shop-Hmac right: raw body, and re-stringified body"
-    assert words[0].endswith(f"; {right}")
-    assert words[1].endswith(f", under previous_secret; {right}")
-    assert words[2].endswith("; X-Shop-Hmac wrong")
+    valid = "X-Shop-Hmac valid: raw body, and re-stringified body"
+    assert words[0].endswith(f"; {valid}")
+    assert words[1].endswith(f", under previous_secret; {valid}")
+    assert words[2].endswith("; X-Shop-Hmac invalid")
     assert words[4].endswith("; no X-Shop-Hmac")
     yes, no = ({"raw": each, "stringified": each} for each in (True, False))
     assert [each["verified_header"] for each in documents] == [yes, yes, no, no, None]

@@ -174,7 +174,7 @@ def test_what_verify_finds(body: str | bytes, code: str, status: int) -> None:
     assert found["code"] == code
     human = run("verify", "--secret", SECRET, "--signature", SIGNATURE, body=body)
     assert human.exit_code == status
-    assert human.stdout.startswith("right: " if status == 0 else "wrong: ")
+    assert human.stdout.startswith("valid: " if status == 0 else "invalid: ")
     assert max(map(len, human.stdout.splitlines())) <= 80
 
 

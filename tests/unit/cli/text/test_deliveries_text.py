@@ -25,9 +25,15 @@ from relayd.views.deliveries import InFlight, delivery_document, event_document
         (RETRYING, "in 2m (timeout)"),
         (replace(RETRYING, due_at=NOW - 1), "now (timeout)"),
         (replace(RETRYING, state=State.HELD, hold=Hold.PAUSED, due_at=None), "paused"),
-        (replace(RETRYING, last_failure=None, last_started_at=None, due_at=NOW), "now"),
+        (
+            replace(RETRYING, last_failure=None, last_cause=None, last_started_at=None, due_at=NOW),
+            "now",
+        ),
         (DELIVERED, "204"),
         (replace(DELIVERED, state=State.EXHAUSTED, last_status=500, last_failure="status"), "500"),
+        (replace(RETRYING, last_failure="name", last_cause="name"), "in 2m (host not found)"),
+        (replace(RETRYING, last_failure="connect", last_cause="refused"), "in 2m (refused)"),
+        (replace(RETRYING, last_failure="tls", last_cause="no_tls"), "in 2m (no TLS)"),
         (replace(DELIVERED, state=State.CANCELLED, last_status=None, attempts=0), "cancelled    0"),
     ],
 )
@@ -50,7 +56,12 @@ HERE = InFlight("https://app.example/…", left=False)
             "retrying, an attempt is in flight at https://app",
         ),
         (RETRYING, OLD, " in flight, old URL", "/…, a URL that its subscription has left"),
-        (replace(RETRYING, last_failure=None), HERE, " in flight", "in flight at https://app.ex"),
+        (
+            replace(RETRYING, last_failure=None, last_cause=None),
+            HERE,
+            " in flight",
+            "in flight at https://app.ex",
+        ),
         (
             replace(RETRYING, state=State.HELD, hold=Hold.PAUSED, due_at=None),
             OLD,
