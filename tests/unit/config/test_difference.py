@@ -183,7 +183,11 @@ def test_what_only_a_restart_changes(old: str, new: str, key: str) -> None:
     assert changed(old, new).needs_restart == (key,)
 
 
-WHOLE = BASE + "http: {listen: '127.0.0.1:8080', token: 4f1c9a7d2be84d6fa5c04f1c9a7d2be8}\n"
+WHOLE = (
+    BASE
+    + "http: {listen: '127.0.0.1:8080', token: 4f1c9a7d2be84d6fa5c04f1c9a7d2be8}\n"
+    + "inbound: {stripe: {provider: stripe, secret: whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}}\n"
+)
 """With a section for each part of the configuration that has fields."""
 
 FOLLOWS = {
@@ -192,6 +196,7 @@ FOLLOWS = {
     "Selection": set[str](),
     "Endpoint": {"url"},
     "SpoolConfig": {"name"},
+    "Inbound": {"name"},
     "Config": {
         "spools",
         "socket",
@@ -229,6 +234,9 @@ def altered() -> Iterator[tuple[str, Config]]:
         lambda part: replace(whole, endpoints={**whole.endpoints, shop.url: part}),
     )
     yield from others(spool, lambda part: replace(whole, spools=(part,)))
+    yield from others(
+        whole.inbound["stripe"], lambda part: replace(whole, inbound={"stripe": part})
+    )
     yield from others(whole.socket, lambda part: replace(whole, socket=part))
     yield from others(whole.queue, lambda part: replace(whole, queue=part))
     yield from others(whole.log, lambda part: replace(whole, log=part))
