@@ -1,6 +1,7 @@
 """Providers' webhooks, from `/in/NAME` to a verified delivery: real processes, signed as providers sign."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from processes import command, running
 from providers import MAILGUN_KEY, SECRET, mailgun_event, stripe_event, stripe_header
 from queue_file import rows_of
 from receivers import Received, open_receiver
-from web_process import serving
+from web_process import TOKEN, serving, with_token
 
 from relayd.core.secret import Secret
 from relayd.core.signature import verify
@@ -184,6 +185,9 @@ async def test_a_type_alone_is_enough_where_the_body_has_the_rest(tmp_path: Path
         text = await command("rejected", "show", "2", config=web.config)
         assert "raw body    {]" in text
         assert "`relayd rejected resubmit 2` maps it again" in " ".join(text.split())
+        page = await web.private.get("/rejected/2", headers=with_token(TOKEN))
+        assert "Raw body, as it came" in page.text
+        assert re.search(r'name="data"[^>]*></textarea>', page.text), "the body is not the data"
         refused = await command("rejected", "resubmit", "1", config=web.config, status=1)
         assert "Resubmit it with a type (--type) of your own" in " ".join(refused.split())
         done = await asked(

@@ -340,12 +340,12 @@ def test_a_fault_in_an_entry_puts_no_type_in_doubt_aloud() -> None:
 
 def test_a_reload_names_the_entry_that_changed() -> None:
     old, new = parse(ALL), parse(ALL.replace("tolerance: 10m", "tolerance: 9m"))
-    assert difference(old, new).settings == ("inbound.stripe",)
-    assert difference(old, parse(ALL)).settings == ()
-    assert difference(old, parse(ALL.replace(STRIPE, OTHER))).settings == (
-        "inbound.stripe",
-        "inbound.Clerk-users",
-    )
+    assert difference(old, new).lines() == ["inbound stripe: tolerance changed"]
+    assert difference(old, parse(ALL)).lines() == []
+    assert difference(old, parse(ALL.replace(STRIPE, OTHER))).inbound.changed == {
+        "stripe": ("secret",),
+        "Clerk-users": ("secret",),
+    }
 
 
 def test_it_arrives_whole_from_the_process_that_read_it() -> None:
