@@ -32,12 +32,15 @@ async def said(*arguments: str, config: Path) -> str:
     return " ".join((done.stdout + done.stderr).decode().split())
 
 
-async def follow(text: str, wanted: str, config: Path) -> str:
-    """Run the command that a text names, which begins with `wanted`, and return what it printed."""
+async def follow(text: str, wanted: str, config: Path, *more: str) -> str:
+    """Run the command that a text names, which begins with `wanted`, and return what it printed.
+
+    `more` is `--yes` where a terminal is asked.
+    """
     named = [each for each in re.findall(r"`(relayd [^`]+)`", text) if each.startswith(wanted)]
     assert named, f"{wanted} is not in: {text}"
     _, *arguments = shlex.split(named[0])
-    return await command(*arguments, config=config)
+    return await command(*arguments, *more, config=config)
 
 
 def change(config: Path, **keys: Any) -> None:
@@ -136,12 +139,13 @@ async def test_a_condition_that_excludes(tmp_path: Path, spool: Path) -> None:
             text = await said("explain", "evt_1", config=config)
             assert "not matched" in text
             assert "data.object.total" in text
+            assert "change what `books` wants, then" in text
             change(config, books={"where": {"data.object.total": {"gte": 1}}})
-            await command("reload", config=config)
-            text = await said("explain", "evt_1", config=config)
-            named = re.search(r"`(relayd replay --backfill books evt_1)`", text)
-            assert named is not None
-            await command(*shlex.split(named[1])[1:], "--yes", config=config)
+            await follow(text, "relayd reload", config)
+            # As it was printed, and as it is printed now that it would be wanted.
+            again = await said("explain", "evt_1", config=config)
+            assert "`relayd replay --backfill books evt_1`" in again
+            await follow(text, "relayd replay --backfill books evt_1", config, "--yes")
             await delivered(relayd)
 
 

@@ -63,6 +63,70 @@ async def test_a_delivery_that_kills_is_set_aside_after_three_deaths(
     assert integrity(tmp_path / "queue.db") == "ok"
 
 
+async def test_a_deadly_delivery_that_moved_to_another_url_meanwhile_is_set_aside_there(
+    tmp_path: Path,
+) -> None:
+    env = await died_three_times(tmp_path)
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config, env=env, module="faults.dies_at") as relayd:
+            told = await relayd.logged("crash_detected")
+            await relayd.logged("delivery_exhausted", event_id="evt_deadly")
+            # Again at the other URL, by a reload while it runs: still not tried.
+            async with open_receiver() as other:
+                write_config(tmp_path, {"books": {"url": other.url}})
+                await command("reload", config=config)
+                await command("replay", told["delivery_id"], "--yes", config=config)
+                await until(lambda: len(relayd.events("delivery_exhausted")) == 2)
+                assert not receiver.requests
+                assert not other.requests
+                write_config(tmp_path, {"books": {"url": receiver.url}})
+        async with running(config) as relayd:
+            await command("replay", told["delivery_id"], "--yes", config=config)
+            await relayd.logged("attempt_succeeded", event_id="evt_deadly")
+        assert len(receiver.requests) == 1
+    assert integrity(tmp_path / "queue.db") == "ok"
+
+
+async def test_a_deadly_delivery_that_is_cancelled_before_it_is_set_aside_stays_cancelled(
+    tmp_path: Path,
+) -> None:
+    env = await died_three_times(tmp_path)
+    async with open_receiver() as receiver:
+        config = write_config(tmp_path, {"books": {"url": receiver.url, "active": False}})
+        async with running(config, env=env, module="faults.dies_at") as relayd:
+            deadly = (await relayd.logged("crash_detected"))["delivery_id"]
+            assert states(tmp_path / "queue.db") == {"evt_deadly": "pending"}, "it is held"
+            await command("cancel", deadly, "--yes", config=config)
+            write_config(tmp_path, {"books": {"url": receiver.url}})
+            await command("reload", config=config)
+            insert(tmp_path / "spool.db", "evt_after")
+            await relayd.logged("attempt_succeeded", event_id="evt_after")
+            assert states(tmp_path / "queue.db")["evt_deadly"] == "cancelled"
+            assert not relayd.events("delivery_exhausted")
+            # Whoever takes it back before a clean stop finds it set aside.
+            await command("replay", deadly, "--yes", config=config)
+            await relayd.logged("delivery_exhausted", event_id="evt_deadly")
+        async with running(config) as relayd:
+            await command("replay", deadly, "--yes", config=config)
+            await relayd.logged("attempt_succeeded", event_id="evt_deadly")
+        assert len(receiver.requests) == 2
+    assert integrity(tmp_path / "queue.db") == "ok"
+
+
+async def died_three_times(folder: Path) -> dict[str, str]:
+    """Have relayd die three times at a delivery; return the environment that makes it do so."""
+    env = {"RELAYD_DIES_AT": "sign"}
+    insert(make_spool(folder / "spool.db"), "evt_deadly")
+    async with open_receiver() as receiver:
+        config = write_config(folder, {"books": {"url": receiver.url}})
+        for _ in range(3):
+            async with started(config, env=env, module="faults.dies_at") as relayd:
+                await dies(relayd)
+        assert not receiver.requests
+    return env
+
+
 @pytest.mark.parametrize("at", ["row", "row hangs", "row needs memory", "row has a defect"])
 async def test_a_row_that_kills_its_reader_is_rejected_after_three_deaths(
     tmp_path: Path, at: str

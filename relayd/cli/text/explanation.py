@@ -21,6 +21,7 @@ _COLOURS = {
     "waiting": "yellow",
     "missed": "yellow",
 }
+_PASSED_OVER = frozenset({"not_matched", "inactive"})
 
 
 def _own_sentence(event: EventDetail) -> str | None:
@@ -48,10 +49,17 @@ def explanation_lines(event: EventDetail, explained: Sequence[Explanation]) -> I
     for each in explained:
         yield ""
         yield click.style(printable(each.subscription), fg=_COLOURS.get(each.outcome))
-        lead = "not matched: " if each.outcome in {"not_matched", "inactive"} else ""
+        lead = "not matched: " if each.outcome in _PASSED_OVER else ""
         yield wrapped(f"{lead}{each.reason}.", "  ")
         if each.next_step is not None:
             yield wrapped(sentence(each.next_step), "    ", first="  next: ")
+    if passed_over := [each for each in explained if each.outcome in _PASSED_OVER]:
+        name = passed_over[0].subscription if len(passed_over) == 1 else "NAME"
+        yield ""
+        yield wrapped(
+            f"To send it where it was not matched, change what `{name}` wants, then `relayd reload`"
+            f" and `relayd replay --backfill {name} {event.id}`."
+        )
     if not explained:
         yield ""
         yield "No subscriptions."

@@ -38,8 +38,8 @@ FROM json_each(:seqs) AS wanted CROSS JOIN deliveries d ON d.seq = wanted.value"
 
 _REJECTED = f"""
 SELECT count(*), coalesce(sum(coalesce(length(data), 0) + coalesce(length(id), 0)
-  + coalesce(length(type), 0) + {_REJECTED_ROW_BYTES}), 0)
-FROM (SELECT id, type, data FROM rejected ORDER BY seq LIMIT {_REJECTED_COUNTED})"""  # noqa: S608 - constants of our own
+  + coalesce(length(type), 0) + coalesce(length(webhook), 0) + {_REJECTED_ROW_BYTES}), 0)
+FROM (SELECT id, type, data, webhook FROM rejected ORDER BY seq LIMIT {_REJECTED_COUNTED})"""  # noqa: S608 - constants of our own
 
 
 def read_contents(db: sqlite3.Connection) -> Contents:

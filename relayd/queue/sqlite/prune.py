@@ -110,6 +110,7 @@ def remove(db: sqlite3.Connection, horizon: Horizon, events: Sequence[int], *, n
 
 _REJECTED = f"""
 SELECT seq, coalesce(length(data), 0) + coalesce(length(id), 0) + coalesce(length(type), 0)
+  + coalesce(length(webhook), 0)
 FROM rejected INDEXED BY rejected_listed WHERE rejected_at < ?
 ORDER BY rejected_at LIMIT {REJECTED_STEP_ROWS}"""  # noqa: S608 - a constant of our own
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relayd.queue.snapshot_values import RemovedInput
-from relayd.queue.sqlite.early_tables import rejected_size
+from relayd.queue.sqlite.tables import kept_size
 
 _STEP_ROWS: Final = 1_000
 _STEP_BYTES: Final = 4 * 1024 * 1024
@@ -22,7 +22,7 @@ _MOST_CODES: Final = 32
 _OTHER: Final = "other"
 """The code under which further ones of a source are counted: a reader that was taken over names any."""
 
-_SIZE = rejected_size("rejected")
+_SIZE = kept_size("rejected")
 
 _OLDEST = f"""
 SELECT seq, code, {_SIZE} FROM rejected INDEXED BY rejected_of_source

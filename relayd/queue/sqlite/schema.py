@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from relayd.file_identity import other_kind
+from relayd.queue.sqlite.earlier_causes import earlier_cause
 from relayd.queue.sqlite.tables import MIGRATIONS, OLD_TABLE, VERSION
 
 APPLICATION_ID = 0x52454C59  # "RELY"
@@ -55,6 +56,7 @@ def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
     """
     # Renaming a table would otherwise rename it in what refers to it, too.
     db.execute("PRAGMA legacy_alter_table = ON").fetchall()
+    db.create_function("relayd_earlier_cause", 2, _earlier_cause, deterministic=True)
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in _statements(script):
             db.execute(statement)
@@ -63,6 +65,11 @@ def migrate(db: sqlite3.Connection, version: int, tag: str) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("INSERT INTO queue (tag) VALUES (?)", (tag,))
     db.execute("PRAGMA legacy_alter_table = OFF").fetchall()
+
+
+def _earlier_cause(failure: str, detail: str) -> str:
+    cause, _ = earlier_cause(failure, detail)
+    return str(cause)
 
 
 def _statements(script: str) -> list[str]:

@@ -10,6 +10,12 @@ from relayd.queue.sqlite.early_tables import (
     rejected_size,
 )
 
+
+def kept_size(row: str) -> str:
+    """Return the SQL for what a rejected row takes since version 7, as `rejected_size` does."""
+    return f"({rejected_size(row)} + coalesce(length({row}.webhook), 0))"
+
+
 OLD_TABLE: Final = "events_1"
 """The events of version 1 that are still to be moved; it is there until all are."""
 
@@ -117,6 +123,19 @@ CREATE INDEX inbound_tokens_seen ON inbound_tokens (seen_at);
 ALTER TABLE rejected ADD COLUMN webhook TEXT;
 """
 
+_VERSION_7_REJECTED = f"""
+-- What a webhook leaves on the list counts for its source's limit, too.
+DROP TRIGGER rejected_added;
+CREATE TRIGGER rejected_added AFTER INSERT ON rejected BEGIN
+  INSERT OR IGNORE INTO rejected_kept (source, count, bytes) VALUES (NEW.source, 0, 0); UPDATE rejected_kept
+  SET count = count + 1, ever = ever + 1, bytes = bytes + {kept_size("NEW")}
+  WHERE source = NEW.source; END;
+DROP TRIGGER rejected_taken;
+CREATE TRIGGER rejected_taken AFTER DELETE ON rejected BEGIN
+  UPDATE rejected_kept SET count = count - 1, bytes = bytes - {kept_size("OLD")}
+  WHERE source = OLD.source; END;
+"""  # noqa: S608 - constants of our own
+
 _VERSION_7_CAUSES = """
 -- Why an attempt failed, and at what: see core/outcome.py. NULL where it succeeded; and where an older
 -- relayd recorded it, which had words alone: then see earlier_causes.
@@ -136,7 +155,8 @@ CREATE TABLE failure_counts (
   PRIMARY KEY (since, subscription_id, cause, status)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO failure_counts (since, subscription_id, cause, status, count, last_at, delivery_seq, detail)
-  SELECT CAST(a.started_at / 3600 AS INTEGER) * 3600, d.subscription_id, a.failure, coalesce(a.status, 0),
+  SELECT CAST(a.started_at / 3600 AS INTEGER) * 3600, d.subscription_id,
+    relayd_earlier_cause(a.failure, coalesce(a.detail, '')), coalesce(a.status, 0),
     count(*), max(a.started_at), a.delivery_seq, coalesce(a.detail, '')
   FROM deliveries d CROSS JOIN attempts a ON a.delivery_seq = d.seq AND a.failure IS NOT NULL
   WHERE d.seq IN (SELECT seq FROM (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 5000)
@@ -148,7 +168,7 @@ ALTER TABLE queue ADD COLUMN failures_from REAL;
 UPDATE queue SET failures_from = CAST(strftime('%s', 'now') AS REAL);
 """
 
-_VERSION_7 = _VERSION_7_INBOUND + _VERSION_7_CAUSES
+_VERSION_7 = _VERSION_7_INBOUND + _VERSION_7_REJECTED + _VERSION_7_CAUSES
 
 MIGRATIONS: tuple[str, ...] = (
     VERSION_1,

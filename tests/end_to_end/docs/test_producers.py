@@ -232,3 +232,86 @@ async def test_whatever_is_answered_a_shop_goes_on_and_keeps_the_event(
     assert done.returncode == 0, done.stderr
     [event] = kept(tmp_path)
     assert str(event["id"]).startswith("evt_")
+
+
+OWN: dict[str, tuple[str, str]] = {
+    ".py": (
+        "with market:  # one transaction: put your own statements in here as well\n",
+        (
+            '    market.execute("INSERT INTO orders DEFAULT VALUES")\n'
+            "    import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+        ),
+    ),
+    ".js": (
+        "  // Your own statements go here as well: they commit with the event, or not at all.\n",
+        (
+            '  market.exec("INSERT INTO orders DEFAULT VALUES");\n'
+            '  process.kill(process.pid, "SIGKILL");\n'
+        ),
+    ),
+    ".php": (
+        "    // Your own statements go here as well.\n",
+        "    $market->exec('INSERT INTO orders DEFAULT VALUES');\n    posix_kill(getmypid(), 9);\n",
+    ),
+    ".rb": (
+        "  # Your own statements go here as well.\n",
+        '  market.execute("INSERT INTO orders DEFAULT VALUES")\n  Process.kill(:KILL, $$)\n',
+    ),
+    ".go": (
+        "\t// Your own statements go here as well.\n",
+        (
+            '\tif _, err := tx.Exec("INSERT INTO orders DEFAULT VALUES"); err != nil {\n\t\treturn err\n\t}\n'
+            "\tsyscall.Kill(os.Getpid(), syscall.SIGKILL)\n"
+        ),
+    ),
+}
+"""Where each program says that its reader's own statements go, and an order there, and a kill after it."""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("late", [False, True], ids=["between", "after the event"])
+@pytest.mark.parametrize("name", [name for name in BY_SPOOL if not name.endswith(".sh")])
+async def test_a_program_killed_within_its_transaction_leaves_neither_order_nor_event(
+    tmp_path: Path, name: str, late: bool
+) -> None:
+    await first_configuration(tmp_path)
+    spool = tmp_path / "spool" / "spool.db"
+    with closing(sqlite3.connect(spool)) as db, db:
+        db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    script = Path(program(name, tmp_path)[-1]) if not name.endswith(".go") else tmp_path / name
+    own, order = OWN[Path(name).suffix]
+    code = snippets()[name]
+    assert own in code
+    *statements, kill = order.splitlines(keepends=True)
+    if late:  # once the event is inserted, and before the commit
+        code = code.replace(own, own + "".join(statements))
+        at = {
+            ".py": 'report("order.created", {"id": "order_456", "total": 4250, "currency": "usd"})\n',
+            ".js": '  report("order.created", order);\n',
+            ".php": "    $insert->execute(['order.created', json_encode(['object' => $order], JSON_THROW_ON_ERROR)]);\n",
+            ".rb": '    ["order.created", JSON.generate({ object: order })]\n  )\n',
+            ".go": '\tif err := report(tx, "order.created", order); err != nil {\n\t\treturn err\n\t}\n',
+        }[Path(name).suffix]
+        assert at in code
+        code = code.replace(at, at + kill)
+    else:
+        code = code.replace(own, own + order)
+    code = code.replace('\t"log"\n', '\t"log"\n\t"os"\n\t"syscall"\n')
+    script.write_text(code)
+    arguments = (
+        [str(built(code))] if name.endswith(".go") else [*program(name, tmp_path)[:-1], str(script)]
+    )
+    script.write_text(code)
+    if name.endswith(".php"):
+        needs_library("PHP's posix", "php", "-r", "posix_getpid();")
+    done = await run(arguments, tmp_path)
+    assert done.returncode == -9, (done.returncode, done.stdout, done.stderr)
+    with closing(sqlite3.connect(spool)) as db:
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM relayd_spool").fetchone() == (0,)
+    # Run again, whole: both are there.
+    script.write_text(snippets()[name])
+    done = await run(program(name, tmp_path), tmp_path)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(spool)) as db:
+        assert db.execute("SELECT count(*) FROM relayd_spool").fetchone() == (1,)

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import structlog.testing
 from events import make_event
 from queue_file import NOW, inside, opened, rows_of, seen
+from webhooks import unmappable, webhook
 
 from relayd.config.sections import REJECTED_BYTES, QueueConfig
 from relayd.core.acceptance import Acceptance, NewEvent, RejectedRow
@@ -241,3 +243,18 @@ def test_the_limit_is_a_twentieth_of_the_queues_largest_size() -> None:
     assert QueueConfig(path, 1.0).rejected_bytes == REJECTED_BYTES == 64_000_000
     assert QueueConfig(path, 1.0, 2_000_000_000).rejected_bytes == 64_000_000
     assert QueueConfig(path, 1.0, 500_000_000).rejected_bytes == 25_000_000
+
+
+async def test_what_a_webhook_leaves_beside_its_body_counts_for_the_limit(tmp_path: Path) -> None:
+    path, headers = tmp_path / "queue.db", '{"x-topic": "' + "t" * 10_000 + '"}'
+    async with opened(path) as queue:
+        for number in range(60):
+            small = replace(webhook(f"shop:{number}", raw=b"{}"), headers=headers)
+            await queue.reject([unmappable(small)], most_bytes=100_000)
+    [(count, size)] = rows_of(path, "SELECT count(*), sum(length(webhook)) FROM rejected")
+    assert int(str(count)) == 9
+    assert int(str(size)) < 100_000
+    assert rows_of(path, "SELECT bytes > 0 AND bytes <= 100000 FROM rejected_kept") == [(1,)]
+    async with opened(path) as queue:
+        await inside(queue, lambda db, *_: remove_rejected(db, NOW + 1))
+    assert rows_of(path, "SELECT count, bytes FROM rejected_kept") == [(0, 0)]

@@ -148,6 +148,44 @@ async def test_what_was_replayed_between_the_search_and_the_removal_stays(tmp_pa
         assert delivery.body == make_event("evt_1").body
 
 
+async def test_a_long_replay_and_retention_side_by_side_lose_nothing(tmp_path: Path) -> None:
+    """Each step of either is a transaction: what was replayed stays whole, what is gone is not replayed."""
+    path, count = tmp_path / "queue.db", 60
+    replayed: set[int] = set()
+    async with opened(path) as queue:
+        for number in range(count):
+            await make(path, queue, f"evt_{number}", accepted=40, ended=35)
+        seqs = [int(str(seq)) for (seq,) in rows_of(path, "SELECT seq FROM deliveries")]
+        await inside(
+            queue, lambda db, *_: db.execute("UPDATE deliveries SET state = 'cancelled'").rowcount
+        )
+        horizon = horizon_at(NOW, 30 * DAY)
+
+        async def replay_all() -> None:
+            for seq in reversed(seqs):
+                if (await replay(queue, seq)).count:
+                    replayed.add(seq)
+
+        async def prune_all() -> None:
+            events = [
+                int(str(seq)) for (seq,) in rows_of(path, "SELECT seq FROM events ORDER BY seq")
+            ]
+            for seq in events:
+                await queue.prune(horizon, (seq,))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(replay_all)
+            nursery.start_soon(prune_all)
+        assert 0 < len(replayed) < count, "both went on at once"
+        left = rows_of(
+            path,
+            "SELECT d.seq FROM deliveries d JOIN events e ON e.seq = d.event_seq"
+            " WHERE e.body IS NOT NULL AND d.state = 'pending'",
+        )
+        assert {int(str(seq)) for (seq,) in left} == replayed
+        assert rows_of(path, "SELECT count(*) FROM events") == [(len(replayed),)]
+
+
 async def test_it_goes_in_steps_and_passes_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
