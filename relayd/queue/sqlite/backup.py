@@ -18,6 +18,7 @@ from typing import Final
 
 from relayd.core.queue_files import queue_files, sqlite_uri
 from relayd.queue.sqlite.read_only import begin_reading, open_file
+from relayd.queue.sqlite.reserve import RESERVE_BYTES
 from relayd.queue.sqlite.schema import is_queue_file
 
 _PAGES_AT_ONCE: Final = 2_000
@@ -146,12 +147,30 @@ def _copy(queue: Path, partial: Path, progress: Progress) -> None:
     ):
         begin_reading(source)
         try:
+            _check_room(source, queue, partial)
             # Nothing to roll back to, and one sync at the end.
             copy.execute("PRAGMA journal_mode = OFF").fetchall()
             copy.execute("PRAGMA synchronous = OFF").fetchall()
             source.backup(copy, pages=_PAGES_AT_ONCE, progress=tell)
         except sqlite3.Error as error:
             raise BackupError(f"{queue} cannot be copied to {partial}: {error}") from error
+
+
+def _check_room(source: sqlite3.Connection, queue: Path, partial: Path) -> None:
+    """Raise `BackupError` where the copy has no room: a full disk would keep relayd from taking in events."""
+    (pages,), (page_bytes,) = (
+        source.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+    )
+    needed = pages * page_bytes
+    if queue.stat().st_dev == partial.stat().st_dev:
+        needed += RESERVE_BYTES
+    found = os.statvfs(partial)
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        raise BackupError(
+            f"{partial.parent} has {free // 10**6:,} MB free, and a backup there needs"
+            f" {-(-needed // 10**6):,} MB; name a file on another disk"
+        )
 
 
 def _examine(partial: Path) -> Backup:

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from events import make_event
@@ -17,6 +18,7 @@ from relayd.core.queue_files import queue_files
 from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.queue.sqlite import backup
 from relayd.queue.sqlite.backup import Backup, BackupError, back_up
+from relayd.queue.sqlite.reserve import RESERVE_BYTES
 
 
 def nothing(_: int, __: int) -> None:
@@ -121,6 +123,25 @@ async def test_nothing_is_overwritten_unless_it_is_wanted(tmp_path: Path) -> Non
     with pytest.raises(BackupError, match="cannot be written: No such file"):
         back_up(path, tmp_path / "nowhere" / "copy.db", replace=True, progress=nothing)
     assert rows_of(path, "SELECT count(*) FROM events") == [(1,)]
+
+
+async def test_a_backup_never_fills_the_disk_of_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, target = tmp_path / "queue.db", tmp_path / "copy.db"
+    await make_queue(path, 100)
+    size = back_up(path, tmp_path / "first.db", replace=False, progress=nothing).size_bytes
+    free = size + RESERVE_BYTES - 1
+
+    def statvfs(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=free, f_frsize=1)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    with pytest.raises(BackupError, match="has 8 MB free, and a backup there needs 9 MB; name a"):
+        back_up(path, target, replace=False, progress=nothing)
+    assert sorted(each.name for each in tmp_path.glob("copy*")) == []
+    free += 1
+    assert back_up(path, target, replace=False, progress=nothing).events == 100
 
 
 @pytest.mark.parametrize("finished", [True, False])
