@@ -50,6 +50,9 @@ class Reserve(Protocol):
     Both methods are called in SQLite's thread.
     """
 
+    kept: bool
+    """Whether the room is taken now."""
+
     def give_up(self) -> bool:
         """Free the room, and say whether there was any."""
 
@@ -163,7 +166,7 @@ class Database:
             return await self._call(transaction)
 
         def within_the_reserve(db: sqlite3.Connection) -> T:
-            if grows and not reserve.keep():
+            if grows and not (reserve.kept or reserve.keep()):
                 raise QueueUnavailable(self.path, "the disk is full")
             try:
                 return transaction(db)

@@ -188,7 +188,7 @@ class MemoryQueue:
         row.delivery = replace(row.delivery, attempts=attempts)
         if not stands:
             return False
-        row.release_seen = seen_after(row.release_seen, recording.release)
+        row.release_seen = seen_after(row.release_seen, recording.newest_release)
         if record.rescheduled:
             row.due_at, row.scheduled_at = record.due_at, record.decided_at
             row.ended_at = record.decided_at if record.due_at is None else None

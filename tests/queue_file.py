@@ -59,7 +59,7 @@ async def record(
     queue: Queue, delivery: Delivery, outcome: Outcome, schedule: tuple[float, ...] = (100.0,)
 ) -> bool:
     decided = decide(delivery, outcome, schedule, started_at=NOW, now=NOW, jitter=0.0)
-    return await queue.record(Recording(decided, URL, None, release=queue.newest_release))
+    return await queue.record(Recording(decided, URL, None, newest_release=queue.newest_release))
 
 
 async def replay(queue: Queue, *seqs: int, now: float = NOW) -> Changed:

@@ -41,7 +41,10 @@ async def fail_or_deliver(
     await queue.record(
         # Each attempt is made after a first release.
         Recording(
-            record, f"https://{name}.example/", (lambda: health) if health else None, release=1
+            record,
+            f"https://{name}.example/",
+            (lambda: health) if health else None,
+            newest_release=1,
         )
     )
 

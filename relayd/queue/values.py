@@ -50,7 +50,7 @@ class Recording:
 
     The health is asked for when it is written: an older one never replaces a newer one, however
     long a record had to wait. `own_events` are what relayd has to say of it, if it turns out so: that
-    a delivery is exhausted, or a subscription held. `release` is the newest release when the attempt
+    a delivery is exhausted, or a subscription held. `newest_release` is that of when the attempt
     began: one that came after it still applies to its delivery.
     """
 
@@ -58,7 +58,7 @@ class Recording:
     url: str = field(repr=False)  # its path may be a secret
     health: Callable[[], Health] | None
     own_events: tuple[Report, ...] = ()
-    release: int = 0
+    newest_release: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ async def record(
         decided,
         URL,
         None if health is None else lambda: health,
-        release=queue.queue.newest_release,
+        newest_release=queue.queue.newest_release,
     )
     return await queue.queue.record(made)
 
@@ -132,7 +132,7 @@ async def test_a_release_that_came_after_an_attempt_began_still_counts(queue: Un
     began_after = queue.queue.newest_release
     await queue.queue.release("books")
     decided = decide(delivery, FAILED, SCHEDULE, started_at=queue.now, now=queue.now, jitter=0.0)
-    await queue.queue.record(Recording(decided, URL, None, release=began_after))
+    await queue.queue.record(Recording(decided, URL, None, newest_release=began_after))
     [again] = (await claim(queue)).deliveries
     assert again.extra is Extra.OPERATOR
 
@@ -465,7 +465,7 @@ async def test_one_that_is_released_while_its_attempt_goes_on_is_attempted_again
     decided = decide(
         delivery, FAILED, (*SCHEDULE, 100.0), started_at=queue.now, now=queue.now, jitter=0.0
     )
-    await queue.queue.record(Recording(decided, URL, None, release=began_after))
+    await queue.queue.record(Recording(decided, URL, None, newest_release=began_after))
     [again] = (await claim(queue)).deliveries
     assert again.extra is Extra.OPERATOR
     assert await record(queue, again, FAILED)

@@ -227,7 +227,7 @@ class Driver:
         decided = decide(delivery, outcome, SCHEDULE, started_at=now, now=now, jitter=0.0)
         health = Health()
         reports = after_attempt(decided, URL, [], before=health, after=health)
-        recording = Recording(decided, URL, None, tuple(reports), release=release)
+        recording = Recording(decided, URL, None, tuple(reports), newest_release=release)
         return await self.queue.record(recording)
 
     async def read_feed(self, limit: int) -> object:

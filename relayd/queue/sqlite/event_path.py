@@ -9,6 +9,7 @@ all of them.
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import structlog
 
@@ -175,8 +176,9 @@ class EventPath(OwnEventsPath):
         return self._claiming.submit(want)
 
     async def _claim_all(self, wants: Sequence[Want]) -> list[Claim]:
+        ids = self._subscription_ids
         return await self._reader.run(
-            lambda db: claim.claim(db, wants, tag=self.tag, subscription_ids=self._subscription_ids)
+            partial(claim.claim, wants=wants, tag=self.tag, subscription_ids=ids)
         )
 
     def record(self, recording: Recording) -> Submission[bool]:

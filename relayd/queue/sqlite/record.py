@@ -70,13 +70,13 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[lis
     updated = db.executemany(
         _UPDATE_DELIVERY,
         [
-            _delivery_values(each.record, each.release)
+            _delivery_values(each.record, each.newest_release)
             for each in recordings
             if each.record.rescheduled
         ],
     ).rowcount
     kept = [
-        _kept_values(each.record, each.release)
+        _kept_values(each.record, each.newest_release)
         for each in recordings
         if not each.record.rescheduled
     ]

@@ -53,7 +53,7 @@ class FileReserve:
         self._path = path
         self._size = size
         self._monotonic = monotonic
-        self._kept = False
+        self.kept = False
         self._next_look_at = -float("inf")
 
     def keep(self) -> bool:
@@ -62,18 +62,18 @@ class FileReserve:
         While it is not, this looks once a second. Where a reserve cannot be had at all (a file
         system that knows no such thing), it counts as kept: there is none to give up.
         """
-        if self._kept:
+        if self.kept:
             return True
         now = self._monotonic()
         if now < self._next_look_at:
             return False
         self._next_look_at = now + _LOOK_S
-        self._kept = self._take()
-        return self._kept
+        self.kept = self._take()
+        return self.kept
 
     def give_up(self) -> bool:
         """Free the room, and say whether there was any."""
-        self._kept = False
+        self.kept = False
         try:
             self._path.unlink()
         except OSError:

@@ -313,7 +313,7 @@ async def test_one_that_was_released_alone_is_attempted_once_after_a_restart(
             decide(delivery, FAILED, (100.0,), started_at=NOW, now=NOW, jitter=0.0),
             URL,
             None,
-            release=queue.newest_release,
+            newest_release=queue.newest_release,
         )
         await queue.record(recording)
         assert await claimed(queue) == []

@@ -70,7 +70,7 @@ async def record(
     queue: Queue, delivery: Delivery, outcome: Outcome, *, now: float = NOW, wait_s: float = 100.0
 ) -> None:
     decided = decide(delivery, outcome, (wait_s, wait_s), started_at=now, now=now, jitter=0.0)
-    await queue.record(Recording(decided, URL, None, release=queue.newest_release))
+    await queue.record(Recording(decided, URL, None, newest_release=queue.newest_release))
 
 
 def ids(claim: Claim) -> list[str]:
@@ -265,7 +265,7 @@ async def test_an_attempt_that_begins_while_a_release_is_written_is_made_before_
             assert queue.newest_release == before
         assert queue.newest_release == before + 2
         decided = decide(delivery, FAILED, (100.0,), started_at=NOW, now=NOW, jitter=0.0)
-        await queue.record(Recording(decided, URL, None, release=before))
+        await queue.record(Recording(decided, URL, None, newest_release=before))
         [delivery] = (await queue.claim(want())).deliveries
         assert delivery.extra is Extra.OPERATOR
 

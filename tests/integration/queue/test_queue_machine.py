@@ -221,7 +221,9 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.db.execute("BEGIN IMMEDIATE")
         url = URLS[delivery.subscription]
-        [stands], _ = record.record(self.db, [Recording(decided, url, None, release=began_after)])
+        [stands], _ = record.record(
+            self.db, [Recording(decided, url, None, newest_release=began_after)]
+        )
         self.db.execute("COMMIT")
         before = self.model[seq]
         unchanged = (before.state, before.step) == (delivery.state, delivery.step) and (
