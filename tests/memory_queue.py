@@ -182,7 +182,9 @@ class MemoryQueue:
         self.records.append(record)
         held = record.outcome.gone and self.note_gone(record.delivery.subscription, recording.url)
         self.keep_own_events([e for e in recording.own_events if held or e.type != HELD])
-        row = self.rows[record.delivery.seq]
+        row = self.rows.get(record.delivery.seq)
+        if row is None:
+            return True  # cancelled and removed meanwhile: there is nothing to change
         stands = self._stands(row, record)
         attempts = max(row.delivery.attempts, record.delivery.attempts + 1)
         row.delivery = replace(row.delivery, attempts=attempts)

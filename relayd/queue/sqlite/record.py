@@ -41,6 +41,11 @@ WHERE seq = ?4 AND state = '{State.RETRYING}' AND step = ?5"""  # noqa: S608 - c
 # The attempt was made all the same, and the next one has the next number.
 _COUNT_ATTEMPT = "UPDATE deliveries SET attempts = ? WHERE seq = ? AND attempts < ?"
 
+# It was cancelled, and its event removed, while its attempt went on for longer than it was kept.
+_REMOVE_LEFT = """
+DELETE FROM attempts WHERE delivery_seq = ?1
+  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1)"""
+
 _QUARANTINE_ATTEMPT = f"""
 INSERT INTO attempts (delivery_seq, number, started_at, duration_s, failure, cause, detail)
 SELECT d.seq, 1 + max(d.attempts, coalesce((SELECT max(number) FROM attempts
@@ -88,6 +93,7 @@ def record(db: sqlite3.Connection, recordings: Sequence[Recording]) -> tuple[lis
     results = [True] * len(records)
     if updated < len(records):
         results = [not _count_attempt(db, each) for each in records]
+        db.executemany(_REMOVE_LEFT, [(each.delivery.seq,) for each in records])
     counted = [
         (each.url, each.record if stands else replace(each.record, state=State.RETRYING))
         for each, stands in zip(recordings, results, strict=True)

@@ -36,7 +36,7 @@ from relayd.queue.sqlite.numbers import Numbers
 from relayd.queue.sqlite.queue import Queue
 from relayd.queue.sqlite.record import record as record_all
 from relayd.queue.sqlite.rejected import drop_rejected, list_rejected, read_rejected
-from relayd.queue.values import Changed, Recording, Want
+from relayd.queue.values import Changed, Horizon, Recording, Want
 
 
 async def test_a_replay_has_the_whole_schedule_and_its_attempts_go_on_counting(
@@ -317,3 +317,18 @@ async def test_one_that_was_released_alone_is_attempted_once_after_a_restart(
         )
         await queue.record(recording)
         assert await claimed(queue) == []
+
+
+async def test_an_attempt_of_what_was_cancelled_and_removed_meanwhile_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(path) as queue:
+        await accept(queue, "evt_1", "evt_2")
+        first, second = await claimed(queue)
+        await cancel(queue, first.seq)
+        later = NOW + 31 * 86_400
+        assert await queue.prune(Horizon(later, later), [1]) == 1
+        await record(queue, first, OK)
+        await record(queue, second, OK)
+    assert rows_of(path, "SELECT delivery_seq FROM attempts") == [(2,)]
