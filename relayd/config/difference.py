@@ -76,7 +76,7 @@ def difference(old: Config, new: Config) -> Difference:
 
 
 def difference_in_parts(old: Config, new: Config) -> Parts[Difference]:
-    """Return the same, in parts. What is the same object in both is not looked into."""
+    """Return what `new` changes of `old`, in parts with pauses. What is the same object in both is not looked into."""
     settings = _differing(_settings(old), _settings(new))
     old_feeds, new_feeds = _feeds(old.web), _feeds(new.web)
     subscriptions = yield from _changes(

@@ -1,4 +1,4 @@
-"""relayd's own events of its sources and reloads: what they say, and when there is something to say."""
+"""Own events of what an operator runs, sources and reloads: what they say, and when there is something to say."""
 
 import re
 from collections.abc import Iterable, Mapping

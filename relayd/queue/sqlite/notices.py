@@ -1,4 +1,4 @@
-"""relayd's own events that are counted, in the table `notices`; the rules are in `core.notices`.
+"""The table `notices`: what is counted until it makes one own event; the rules are in `core.notices`.
 
 What a subscription nobody has any more, or a removed source, was counted for is reported like the rest, and its row
 is removed ten minutes later: the table has no more rows than there are subscriptions and sources.

@@ -1,4 +1,4 @@
-"""relayd's own events on their way in: written with what they tell of, read like a spool's rows."""
+"""The table `outbox`: own events that were written with what they report, and are not accepted as events yet."""
 
 import json
 import secrets

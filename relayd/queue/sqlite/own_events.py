@@ -1,4 +1,4 @@
-"""relayd's own events in the queue: written with what they report, counted, and read like a spool's rows."""
+"""What the open queue does for own events: puts them into `outbox` and `notices`, and hands out the former."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
