@@ -62,7 +62,8 @@ def backup(target: Path, force: bool, as_json: bool, config_path: Path) -> None:
 def _tell(made: Backup, target: str, queue: str) -> None:
     click.echo(
         wrapped(
-            f"{target} holds {made.events:,} events and {made.deliveries:,} deliveries,"
+            f"{target} holds {made.events:,} event{'' if made.events == 1 else 's'} and"
+            f" {made.deliveries:,} {'delivery' if made.deliveries == 1 else 'deliveries'},"
             f" {made.waiting:,} of them pending ({format_size(made.size_bytes)})."
         )
     )
