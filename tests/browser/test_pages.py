@@ -33,7 +33,7 @@ CUT_OFF = """() => [...document.querySelectorAll("#main th, #main td, #main dd, 
   }).map((each) => each.textContent.trim())"""
 
 
-@pytest.mark.parametrize("width", [360, 700, 720, 800, 960, 1080, 1100, 1440])
+@pytest.mark.parametrize("width", [360, 700, 720, 800, 960, 1100, 1125, 1440])
 def test_nothing_is_cut_off_at_any_width(page: Any, site: Site, width: int) -> None:
     hand_over(site, "an-object-with-a-rather-long-name-for-what-it-is")
     page.set_viewport_size({"width": width, "height": 900})
