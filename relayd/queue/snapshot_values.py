@@ -18,6 +18,7 @@ class QueueUnreadableError(Exception):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
+import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -39,6 +40,8 @@ from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 from relayd.web.queue_trouble import QueueTrouble
 
+_log = structlog.get_logger()
+
 REQUESTS: Final = 256
 REQUESTS_EACH: Final = 16
 """At a time, waiting ones and those that are being sent included, of all and of one token."""
@@ -63,7 +66,7 @@ class Feed:
         self._bytes = Budget(SENT_BYTES, SENT_BYTES_EACH)
         self._matchers: dict[str, Matcher] = {}
         self._matched: WebDocument | None = None
-        self._trouble = QueueTrouble("feed_without_queue")
+        self._trouble = QueueTrouble()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Raises `ProblemError`."""
@@ -165,7 +168,8 @@ class Feed:
             except FeedGapError as error:
                 raise _gap(error) from error
             except QueueUnreadableError as error:
-                self._trouble.begins(error)
+                if self._trouble.is_news(error):
+                    _log.warning("feed_without_queue", detail=str(error))
                 raise ProblemError(
                     HTTPStatus.SERVICE_UNAVAILABLE,
                     "unavailable",

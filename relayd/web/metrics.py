@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 import anyio
+import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,8 @@ from relayd.web.kept import SHARE
 from relayd.web.queue_trouble import QueueTrouble
 from relayd.web.webhook_counts import WebhookCounts
 
+_log = structlog.get_logger()
+
 KEPT_S: Final = 1.0
 """How long a scrape holds for those who ask next, at least: see `web.kept`."""
 
@@ -41,7 +44,7 @@ class Metrics:
         self._daemon = daemon
         self._webhooks = webhooks
         self._queue = queue
-        self._trouble = QueueTrouble("metrics_without_queue")
+        self._trouble = QueueTrouble()
         self._found: list[Metric] = []
         self._kept: dict[bool, bytes] = {}
         self._until = 0.0
@@ -92,7 +95,8 @@ class Metrics:
             with self._queue.snapshot(limit_s=SNAPSHOT_S) as snapshot:
                 found = snapshot.overview(now=now, tallied=False), snapshot.totals()
         except QueueUnreadableError as error:
-            self._trouble.begins(error)
+            if self._trouble.is_news(error):
+                _log.warning("metrics_without_queue", detail=str(error))
             return None, None
         self._trouble.ends()
         return found

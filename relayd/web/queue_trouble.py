@@ -1,4 +1,4 @@
-"""Logs that the queue cannot be read: when a reason begins, and each at most once a minute.
+"""When to log that the queue cannot be read: when a reason begins, and each at most once a minute.
 
 Many ask without a pause, and where only some of what they ask takes too long, trouble begins and ends all the time.
 """
@@ -8,33 +8,28 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
-_log = structlog.get_logger()
-
 AGAIN_S: Final = 60.0
 
 
 class QueueTrouble:
-    """What was logged, as `event`, of one part of the web process. `clock` is a monotonic one, in seconds."""
+    """What one part of the web process has logged. `clock` is a monotonic one, in seconds."""
 
-    def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._event = event
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._now = ""
         self._logged: dict[str, float] = {}
 
-    def begins(self, error: Exception) -> None:
-        """Note why the queue could not be read, and log it where that is new."""
+    def is_news(self, error: Exception) -> bool:
+        """Note that the queue could not be read; return whether that is to be logged."""
         reason = str(error)
         if reason == self._now:
-            return
+            return False
         self._now, now = reason, self._clock()
         if now - self._logged.get(reason, -math.inf) < AGAIN_S:
-            return
+            return False
         self._logged = {each: at for each, at in self._logged.items() if now - at < AGAIN_S}
         self._logged[reason] = now
-        _log.warning(self._event, detail=reason)
+        return True
 
     def ends(self) -> None:
         """Note that the queue was read."""

@@ -95,7 +95,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise QueueUnreadableError(
             path,
             f"a newer relayd wrote it (queue version {version}, this one knows {VERSION}); "
-            "use that version's command",
+            "use that version's command, and restart what still runs as this one (`relayd web`)",
         )
     if version < VERSION:
         raise QueueUnreadableError(

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import anyio
+import structlog
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +32,7 @@ from relayd.web.problem import ProblemError
 from relayd.web.queue_trouble import QueueTrouble
 
 T = TypeVar("T")
+_log = structlog.get_logger()
 
 REQUESTS: Final = 32
 REQUESTS_EACH: Final = 16
@@ -68,7 +70,7 @@ class Service:
         self._long = Budget(LONG_REQUESTS, LONG_REQUESTS)
         self._bytes = Budget(SENT_BYTES, SENT_BYTES_EACH)
         self._limiter = anyio.CapacityLimiter(SNAPSHOTS)
-        self._trouble = QueueTrouble("api_without_queue")
+        self._trouble = QueueTrouble()
 
     def looks(self, answer: Answering) -> ASGIApp:
         """Return what answers those who may look."""
@@ -88,11 +90,12 @@ class Service:
         try:
             found = await self.run(read)
         except QueueUnreadableError as error:
-            self._trouble.begins(error)
+            if self._trouble.is_news(error):
+                _log.warning("api_without_queue", detail=str(error))
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "queue_unreadable",
-                f"the queue could not be read within {SNAPSHOT_S:g} s; ask for less, or try again",
+                f"the queue cannot be read now (a request has {SNAPSHOT_S:g} s): {error.reason}",
                 {"Retry-After": "5"},
             ) from error
         self._trouble.ends()

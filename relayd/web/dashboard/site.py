@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import anyio
+import structlog
 from anyio.to_thread import run_sync
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -35,6 +36,7 @@ from relayd.web.problem import ProblemError
 from relayd.web.queue_trouble import QueueTrouble
 
 T = TypeVar("T")
+_log = structlog.get_logger()
 
 HERE: Final = Path(__file__).parent
 SNAPSHOT_S: Final = 2.0
@@ -91,7 +93,7 @@ class Site:
         self._queue = queue
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._shares = Shares()
-        self._trouble = QueueTrouble("page_without_queue")
+        self._trouble = QueueTrouble()
         self._standing = Kept[Standing](KEPT_S, share=0)  # a wait costs nothing
         self._kept: list[Kept[Any]] = [self._standing]
         self._templates = Environment(
@@ -124,7 +126,8 @@ class Site:
             except ProblemError as problem:
                 return self.problem(problem)
             except QueueUnreadableError as error:
-                self._trouble.begins(error)
+                if self._trouble.is_news(error):
+                    _log.warning("page_without_queue", detail=str(error))
                 return self.problem(
                     ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "queue", f"{error}")
                 )

@@ -209,6 +209,8 @@ def test_a_queue_that_takes_too_long_is_a_503_and_is_logged_once(
                 await served.look(lambda _: None)
             assert refused.value.status == HTTPStatus.SERVICE_UNAVAILABLE
             assert refused.value.headers == {"Retry-After": "5"}
+            assert refused.value.detail.endswith(": interrupted")
+            assert "queue.db" not in refused.value.detail
 
     asyncio.run(run())
     assert capsys.readouterr().out.count("api_without_queue") == 1
