@@ -8,8 +8,8 @@ from typing import Final
 import trio
 
 from relayd.commands.requests import Answer, RefusedError, Request
+from relayd.config.changed_files import changed_files
 from relayd.config.config import Config
-from relayd.config.in_force import changed_files
 
 _WITHIN_S: Final = 4.0
 """A folder on a network may not answer at all."""

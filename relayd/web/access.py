@@ -11,7 +11,7 @@ from starlette.requests import Request
 from relayd.core.same_site import client_address
 from relayd.core.web_access import Holder, Role
 from relayd.web.bearer import token_holder
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.own_host import foreign
 from relayd.web.problem import ProblemError
 
@@ -21,7 +21,7 @@ _LOOKS: Final = frozenset({Role.EVERYTHING, Role.READ})
 
 def holder_of(request: Request) -> Holder | None:
     """Return whose token the request has, or None; with `token: none`, everybody may do everything."""
-    access = in_force_of(request).access
+    access = document_of(request).access
     if access.open and request.app.state.may_be_open and foreign(request) is None:
         return _EVERYBODY
     return token_holder(request)
@@ -29,7 +29,7 @@ def holder_of(request: Request) -> Holder | None:
 
 def client_of(request: Request) -> str:
     """Return the address of who asks, behind trusted proxies; `unix` where it is not known."""
-    access = in_force_of(request).access
+    access = document_of(request).access
     peer = None if request.client is None else request.client.host
     forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
     return client_address(peer or None, forwarded, access.trusted_proxies)

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relayd.web.defects import Contained
+from relayd.web.followed_document import FollowedDocument
 from relayd.web.framing import Framing
-from relayd.web.in_force import InForce
 from relayd.web.operation import Operation, routes_of
 from relayd.web.own_host import OwnHost
 from relayd.web.problem import ProblemError
@@ -20,7 +20,7 @@ from relayd.web.webhooks_in import WebhooksIn
 
 
 def make_app(
-    in_force: InForce,
+    followed: FollowedDocument,
     operations: Sequence[Operation],
     *,
     webhooks: WebhooksIn,
@@ -42,9 +42,9 @@ def make_app(
     )
     # A path has one spelling: a redirect would go to whatever `Host` says.
     app.router.redirect_slashes = False
-    app.state.in_force = in_force
+    app.state.followed = followed
     # By the address that is listened at, which may be another than that of the configuration in force.
-    app.state.may_be_open = not public and in_force.document.access.listen.is_private
+    app.state.may_be_open = not public and followed.document.access.listen.is_private
     return app
 
 

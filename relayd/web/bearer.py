@@ -5,7 +5,7 @@ from typing import Final
 from starlette.requests import Request
 
 from relayd.core.web_access import Holder
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 
 _BEARER: Final = "bearer "
 
@@ -15,4 +15,4 @@ def token_holder(request: Request) -> Holder | None:
     given = request.headers.get("authorization", "")
     if not given.lower().startswith(_BEARER):
         return None
-    return in_force_of(request).access.holder(given[len(_BEARER) :].strip())
+    return document_of(request).access.holder(given[len(_BEARER) :].strip())

@@ -12,7 +12,7 @@ from relayd.core.json_text import encoded, plain_text
 from relayd.core.web_access import Role
 from relayd.web.access import holder_of
 from relayd.web.body import Bodies
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.intake_link import Head, IntakeLink
 from relayd.web.problem import ProblemError
 
@@ -63,7 +63,7 @@ class EventsIn:
                 {"WWW-Authenticate": "Bearer"},
             )
         key = _key(request)
-        settings = in_force_of(request)
+        settings = document_of(request)
         if holder.role is Role.EVERYTHING:
             return Head("http", settings.settings["market_id"], None, key)
         if holder.role is not Role.PRODUCER:

@@ -36,7 +36,7 @@ from relayd.web.access import holder_of
 from relayd.web.answer_parts import PART_BYTES, send_parts
 from relayd.web.feed_news import News
 from relayd.web.feed_request import FeedRequest, read_request
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.problem import ProblemError
 from relayd.web.queue_trouble import QueueTrouble
 
@@ -133,7 +133,7 @@ class Feed:
     def _entitlement(self, request: Request, asked: FeedRequest, holder: Holder) -> Entitlement:
         matcher = None
         if holder.role is Role.FEED:
-            matcher = self._matcher(in_force_of(request), holder.name)
+            matcher = self._matcher(document_of(request), holder.name)
         return Entitlement(matcher, asked.types)
 
     def _matcher(self, document: WebDocument, name: str) -> Matcher:

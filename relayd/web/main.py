@@ -24,8 +24,8 @@ from relayd.web.defects import LogOfLoop, kept_running, libraries_quiet
 from relayd.web.events_in import EventsIn
 from relayd.web.feed import Feed
 from relayd.web.feed_news import News
+from relayd.web.followed_document import FollowedDocument
 from relayd.web.health import Health
-from relayd.web.in_force import InForce
 from relayd.web.intake_link import IntakeLink
 from relayd.web.listener import open_socket
 from relayd.web.metrics import Metrics
@@ -47,7 +47,7 @@ on two cores; at 15 they took 5 %, and were no slower. The unit says the same, s
 def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT. `reader` reads the queue. `ready` is called once requests are answered.
 
-    Raises `NotInForceError` where the daemon has written nothing to serve by, and `SocketPathError`.
+    Raises `NothingToServeError` where the daemon has written nothing to serve by, and `SocketPathError`.
     """
     _give_way()
     _take_files()
@@ -58,8 +58,8 @@ def run_web(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) 
 
 async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None]) -> None:
     asyncio.get_running_loop().set_exception_handler(LogOfLoop())
-    in_force = InForce(queue.web_path)
-    access = in_force.document.access
+    followed = FollowedDocument(queue.web_path)
+    access = followed.document.access
     daemon = DaemonLink(queue.control_path)
     bodies = Bodies()
     intake, counts = IntakeLink(queue.intake_path), WebhookCounts()
@@ -73,10 +73,10 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
     ]
     operations.append(OpenApi(service, operations).operation())
     dashboard = dashboard_routes(daemon, reader, bodies, counts)
-    private = make_app(in_force, operations, webhooks=webhooks, public=False, dashboard=dashboard)
+    private = make_app(followed, operations, webhooks=webhooks, public=False, dashboard=dashboard)
     served = [(private, open_socket(access.listen))]
     if access.public is not None:
-        public = make_app(in_force, operations, webhooks=webhooks, public=True)
+        public = make_app(followed, operations, webhooks=webhooks, public=True)
         served.append((public, open_socket(access.public)))
 
     def started() -> None:
@@ -88,7 +88,7 @@ async def _run(queue: QueueConfig, reader: QueueReader, ready: Callable[[], None
         ready()
 
     following = [
-        asyncio.create_task(kept_running("configuration", in_force.follow)),
+        asyncio.create_task(kept_running("configuration", followed.follow)),
         asyncio.create_task(kept_running("news", news.follow)),
     ]
     try:

@@ -23,7 +23,7 @@ from relayd.queue.snapshot_values import QueueUnreadableError
 from relayd.views.metrics import MetricFacts, metrics
 from relayd.web.access import looker_of
 from relayd.web.daemon_link import DaemonLink
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.kept import SHARE
 from relayd.web.queue_trouble import QueueTrouble
 from relayd.web.webhook_counts import WebhookCounts
@@ -58,7 +58,7 @@ class Metrics:
         async with self._asking:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._until:
-                document = in_force_of(request)
+                document = document_of(request)
                 loaded_at = document.settings.get("loaded_at")
                 inbound = self._webhooks.of(document.inbound)
                 began = loop.time()

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relayd.core.same_site import is_own_host, is_own_origin
 from relayd.web.bearer import token_holder
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.problem import ProblemError
 
 FOR_ANY: Final = frozenset({"/healthz", "/readyz"})
@@ -41,7 +41,7 @@ class OwnHost:
 
 def foreign(request: Request) -> ProblemError | None:
     """Return why a request may be that of another site's page, or None."""
-    if not is_own_host(request.headers.get("host", ""), in_force_of(request).access):
+    if not is_own_host(request.headers.get("host", ""), document_of(request).access):
         return ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST,
             "wrong_host",
@@ -51,7 +51,7 @@ def foreign(request: Request) -> ProblemError | None:
 
 
 def _wrong_origin(request: Request) -> ProblemError | None:
-    access = in_force_of(request).access
+    access = document_of(request).access
     if request.method not in _SAFE and not is_own_origin(request.headers, access):
         return ProblemError(
             HTTPStatus.FORBIDDEN, "wrong_origin", "a page of another site sent this request"

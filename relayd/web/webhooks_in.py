@@ -33,7 +33,7 @@ from relayd.core.token_bucket import Rate
 from relayd.core.webhook import KEPT_RAW_BYTES, head_of, token_digest
 from relayd.web.access import client_of
 from relayd.web.body import Bodies
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.intake_link import Head, IntakeLink
 from relayd.web.problem import ProblemError
 from relayd.web.webhook_counts import Result, WebhookCounts
@@ -66,7 +66,7 @@ class WebhooksIn:
 
     async def post(self, request: Request) -> Response:
         """Answer 200 once it is durable, now or before."""
-        entry = in_force_of(request).inbound.get(request.path_params["name"])
+        entry = document_of(request).inbound.get(request.path_params["name"])
         if entry is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no_such_entry", "there is no such entry")
         try:

@@ -39,7 +39,7 @@ def web(queue_path: Path | None, config_path: Path | None) -> None:
     It needs the extra `web`, or the Debian package relayd-web.
     """
     try:
-        from relayd.web.in_force import NotInForceError  # noqa: PLC0415 - needs the extra
+        from relayd.web.followed_document import NothingToServeError  # noqa: PLC0415 - needs the extra
         from relayd.web.main import run_web  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "relayd":
@@ -62,5 +62,5 @@ def web(queue_path: Path | None, config_path: Path | None) -> None:
     ):
         try:
             run_web(queue, SQLiteReader(queue.path), lambda: service.ready("serving"))
-        except (NotInForceError, SocketPathError) as error:
+        except (NothingToServeError, SocketPathError) as error:
             raise CommandError(str(error), code="failed") from error

@@ -20,7 +20,7 @@ from relayd.views.subscriptions import subscriptions_document
 from relayd.web.api.refusals import no_answer, not_done
 from relayd.web.api.service import Answer, Service
 from relayd.web.body import Bodies
-from relayd.web.in_force import in_force_of, look_again
+from relayd.web.followed_document import document_of, look_again
 from relayd.web.operation import JSON
 from relayd.web.problem import ProblemError
 from relayd.web.query import check_names, refused, text
@@ -48,13 +48,13 @@ class Subscriptions:
     async def show_all(self, request: Request) -> Answer:
         """List the subscriptions in force."""
         check_names(request.query_params, (), ())
-        return Answer(await self._found(in_force_of(request).settings["subscriptions"]))
+        return Answer(await self._found(document_of(request).settings["subscriptions"]))
 
     async def show_one(self, request: Request) -> Answer:
         """Show one of them."""
         check_names(request.query_params, (), ())
         name = request.path_params["name"]
-        configured = in_force_of(request).settings["subscriptions"]
+        configured = document_of(request).settings["subscriptions"]
         found = await self._found([each for each in configured if each["name"] == name])
         if not found["subscriptions"]:
             near = suggest(name, [each["name"] for each in configured])

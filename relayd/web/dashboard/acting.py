@@ -15,7 +15,7 @@ from relayd.web.body import Bodies
 from relayd.web.dashboard.login import MOST_BYTES, form_of
 from relayd.web.dashboard.site import Handler, Page, Site
 from relayd.web.dashboard.visitor import Visitor, check_form
-from relayd.web.in_force import look_again
+from relayd.web.followed_document import look_again
 from relayd.web.problem import ProblemError
 
 TIMEOUT_S: Final = 30.0

@@ -12,7 +12,7 @@ from relayd.control import NoDaemonError, RefusedByDaemonError
 from relayd.views.in_force import in_force_words
 from relayd.web.dashboard.site import Site, Standing
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.kept import Kept
 
 TIMEOUT_S: Final = 30.0
@@ -30,7 +30,7 @@ class ConfigurationPage:
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """Show it; with `compare` what a reload would change."""
         standing = await self._site.standing()
-        document = in_force_of(request)
+        document = document_of(request)
         compared, compared_at = None, None
         # A page that refreshes itself keeps what it shows of a comparison.
         if request.query_params.get("compare") and "x-refresh" not in request.headers:

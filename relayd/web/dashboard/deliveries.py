@@ -14,7 +14,7 @@ from relayd.web.dashboard import filters
 from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 
 EXTRA: Final = {
     "recovery": "extra: the endpoint had recovered",
@@ -53,7 +53,7 @@ class DeliveryPages:
                 "problems": [*wrong, *problems],
                 "names": names,
                 "states": list(map(str, State)),
-                "types": in_force_of(request).settings["event_types"],
+                "types": document_of(request).settings["event_types"],
                 **page_document(page, in_flight),
             },
         )
@@ -69,7 +69,7 @@ class DeliveryPages:
         [explained] = list(explain_event(event, None, circumstances))
         document: Any = event_document(event, circumstances.in_flight)
         [shown] = document["deliveries"]
-        settings = in_force_of(request).settings["subscriptions"]
+        settings = document_of(request).settings["subscriptions"]
         attempts = {each["name"]: each["attempts"] for each in settings}
         return await self._site.render(
             visitor,

@@ -18,7 +18,7 @@ from relayd.web.dashboard.looking import Looking
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.visitor import Visitor
 from relayd.web.dashboard.wanted import wanted_of
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 
 
 class EventPages:
@@ -48,7 +48,7 @@ class EventPages:
                 "asked": asked,
                 "problems": [*wrong, *problems],
                 "became": list(map(became_of, page.events)),
-                "types": in_force_of(request).settings["event_types"],
+                "types": document_of(request).settings["event_types"],
                 **event_page_document(page),
                 "looked_to": page.looked_to,
                 "older_before": None if last is None else f"{last.id}@{last.market_id}",
@@ -70,7 +70,7 @@ class EventPages:
             )
         if event.id != identifier:
             raise self._looking.missing(identifier)
-        explained = list(explain_event(event, wanted_of(in_force_of(request)), circumstances))
+        explained = list(explain_event(event, wanted_of(document_of(request)), circumstances))
         return await self._site.render(
             visitor,
             "event.html",

@@ -23,7 +23,7 @@ from relayd.web.dashboard.visitor import (
     cookie_of,
     set_cookie,
 )
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.problem import ProblemError
 
 _log = structlog.get_logger()
@@ -76,7 +76,7 @@ class Login:
             response.headers["Retry-After"] = str(math.ceil(wait_s))
             return response
         token = form.get("token", "").strip()
-        holder = in_force_of(request).access.holder(token)
+        holder = document_of(request).access.holder(token)
         if holder is None or holder.role not in {Role.EVERYTHING, Role.READ}:
             self._limits.failed(address, time.monotonic())
             _log.warning("login_refused", address=address)

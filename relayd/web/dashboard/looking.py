@@ -15,8 +15,8 @@ from relayd.views.waiting import Circumstances
 from relayd.web.dashboard.display import short
 from relayd.web.dashboard.site import Site, Standing
 from relayd.web.dashboard.wanted import endpoints_of
+from relayd.web.followed_document import document_of
 from relayd.web.in_flight import ask_in_flight
-from relayd.web.in_force import in_force_of
 from relayd.web.problem import ProblemError
 
 
@@ -42,7 +42,7 @@ class Looking:
         Raises `ProblemError` where there is none, and `SeveralMarketsError`.
         """
         now = time.time()
-        settings = in_force_of(request)
+        settings = document_of(request)
 
         def look(snapshot: Snapshot) -> tuple[EventDetail, Circumstances] | None:
             event = snapshot.find(identifier, market)

@@ -12,7 +12,7 @@ from relayd.views.status import status_document
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.subscription_rows import Everything, subscription_rows
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.webhook_counts import WebhookCounts
 
 MOST: Final = 100
@@ -72,7 +72,7 @@ class OverviewPage:
 
     def _inbound(self, request: Request) -> list[dict[str, Any]]:
         """Return what became of the webhooks of each entry since the web process started."""
-        entries = in_force_of(request).inbound
+        entries = document_of(request).inbound
         counts = self._webhooks.of(entries)
         return [
             {"name": name, "provider": entry.provider.value, "counts": counts[name]}

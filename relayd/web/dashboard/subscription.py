@@ -11,7 +11,7 @@ from relayd.web.dashboard.acting import no_subscription
 from relayd.web.dashboard.site import Site
 from relayd.web.dashboard.subscription_rows import Everything, subscription_rows
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.problem import ProblemError
 
 
@@ -37,7 +37,7 @@ class SubscriptionPage:
         )
         rows = subscription_rows(found, status)
         row = next((each for each in rows if each["name"] == name), None)
-        settings = in_force_of(request).settings
+        settings = document_of(request).settings
         known = [each for each in settings["subscriptions"] if each["name"] == name]
         if row is None and not known:
             missing = no_subscription(name)

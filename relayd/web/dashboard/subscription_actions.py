@@ -16,7 +16,7 @@ from relayd.views.sample_result import moves_words
 from relayd.web.dashboard.acting import RELOAD_TIMEOUT_S, Acting, Done, Question, no_subscription
 from relayd.web.dashboard.subscription_rows import Everything
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 
 TEST_TIMEOUT_S: Final = 90.0
 """The longest attempt, and the wait for a place in the rate limit."""
@@ -99,7 +99,7 @@ class SubscriptionActions:
                     "If the receiver accepts it, each pending retry gets an attempt now, and a hold by 429 ends.",
                     pending_in_words(waiting),
                 ],
-                types=in_force_of(request).settings["event_types"],
+                types=document_of(request).settings["event_types"],
             ),
         )
 

@@ -20,7 +20,7 @@ from relayd.web.dashboard.subscription_form import (
     read_form,
 )
 from relayd.web.dashboard.visitor import Visitor
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 
 CHECK_TIMEOUT_S: Final = 20.0
 _ROUNDS: Final = 3
@@ -92,7 +92,7 @@ class SubscriptionEditing:
         """Show the form with what the file has."""
         name = request.path_params["name"]
         found = await self._found(name)
-        known = in_force_of(request).settings["event_types"]
+        known = document_of(request).settings["event_types"]
         return await self._form(request, visitor, given_of(name, found["keys"], known), {}, found)
 
     async def change(self, request: Request, visitor: Visitor) -> Response:
@@ -133,7 +133,7 @@ class SubscriptionEditing:
         *,
         status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY,
     ) -> Response:
-        settings = in_force_of(request).settings
+        settings = document_of(request).settings
         known = settings["event_types"]
         standing = await self._acting.site.standing()
         return await self._acting.site.render(

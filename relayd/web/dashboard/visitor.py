@@ -13,7 +13,7 @@ from relayd.core.same_site import limited_as
 from relayd.core.web_access import Role, WebAccess
 from relayd.web.access import client_of, holder_of
 from relayd.web.dashboard.sessions import Sessions
-from relayd.web.in_force import in_force_of
+from relayd.web.followed_document import document_of
 from relayd.web.problem import ProblemError
 
 COOKIE: Final = "relayd"
@@ -46,7 +46,7 @@ class Visitors:
 
     def who(self, request: Request) -> Visitor | None:
         """Return who asks, if they may look; None for all others."""
-        access = in_force_of(request).access
+        access = document_of(request).access
         by_itself = "x-refresh" in request.headers  # an open page, which nobody may look at
         session = self.sessions.find(cookie_of(request), used=not by_itself)
         if session is not None:
@@ -83,7 +83,7 @@ def cookie_of(request: Request) -> str:
 
 def cookie_name(request: Request) -> str:
     """Return the cookie's name: over HTTPS one that only this host can set."""
-    return SECURE_COOKIE if _is_secure(request, in_force_of(request).access) else COOKIE
+    return SECURE_COOKIE if _is_secure(request, document_of(request).access) else COOKIE
 
 
 def set_cookie(request: Request, response: Response, value: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.config.in_force import FileChange, changed_files
+from relayd.config.changed_files import FileChange, changed_files
 from relayd.config.reading import FileContent, Unreadable, read_file, recorded_reads
 
 

@@ -18,15 +18,15 @@ LOOK_S: Final = 1.0
 _Identity = tuple[int, int, int]
 
 
-class NotInForceError(Exception):
+class NothingToServeError(Exception):
     """There is nothing to serve by; says why, and what to do."""
 
 
-class _GoneError(NotInForceError):
+class _GoneError(NothingToServeError):
     """The file is not there: the daemon has removed it, since its configuration has no `http:` any more."""
 
 
-class InForce:
+class FollowedDocument:
     """What `QUEUE.web` says. `document` is replaced as a whole, by `follow`."""
 
     def __init__(self, path: Path) -> None:
@@ -47,13 +47,13 @@ class InForce:
                 " in its configuration"
             ) from None
         except PermissionError:
-            raise NotInForceError(
+            raise NothingToServeError(
                 f"{self._path} is for relayd's user alone; run `relayd web` as that user"
             ) from None
         except OSError as error:
-            raise NotInForceError(f"{self._path} cannot be read: {error.strerror}") from error
+            raise NothingToServeError(f"{self._path} cannot be read: {error.strerror}") from error
         except OtherFormatError as error:
-            raise NotInForceError(f"{self._path}: {error}") from error
+            raise NothingToServeError(f"{self._path}: {error}") from error
 
     async def follow(self) -> None:
         """Read the file again whenever it is another one, until cancelled."""
@@ -71,7 +71,7 @@ class InForce:
             try:
                 # In a thread: with thousands of subscriptions it takes long.
                 found = await asyncio.to_thread(self._read_if_changed)
-            except NotInForceError as error:
+            except NothingToServeError as error:
                 if isinstance(error, _GoneError):
                     self.document, self._seen = before.closed(), None
                 if str(error) != self._trouble:
@@ -96,16 +96,16 @@ class InForce:
         return self._read()
 
 
-def in_force_of(request: Request) -> WebDocument:
+def document_of(request: Request) -> WebDocument:
     """Return what the daemon has said of the configuration in force."""
-    in_force: InForce = request.app.state.in_force
-    return in_force.document
+    followed: FollowedDocument = request.app.state.followed
+    return followed.document
 
 
 async def look_again(request: Request) -> None:
     """Know what the daemon has just put in force."""
-    in_force: InForce = request.app.state.in_force
-    await in_force.look()
+    followed: FollowedDocument = request.app.state.followed
+    await followed.look()
 
 
 def _identity(found: os.stat_result) -> _Identity:

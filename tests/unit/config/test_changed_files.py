@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from relayd.config.changed_files import ChangedFile, FileChange, changed_files
 from relayd.config.config import Config
-from relayd.config.in_force import ChangedFile, FileChange, changed_files
 from relayd.config.load import load_config
 from relayd.config.transfer import pieces_of, received
 from relayd.core.parts import whole
