@@ -1,6 +1,7 @@
 """The house's floors: imports point down, and parts on one floor do not know each other."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ def test_imports_point_down(path: Path) -> None:
         there = _part(name.removeprefix("relayd."))
         assert there is not None, f"{module} imports {name}, which stands on no floor"
         assert there[1] == here[1] or there[0] < here[0], f"{module} may not import {name}"
+
+
+_ROW = re.compile(r"\| (\d+) \| (`[^|]+`) \| [^|]+ \|")
+
+
+def test_the_page_has_each_part_on_its_floor() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    shown: list[list[str]] = [[] for _ in FLOORS]
+    for number, names in _ROW.findall(page):
+        for name in names.split(", "):
+            part = name.strip("`").removesuffix(".py").removesuffix("/")
+            shown[int(number) - 1].append(part.replace("/", "."))
+    assert [sorted(each) for each in shown] == [sorted(each) for each in FLOORS]
 
 
 SQLITE = {"database", "queue.sqlite", "spool", "sqlite_errors"}

@@ -45,7 +45,7 @@ def asked(
     metrics: Metrics, work: Callable[[httpx.AsyncClient], Awaitable[list[httpx.Response]]]
 ) -> list[httpx.Response]:
     app = Starlette(routes=[Route("/metrics", metrics.answer)])
-    app.state.in_force = Document()
+    app.state.followed = Document()
     app.state.may_be_open = True
 
     async def run() -> list[httpx.Response]:
