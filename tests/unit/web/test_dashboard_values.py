@@ -74,7 +74,7 @@ def test_the_cookie_is_for_https_where_the_browser_came_by_it(
     base_url: str | None, host: str, name: str
 ) -> None:
     access = SimpleNamespace(base_url=base_url)
-    state = SimpleNamespace(in_force=SimpleNamespace(document=SimpleNamespace(access=access)))
+    state = SimpleNamespace(followed=SimpleNamespace(document=SimpleNamespace(access=access)))
     scope = {
         "type": "http",
         "headers": [(b"host", host.encode())],

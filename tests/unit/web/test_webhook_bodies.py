@@ -20,7 +20,7 @@ from relayd.web.webhooks_in import MOST_BYTES, WebhooksIn
 
 STRIPE = entry(Provider.STRIPE)
 DOCUMENT = WebDocument(WebAccess(Listen("127.0.0.1", 8787)), {}, inbound={"stripe": STRIPE})
-APP = SimpleNamespace(state=SimpleNamespace(in_force=SimpleNamespace(document=DOCUMENT)))
+APP = SimpleNamespace(state=SimpleNamespace(followed=SimpleNamespace(document=DOCUMENT)))
 PROVIDER = "198.51.100.7"
 
 

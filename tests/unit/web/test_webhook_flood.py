@@ -40,7 +40,7 @@ class Site:
         inbound = {each.name: each for each in (STRIPE, NAMED)}
         document = WebDocument(WebAccess(Listen("127.0.0.1", 8787)), {}, inbound=inbound)
         self._app = SimpleNamespace(
-            state=SimpleNamespace(in_force=SimpleNamespace(document=document))
+            state=SimpleNamespace(followed=SimpleNamespace(document=document))
         )
         self.webhooks = WebhooksIn(cast("IntakeLink", Taking()), Bodies(), WebhookCounts())
 
