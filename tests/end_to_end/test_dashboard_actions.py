@@ -95,7 +95,7 @@ async def test_a_backlog_is_retried_cancelled_and_replayed(tmp_path: Path) -> No
         page = await web.private.get("/act/replay?subscription=books")
         assert title_of(page) == "There is nothing to replay"
         assert "<button class" not in page.text.partition("<main")[2]
-        assert "To send again what books was delivered" in page.text
+        assert "To send again what was delivered to books" in page.text
 
 
 async def test_what_came_in_after_the_question_is_not_meant(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_a_subscription_is_paused_resumed_and_tested(tmp_path: Path) -> No
         assert title_of(answer).startswith("Accepted: 200")
         assert "payment.failed (evt_test_" in answer.text
         question, answer = await say_yes(web, "/subscriptions/books/resume")
-        assert title_of(answer) == "books goes on"
+        assert title_of(answer) == "books is resumed"
         await until_states(web, "delivered")
         switch.status = 503
         _, answer = await say_yes(web, "/subscriptions/books/test")

@@ -116,7 +116,7 @@ async def test_a_backlog_is_attempted_now(tmp_path: Path) -> None:
             for event_id in ("evt_1", "evt_3"):
                 await logged(relayd, "attempt_succeeded", event_id=event_id, attempt=3)
             nothing = one_line(await command("retry", "books", config=config))
-            assert nothing.startswith("There is nothing to retry. To send again what books")
+            assert nothing.startswith("There is nothing to retry. To send again what was")
     assert relayd.events("deliveries_released")[0]["deliveries"] == 3
 
 

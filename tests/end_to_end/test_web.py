@@ -277,7 +277,7 @@ async def test_only_those_who_may_read_may_scrape(tmp_path: Path) -> None:
     async with serving(tmp_path) as web:
         for token, status in (
             (None, 401),
-            (SHOP, 401),
+            (SHOP, 403),
             ("nobody's", 401),
             (READ, 200),
             (TOKEN, 200),
